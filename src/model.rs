@@ -1,0 +1,162 @@
+//! The words used everywhere, each with one meaning:
+//!
+//! * *user*, *strategy*: whom a document is about. *query*: user, strategy and parameters; its *key* names it.
+//! * *section*: a part of the document that comes from one source and is fenced, aged and reported by itself.
+//! * *snapshot*: a sealed (encoded) document with its times, tags and section index.
+//! * *tier*: memory, Redis, database. *source*: where a section's data is read.
+//! * *assemble*: make a document from sources. *served*: a snapshot handed to a caller, with how it was found.
+//! * *fence*: the position in the log below which a scope's data is outdated. *scope*: whom a fence concerns.
+//! * *flight*: a load that many callers wait for. *sweep*: delete what is too old. *tally*: count accesses.
+
+use std::fmt;
+
+pub use crate::proto::v1::{Generator, Section, State};
+
+pub mod canonical;
+pub mod document;
+pub mod query;
+pub mod section;
+pub mod snapshot;
+
+pub use query::{CacheKey, DataHash, Parameters, QueryError, UserDataQuery};
+pub use section::{SECTIONS, SectionSet};
+pub use snapshot::{SealedSection, Snapshot};
+
+/// A user: opaque, 1 to 255 bytes of UTF-8 without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserId(std::sync::Arc<str>);
+
+/// Why a text is no user id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UserIdError {
+    /// It is empty.
+    #[error("must not be empty")]
+    Empty,
+    /// It has more than 255 bytes.
+    #[error("must have at most 255 bytes")]
+    TooLong,
+    /// It has a control character.
+    #[error("must not contain control characters")]
+    Control,
+}
+
+impl UserId {
+    /// Bytes at most: the width of the columns it is stored in.
+    pub const BYTES_MAX: usize = 255;
+
+    /// Checks a text from outside.
+    pub fn parse(text: &str) -> Result<Self, UserIdError> {
+        if text.is_empty() {
+            return Err(UserIdError::Empty);
+        }
+        if text.len() > Self::BYTES_MAX {
+            return Err(UserIdError::TooLong);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(UserIdError::Control);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id as the integer columns of some source tables hold it: only the canonical decimal form
+    /// of 0..=2147483647 has one, so that "01" and "+1" stay other users than "1".
+    #[must_use]
+    pub fn integer(&self) -> Option<i32> {
+        let text = self.as_str();
+        let canonical =
+            text == "0" || (text.len() <= 10 && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0'));
+        canonical.then(|| text.parse().ok()).flatten()
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// A strategy's number as a caller names it: at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StrategyId(i64);
+
+impl StrategyId {
+    /// None below 1.
+    #[must_use]
+    pub fn new(number: i64) -> Option<Self> {
+        (number >= 1).then_some(Self(number))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
+/// Whom an invalidation concerns.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// The user.
+    pub user: UserId,
+    /// One strategy's entry and the one without strategy; none: everything of the user.
+    pub strategy: Option<StrategyId>,
+    /// Which sections; those made from them follow.
+    pub sections: SectionSet,
+}
+
+/// Where snapshots are kept, in the order they are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// In this process.
+    Memory,
+    /// In Redis.
+    Redis,
+    /// In the cache table.
+    Database,
+}
+
+impl Tier {
+    /// Its name in logs, metrics and statistics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::Database => "database",
+        }
+    }
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CacheStatus {
+    /// From a tier.
+    Hit(Tier),
+    /// From a load that another caller had begun.
+    Shared,
+    /// From the sources, for this call.
+    Assembled,
+    /// From the sources, because the caller asked for a refresh.
+    Refreshed,
+    /// An expired snapshot from this tier, because the sources could not be read.
+    Stale(Tier),
+}
+
+/// An answer: a snapshot and how it was found.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// What is handed out.
+    pub snapshot: Snapshot,
+    /// Where it came from.
+    pub status: CacheStatus,
+    /// Whether the fence log was known to be current when it was judged.
+    pub verified: bool,
+    /// The position in the fence log that it is known to be at least as new as, as a token.
+    pub token: String,
+}

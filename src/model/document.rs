@@ -1,0 +1,49 @@
+//! Which top-level fields belong to which section, and how a document is taken apart along them.
+//!
+//! Sections own contiguous field numbers in document order, so a document's bytes are its sections'
+//! bytes one after the other.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::{Section, section::DOCUMENT_ORDER};
+use crate::proto::v1::ComprehensiveUserData;
+
+/// Moves one section's fields out of a document into one that has nothing else.
+#[must_use]
+pub fn take(document: &mut ComprehensiveUserData, section: Section) -> ComprehensiveUserData {
+    use std::mem::take;
+    let mut part = ComprehensiveUserData::default();
+    match section {
+        Section::Derived => {
+            part.user_id = take(&mut document.user_id);
+            part.industry = take(&mut document.industry);
+            part.target_audience = take(&mut document.target_audience);
+            part.business_goals = take(&mut document.business_goals);
+            part.platform_preferences = take(&mut document.platform_preferences);
+        }
+        Section::Onboarding => {
+            part.onboarding_data = take(&mut document.onboarding_data);
+            part.website_analysis = take(&mut document.website_analysis);
+            part.competitor_analysis = take(&mut document.competitor_analysis);
+            part.keyword_analysis = take(&mut document.keyword_analysis);
+        }
+        Section::Strategy => {
+            part.strategy_data = take(&mut document.strategy_data);
+            part.strategy_analysis = take(&mut document.strategy_analysis);
+            part.quality_indicators = take(&mut document.quality_indicators);
+        }
+        Section::AiAnalysis => part.ai_analysis_results = take(&mut document.ai_analysis_results),
+        Section::GapAnalysis => part.gap_analysis = take(&mut document.gap_analysis),
+        Section::Performance => part.performance_data = take(&mut document.performance_data),
+        Section::Recommendations => part.recommendations_data = take(&mut document.recommendations_data),
+        Section::Unspecified => {}
+    }
+    part
+}
+
+/// Every section's bytes, in document order; joined they are the document's encoding.
+#[must_use]
+pub fn encode_sections(mut document: ComprehensiveUserData) -> Vec<(Section, Bytes)> {
+    DOCUMENT_ORDER.into_iter().map(|section| (section, take(&mut document, section).encode_to_vec().into())).collect()
+}

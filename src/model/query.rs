@@ -1,0 +1,242 @@
+//! What is asked for, parsed once at the edge, and the key that names it.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    StrategyId, UserId,
+    canonical::{CanonicalError, canonical_json},
+};
+use crate::proto::Struct;
+
+/// A question: whose document, for which strategy, with which parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserDataQuery {
+    /// The user.
+    pub user: UserId,
+    /// The strategy as asked for; none means the active one.
+    pub strategy: Option<StrategyId>,
+    parameters: Parameters,
+    key: CacheKey,
+}
+
+impl UserDataQuery {
+    /// Computes the key: one SHA-256 over a few dozen bytes.
+    #[must_use]
+    pub fn new(user: UserId, strategy: Option<StrategyId>, parameters: Parameters) -> Self {
+        let key = CacheKey::new(user.clone(), strategy, &parameters);
+        Self { user, strategy, parameters, key }
+    }
+
+    /// The key that names this question in every tier.
+    #[must_use]
+    pub fn key(&self) -> &CacheKey {
+        &self.key
+    }
+
+    /// The caller's parameters.
+    #[must_use]
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+}
+
+/// Parameters in their canonical text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameters(String);
+
+/// Why parameters are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// Too many entries at the top.
+    #[error("must have at most {} entries at the top level", Parameters::ENTRIES_MAX)]
+    TooManyEntries,
+    /// Too large.
+    #[error("must have at most {} bytes as canonical JSON", Parameters::BYTES_MAX)]
+    TooLarge,
+    /// No canonical form.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+}
+
+impl Parameters {
+    /// Entries at the top level at most: parameters select a variant of a document, they are no payload.
+    pub const ENTRIES_MAX: usize = 32;
+    /// Bytes of canonical JSON at most.
+    pub const BYTES_MAX: usize = 4096;
+
+    /// No parameters.
+    #[must_use]
+    pub fn none() -> Self {
+        Self("{}".to_owned())
+    }
+
+    /// Checks parameters from outside; every violated limit is reported.
+    pub fn parse(parameters: &Struct) -> Result<Self, Vec<QueryError>> {
+        let mut errors = Vec::new();
+        if parameters.fields.len() > Self::ENTRIES_MAX {
+            errors.push(QueryError::TooManyEntries);
+        }
+        match canonical_json(parameters) {
+            Ok(text) if text.len() > Self::BYTES_MAX => errors.push(QueryError::TooLarge),
+            Ok(text) if errors.is_empty() => return Ok(Self(text)),
+            Ok(_) => {}
+            Err(error) => errors.push(error.into()),
+        }
+        Err(errors)
+    }
+
+    /// The canonical JSON text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// SHA-256 of `{user}_{strategy or None}_{parameters}`: the plan's formula.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct DataHash([u8; 32]);
+
+impl DataHash {
+    /// The digest.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Reads 64 lower-case hex digits.
+    #[must_use]
+    pub fn parse(hex: &str) -> Option<Self> {
+        let bytes = hex.as_bytes();
+        if bytes.len() != 64 {
+            return None;
+        }
+        let digit = |b: u8| match b {
+            b'0'..=b'9' => Some(b - b'0'),
+            b'a'..=b'f' => Some(b - b'a' + 10),
+            _ => None,
+        };
+        let mut hash = [0; 32];
+        for (place, pair) in hash.iter_mut().zip(bytes.chunks_exact(2)) {
+            *place = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(Self(hash))
+    }
+}
+
+impl fmt::Display for DataHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for DataHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// Names a question: its hash, and the user and strategy that the hash never stands without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheKey {
+    /// The digest of all that is asked.
+    pub hash: DataHash,
+    /// The user.
+    pub user: UserId,
+    /// The strategy as asked for.
+    pub strategy: Option<StrategyId>,
+}
+
+impl CacheKey {
+    fn new(user: UserId, strategy: Option<StrategyId>, parameters: &Parameters) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(user.as_str());
+        match strategy {
+            Some(strategy) => digest.update(format!("_{}_", strategy.get())),
+            None => digest.update("_None_"),
+        }
+        digest.update(parameters.as_str());
+        Self { hash: DataHash(digest.finalize().into()), user, strategy }
+    }
+}
+
+/// A digest is spread evenly already: eight of its bytes do.
+impl Hash for CacheKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.hash.0[..8]);
+        state.write_u64(u64::from_le_bytes(bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(user: &str, strategy: Option<i64>) -> String {
+        let user = UserId::parse(user).unwrap();
+        UserDataQuery::new(user, strategy.and_then(StrategyId::new), Parameters::none()).key().hash.to_string()
+    }
+
+    #[test]
+    fn data_hashes_are_those_of_the_plans_formula() {
+        for (user, strategy, expected) in [
+            ("1", None, "b344bf28a524085fa6df83d7a5bd26eb42474d30bc53d793e08eff8586b9504d"),
+            ("1", Some(1), "158353a02182990af38afd903ae118c016af9e76d0d96fe3ff3d79cd4afc5b67"),
+            ("42", Some(7), "21f0ed58837c550b377dc329912665a7d5151dbb30e8412792df4acd53b7893b"),
+            ("user_33Gz1FPI86V", None, "9cda3061c1f894b6958fe3345e996ba207b3c636daa3721ef57914e0e17c23d4"),
+        ] {
+            assert_eq!(hash(user, strategy), expected);
+            assert_eq!(DataHash::parse(expected).unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_print_as_python_prints_them() {
+        let text = |number: f64| {
+            let value = crate::proto::Kind::NumberValue(number).into();
+            canonical_json(&Struct { fields: [("n".to_owned(), value)].into() }).unwrap()
+        };
+        for (number, expected) in [
+            (1.0, "1"),
+            (-0.0, "0"),
+            (9_007_199_254_740_991.0, "9007199254740991"),
+            (9_007_199_254_740_992.0, "9007199254740992.0"),
+            (1e16, "1e+16"),
+            (123_456_789_012_345_680_000.0, "1.2345678901234568e+20"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (1e-4, "0.0001"),
+            (1e-5, "1e-05"),
+            (1e-7, "1e-07"),
+            (5e-324, "5e-324"),
+            (123_456.789, "123456.789"),
+        ] {
+            assert_eq!(text(number), format!(r#"{{"n": {expected}}}"#));
+        }
+    }
+
+    #[test]
+    fn text_form_is_the_designs_example() {
+        let parameters: Struct = serde_json::from_str(r#"{"z": 0.1, "a": {"b": [], "é": "😀/\t"}}"#).unwrap();
+        let expected = r#"{"a": {"b": [], "\u00e9": "\ud83d\ude00/\t"}, "z": 0.1}"#;
+        assert_eq!(canonical_json(&parameters).unwrap(), expected);
+    }
+
+    #[test]
+    fn parameters_report_every_violated_limit() {
+        let many = Struct {
+            fields: (0..33).map(|n| (n.to_string(), crate::proto::Kind::NumberValue(f64::NAN).into())).collect(),
+        };
+        assert_eq!(
+            Parameters::parse(&many).unwrap_err(),
+            [QueryError::TooManyEntries, QueryError::Canonical(CanonicalError::NotFinite)]
+        );
+        let large =
+            Struct { fields: [("k".to_owned(), crate::proto::Kind::StringValue("x".repeat(4096)).into())].into() };
+        assert_eq!(Parameters::parse(&large).unwrap_err(), [QueryError::TooLarge]);
+    }
+}

@@ -1,0 +1,123 @@
+//! The document's sections, sets of them, and which are made from which.
+
+use std::fmt;
+
+use super::Section;
+
+/// All sections in the order of the contract's enum: the order of reports.
+pub const SECTIONS: [Section; 7] = [
+    Section::Onboarding,
+    Section::Strategy,
+    Section::AiAnalysis,
+    Section::GapAnalysis,
+    Section::Performance,
+    Section::Recommendations,
+    Section::Derived,
+];
+
+/// All sections in the order of their fields in the document: the order of its bytes.
+pub const DOCUMENT_ORDER: [Section; 7] = [
+    Section::Derived,
+    Section::Onboarding,
+    Section::Strategy,
+    Section::AiAnalysis,
+    Section::GapAnalysis,
+    Section::Performance,
+    Section::Recommendations,
+];
+
+/// What is made from what: a fence on the left also fences the right.
+const MADE_FROM: [(Section, &[Section]); 2] = [
+    (Section::Onboarding, &[Section::AiAnalysis, Section::GapAnalysis, Section::Derived]),
+    (Section::Strategy, &[Section::AiAnalysis, Section::GapAnalysis, Section::Derived]),
+];
+
+/// A set of sections; its bits are those stored in the fence log.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SectionSet(i64);
+
+impl SectionSet {
+    /// No section.
+    pub const NONE: Self = Self(0);
+    /// Every section, also ones that later versions add.
+    pub const ALL: Self = Self(i64::MAX);
+
+    /// The set as stored: one bit a section, all bits but the sign for all.
+    #[must_use]
+    pub fn bits(self) -> i64 {
+        self.0
+    }
+
+    /// A stored set; the sign bit means nothing.
+    #[must_use]
+    pub fn from_bits(bits: i64) -> Self {
+        Self(bits & i64::MAX)
+    }
+
+    /// Whether a section is in it.
+    #[must_use]
+    pub fn contains(self, section: Section) -> bool {
+        self.0 & bit(section) != 0
+    }
+
+    /// Whether no section is in it.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This set with one more section.
+    #[must_use]
+    pub fn with(self, section: Section) -> Self {
+        Self(self.0 | bit(section))
+    }
+
+    /// This set and every section that is made from one in it.
+    #[must_use]
+    pub fn with_dependents(self) -> Self {
+        MADE_FROM
+            .iter()
+            .filter(|(base, _)| self.contains(*base))
+            .fold(self, |set, (_, made)| set.union(made.iter().copied().collect()))
+    }
+
+    /// The known sections in it, in the contract's order.
+    pub fn iter(self) -> impl Iterator<Item = Section> {
+        SECTIONS.into_iter().filter(move |section| self.contains(*section))
+    }
+}
+
+impl FromIterator<Section> for SectionSet {
+    fn from_iter<I: IntoIterator<Item = Section>>(sections: I) -> Self {
+        sections.into_iter().fold(Self::NONE, Self::with)
+    }
+}
+
+impl fmt::Debug for SectionSet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::ALL {
+            return formatter.write_str("all");
+        }
+        formatter.debug_set().entries(self.iter()).finish()
+    }
+}
+
+/// Bit n - 1 for section n (data.md's table); none for the unspecified one.
+fn bit(section: Section) -> i64 {
+    match section as i32 {
+        number @ 1.. => 1 << (number - 1),
+        _ => 0,
+    }
+}
+
+/// A section's place in arrays that hold one value per section, in the contract's order.
+#[must_use]
+pub fn index(section: Section) -> usize {
+    usize::try_from(section as i32 - 1).unwrap_or_default()
+}

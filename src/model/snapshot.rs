@@ -1,0 +1,156 @@
+//! A document as the tiers hold it: encoded once, with an index that says where each section lies,
+//! how it came about and which position of the fence log it may be trusted up to.
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+
+use super::{CacheKey, Generator, Section, SectionSet, State, section::DOCUMENT_ORDER};
+
+/// How one section came about: what its report says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SectionFacts {
+    /// The section.
+    pub section: Section,
+    /// How its reading ended.
+    pub state: State,
+    /// What made it.
+    pub generator: Generator,
+    /// When its sources began to be read.
+    pub read_at: DateTime<Utc>,
+    /// How long that took.
+    pub took: Duration,
+    /// Why it is not simply OK, `UPPER_SNAKE`; empty if there is no reason.
+    pub reason: String,
+    /// What was left out of it.
+    pub warnings: Vec<String>,
+    /// More about the generator.
+    pub detail: String,
+}
+
+/// One section of a snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SealedSection {
+    /// How it came about.
+    pub facts: SectionFacts,
+    /// The fence log's position known before its sources were read. A fence above it outdates it.
+    pub tag: i64,
+    /// Its bytes' place in the payload.
+    pub range: Range<usize>,
+}
+
+/// A sealed document. Cloning shares everything.
+#[derive(Clone, Debug)]
+pub struct Snapshot(Arc<Sealed>);
+
+/// What a snapshot is made of.
+#[derive(Debug, PartialEq)]
+pub struct Sealed {
+    /// What was asked.
+    pub key: CacheKey,
+    /// The fence log that the tags are positions of.
+    pub incarnation: Arc<str>,
+    /// The encoded `ComprehensiveUserData`.
+    pub payload: Bytes,
+    /// One per section, in document order: ranges ascend.
+    pub sections: Vec<SealedSection>,
+    /// The instant that the assembly counted ages from.
+    pub as_of: DateTime<Utc>,
+    /// When it stops being fresh.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// One section before sealing.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// How it came about.
+    pub facts: SectionFacts,
+    /// The fence log's position known before its sources were read.
+    pub tag: i64,
+    /// A `ComprehensiveUserData` that has only this section's fields, encoded.
+    pub bytes: Bytes,
+}
+
+impl Snapshot {
+    /// Joins the parts, which must name every section once, in any order.
+    #[must_use]
+    pub fn seal(
+        key: CacheKey,
+        incarnation: Arc<str>,
+        as_of: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+        mut parts: Vec<Part>,
+    ) -> Self {
+        let place = |section: Section| DOCUMENT_ORDER.iter().position(|other| *other == section);
+        parts.sort_by_key(|part| place(part.facts.section));
+        let mut payload = BytesMut::with_capacity(parts.iter().map(|part| part.bytes.len()).sum());
+        let mut sections = Vec::with_capacity(parts.len());
+        for Part { facts, tag, bytes } in parts {
+            let start = payload.len();
+            payload.extend_from_slice(&bytes);
+            sections.push(SealedSection { facts, tag, range: start..payload.len() });
+        }
+        Self(Arc::new(Sealed { key, incarnation, payload: payload.freeze(), sections, as_of, expires_at }))
+    }
+
+    /// The encoded bytes of the asked sections; of all of them without a copy.
+    #[must_use]
+    pub fn select(&self, sections: SectionSet) -> Bytes {
+        if self.0.sections.iter().all(|s| sections.contains(s.facts.section)) {
+            return self.0.payload.clone();
+        }
+        let mut bytes = BytesMut::new();
+        for section in self.0.sections.iter().filter(|s| sections.contains(s.facts.section)) {
+            bytes.extend_from_slice(&self.0.payload[section.range.clone()]);
+        }
+        bytes.freeze()
+    }
+
+    /// One section.
+    #[must_use]
+    pub fn section(&self, section: Section) -> Option<&SealedSection> {
+        self.0.sections.iter().find(|s| s.facts.section == section)
+    }
+
+    /// One section as it was before sealing, to be reused in another snapshot.
+    #[must_use]
+    pub fn part(&self, section: Section) -> Option<Part> {
+        let SealedSection { facts, tag, range } = self.section(section)?.clone();
+        Some(Part { facts, tag, bytes: self.0.payload.slice(range) })
+    }
+
+    /// Whether no section is STALE or FAILED.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        !self.0.sections.iter().any(|s| matches!(s.facts.state, State::Stale | State::Failed))
+    }
+
+    /// The highest tag: below a fence on all sections nothing in it is of use.
+    #[must_use]
+    pub fn tag_max(&self) -> i64 {
+        self.0.sections.iter().map(|s| s.tag).max().unwrap_or_default()
+    }
+
+    /// Bytes it takes in memory, roughly: payload, index and bookkeeping.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const BOOKKEEPING: usize = 512;
+        let texts: usize = self
+            .0
+            .sections
+            .iter()
+            .flat_map(|s| s.facts.warnings.iter().chain([&s.facts.detail, &s.facts.reason]))
+            .map(String::len)
+            .sum();
+        self.0.payload.len() + self.0.sections.len() * size_of::<SealedSection>() + texts + BOOKKEEPING
+    }
+}
+
+impl std::ops::Deref for Snapshot {
+    type Target = Sealed;
+
+    fn deref(&self) -> &Sealed {
+        &self.0
+    }
+}
