@@ -17,10 +17,12 @@ pub mod document;
 pub mod query;
 pub mod section;
 pub mod snapshot;
+pub mod token;
 
 pub use query::{CacheKey, DataHash, Parameters, QueryError, UserDataQuery};
 pub use section::{SECTIONS, SectionSet};
 pub use snapshot::{SealedSection, Snapshot};
+pub use token::Token;
 
 /// A user: opaque, 1 to 255 bytes of UTF-8 without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -157,6 +159,6 @@ pub struct Served {
     pub status: CacheStatus,
     /// Whether the fence log was known to be current when it was judged.
     pub verified: bool,
-    /// The position in the fence log that it is known to be at least as new as, as a token.
-    pub token: String,
+    /// The position in the fence log that it is known to be at least as new as.
+    pub token: Token,
 }
