@@ -1,22 +1,59 @@
-//! (signatures first; the body follows)
+//! The cache: three tiers in front of the sources, and the rules by which an answer may be given.
+//!
+//! The way of a request is [`UserDataCache::get`]: check how far the fence log is known, look into
+//! memory, else wait for a flight. What a flight does is [`load`]. Redis, the table and memory are
+//! plain value stores: a failing one is a miss, and nothing that they lose, replay or write late can
+//! make an answer wrong, because every section is judged by the fence when it is read.
 
-use std::time::Duration;
+pub mod breaker;
+pub mod database;
+pub mod fence;
+pub mod figures;
+pub mod flight;
+mod load;
+pub mod memory;
+pub mod record;
+pub mod redis;
+mod stats;
+pub mod tally;
+mod tier_error;
+mod upkeep;
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use tokio_util::task::TaskTracker;
+
+use fence::{Fence, FenceError, Trust};
+use flight::{Flights, Landing, Refreshes, Role};
+use load::{Depth, Loaded, Loader};
+use memory::Answer;
+
+pub use load::Parts;
+pub use tier_error::TierError;
 
 use crate::{
-    error::Error,
-    model::{Scope, Served, Token, UserDataQuery},
-    proto::v1::GetCacheStatsResponse,
+    error::{Error, Unavailable},
+    model::{CacheKey, CacheStatus, Scope, SectionSet, Served, Tier, Token, UserDataQuery},
 };
 
-/// What a caller wants of an answer's freshness.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What a caller wants of an answer.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Wish {
-    /// How much has to be known.
+    /// The sections that will be handed out: only they have to be valid.
+    pub sections: SectionSet,
+    /// How much has to be known about their freshness.
     pub freshness: Freshness,
     /// Nothing older than this invalidation.
     pub min_token: Option<Token>,
     /// An older snapshot is treated as missing.
     pub max_age: Option<Duration>,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self { sections: SectionSet::ALL, freshness: Freshness::Default, min_token: None, max_age: None }
+    }
 }
 
 /// How much has to be known about an answer's freshness.
@@ -27,7 +64,7 @@ pub enum Freshness {
     Default,
     /// Never unverified, never stale.
     Strict,
-    /// The log is read first.
+    /// The log is read first; otherwise as strict.
     Linearizable,
 }
 
@@ -49,33 +86,190 @@ pub struct Invalidated {
     pub token: Token,
 }
 
-/// The cache: three tiers, the fence, the flights and the sources behind them.
+/// The three tiers, the fence, the flights and the sources behind them.
 #[derive(Debug)]
-pub struct UserDataCache;
+pub struct UserDataCache {
+    loader: Arc<Loader>,
+    flights: Flights<CacheKey, Result<Loaded, Error>>,
+    /// Loads that skip the tiers, for callers who want nothing older than a moment ago.
+    fresh: Refreshes<CacheKey, Result<Loaded, Error>>,
+    /// Loads that skip the memo too.
+    refreshes: Refreshes<CacheKey, Result<Loaded, Error>>,
+}
 
 impl UserDataCache {
+    /// Puts the parts together; `tasks` owns every load and every write behind an answer.
+    #[must_use]
+    pub fn new(parts: Parts, tasks: &TaskTracker) -> Self {
+        Self {
+            loader: Arc::new(Loader::new(parts, tasks.clone())),
+            flights: Flights::new(tasks.clone()),
+            fresh: Refreshes::new(tasks.clone()),
+            refreshes: Refreshes::new(tasks.clone()),
+        }
+    }
+
     /// The user's document, from a tier or assembled.
-    pub async fn get(&self, _query: &UserDataQuery, _wish: &Wish) -> Result<Served, Error> {
-        unimplemented!()
+    pub async fn get(&self, query: &UserDataQuery, wish: &Wish) -> Result<Served, Error> {
+        let trust = self.trust(wish).await?;
+        if self.is_of_another_log(wish) {
+            return self.load_past_the_tiers(query, trust, Depth::Sources).await;
+        }
+        if let Some(answer) = self.in_memory(query, wish, trust) {
+            return answer;
+        }
+        let (landing, role) = self.board(query);
+        let loaded = self.wait(landing).await?;
+        if is_too_old(loaded.snapshot.as_of, wish, self.loader.clock.utc()) {
+            return self.load_past_the_tiers(query, trust, Depth::Sources).await;
+        }
+        self.served(loaded, role, trust, wish)
     }
-    /// The user's document, assembled anew.
-    pub async fn refresh(&self, _query: &UserDataQuery) -> Result<Served, Error> {
-        unimplemented!()
+
+    /// The user's document, assembled anew: nothing is read from any tier or memo.
+    pub async fn refresh(&self, query: &UserDataQuery) -> Result<Served, Error> {
+        let trust = self.loader.fence.renewed_trust().await;
+        self.load_past_the_tiers(query, trust, Depth::Anew).await
     }
-    /// Makes everything read before this call unusable.
-    pub async fn invalidate(&self, _scope: Scope, _how: Invalidation) -> Result<Invalidated, Error> {
-        unimplemented!()
+
+    /// Makes everything read before this call unusable. `Ok` means that the fence is durable.
+    pub async fn invalidate(&self, scope: Scope, how: Invalidation) -> Result<Invalidated, Error> {
+        let raised = match self.loader.fence.raise(scope.clone()).await {
+            Ok(raised) => raised,
+            Err(error) => {
+                tracing::error!(%error, "an invalidation could not be acknowledged");
+                // Nobody else hears of it, but here at least nothing old is served on.
+                self.loader.memory.remove(&scope);
+                return Err(match error {
+                    FenceError::Closed => unavailable(Unavailable::Draining),
+                    _ => unavailable(Unavailable::FenceNotDurable),
+                });
+            }
+        };
+        let removed = match how.purge {
+            true => self.loader.purge(&scope).await?,
+            false => self.loader.drop_copies(&scope, raised.token.position).await,
+        };
+        if how.wait_all {
+            self.loader.fence.wait_for_all(&raised).await;
+        }
+        Ok(Invalidated { removed, token: raised.token })
     }
-    /// The table's counts and this instance's figures; `uptime` and `version` are the server's to add.
-    pub async fn stats(&self, _most_accessed: u32) -> Result<GetCacheStatsResponse, Error> {
-        unimplemented!()
+
+    /// How far the log is known, having tried as hard as the caller wishes.
+    async fn trust(&self, wish: &Wish) -> Result<Trust, Error> {
+        let fence = &self.loader.fence;
+        let behind = |token: &Token| {
+            let position = fence.position();
+            position.incarnation == token.incarnation && position.position < token.position
+        };
+        if wish.freshness == Freshness::Linearizable || wish.min_token.as_ref().is_some_and(&behind) {
+            fence.catch_up().await.map_err(|_| unavailable(Unavailable::FreshnessUnverified))?;
+        }
+        if wish.min_token.as_ref().is_some_and(behind) {
+            return Err(unavailable(Unavailable::TokenAhead));
+        }
+        match fence.renewed_trust().await {
+            Trust::Verified => Ok(Trust::Verified),
+            lapsed if wish.freshness == Freshness::Default => Ok(lapsed),
+            _ => Err(unavailable(Unavailable::FreshnessUnverified)),
+        }
     }
-    /// Deletes expired rows: at most `limit`, or all in batches. Returns how many.
-    pub async fn cleanup(&self, _limit: Option<u64>) -> Result<u64, Error> {
-        unimplemented!()
+
+    /// A token of another log says nothing about positions in ours: only the sources are surely newer.
+    fn is_of_another_log(&self, wish: &Wish) -> bool {
+        wish.min_token.as_ref().is_some_and(|token| token.incarnation != self.loader.fence.position().incarnation)
     }
-    /// The most accessed questions without parameters, for warming.
-    pub async fn most_accessed(&self, _count: u32) -> Result<Vec<UserDataQuery>, Error> {
-        unimplemented!()
+
+    /// The hot path ends here: present, not fenced, not expired.
+    fn in_memory(&self, query: &UserDataQuery, wish: &Wish, trust: Trust) -> Option<Result<Served, Error>> {
+        if trust == Trust::None {
+            return None;
+        }
+        let loader = &self.loader;
+        let key = query.key();
+        let began = loader.clock.now();
+        let held = loader.memory.get(key).filter(|held| began < held.until);
+        let found = held.and_then(|held| match held.answer {
+            Answer::Snapshot(snapshot) => {
+                let view = loader.fence.view(key);
+                if !view.admits(&snapshot, wish.sections) {
+                    loader.counts.superseded.add(1);
+                    return None;
+                }
+                if is_too_old(snapshot.as_of, wish, loader.clock.utc()) {
+                    return None;
+                }
+                let loaded = Loaded { snapshot, status: CacheStatus::Hit(Tier::Memory), position: view.applied };
+                Some(self.served(loaded, Role::Leader, trust, wish))
+            }
+            Answer::NotFound { what, incarnation, tag } => {
+                let view = loader.fence.view(key);
+                let holds = trust == Trust::Verified && view.incarnation == incarnation && tag >= view.fence();
+                (holds && wish.max_age.is_none()).then_some(Err(Error::NotFound { what }))
+            }
+        });
+        loader.memory_figures.looked_up(found.is_some(), loader.clock.now().since(began));
+        found
     }
+
+    /// Joins the load of a key, if it began after every fence known now, or begins one.
+    fn board(&self, query: &UserDataQuery) -> (Landing<Result<Loaded, Error>>, Role) {
+        let view = self.loader.fence.view(query.key());
+        let (fence, tag) = (view.fence(), view.applied);
+        self.flights.join(query.key(), fence, tag, || Arc::clone(&self.loader).load(query.clone(), view, Depth::Tiers))
+    }
+
+    /// Loads from the sources, sharing only loads that have not begun yet.
+    async fn load_past_the_tiers(&self, query: &UserDataQuery, trust: Trust, depth: Depth) -> Result<Served, Error> {
+        let refreshes = if depth == Depth::Anew { &self.refreshes } else { &self.fresh };
+        let loader = Arc::clone(&self.loader);
+        let asked = query.clone();
+        let (landing, role) = refreshes.ask(query.key(), || async move {
+            // Read when the load's turn comes, not when it was asked for.
+            let view = loader.fence.view(asked.key());
+            loader.load(asked, view, depth).await
+        });
+        let loaded = self.wait(landing).await?;
+        self.served(loaded, role, trust, &Wish::default())
+    }
+
+    async fn wait(&self, landing: Landing<Result<Loaded, Error>>) -> Result<Loaded, Error> {
+        let waiting = self.flights.waiter(self.loader.config.flight.max_waiting);
+        let _waiting = waiting.ok_or(Error::Overloaded { retry_after: Duration::from_secs(1) })?;
+        landing.wait().await.unwrap_or(Err(Error::Internal))
+    }
+
+    /// Counts an answer and says how it was found.
+    fn served(&self, loaded: Loaded, role: Role, trust: Trust, wish: &Wish) -> Result<Served, Error> {
+        let Loaded { snapshot, status, position } = loaded;
+        let status = match (status, role) {
+            (CacheStatus::Assembled, Role::Follower) => CacheStatus::Shared,
+            (status, _) => status,
+        };
+        if matches!(status, CacheStatus::Stale(_)) && wish.freshness != Freshness::Default {
+            return Err(unavailable(Unavailable::FreshnessUnverified));
+        }
+        let verified = trust == Trust::Verified;
+        self.loader.counts.served(status, verified);
+        if matches!(status, CacheStatus::Hit(_) | CacheStatus::Stale(_)) {
+            self.loader.tally.count(&snapshot.key);
+        }
+        let token = Token { incarnation: Arc::clone(&snapshot.incarnation), position };
+        Ok(Served { snapshot, status, verified, token })
+    }
+
+    /// The fence log, for those who keep its copy current.
+    #[must_use]
+    pub fn fence(&self) -> &Fence {
+        &self.loader.fence
+    }
+}
+
+fn is_too_old(as_of: DateTime<Utc>, wish: &Wish, now: DateTime<Utc>) -> bool {
+    wish.max_age.is_some_and(|max_age| (now - as_of).to_std().unwrap_or_default() > max_age)
+}
+
+fn unavailable(reason: Unavailable) -> Error {
+    Error::Unavailable { reason, retry_after: Duration::from_secs(1), cause: None }
 }

@@ -26,6 +26,16 @@ impl Moment {
         Self(self.0.saturating_add(nanoseconds(duration)))
     }
 
+    /// Nanoseconds since boot, to be kept in an atomic.
+    pub(crate) fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The reverse of [`Moment::nanos`].
+    pub(crate) fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
     /// How long ago `earlier` was; zero if it is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -1,0 +1,42 @@
+//! What runs by itself: each thing takes no input and is idempotent, so the next run is the retry.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{cache::UserDataCache, config::Config};
+
+/// Runs `work` at once and then every `period` until `stop`, never two runs at a time.
+pub fn every<F>(tasks: &TaskTracker, stop: &CancellationToken, period: Duration, mut work: impl FnMut() -> F + Send + 'static)
+where
+    F: Future<Output = ()> + Send,
+{
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            if stop.run_until_cancelled(work()).await.is_none() {
+                break;
+            }
+        }
+    });
+}
+
+/// How often a tier that is left alone is tried again.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
+
+/// Starts everything that the cache needs done behind the requests.
+pub fn start(cache: &Arc<UserDataCache>, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
+    let run = |period: Duration, work: Work| {
+        let cache = Arc::clone(cache);
+        every(tasks, stop, period, move || work(Arc::clone(&cache)));
+    };
+    run(config.fence.poll, |cache| Box::pin(async move { cache.poll_fences().await }));
+    run(config.database.sweep_every, |cache| Box::pin(async move { cache.sweep().await }));
+    run(config.database.tally_every, |cache| Box::pin(async move { cache.flush_tally().await }));
+    run(PROBE_EVERY, |cache| Box::pin(async move { cache.probe_tiers().await }));
+}
+
+type Work = fn(Arc<UserDataCache>) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -1,0 +1,287 @@
+//! The fence: what makes sure that nothing outdated is served.
+//!
+//! A gapless, durable log holds one row per invalidation ([`log`]); every section of a snapshot is
+//! tagged with the log's position known before its sources were read; each instance holds a copy of
+//! the log ([`copy`]) that it trusts for the length of a lease. docs/coherence.md argues why that is
+//! enough, whatever Redis, memory and late writers do.
+//!
+//! Order: a lease counts from before the read was sent, and is extended after the rows are applied.
+
+mod committer;
+mod copy;
+mod log;
+
+use std::{
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use sea_orm::{DatabaseConnection, DbErr};
+use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
+
+pub use copy::View;
+use committer::Committer;
+use copy::LogCopy;
+use log::FenceLog;
+
+use crate::{
+    clock::{Clock, Moment},
+    config,
+    model::{CacheKey, Scope, Token},
+    proto::v1::FenceStats,
+};
+
+/// Why the log could not be read or written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FenceError {
+    /// The database did not answer in time.
+    #[error("the fence log did not answer in time")]
+    Timeout,
+    /// It answered with an error.
+    #[error("the fence log failed: {0}")]
+    Database(String),
+    /// Another lease length is agreed on in this cluster.
+    #[error("fence.lease is {ours_ms} ms, but the cluster agreed on {theirs_ms} ms: use that, or change fence_head.lease_ms while no instance runs")]
+    Lease {
+        /// As configured here.
+        ours_ms: i64,
+        /// As stored.
+        theirs_ms: i64,
+    },
+    /// The service is shutting down.
+    #[error("shutting down")]
+    Closed,
+}
+
+impl From<DbErr> for FenceError {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+/// How far the local copy of the log may be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The lease holds.
+    Verified,
+    /// It has lapsed, but not for longer than cached answers may still be given.
+    Unverified,
+    /// It has lapsed for too long, or the log has never been read: nothing cached may be served.
+    None,
+}
+
+/// The log and its local copy.
+#[derive(Debug)]
+pub struct Fence {
+    log: FenceLog,
+    committer: Committer,
+    copy: RwLock<LogCopy>,
+    /// Nanoseconds on the boot-time clock; 0 before the first complete catch-up.
+    lease_until: AtomicU64,
+    catching_up: Mutex<LastRun>,
+    tickets: AtomicU64,
+    caught_up: AtomicBool,
+    /// When the log could not be read, last; 0 after a success.
+    failed_at: AtomicU64,
+    gaps: AtomicU64,
+    commits: AtomicU64,
+    config: config::Fence,
+    timeout: Duration,
+    clock: Clock,
+}
+
+/// The latest catch-up: whoever asked before its read was sent shares it.
+#[derive(Debug)]
+struct LastRun {
+    ticket: u64,
+    result: Result<(), FenceError>,
+}
+
+impl Fence {
+    /// Knows nothing until the first [`Fence::catch_up`]. `timeout` bounds one reading of the log.
+    #[must_use]
+    pub fn new(connection: DatabaseConnection, config: config::Fence, timeout: Duration, clock: Clock, tasks: &TaskTracker) -> Self {
+        let log = FenceLog::new(connection);
+        Self {
+            committer: Committer::start(log.clone(), tasks),
+            log,
+            copy: RwLock::new(LogCopy::empty()),
+            lease_until: AtomicU64::new(0),
+            catching_up: Mutex::new(LastRun { ticket: 0, result: Ok(()) }),
+            tickets: AtomicU64::new(0),
+            caught_up: AtomicBool::new(false),
+            failed_at: AtomicU64::new(0),
+            gaps: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+            config,
+            timeout,
+            clock,
+        }
+    }
+
+    /// What is known about one key's fences now.
+    #[must_use]
+    pub fn view(&self, key: &CacheKey) -> View {
+        self.read().view(key)
+    }
+
+    /// Whether the copy may be trusted at this moment.
+    #[must_use]
+    pub fn trust(&self) -> Trust {
+        let until = Moment::from_nanos(self.lease_until.load(Ordering::Acquire));
+        let now = self.clock.now();
+        if !self.caught_up.load(Ordering::Acquire) {
+            Trust::None
+        } else if now < until {
+            Trust::Verified
+        } else if now < until.after(self.config.unverified_max) {
+            Trust::Unverified
+        } else {
+            Trust::None
+        }
+    }
+
+    /// The position up to which this instance applies the log.
+    #[must_use]
+    pub fn position(&self) -> Token {
+        let copy = self.read();
+        Token { incarnation: copy.incarnation.clone(), position: copy.applied }
+    }
+
+    /// As [`Fence::trust`], after trying for a short while to renew a lapsed lease, unless that has
+    /// just failed: then the poll goes on trying, and requests need not wait for it.
+    pub async fn renewed_trust(&self) -> Trust {
+        let failed_at = Moment::from_nanos(self.failed_at.load(Ordering::Relaxed));
+        match self.trust() {
+            Trust::Verified => Trust::Verified,
+            lapsed if self.clock.now() < failed_at.after(2 * self.config.poll + self.timeout) => lapsed,
+            lapsed => match tokio::time::timeout(self.config.renew_timeout, self.catch_up()).await {
+                Ok(Ok(())) => Trust::Verified,
+                _ => lapsed,
+            },
+        }
+    }
+
+    /// Brings the copy up to the log's head, as it is after this call began.
+    ///
+    /// Callers share one reading, but only one that had not been sent yet when they asked.
+    pub async fn catch_up(&self) -> Result<(), FenceError> {
+        let ticket = self.tickets.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut last = self.catching_up.lock().await;
+        if last.ticket >= ticket {
+            return last.result.clone();
+        }
+        let newest = self.tickets.load(Ordering::Acquire);
+        let result = match tokio::time::timeout(self.timeout, self.read_log()).await {
+            Ok(result) => result,
+            Err(_) => Err(FenceError::Timeout),
+        };
+        let failed_at = if result.is_ok() { 0 } else { self.clock.now().nanos() };
+        self.failed_at.store(failed_at, Ordering::Relaxed);
+        *last = LastRun { ticket: newest, result: result.clone() };
+        result
+    }
+
+    /// Commits a fence for a scope durably, then applies the log at least up to it.
+    pub async fn raise(&self, scope: Scope) -> Result<Raised, FenceError> {
+        let position = self.committer.commit(scope).await?;
+        let committed_at = self.clock.now();
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        // Every row up to it, not only ours: an earlier one of another instance may still be missing.
+        self.catch_up().await?;
+        let Token { incarnation, position: applied } = self.position();
+        if applied < position {
+            return Err(FenceError::Database(format!("fence {position} was committed, but the log ends at {applied}")));
+        }
+        Ok(Raised { token: Token { incarnation, position }, committed_at })
+    }
+
+    /// Waits until every instance's lease that may predate a commit has lapsed.
+    pub async fn wait_for_all(&self, raised: &Raised) {
+        // One percent more than the lease: clocks of two machines may run at slightly different speeds.
+        let until = raised.committed_at.after(self.config.lease.mul_f64(1.01));
+        tokio::time::sleep(until.since(self.clock.now())).await;
+    }
+
+    /// Deletes fences that no snapshot can be old enough to need.
+    pub async fn trim(&self, older_than: Duration) -> Result<u64, FenceError> {
+        let seconds = i64::try_from(older_than.as_secs()).unwrap_or(i64::MAX);
+        Ok(self.log.trim(seconds).await?)
+    }
+
+    /// For the statistics.
+    #[must_use]
+    pub fn stats(&self) -> FenceStats {
+        let until = Moment::from_nanos(self.lease_until.load(Ordering::Acquire));
+        FenceStats {
+            applied: self.read().applied,
+            lease_remaining: Some(until.since(self.clock.now()).into()),
+            hints: 0,
+            gaps: self.gaps.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
+            commits: self.commits.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
+        }
+    }
+
+    async fn read_log(&self) -> Result<(), FenceError> {
+        loop {
+            let (incarnation, applied, nonce) = {
+                let copy = self.read();
+                (copy.incarnation.clone(), copy.applied, copy.nonce)
+            };
+            let sent_at = self.clock.now();
+            let head = self.log.head(applied).await?;
+            let ours_ms = i64::try_from(self.config.lease.as_millis()).unwrap_or(i64::MAX);
+            if ours_ms > head.lease_ms {
+                return Err(FenceError::Lease { ours_ms, theirs_ms: head.lease_ms });
+            }
+            if head.incarnation != incarnation {
+                tracing::info!(incarnation = %head.incarnation, "adopted the fence log");
+                *self.write() = LogCopy::adopted(head.incarnation, head.floor);
+                continue;
+            }
+            if head.seq < applied || (applied > head.floor && head.nonce != nonce) {
+                tracing::error!(applied, head = head.seq, "the database lost fences that were applied here; starting a new incarnation");
+                self.log.replace_incarnation(&incarnation).await?;
+                continue;
+            }
+            let rows = self.log.rows(applied, head.seq).await?;
+            let contiguous = rows.iter().map(|row| row.seq).eq(applied + 1..=head.seq);
+            {
+                let mut copy = self.write();
+                copy.apply(&rows, head.seq, head.floor, self.config.scopes_max);
+                if !contiguous {
+                    copy.raise_floor(head.seq);
+                }
+            }
+            if !contiguous {
+                self.gaps.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(applied, head = head.seq, "the fence log has a gap; everything before its head counts as fenced");
+            }
+            // Order: last, and counted from before the read was sent.
+            self.lease_until.store(sent_at.after(self.config.lease).nanos(), Ordering::Release);
+            self.caught_up.store(true, Ordering::Release);
+            return Ok(());
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, LogCopy> {
+        // A panic while applying could leave rows out, but `applied` is set after them.
+        self.copy.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, LogCopy> {
+        self.copy.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A fence that is durable and applied here.
+#[derive(Clone, Debug)]
+pub struct Raised {
+    /// Its position.
+    pub token: Token,
+    committed_at: Moment,
+}

@@ -1,0 +1,170 @@
+//! The durable fence log: one counter row whose lock orders the commits, and one row per fence.
+//!
+//! A counter row, not a sequence: sequences commit out of order, and a reader that polls one would
+//! skip rows. The row's lock is held until COMMIT, so whoever sees head = h sees every row up to h.
+
+use std::sync::Arc;
+
+use sea_orm::{
+    ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, IsolationLevel, QueryResult, SqlErr, Statement,
+    TransactionTrait, Value,
+};
+
+use super::copy::LogRow;
+use crate::model::{Scope, SectionSet, StrategyId, UserId};
+
+/// The head of the log, and the nonce at the position that the reader stands at.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) incarnation: Arc<str>,
+    pub(super) seq: i64,
+    pub(super) floor: i64,
+    pub(super) lease_ms: i64,
+    pub(super) nonce: Option<i64>,
+}
+
+/// The log's tables.
+#[derive(Clone, Debug)]
+pub(super) struct FenceLog {
+    connection: DatabaseConnection,
+}
+
+/// Rows read at once when catching up.
+const PAGE: i64 = 1000;
+
+impl FenceLog {
+    pub(super) fn new(connection: DatabaseConnection) -> Self {
+        Self { connection }
+    }
+
+    /// Appends a fence for each scope in one durable commit and returns the last one's position.
+    pub(super) async fn append(&self, scopes: &[Scope]) -> Result<i64, DbErr> {
+        // Said explicitly: under a stricter default the counter's update would fail instead of wait.
+        // On SQLite the first statement takes the write lock.
+        let isolation = (!self.is_sqlite()).then_some(IsolationLevel::ReadCommitted);
+        let transaction = self.connection.begin_with_config(isolation, None).await?;
+        let count = i64::try_from(scopes.len()).unwrap_or(i64::MAX);
+        let advance = self.statement("UPDATE fence_head SET seq = seq + $1 WHERE id = 1 RETURNING seq", vec![count.into()]);
+        let head: i64 = transaction.query_one_raw(advance).await?.ok_or_else(no_head)?.try_get("", "seq")?;
+
+        let mut sql = String::from("INSERT INTO fence_log (seq, user_id, strategy_id, sections, nonce, at) VALUES ");
+        let mut values = Vec::with_capacity(scopes.len() * 5);
+        for (index, (scope, seq)) in scopes.iter().zip(head - count + 1..).enumerate() {
+            let first = index * 5;
+            sql.push_str(if index == 0 { "(" } else { ", (" });
+            for place in 1..=5 {
+                sql.push_str(&format!("${}, ", first + place));
+            }
+            sql.push_str(self.now());
+            sql.push(')');
+            values.extend([
+                seq.into(),
+                scope.user.as_str().into(),
+                scope.strategy.map(StrategyId::get).into(),
+                scope.sections.bits().into(),
+                rand::random::<i64>().into(),
+            ]);
+        }
+        transaction.execute_raw(self.statement(&sql, values)).await?;
+        transaction.commit().await?;
+        Ok(head)
+    }
+
+    /// Reads the head, and the nonce of the row at `applied`, in one statement.
+    pub(super) async fn head(&self, applied: i64) -> Result<Head, DbErr> {
+        const SQL: &str = "SELECT incarnation, seq, floor, CAST(lease_ms AS BIGINT) AS lease_ms, \
+             (SELECT nonce FROM fence_log WHERE seq = $1) AS nonce FROM fence_head WHERE id = 1";
+        let row = self.connection.query_one_raw(self.statement(SQL, vec![applied.into()])).await?.ok_or_else(no_head)?;
+        let incarnation: String = row.try_get("", "incarnation")?;
+        Ok(Head {
+            incarnation: incarnation.into(),
+            seq: row.try_get("", "seq")?,
+            floor: row.try_get("", "floor")?,
+            lease_ms: row.try_get("", "lease_ms")?,
+            nonce: row.try_get("", "nonce")?,
+        })
+    }
+
+    /// The rows in (`after`, `head`], in order, as far as they are there.
+    pub(super) async fn rows(&self, after: i64, head: i64) -> Result<Vec<LogRow>, DbErr> {
+        const SQL: &str = "SELECT seq, user_id, strategy_id, sections, nonce FROM fence_log \
+             WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3";
+        let mut rows: Vec<LogRow> = Vec::new();
+        let mut last = after;
+        while last < head {
+            let page = self.connection.query_all_raw(self.statement(SQL, vec![last.into(), head.into(), PAGE.into()])).await?;
+            let Some(end) = page.last() else { break };
+            last = end.try_get("", "seq")?;
+            for row in &page {
+                rows.push(log_row(row)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Starts a new incarnation, unless somebody else has done so already: the database has lost
+    /// commits that were seen, so nothing tagged with its positions means anything any more.
+    pub(super) async fn replace_incarnation(&self, old: &str) -> Result<(), DbErr> {
+        const SQL: &str = "UPDATE fence_head SET incarnation = $1, floor = seq WHERE id = 1 AND incarnation = $2";
+        let new = uuid::Uuid::new_v4().to_string();
+        self.connection.execute_raw(self.statement(SQL, vec![new.into(), old.into()])).await?;
+        Ok(())
+    }
+
+    /// Deletes fences older than `seconds` and raises the floor over them, in one transaction.
+    pub(super) async fn trim(&self, seconds: i64) -> Result<u64, DbErr> {
+        let before = if self.is_sqlite() {
+            format!("(strftime('%Y-%m-%d %H:%M:%f', 'now', '-{seconds} seconds') || '000')")
+        } else {
+            format!("((now() AT TIME ZONE 'utc') - interval '{seconds} seconds')")
+        };
+        let isolation = (!self.is_sqlite()).then_some(IsolationLevel::ReadCommitted);
+        let transaction = self.connection.begin_with_config(isolation, None).await?;
+        let raise = format!(
+            "UPDATE fence_head SET floor = (SELECT COALESCE(MAX(CASE WHEN seq > fence_head.floor THEN seq END), fence_head.floor) \
+             FROM fence_log WHERE at < {before}) WHERE id = 1 RETURNING floor"
+        );
+        let floor: i64 =
+            transaction.query_one_raw(self.statement(&raise, vec![])).await?.ok_or_else(no_head)?.try_get("", "floor")?;
+        let deleted =
+            transaction.execute_raw(self.statement("DELETE FROM fence_log WHERE seq <= $1", vec![floor.into()])).await?;
+        transaction.commit().await?;
+        Ok(deleted.rows_affected())
+    }
+
+    fn statement(&self, sql: &str, values: Vec<Value>) -> Statement {
+        // SQLite takes numbered placeholders too, as `$1`.
+        Statement::from_sql_and_values(self.connection.get_database_backend(), sql, values)
+    }
+
+    fn is_sqlite(&self) -> bool {
+        self.connection.get_database_backend() == DatabaseBackend::Sqlite
+    }
+
+    fn now(&self) -> &'static str {
+        if self.is_sqlite() { "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'" } else { "now() AT TIME ZONE 'utc'" }
+    }
+}
+
+/// Whether repeating the transaction may help: serialisation failure, deadlock, or a busy SQLite file.
+pub(super) fn is_transient(error: &DbErr) -> bool {
+    let text = error.to_string();
+    !matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+        && ["40001", "40P01", "database is locked", "(code: 5)"].iter().any(|sign| text.contains(sign))
+}
+
+fn no_head() -> DbErr {
+    DbErr::RecordNotFound("fence_head has no row: the database is not migrated".to_owned())
+}
+
+fn log_row(row: &QueryResult) -> Result<LogRow, DbErr> {
+    let user: String = row.try_get("", "user_id")?;
+    let strategy: Option<i64> = row.try_get("", "strategy_id")?;
+    Ok(LogRow {
+        seq: row.try_get("", "seq")?,
+        user: UserId::parse(&user).map_err(|error| DbErr::Type(format!("fence_log.user_id {error}")))?,
+        strategy: strategy.and_then(StrategyId::new),
+        sections: SectionSet::from_bits(row.try_get("", "sections")?),
+        nonce: row.try_get("", "nonce")?,
+    })
+}

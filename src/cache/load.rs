@@ -1,0 +1,369 @@
+//! What a flight does: look into Redis and the table, else assemble; then fill the tiers.
+//!
+//! Order: the fence's position is noted before anything is read, so a tag is never too high. What is
+//! stored is stored behind the answer, and only while no invalidation has outdated it.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{RwLock, Semaphore, SemaphorePermit};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    database::DatabaseTier,
+    fence::{Fence, Trust, View},
+    figures::TierFigures,
+    memory::{Answer, Held, MemoryTier},
+    redis::RedisTier,
+    stats::Counts,
+    tally::Tally,
+    tier_error::TierError,
+};
+use crate::{
+    aggregate::{AggregateError, Aggregator, Assembled, AssembledPart, Plan},
+    clock::Clock,
+    config::Config,
+    error::{Error, Missing, Unavailable},
+    model::{CacheKey, CacheStatus, SECTIONS, Scope, SectionSet, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
+};
+
+/// What the cache is put together from.
+#[derive(Debug)]
+pub struct Parts {
+    /// All settings.
+    pub config: Config,
+    /// The fence log.
+    pub fence: Fence,
+    /// The Redis tier, if one is configured.
+    pub redis: Option<RedisTier>,
+    /// The cache table.
+    pub database: DatabaseTier,
+    /// The sources.
+    pub aggregator: Aggregator,
+    /// The clocks.
+    pub clock: Clock,
+}
+
+/// Writes behind answers that may be under way; beyond it they are left out, which costs a reload at worst.
+const WRITES_MAX: usize = 256;
+
+/// How deep a load goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Redis and the table first.
+    Tiers,
+    /// The sources, whatever the tiers hold.
+    Sources,
+    /// The sources, and no memo either.
+    Anew,
+}
+
+/// A load's result.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    pub(super) snapshot: Snapshot,
+    pub(super) status: CacheStatus,
+    /// Every fence up to here is honoured by the snapshot.
+    pub(super) position: i64,
+}
+
+/// Everything that a load needs.
+#[derive(Debug)]
+pub(super) struct Loader {
+    pub(super) config: Config,
+    pub(super) fence: Fence,
+    pub(super) memory: MemoryTier,
+    pub(super) memory_figures: TierFigures,
+    pub(super) redis: Option<RedisTier>,
+    pub(super) database: DatabaseTier,
+    pub(super) aggregator: Aggregator,
+    pub(super) tally: Tally,
+    pub(super) counts: Counts,
+    pub(super) clock: Clock,
+    /// Loads that read the sources.
+    permits: Semaphore,
+    /// Those and the ones that wait for their turn.
+    places: Semaphore,
+    writes: Arc<Semaphore>,
+    /// Held for reading while a snapshot is checked and stored, for writing while a purge erases: so
+    /// that no copy outlives a purge because it was stored a moment late.
+    storing: RwLock<()>,
+    tasks: TaskTracker,
+}
+
+/// The best that the tiers have.
+#[derive(Default)]
+struct Found {
+    fresh: Option<(Snapshot, Tier)>,
+    /// Expired, but not outdated: the answer if the sources fail.
+    last_good: Option<(Snapshot, Tier)>,
+}
+
+impl Loader {
+    pub(super) fn new(parts: Parts, tasks: TaskTracker) -> Self {
+        let Parts { config, fence, redis, database, aggregator, clock } = parts;
+        Self {
+            memory: MemoryTier::new(&config.memory),
+            memory_figures: TierFigures::default(),
+            tally: Tally::new(config.database.tally_keys_max, clock.clone()),
+            counts: Counts::new(clock.now()),
+            permits: Semaphore::new(config.flight.max_concurrent),
+            places: Semaphore::new(config.flight.max_concurrent + config.flight.max_queued),
+            writes: Arc::new(Semaphore::new(WRITES_MAX)),
+            storing: RwLock::new(()),
+            config,
+            fence,
+            redis,
+            database,
+            aggregator,
+            clock,
+            tasks,
+        }
+    }
+
+    /// Loads a document. `view` was taken before: its position becomes the tag of what is read here.
+    pub(super) async fn load(self: Arc<Self>, query: UserDataQuery, view: View, depth: Depth) -> Result<Loaded, Error> {
+        let found = match depth {
+            Depth::Tiers => self.look_into_tiers(query.key()).await,
+            Depth::Sources | Depth::Anew => Found::default(),
+        };
+        if let Some((snapshot, tier)) = found.fresh {
+            self.keep(&snapshot);
+            if tier == Tier::Database {
+                self.store_behind(snapshot.clone(), Some(Tier::Redis));
+            }
+            return Ok(Loaded { snapshot, status: CacheStatus::Hit(tier), position: view.applied });
+        }
+        let (_place, _permit) = self.turn().await?;
+        self.assemble(&query, &view, depth, found.last_good).await
+    }
+
+    /// A place in the queue, then a permit to read the sources.
+    async fn turn(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Error> {
+        let overloaded = || Error::Overloaded { retry_after: Duration::from_secs(1) };
+        let place = self.places.try_acquire().map_err(|_| overloaded())?;
+        let permit = tokio::time::timeout(self.config.flight.budget, self.permits.acquire()).await;
+        Ok((place, permit.map_err(|_| overloaded())?.map_err(|_| overloaded())?))
+    }
+
+    async fn look_into_tiers(&self, key: &CacheKey) -> Found {
+        let mut found = Found::default();
+        if self.fence.trust() == Trust::None {
+            return found;
+        }
+        if let Some(redis) = &self.redis {
+            self.judge(&mut found, Tier::Redis, redis.get(key).await, key).await;
+        }
+        if found.fresh.is_none() {
+            self.judge(&mut found, Tier::Database, self.database.get(key).await, key).await;
+        }
+        found
+    }
+
+    async fn judge(&self, found: &mut Found, tier: Tier, read: Result<Option<Snapshot>, TierError>, key: &CacheKey) {
+        // A tier that fails is a miss; it has counted and logged its failure itself.
+        let Ok(Some(snapshot)) = read else { return };
+        let mut view = self.fence.view(key);
+        if snapshot.incarnation == view.incarnation && !view.can_judge(&snapshot) && self.fence.catch_up().await.is_ok() {
+            view = self.fence.view(key);
+        }
+        if !view.admits(&snapshot, SectionSet::ALL) {
+            self.counts.superseded.add(1);
+            return;
+        }
+        let now = self.clock.utc();
+        if snapshot.expires_at > now {
+            found.fresh = Some((snapshot, tier));
+        } else if is_younger(&snapshot, self.config.database.stale_max, now)
+            && found.last_good.as_ref().is_none_or(|(held, _)| held.as_of < snapshot.as_of)
+        {
+            found.last_good = Some((snapshot, tier));
+        }
+    }
+
+    async fn assemble(
+        self: &Arc<Self>,
+        query: &UserDataQuery,
+        view: &View,
+        depth: Depth,
+        last_good: Option<(Snapshot, Tier)>,
+    ) -> Result<Loaded, Error> {
+        let as_of = self.clock.utc();
+        let budget = self.config.flight.budget;
+        let plan = Plan { sections: SectionSet::ALL, as_of, refresh: depth == Depth::Anew, budget };
+        let assembled = match tokio::time::timeout(budget, self.aggregator.aggregate(query, &plan)).await {
+            Ok(Ok(assembled)) => assembled,
+            Ok(Err(AggregateError::UnknownUser)) => return Err(self.not_found(query.key(), view, Missing::User)),
+            Ok(Err(AggregateError::UnknownStrategy)) => return Err(self.not_found(query.key(), view, Missing::Strategy)),
+            Ok(Err(error @ AggregateError::Source { .. })) => return self.fall_back(query.key(), view, last_good, error),
+            Err(_) => {
+                let error = AggregateError::Source { name: "onboarding", error: crate::aggregate::SourceError::Timeout };
+                return self.fall_back(query.key(), view, last_good, error);
+            }
+        };
+        let snapshot = self.seal(query.key(), view, as_of, assembled, last_good.as_ref().map(|(snapshot, _)| snapshot));
+        self.check_size(&snapshot)?;
+        if view.can_judge(&snapshot) && !view.incarnation.is_empty() {
+            self.keep(&snapshot);
+            self.store_behind(snapshot.clone(), None);
+        }
+        let status = if depth == Depth::Anew { CacheStatus::Refreshed } else { CacheStatus::Assembled };
+        Ok(Loaded { snapshot, status, position: view.applied })
+    }
+
+    /// Joins the parts; what failed is taken from the last good document, as far as that is not outdated.
+    fn seal(&self, key: &CacheKey, view: &View, as_of: DateTime<Utc>, assembled: Assembled, last_good: Option<&Snapshot>) -> Snapshot {
+        let parts: Vec<Part> = assembled
+            .parts
+            .into_iter()
+            .map(|AssembledPart { facts, bytes }| {
+                let fresh = Part { facts, tag: view.applied, bytes };
+                match fresh.facts.state {
+                    State::Failed => stale_part(&fresh, view, last_good).unwrap_or(fresh),
+                    _ => fresh,
+                }
+            })
+            .collect();
+        let partial = parts.iter().any(|part| matches!(part.facts.state, State::Failed | State::Stale));
+        let life = if partial { self.config.flight.partial_ttl } else { self.jittered_ttl() };
+        Snapshot::seal(key.clone(), Arc::clone(&view.incarnation), as_of, as_of + life, parts)
+    }
+
+    fn jittered_ttl(&self) -> Duration {
+        let config = &self.config.database;
+        config.ttl.mul_f64(1.0 + config.ttl_jitter * (2.0 * rand::random::<f64>() - 1.0))
+    }
+
+    fn check_size(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        let bytes = snapshot.payload.len();
+        if bytes <= self.config.server.max_response_bytes {
+            return Ok(());
+        }
+        let size = |section| snapshot.section(section).map(|sealed| (section, sealed.range.len()));
+        Err(Error::TooLarge { bytes, sections: SECTIONS.into_iter().filter_map(size).collect() })
+    }
+
+    /// The last good document, or why there is none.
+    fn fall_back(
+        &self,
+        key: &CacheKey,
+        view: &View,
+        last_good: Option<(Snapshot, Tier)>,
+        error: AggregateError,
+    ) -> Result<Loaded, Error> {
+        tracing::warn!(error = &error as &dyn std::error::Error, data_hash = %key.hash, fallback = last_good.is_some(), "a required source failed");
+        // Judged again: a fence may have come while the sources were tried.
+        let now = self.fence.view(key);
+        if let Some((snapshot, tier)) = last_good.filter(|(snapshot, _)| now.admits(snapshot, SectionSet::ALL)) {
+            return Ok(Loaded { snapshot, status: CacheStatus::Stale(tier), position: view.applied });
+        }
+        let source_name = match &error {
+            AggregateError::Source { name, .. } => name,
+            AggregateError::UnknownUser | AggregateError::UnknownStrategy => "none",
+        };
+        Err(Error::Unavailable {
+            reason: Unavailable::SourceFailed { source_name },
+            retry_after: Duration::from_secs(1),
+            cause: Some(Arc::new(error)),
+        })
+    }
+
+    /// Remembers for a short while, in memory only, that there is nothing.
+    fn not_found(&self, key: &CacheKey, view: &View, what: Missing) -> Error {
+        let answer = Answer::NotFound { what, incarnation: Arc::clone(&view.incarnation), tag: view.applied };
+        let until = self.clock.now().after(self.config.flight.not_found_ttl);
+        self.memory.put(key.clone(), Held { answer, until });
+        Error::NotFound { what }
+    }
+
+    /// Keeps a snapshot in memory for what is left of its life, if it is not outdated by now and does
+    /// not put a partial document in a complete one's place.
+    fn keep(&self, snapshot: &Snapshot) {
+        let remaining = (snapshot.expires_at - self.clock.utc()).to_std().unwrap_or_default();
+        let until = self.clock.now().after(remaining.min(self.config.memory.ttl));
+        let view = self.fence.view(&snapshot.key);
+        let hides_a_better_one = !snapshot.complete()
+            && self.memory.get(&snapshot.key).is_some_and(|held| match held.answer {
+                Answer::Snapshot(held_one) => {
+                    self.clock.now() < held.until && held_one.complete() && view.admits(&held_one, SectionSet::ALL)
+                }
+                Answer::NotFound { .. } => false,
+            });
+        if view.admits(snapshot, SectionSet::ALL) && !hides_a_better_one {
+            self.memory.put(snapshot.key.clone(), Held { answer: Answer::Snapshot(snapshot.clone()), until });
+        }
+    }
+
+    /// Stores a snapshot in one tier, or in both, without anybody waiting for it.
+    fn store_behind(self: &Arc<Self>, snapshot: Snapshot, only: Option<Tier>) {
+        let Ok(permit) = Arc::clone(&self.writes).try_acquire_owned() else {
+            self.counts.writes_left_out.add(1);
+            return;
+        };
+        let loader = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let _permit = permit;
+            let _storing = loader.storing.read().await;
+            let view = loader.fence.view(&snapshot.key);
+            if !view.admits(&snapshot, SectionSet::ALL) {
+                loader.counts.superseded.add(1);
+                return;
+            }
+            // Failures are counted and logged by the tiers; the next load tries again.
+            if let Some(redis) = loader.redis.as_ref().filter(|_| only != Some(Tier::Database)) {
+                let _ = redis.put(&snapshot).await;
+            }
+            if only != Some(Tier::Redis) {
+                let _ = loader.database.put(&snapshot, view.fence_on_all()).await;
+            }
+        });
+    }
+
+    /// Drops copies that a fence has outdated. Nobody would be given them; this frees their space.
+    pub(super) async fn drop_copies(&self, scope: &Scope, position: i64) -> u64 {
+        let redis = async {
+            if let Some(redis) = &self.redis {
+                let _ = redis.remove(scope).await;
+            }
+        };
+        let (rows, ()) = tokio::join!(self.database.remove(scope, position), redis);
+        rows.unwrap_or_default()
+    }
+
+    /// Erases every copy, after a fence: fails if a tier cannot be cleaned. Safe to repeat.
+    pub(super) async fn purge(&self, scope: &Scope) -> Result<u64, Error> {
+        let incomplete = |tier| {
+            move |error: TierError| {
+                tracing::error!(%error, tier = Tier::name(tier), "a purge could not clean a tier");
+                Error::Unavailable {
+                    reason: Unavailable::PurgeIncomplete { tier },
+                    retry_after: Duration::from_secs(1),
+                    cause: None,
+                }
+            }
+        };
+        let _erasing = self.storing.write().await;
+        self.memory.remove(scope);
+        if let Some(redis) = &self.redis {
+            redis.remove(scope).await.map_err(incomplete(Tier::Redis))?;
+        }
+        self.database.purge(scope).await.map_err(incomplete(Tier::Database))
+    }
+}
+
+/// A failed section as it was in the last good document, if nothing has outdated it.
+fn stale_part(failed: &Part, view: &View, last_good: Option<&Snapshot>) -> Option<Part> {
+    let section = failed.facts.section;
+    let mut part = last_good?.part(section)?;
+    let had_content = matches!(part.facts.state, State::Ok | State::Stale);
+    if !had_content || !view.is_valid(section, part.tag) {
+        return None;
+    }
+    part.facts.state = State::Stale;
+    part.facts.reason.clone_from(&failed.facts.reason);
+    Some(part)
+}
+
+fn is_younger(snapshot: &Snapshot, age: Duration, now: DateTime<Utc>) -> bool {
+    (now - snapshot.as_of).to_std().unwrap_or_default() <= age
+}

@@ -1,0 +1,138 @@
+//! What the cache counts about its answers, and the statistics made from that.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{UserDataCache, load::Loader, tier_error::TierError, unavailable};
+use crate::{
+    clock::Moment,
+    error::{Error, Unavailable},
+    model::{CacheStatus, Tier, UserDataQuery},
+    proto::v1::{GetCacheStatsResponse, TierStats},
+};
+
+/// Source runs that one assembly takes.
+const SOURCES: i64 = 5;
+
+/// A count.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub(super) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX)
+    }
+}
+
+/// What this instance has answered since it started.
+#[derive(Debug)]
+pub(super) struct Counts {
+    since: Moment,
+    hits: Count,
+    shared: Count,
+    assembled: Count,
+    stale: Count,
+    unverified: Count,
+    pub(super) superseded: Count,
+    pub(super) writes_left_out: Count,
+}
+
+impl Counts {
+    pub(super) fn new(since: Moment) -> Self {
+        Self {
+            since,
+            hits: Count::default(),
+            shared: Count::default(),
+            assembled: Count::default(),
+            stale: Count::default(),
+            unverified: Count::default(),
+            superseded: Count::default(),
+            writes_left_out: Count::default(),
+        }
+    }
+
+    pub(super) fn served(&self, status: CacheStatus, verified: bool) {
+        match status {
+            CacheStatus::Hit(_) => &self.hits,
+            CacheStatus::Shared => &self.shared,
+            CacheStatus::Assembled | CacheStatus::Refreshed => &self.assembled,
+            CacheStatus::Stale(_) => &self.stale,
+        }
+        .add(1);
+        if !verified {
+            self.unverified.add(1);
+        }
+    }
+}
+
+impl UserDataCache {
+    /// The table's counts and this instance's figures; the server adds its version.
+    pub async fn stats(&self, most_accessed: u32) -> Result<GetCacheStatsResponse, Error> {
+        let loader = &self.loader;
+        let (total_entries, expired_entries) = loader.database.counts().await.map_err(database_down)?;
+        let most_accessed = loader.database.most_accessed(most_accessed).await.map_err(database_down)?;
+        let counts = &loader.counts;
+        let (hits, shared, stale) = (counts.hits.get(), counts.shared.get(), counts.stale.get());
+        let requests = hits + shared + stale + counts.assembled.get();
+        let ai = loader.aggregator.ai().figures();
+        Ok(GetCacheStatsResponse {
+            total_entries,
+            expired_entries,
+            valid_entries: total_entries - expired_entries,
+            most_accessed,
+            tiers: tiers(loader, total_entries),
+            sources: loader.aggregator.stats(),
+            requests,
+            hit_rate: share(hits, requests),
+            shared_answers: shared,
+            stale_answers: stale,
+            runs_avoided: SOURCES * (hits + shared + stale),
+            ai_calls_made: ai.calls.try_into().unwrap_or(i64::MAX),
+            ai_calls_avoided: ai.avoided.try_into().unwrap_or(i64::MAX),
+            fence: Some(loader.fence.stats()),
+            uptime: Some(loader.clock.now().since(counts.since).into()),
+            version: String::new(),
+            superseded: counts.superseded.get(),
+            unverified_answers: counts.unverified.get(),
+            flights_active: self.flights.active().try_into().unwrap_or(i32::MAX),
+        })
+    }
+
+    /// Deletes expired rows: at most `limit`, or all in batches. Returns how many.
+    pub async fn cleanup(&self, limit: Option<u64>) -> Result<u64, Error> {
+        self.loader.database.cleanup(limit).await.map_err(database_down)
+    }
+
+    /// The most accessed questions without parameters, for warming.
+    pub async fn most_accessed(&self, count: u32) -> Result<Vec<UserDataQuery>, Error> {
+        self.loader.database.most_accessed_queries(count).await.map_err(database_down)
+    }
+}
+
+fn tiers(loader: &Loader, rows: i64) -> Vec<TierStats> {
+    let memory = TierStats {
+        enabled: true,
+        entries: Some(loader.memory.entries().try_into().unwrap_or(i64::MAX)),
+        bytes: Some(loader.memory.bytes().try_into().unwrap_or(i64::MAX)),
+        breaker_state: "closed".to_owned(),
+        ..loader.memory_figures.snapshot(Tier::Memory)
+    };
+    let redis = match &loader.redis {
+        Some(redis) => redis.stats(),
+        None => TierStats { tier: Tier::Redis.name().to_owned(), ..TierStats::default() },
+    };
+    vec![memory, redis, TierStats { entries: Some(rows), ..loader.database.stats() }]
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share for people; counts stay far below 2^53")]
+fn share(part: i64, whole: i64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+fn database_down(error: TierError) -> Error {
+    tracing::warn!(%error, "the cache table could not be read");
+    unavailable(Unavailable::DatabaseDown)
+}
