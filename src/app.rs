@@ -1,0 +1,199 @@
+//! The process: connect everything, serve, stop in order.
+//!
+//! [`App::connect`] opens what there is and refuses what cannot work; [`App::run`] shows the order of
+//! shutdown as consecutive lines. Nothing here is global: `main` hands in settings, listener and the
+//! future that ends it all.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use sea_orm::{DatabaseConnection, DbErr};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    aggregate::{
+        Aggregator,
+        ai_analysis::{AiAnalysis, AiConfigError, Memo},
+        sql::SourceDatabase,
+    },
+    background,
+    cache::{Parts, TierError, UserDataCache, database::DatabaseTier, fence::{Fence, FenceError, Trust}, redis::RedisTier},
+    clock::Clock,
+    config::Config,
+    database::{self, Access},
+    demo,
+    grpc::{self, Health},
+};
+
+/// Connections for the fence log alone: one appends, one reads, and one more lets a token's reader in
+/// while both are busy. Its own pool, so that slow look-ups never delay an invalidation.
+const FENCE_CONNECTIONS: u32 = 3;
+/// How long the database may be out of reach at start before an instance whose sources are elsewhere
+/// serves without it.
+const START_WITHOUT_DATABASE: Duration = Duration::from_secs(1);
+/// How often readiness is looked at: a start should not feel slow.
+const READINESS_EVERY: Duration = Duration::from_millis(20);
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A database cannot be opened.
+    #[error("{what} cannot be opened")]
+    Database {
+        /// Which one.
+        what: &'static str,
+        /// Why.
+        #[source]
+        cause: DbErr,
+    },
+    /// The embedded database cannot be migrated.
+    #[error(transparent)]
+    Migration(#[from] userdata_migrations::MigrationError),
+    /// The demo data cannot be written.
+    #[error("the demo data cannot be written")]
+    Demo(#[source] DbErr),
+    /// Redis is configured in a way that cannot work.
+    #[error("redis.url cannot be used")]
+    Redis(#[source] TierError),
+    /// The AI endpoint is configured in a way that cannot work.
+    #[error(transparent)]
+    Ai(#[from] AiConfigError),
+    /// The cluster agreed on another lease.
+    #[error(transparent)]
+    Fence(FenceError),
+}
+
+/// Why serving ended other than by shutdown.
+#[derive(Debug, thiserror::Error)]
+#[error("the server failed")]
+pub struct RunError(#[from] grpc::ServeError);
+
+/// The service, connected.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    cache: Arc<UserDataCache>,
+    pools: Vec<DatabaseConnection>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Opens databases and Redis. Waits for neither: what is down is used once it is up. The embedded
+    /// database is migrated, and seeded if the demo is on.
+    pub async fn connect(config: Config) -> Result<Self, StartError> {
+        let (clock, tasks) = (Clock::system(), TaskTracker::new());
+        let cache_pool = open("the cache's database", &config.database.url, Access::ReadWrite, config.database.max_connections, config.database.timeout).await?;
+        prepare(&config, &cache_pool).await?;
+        let fence_pool = open("the fence log", &config.database.url, Access::ReadWrite, FENCE_CONNECTIONS, config.database.timeout).await?;
+        let sources_url = config.sources.database_url.as_ref().unwrap_or(&config.database.url);
+        let sources_pool =
+            open("the sources' database", sources_url, Access::ReadOnly, config.sources.max_connections, config.sources.hard_timeout).await?;
+
+        let ai = AiAnalysis::new(&config.ai, Memo::new(cache_pool.clone(), clock.clone()), clock.clone(), tasks.clone())?;
+        let sources = SourceDatabase::new(sources_pool.clone(), config.sources.column_bytes_max);
+        let fence = Fence::new(fence_pool.clone(), config.fence.clone(), config.database.timeout, clock.clone(), &tasks);
+        if let Err(error @ FenceError::Lease { .. }) = fence.catch_up().await {
+            return Err(StartError::Fence(error));
+        }
+        let redis = match &config.redis.url {
+            Some(_) => Some(RedisTier::connect(&config.redis, clock.clone()).map_err(StartError::Redis)?),
+            None => None,
+        };
+        let parts = Parts {
+            fence,
+            redis,
+            database: DatabaseTier::new(cache_pool.clone(), &config.database, clock.clone()),
+            aggregator: Aggregator::new(sources, ai, &config.sources, clock.clone()),
+            clock,
+            config: config.clone(),
+        };
+        let cache = Arc::new(UserDataCache::new(parts, &tasks));
+        let pools = vec![cache_pool, fence_pool, sources_pool];
+        Ok(Self { config, cache, pools, tasks, stop: CancellationToken::new() })
+    }
+
+    /// Serves until `shutdown`, then stops within `server.drain`.
+    pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
+        let Self { config, cache, pools, tasks, stop } = self;
+        let health = Health::new();
+        background::start(&cache, &config, &tasks, &stop);
+        tasks.spawn(report_ready(Arc::clone(&cache), health.clone(), config.sources.database_url.is_some(), stop.clone()));
+
+        // Health says NOT_SERVING, the listener closes, and running requests finish.
+        grpc::serve(Arc::clone(&cache), &config.server, listener, health, &tasks, shutdown).await?;
+
+        let stopping = async {
+            stop.cancel();
+            // Loads store what they have; the fence's committer ends with the cache.
+            tasks.close();
+            cache.close().await;
+            drop(cache);
+            tasks.wait().await;
+            for pool in pools {
+                let _ = pool.close().await;
+            }
+        };
+        if tokio::time::timeout(config.server.drain, stopping).await.is_err() {
+            tracing::warn!(tasks = tasks.len(), "some loads did not end in time and are given up");
+        }
+        Ok(())
+    }
+}
+
+async fn open(
+    what: &'static str,
+    url: &crate::config::Secret,
+    access: Access,
+    max_connections: u32,
+    timeout: Duration,
+) -> Result<DatabaseConnection, StartError> {
+    let options = database::Options {
+        access,
+        application_name: "userdata".to_owned(),
+        max_connections,
+        acquire_timeout: timeout,
+        statement_timeout: 2 * timeout,
+        lazy: true,
+    };
+    database::connect(url.expose(), &options).await.map_err(|cause| StartError::Database { what, cause })
+}
+
+/// The embedded database belongs to this process: it is migrated, and seeded if the demo is on.
+async fn prepare(config: &Config, pool: &DatabaseConnection) -> Result<(), StartError> {
+    use userdata_migrations::Tables;
+    if database::is_sqlite(pool) {
+        let tables = if config.sources.database_url.is_none() { Tables::CacheAndSources } else { Tables::Cache };
+        for name in userdata_migrations::up(pool, tables).await? {
+            tracing::info!(name, "migrated the embedded database");
+        }
+    }
+    if config.demo.enabled && config.sources.database_url.is_none() && demo::sources_are_empty(pool).await.map_err(StartError::Demo)? {
+        let options = demo::Options { base_day: config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive()), ..demo::Options::default() };
+        let seeded = demo::seed(pool, &options, |_, _| {}).await.map_err(StartError::Demo)?;
+        tracing::info!(users = seeded.users, rows = seeded.rows, "seeded the demo data");
+    }
+    Ok(())
+}
+
+/// Reports SERVING once the fence log can be read, which a migrated database allows; or, when the
+/// sources are elsewhere, once it was out of reach for a moment.
+async fn report_ready(cache: Arc<UserDataCache>, health: Health, sources_elsewhere: bool, stop: CancellationToken) {
+    let began = tokio::time::Instant::now();
+    let mut told = false;
+    loop {
+        let readable = cache.fence().trust() != Trust::None;
+        if readable || (sources_elsewhere && began.elapsed() > START_WITHOUT_DATABASE) {
+            health.serving().await;
+            tracing::info!(readable, "ready");
+            return;
+        }
+        if !told && began.elapsed() > START_WITHOUT_DATABASE {
+            told = true;
+            tracing::warn!("the cache's database cannot be read yet: is it up, and has `userdata migrate up` been run?");
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(READINESS_EVERY)).await.is_none() {
+            return;
+        }
+    }
+}
