@@ -1,0 +1,89 @@
+//! What the site lacks and which words to aim at: `gap_analysis` and `keyword_analysis`, from what
+//! is stored, else from the rule tables.
+
+use serde_json::Value as Json;
+
+use super::{
+    defaults::Basis,
+    provenance::{Known, Origin, Sources, first_list},
+};
+use crate::{
+    aggregate::{
+        rows::GapRow,
+        value::{distinct, first_filled, member, number, strings, text},
+    },
+    proto::v1::{KeywordAnalysis, OnboardingGaps},
+};
+
+/// Items of each list at most.
+const ITEMS_MAX: usize = 20;
+
+/// The message; `insights` are the website's content strategy insights.
+pub(super) fn gaps(insights: &Json, gap: &GapRow, basis: &Basis, sources: &mut Sources) -> OnboardingGaps {
+    let content_gaps = [
+        (strings(member(insights, "content_gaps")), Origin::WebsiteAnalysis),
+        (strings(member(&gap.analysis_results, "content_gaps")), Origin::ContentGapAnalyses),
+        (basis.content_gaps(), Origin::RuleDefault),
+    ];
+    let target_keywords = [
+        (in_stored_order(&gap.target_keywords), Origin::ContentGapAnalyses),
+        (basis.target_keywords(), Origin::RuleDefault),
+    ];
+    let content_opportunities = [
+        (strings(member(insights, "opportunities")), Origin::WebsiteAnalysis),
+        (strings(&gap.opportunities), Origin::ContentGapAnalyses),
+        (basis.content_opportunities(), Origin::RuleDefault),
+    ];
+    OnboardingGaps {
+        content_gaps: first(content_gaps, "content_gaps", sources),
+        target_keywords: first(target_keywords, "target_keywords", sources),
+        content_opportunities: first(content_opportunities, "content_opportunities", sources),
+    }
+}
+
+/// The message.
+pub(super) fn keywords(gap: &GapRow, basis: &Basis, sources: &mut Sources) -> KeywordAnalysis {
+    let high_value_keywords = [
+        (by_stored_score(member(&gap.analysis_results, "keyword_opportunities")), Origin::ContentGapAnalyses),
+        (in_stored_order(&gap.target_keywords), Origin::ContentGapAnalyses),
+        (basis.high_value_keywords(), Origin::RuleDefault),
+    ];
+    let content_topics = [(basis.content_topics(), Origin::RuleDefault)];
+    KeywordAnalysis {
+        high_value_keywords: first(high_value_keywords, "high_value_keywords", sources),
+        content_topics: first(content_topics, "content_topics", sources),
+        search_intent: Some(sources.note("search_intent", (basis.search_intent(), Origin::RuleDefault))),
+    }
+}
+
+fn first<const N: usize>(candidates: [Known<Vec<String>>; N], key: &str, sources: &mut Sources) -> Vec<String> {
+    let mut list = sources.note_if_known(key, first_list(candidates)).unwrap_or_default();
+    list.truncate(ITEMS_MAX);
+    list
+}
+
+fn in_stored_order(keywords: &Json) -> Vec<String> {
+    distinct(stored(keywords).into_iter().map(|(keyword, _)| keyword))
+}
+
+/// Highest `opportunity_score` first (absent counts as 0), then by text.
+fn by_stored_score(keywords: &Json) -> Vec<String> {
+    let score = |attributes: &Json| number(member(attributes, "opportunity_score")).unwrap_or(0.0);
+    let mut keywords = stored(keywords);
+    keywords.sort_by(|(a, left), (b, right)| score(right).total_cmp(&score(left)).then_with(|| a.cmp(b)));
+    distinct(keywords.into_iter().map(|(keyword, _)| keyword))
+}
+
+/// Keywords and their attributes: an array's elements (texts, or objects that name one), or an
+/// object's keys.
+fn stored(keywords: &Json) -> Vec<(String, &Json)> {
+    let of_element = |element: &'_ Json| match element {
+        Json::String(_) => text(element),
+        _ => text(first_filled(["keyword", "term", "name"].map(|key| member(element, key)))?),
+    };
+    match keywords {
+        Json::Array(elements) => elements.iter().filter_map(|element| Some((of_element(element)?, element))).collect(),
+        Json::Object(entries) => entries.iter().map(|(key, value)| (key.trim().to_owned(), value)).collect(),
+        _ => Vec::new(),
+    }
+}
