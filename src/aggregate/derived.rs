@@ -65,17 +65,6 @@ fn business_goals(strategy: Option<&StrategyData>) -> Vec<String> {
     goals.unwrap_or_else(|| BUSINESS_GOALS.map(str::to_owned).to_vec())
 }
 
-/// What is advised for a platform, and for whom.
-#[derive(Debug)]
-struct Advice {
-    platform: &'static str,
-    applies: Applies,
-    priority: &'static str,
-    content_focus: &'static str,
-    posting_frequency: &'static str,
-    engagement_strategy: &'static str,
-}
-
 /// Whom a platform is advised to who has not selected it.
 #[derive(Debug)]
 enum Applies {
@@ -86,53 +75,70 @@ enum Applies {
     ContentType(&'static [&'static str]),
 }
 
-const ADVICE: [Advice; 5] = [
-    Advice {
-        platform: "linkedin",
-        applies: Applies::Industry(&["technology", "finance", "healthcare", "consulting"]),
-        priority: "high",
-        content_focus: "professional insights",
-        posting_frequency: "daily",
-        engagement_strategy: "thought leadership",
-    },
-    Advice {
-        platform: "twitter",
-        applies: Applies::Always,
-        priority: "medium",
-        content_focus: "quick insights and updates",
-        posting_frequency: "daily",
-        engagement_strategy: "conversation starter",
-    },
-    Advice {
-        platform: "blog",
-        applies: Applies::ContentType(&["blog", "blogs", "article", "articles"]),
-        priority: "high",
-        content_focus: "in-depth articles and guides",
-        posting_frequency: "weekly",
-        engagement_strategy: "educational content",
-    },
-    Advice {
-        platform: "instagram",
-        applies: Applies::Industry(&["technology", "marketing", "creative"]),
-        priority: "medium",
-        content_focus: "visual storytelling",
-        posting_frequency: "daily",
-        engagement_strategy: "visual engagement",
-    },
-    Advice {
-        platform: "youtube",
-        applies: Applies::ContentType(&["video", "videos"]),
-        priority: "medium",
-        content_focus: "educational videos and tutorials",
-        posting_frequency: "weekly",
-        engagement_strategy: "video engagement",
-    },
+/// What is advised for a platform.
+#[derive(Debug)]
+struct Advice {
+    priority: &'static str,
+    content_focus: &'static str,
+    posting_frequency: &'static str,
+    engagement_strategy: &'static str,
+}
+
+const PLATFORMS: [(&str, Applies, Advice); 5] = [
+    (
+        "linkedin",
+        Applies::Industry(&["technology", "finance", "healthcare", "consulting"]),
+        Advice {
+            priority: "high",
+            content_focus: "professional insights",
+            posting_frequency: "daily",
+            engagement_strategy: "thought leadership",
+        },
+    ),
+    (
+        "twitter",
+        Applies::Always,
+        Advice {
+            priority: "medium",
+            content_focus: "quick insights and updates",
+            posting_frequency: "daily",
+            engagement_strategy: "conversation starter",
+        },
+    ),
+    (
+        "blog",
+        Applies::ContentType(&["blog", "blogs", "article", "articles"]),
+        Advice {
+            priority: "high",
+            content_focus: "in-depth articles and guides",
+            posting_frequency: "weekly",
+            engagement_strategy: "educational content",
+        },
+    ),
+    (
+        "instagram",
+        Applies::Industry(&["technology", "marketing", "creative"]),
+        Advice {
+            priority: "medium",
+            content_focus: "visual storytelling",
+            posting_frequency: "daily",
+            engagement_strategy: "visual engagement",
+        },
+    ),
+    (
+        "youtube",
+        Applies::ContentType(&["video", "videos"]),
+        Advice {
+            priority: "medium",
+            content_focus: "educational videos and tutorials",
+            posting_frequency: "weekly",
+            engagement_strategy: "video engagement",
+        },
+    ),
 ];
 
 /// For a selected platform that is not in the table.
 const OTHER: Advice = Advice {
-    platform: "",
-    applies: Applies::Always,
     priority: "medium",
     content_focus: "general content",
     posting_frequency: "weekly",
@@ -158,16 +164,133 @@ fn platform_preferences(
     website: &WebsiteAnalysis,
 ) -> BTreeMap<String, PlatformPreference> {
     let content_types: Vec<&String> = website.content_types.iter().chain(&known.content_types).collect();
-    let applies = |applies: &Applies| match applies {
+    let applies = |condition: &Applies| match condition {
         Applies::Always => true,
         Applies::Industry(keys) => keys.contains(&industry_key),
         Applies::ContentType(words) => content_types.iter().any(|content_type| has_word(content_type, words)),
     };
-    let advised = ADVICE.iter().filter(|advice| applies(&advice.applies));
-    let advised = advised.map(|advice| (advice.platform.to_owned(), advice.message(false)));
+    let advised = PLATFORMS.iter().filter(|(_, condition, _)| applies(condition));
+    let advised = advised.map(|(platform, _, advice)| ((*platform).to_owned(), advice.message(false)));
     let selected = known.platform_preferences.iter().map(|platform| {
-        let advice = ADVICE.iter().find(|advice| advice.platform == platform).unwrap_or(&OTHER);
-        (platform.clone(), advice.message(true))
+        let row = PLATFORMS.iter().find(|(name, _, _)| name == platform);
+        (platform.clone(), row.map_or(&OTHER, |(_, _, advice)| advice).message(true))
     });
     advised.chain(selected).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn derived(onboarding: OnboardingData, strategy: Option<&StrategyData>) -> ComprehensiveUserData {
+        let onboarding = Onboarding { data: onboarding, ..Onboarding::default() };
+        derive(&UserId::parse("7").unwrap(), &onboarding, strategy)
+    }
+
+    /// What the onboarding source says of a user who entered nothing.
+    fn nothing_known() -> OnboardingData {
+        OnboardingData {
+            website_analysis: Some(WebsiteAnalysis {
+                content_types: texts(&["podcast"]),
+                target_audience: texts(&["professionals"]),
+                industry_focus: "general".to_owned(),
+                ..WebsiteAnalysis::default()
+            }),
+            ..OnboardingData::default()
+        }
+    }
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn only_the_sections_own_fields_are_set() {
+        let document = derived(nothing_known(), None);
+        let others = crate::model::document::encode_sections(document.clone());
+        let set: Vec<_> = others.iter().filter(|(_, bytes)| !bytes.is_empty()).map(|(section, _)| *section).collect();
+        assert_eq!(set, [crate::model::Section::Derived]);
+        assert_eq!(document.user_id, "7");
+    }
+
+    #[test]
+    fn with_nothing_known_the_defaults_are_left() {
+        let document = derived(nothing_known(), None);
+        assert_eq!(document.industry, "general");
+        assert_eq!(serde_json::to_value(document.target_audience).unwrap(), json!(["professionals"]));
+        assert_eq!(document.business_goals, BUSINESS_GOALS);
+        assert_eq!(document.platform_preferences.keys().collect::<Vec<_>>(), ["twitter"]);
+    }
+
+    #[test]
+    fn the_strategy_comes_before_onboarding() {
+        let onboarding = || OnboardingData {
+            industry: Some("retail".to_owned()),
+            target_audience: Some(json!("shoppers").into()),
+            ..nothing_known()
+        };
+        for (industry, audience, goals, expected) in [
+            (Some("finance"), json!({"role": "cfo"}), vec!["Grow"], ("finance", json!({"role": "cfo"}), "Grow")),
+            (Some(" "), json!([]), vec![], ("retail", json!("shoppers"), BUSINESS_GOALS[0])),
+            (None, json!(0), vec![], ("retail", json!(0), BUSINESS_GOALS[0])),
+        ] {
+            let strategy = StrategyData {
+                industry: industry.map(str::to_owned),
+                target_audience: Some(audience.into()),
+                business_goals: texts(&goals),
+                ..StrategyData::default()
+            };
+            let document = derived(onboarding(), Some(&strategy));
+            assert_eq!(document.industry, expected.0);
+            assert_eq!(serde_json::to_value(&document.target_audience).unwrap(), expected.1);
+            assert_eq!(document.business_goals[0], expected.2);
+        }
+    }
+
+    #[test]
+    fn industry_and_content_types_choose_platforms() {
+        for (industry, content_types, expected) in [
+            ("FinTech", &["article"][..], &["blog", "linkedin", "twitter"][..]),
+            ("saas", &["How-to videos", "Blog"], &["blog", "instagram", "linkedin", "twitter", "youtube"]),
+            ("Digital Marketing", &[], &["instagram", "twitter"]),
+            ("design", &["blogging"], &["instagram", "twitter"]),
+            ("consultancy", &[], &["linkedin", "twitter"]),
+            ("retail", &["Videos"], &["twitter", "youtube"]),
+        ] {
+            let onboarding = OnboardingData {
+                industry: Some(industry.to_owned()),
+                content_types: texts(content_types),
+                ..nothing_known()
+            };
+            let document = derived(onboarding, None);
+            assert_eq!(document.platform_preferences.keys().collect::<Vec<_>>(), expected, "{industry}");
+        }
+    }
+
+    #[test]
+    fn a_selected_platform_has_its_rows_values_whatever_the_condition_says() {
+        let onboarding = OnboardingData {
+            industry: Some("finance".to_owned()),
+            content_types: texts(&["article"]),
+            platform_preferences: texts(&["linkedin", "medium", "instagram"]),
+            ..nothing_known()
+        };
+        let preferences = derived(onboarding, None).platform_preferences;
+        let shown: Vec<_> = preferences
+            .iter()
+            .map(|(platform, p)| (platform.as_str(), p.priority.as_str(), p.content_focus.as_str(), p.selected))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("blog", "high", "in-depth articles and guides", false),
+                ("instagram", "medium", "visual storytelling", true),
+                ("linkedin", "high", "professional insights", true),
+                ("medium", "medium", "general content", true),
+                ("twitter", "medium", "quick insights and updates", false),
+            ]
+        );
+    }
 }

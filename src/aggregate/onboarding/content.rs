@@ -87,3 +87,62 @@ fn stored(keywords: &Json) -> Vec<(String, &Json)> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::proto::v1::WebsiteAnalysis;
+
+    #[test]
+    fn keywords_are_elements_or_keys() {
+        for (column, expected) in [
+            (
+                json!([" a ", {"keyword": "b"}, {"keyword": "", "term": "c"}, {"name": "d"}, {"title": "e"}, 5, "A"]),
+                &["a", "b", "c", "d"][..],
+            ),
+            (json!({"b": 1, " a": {}, " ": 2}), &["a", "b"]),
+            (json!("a; b"), &[]),
+            (json!(null), &[]),
+        ] {
+            assert_eq!(in_stored_order(&column), expected, "{column}");
+        }
+    }
+
+    #[test]
+    fn high_value_keywords_follow_their_stored_score() {
+        for (opportunities, expected) in [
+            (
+                json!([{"keyword": "b"}, {"keyword": "c", "opportunity_score": "70"}, {"keyword": "d", "opportunity_score": 80}, "a"]),
+                &["d", "c", "a", "b"][..],
+            ),
+            (json!({"x": {"opportunity_score": 1}, "y": {"opportunity_score": 2}}), &["y", "x"]),
+            (json!([]), &["target"]),
+        ] {
+            let gap = GapRow {
+                analysis_results: json!({"keyword_opportunities": opportunities}),
+                target_keywords: json!(["target"]),
+                ..GapRow::default()
+            };
+            let basis = Basis::of(&WebsiteAnalysis::default(), &Json::Null);
+            assert_eq!(keywords(&gap, &basis, &mut Sources::default()).high_value_keywords, expected);
+        }
+    }
+
+    #[test]
+    fn stored_gaps_come_before_rules_and_are_at_most_twenty() {
+        let basis = Basis::of(&WebsiteAnalysis::default(), &json!({"primary_type": "podcast"}));
+        let many: Vec<String> = (0..30).map(|n| format!("gap {n}")).collect();
+        let row = |analysis_results| GapRow { analysis_results, ..GapRow::default() };
+        for (insights, gap, expected) in [
+            (json!({"content_gaps": many}), json!({"content_gaps": ["b"]}), 20),
+            (json!({"content_gaps": []}), json!({"content_gaps": [{"topic": "b"}, {"gap_score": 3}]}), 1),
+            (json!(null), json!(null), 0),
+        ] {
+            let mut sources = Sources::default();
+            assert_eq!(gaps(&insights, &row(gap), &basis, &mut sources).content_gaps.len(), expected);
+            assert_eq!(sources.into_map().contains_key("content_gaps"), expected > 0);
+        }
+    }
+}

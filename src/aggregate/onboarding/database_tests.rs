@@ -5,11 +5,15 @@ use serde_json::{Value as Json, json};
 
 use super::{read, statements};
 use crate::{
-    aggregate::{Read, rows::Onboarding, sql::SourceDatabase},
+    aggregate::{
+        Read,
+        rows::Onboarding,
+        sql::{Dialect, SourceDatabase},
+    },
     model::UserId,
 };
 
-/// Larger than any column here, so that a test reaches it with little text.
+/// More than any row below has, and little enough to exceed in a test.
 const COLUMN_BYTES_MAX: usize = 1000;
 
 /// data.md's columns, with types that both databases know.
@@ -122,7 +126,8 @@ impl Fixture {
         read(&self.database(), &UserId::parse(user).unwrap()).await.unwrap()
     }
 
-    async fn plan(&self, statement: fn(crate::aggregate::sql::Dialect) -> String) -> Vec<String> {
+    /// How SQLite would go about a statement.
+    async fn plan(&self, statement: fn(Dialect) -> String) -> Vec<String> {
         let reading = self.database().begin().await.unwrap();
         let sql = format!("EXPLAIN QUERY PLAN {}", statement(reading.dialect()));
         let values = ["user", "session", "url", "task"].map(|name| (name, sea_orm::Value::from(1)));

@@ -131,3 +131,112 @@ impl Medium {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A basis in which everything is unknown, changed by what a case is about.
+    fn basis(change: impl FnOnce(&mut WebsiteAnalysis), content_type: Json) -> Basis {
+        let mut website = WebsiteAnalysis {
+            writing_style: "professional".to_owned(),
+            industry_focus: "general".to_owned(),
+            expertise_level: "intermediate".to_owned(),
+            ..WebsiteAnalysis::default()
+        };
+        change(&mut website);
+        Basis::of(&website, &content_type)
+    }
+
+    #[test]
+    fn industries_choose_competitors_and_keywords() {
+        const NONE: [&str; 0] = [];
+        for (industry, performers, targets, high_values) in [
+            (
+                " SaaS",
+                &["techcrunch.com", "wired.com", "theverge.com"][..],
+                ["AI tools", "Digital transformation", "Tech trends"],
+                ["AI marketing", "Content automation", "Digital strategy"],
+            ),
+            (
+                "Digital Marketing",
+                &["hubspot.com", "marketingland.com", "moz.com"],
+                ["Content marketing", "SEO strategies", "Social media"],
+                ["Content marketing", "SEO optimization", "Social media strategy"],
+            ),
+            (
+                "finance",
+                &NONE,
+                ["Industry insights", "Best practices", "Expert tips"],
+                ["Industry trends", "Best practices", "Expert insights"],
+            ),
+        ] {
+            let basis = basis(|website| website.industry_focus = industry.to_owned(), Json::Null);
+            assert_eq!(basis.top_performers(), performers, "{industry}");
+            assert_eq!(basis.target_keywords(), targets, "{industry}");
+            assert_eq!(basis.high_value_keywords(), high_values, "{industry}");
+        }
+    }
+
+    #[test]
+    fn primary_types_choose_gaps_and_topics() {
+        const BLOG: (&[&str], &[&str]) = (
+            &["Video tutorials", "Case studies", "Infographics"],
+            &["Industry trends", "How-to guides", "Expert insights"],
+        );
+        const VIDEO: (&[&str], &[&str]) =
+            (&["Blog posts", "Whitepapers", "Webinars"], &["Tutorials", "Product demos", "Expert interviews"]);
+        for (primary_type, (gaps, topics)) in [
+            (json!(null), BLOG),
+            (json!(" "), BLOG),
+            (json!("Blog"), BLOG),
+            (json!("long-form articles"), BLOG),
+            (json!("video blog"), BLOG),
+            (json!("How-to Videos"), VIDEO),
+            (json!("blogging"), (&[], &[])),
+            (json!("podcast"), (&[], &[])),
+        ] {
+            let content_type = json!({"primary_type": primary_type});
+            let basis = basis(|website| website.writing_style = "warm".to_owned(), content_type);
+            assert_eq!(basis.content_gaps(), gaps, "{primary_type}");
+            assert_eq!(basis.content_topics(), topics, "{primary_type}");
+        }
+    }
+
+    #[test]
+    fn writing_styles_add_a_gap() {
+        for (style, added) in
+            [("professional", Some("Personal stories")), ("Casual", Some("Expert interviews")), ("warm", None)]
+        {
+            let basis = basis(|website| website.writing_style = style.to_owned(), json!({"primary_type": "podcast"}));
+            assert_eq!(basis.content_gaps().first().map(String::as_str), added, "{style}");
+        }
+    }
+
+    #[test]
+    fn purposes_choose_opportunities() {
+        const INFORMATIONAL: &[&str] = &["How-to guides", "Tutorials", "Educational content"];
+        for (purpose, expected) in [
+            (json!(null), INFORMATIONAL),
+            (json!("Informational"), INFORMATIONAL),
+            (json!("promotional "), &["Case studies", "Testimonials", "Success stories"]),
+            (json!("entertainment"), &[]),
+        ] {
+            assert_eq!(basis(|_| {}, json!({"purpose": purpose})).content_opportunities(), expected, "{purpose}");
+        }
+    }
+
+    #[test]
+    fn expertise_chooses_the_search_intent() {
+        for (expertise, intent, focus) in [
+            ("beginner", "educational", "basic concepts"),
+            ("Intermediate", "practical", "implementation"),
+            ("expert", "advanced", "strategic insights"),
+        ] {
+            let found = basis(|website| website.expertise_level = expertise.to_owned(), Json::Null).search_intent();
+            assert_eq!((found.intent.as_str(), found.focus.as_str()), (intent, focus), "{expertise}");
+        }
+    }
+}

@@ -82,3 +82,65 @@ fn history(column: &Json) -> Vec<Value> {
     let reports = column.as_array().into_iter().flatten();
     reports.take(HISTORY_REPORTS_MAX).take_while(fits).cloned().map(Value::from).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_known_is_no_message() {
+        let web = Website { strategic_insights_history: json!({"week": 1}), ..Website::default() };
+        assert_eq!(competitive(None, &web, &mut Warnings::default()), None);
+    }
+
+    #[test]
+    fn a_task_counts_its_competitors_if_they_are_a_list() {
+        for (payload, expected) in
+            [(json!({"competitors": ["a", {}]}), Some(2)), (json!({"competitors": 4}), None), (json!("x"), None)]
+        {
+            let task = DeepTask { payload: payload.clone(), ..DeepTask::default() };
+            assert_eq!(deep_analysis(&task).competitors_count, expected, "{payload}");
+        }
+    }
+
+    #[test]
+    fn a_sitemap_benchmark_counts_what_is_stored() {
+        for (benchmarking, expected, warnings) in [
+            (
+                json!({"timestamp": "2025-08-01T00:00", "benchmark": {"competitors_analyzed": 4, "gaps": {"missing_sections": []}}}),
+                Some((Some("2025-08-01T00:00"), Some(4), Some(0))),
+                0,
+            ),
+            (json!({"benchmark": {"competitors_analyzed": 2.5, "gaps": "none"}}), Some((None, None, None)), 0),
+            (json!({"benchmark": {"competitors_analyzed": 3e9}}), Some((None, None, None)), 1),
+            (json!("done"), None, 0),
+            (json!(null), None, 0),
+        ] {
+            let mut noted = Warnings::default();
+            let found = sitemap_benchmarking(&json!({"competitive_sitemap_benchmarking": benchmarking}), &mut noted);
+            let found = found.as_ref().map(|found| {
+                assert_eq!(found.status, "available");
+                (found.last_run.as_deref(), found.competitors_analyzed, found.missing_sections_count)
+            });
+            assert_eq!(found, expected, "{benchmarking}");
+            assert_eq!(noted.into_vec().len(), warnings, "{benchmarking}");
+        }
+    }
+
+    #[test]
+    fn the_history_keeps_the_newest_reports_that_fit() {
+        // As JSON: two quotes and, between reports, a comma; around all, two brackets.
+        let report = |bytes: usize| json!("r".repeat(bytes - 2));
+        for (reports, kept) in [
+            (vec![report(100); 52], 12),
+            (vec![report(HISTORY_BYTES_MAX - 2)], 1),
+            (vec![report(HISTORY_BYTES_MAX - 1)], 0),
+            (vec![report(10_000), report(HISTORY_BYTES_MAX - 10_003)], 2),
+            (vec![report(10_000), report(HISTORY_BYTES_MAX - 10_002), report(5)], 1),
+        ] {
+            assert_eq!(history(&Json::Array(reports)).len(), kept);
+        }
+    }
+}

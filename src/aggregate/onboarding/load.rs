@@ -194,14 +194,14 @@ async fn page_audits(
         return Ok(None);
     };
     let worst = reading.all(&statements::worst_pages(reading.dialect()), &of_site).await?;
-    let mut page = |row: &Row| {
+    let page = |row: &Row| {
         Some(SeoPage {
             page_url: row.text("page_url")?,
             overall_score: row.int32(TABLE, "overall_score", warnings)?,
             status: row.text("status"),
         })
     };
-    let worst_pages = worst.iter().filter_map(&mut page).collect();
+    let worst_pages = worst.iter().filter_map(page).collect();
     let mut count = |column| summary.int32(TABLE, column, warnings).unwrap_or_default();
     Ok(Some(PageAudits {
         pages_audited: count("pages_audited"),

@@ -125,3 +125,86 @@ pub(super) fn research_preferences(res: &Research) -> ResearchPreferences {
         factual_content: res.factual_content.unwrap_or(true),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn persona(core: Json) -> Persona {
+        Persona { core, ..Persona::default() }
+    }
+
+    fn site(target_audience: Json) -> Website {
+        Website { target_audience, ..Website::default() }
+    }
+
+    fn wishes(target_audience: Json) -> Research {
+        Research { target_audience, ..Research::default() }
+    }
+
+    #[test]
+    fn the_industry_is_the_first_text() {
+        for (per, web, res, expected) in [
+            (json!({"industry": " Finance "}), json!({"industry_focus": "b"}), json!(null), Some("Finance")),
+            (json!({"industry": 5}), json!({"industry_focus": ["b", "c"]}), json!(null), Some("b, c")),
+            (json!([]), json!("text"), json!({"industry_focus": "d"}), Some("d")),
+            (json!(null), json!(null), json!({"industry_focus": {}}), None),
+        ] {
+            let found = industry(&site(web), &wishes(res), &persona(per), &mut Sources::default());
+            assert_eq!(found.as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn the_audience_is_the_first_filled_value_as_stored() {
+        for (per, web, res, expected) in [
+            (json!({"target_audience": 0}), json!(null), json!(null), json!(0)),
+            (json!({"target_audience": {}}), json!({"demographics": ["a"]}), json!(null), json!(["a"])),
+            (json!(null), json!({"demographics": [], "target_audience": "b"}), json!(null), json!("b")),
+            (json!(null), json!(null), json!({"demographics": {"age": "30-40"}}), json!({"age": "30-40"})),
+            (json!(null), json!(null), json!({"target_audience": "c"}), json!("c")),
+            (json!(null), json!(null), json!(null), json!(null)),
+        ] {
+            let found = target_audience(&site(web), &wishes(res), &persona(per), &mut Sources::default());
+            assert_eq!(serde_json::to_value(found).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn platforms_have_one_name_each() {
+        for (selected, described, expected) in [
+            (json!(["LinkedIn", "X", "twitter"]), json!({"blog": {}}), &["linkedin", "twitter"][..]),
+            (json!([" "]), json!({"medium": {}, "Blog": {}}), &["blog", "medium"]),
+            (json!("x; blog"), json!(null), &["twitter", "blog"]),
+            (json!(null), json!(["blog"]), &[]),
+        ] {
+            let per = Persona { selected_platforms: selected, platform_personas: described, ..Persona::default() };
+            assert_eq!(platform_preferences(&per, &mut Sources::default()), expected);
+        }
+    }
+
+    #[test]
+    fn wishes_for_content_come_before_the_sites_types() {
+        let web = Website { content_type: json!({"primary_type": "blog"}), ..Website::default() };
+        for (content_types_column, expected) in [(json!(["Guides"]), "Guides"), (json!([5]), "blog")] {
+            let res = Research { content_types: content_types_column, ..Research::default() };
+            assert_eq!(content_types(&web, &res, &mut Sources::default()), [expected]);
+        }
+    }
+
+    #[test]
+    fn styles_and_insights_are_absent_if_they_say_nothing() {
+        for (guidelines, known) in [
+            (json!({"visual_style": "bold"}), true),
+            (json!({"aesthetic": "", "visual_style": 4}), false),
+            (json!("bold"), false),
+        ] {
+            assert_eq!(visual_style(&guidelines).is_some(), known, "{guidelines}");
+        }
+        for (insights, known) in [(json!({"a": null}), true), (json!({}), false), (json!(["a"]), false)] {
+            assert_eq!(strategy_insights(&insights).is_some(), known, "{insights}");
+        }
+    }
+}

@@ -85,3 +85,70 @@ fn score_message((overall_score, row): (f64, &CompetitorRow)) -> CompetitorSeoSc
         last_analyzed_at: row.last_analyzed_at().map(Into::into),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::aggregate::rows::WebsiteRow;
+
+    fn site(seo_audit: Json) -> Website {
+        Website { shared: WebsiteRow { seo_audit, ..WebsiteRow::default() }, ..Website::default() }
+    }
+
+    fn competitor(domain: &str, score: Json) -> CompetitorRow {
+        CompetitorRow {
+            domain: domain.to_owned(),
+            analysis_data: json!({"seo_audit": {"overall_score": score}}),
+            ..CompetitorRow::default()
+        }
+    }
+
+    #[test]
+    fn the_profile_is_absent_if_empty_and_names_its_first_part() {
+        let pages = |pages_audited| Some(PageAudits { pages_audited, ..PageAudits::default() });
+        let scored = || vec![competitor("a", json!(50))];
+        for (audit, audits, competitors, source) in [
+            (json!({"overall_score": 1}), pages(1), scored(), Some("website_analysis")),
+            (json!("broken"), pages(1), scored(), Some("seo_page_audits")),
+            (json!([]), pages(0), scored(), Some("competitor_analyses")),
+            (json!(null), pages(0), vec![competitor("a", json!("good"))], None),
+            (json!(null), None, Vec::new(), None),
+        ] {
+            let mut sources = Sources::default();
+            let profile = profile(&site(audit), audits.as_ref(), &competitors, &mut sources);
+            assert_eq!(profile.is_some(), source.is_some());
+            assert_eq!(sources.into_map().get("seo_profile").map(String::as_str), source);
+        }
+    }
+
+    #[test]
+    fn the_sites_mean_is_zero_if_nothing_is_scored() {
+        for (avg_score, expected) in [(None, 0.0), (Some(66.666), 66.7), (Some(0.25), 0.2)] {
+            let audits = PageAudits { pages_audited: 3, avg_score, ..PageAudits::default() };
+            assert_eq!(site_summary(&audits).map(|summary| summary.avg_score), Some(expected));
+        }
+    }
+
+    #[test]
+    fn equal_scores_are_told_apart_by_domain() {
+        let rows = [
+            competitor("d", json!(80)),
+            competitor("b", json!("80")),
+            competitor("e", json!(20)),
+            competitor("c", json!(20.0)),
+            competitor("a", json!(null)),
+        ];
+        let benchmarks = benchmarks(&rows).unwrap();
+        assert_eq!(benchmarks.competitors_with_seo_audit, 4);
+        assert!((benchmarks.avg_homepage_seo_score - 50.0).abs() < f64::EPSILON);
+        assert_eq!(benchmarks.best_competitor.unwrap().competitor_domain, "b");
+        assert_eq!(benchmarks.worst_competitor.unwrap().competitor_domain, "c");
+    }
+
+    #[test]
+    fn a_mean_that_is_not_finite_is_absent() {
+        assert_eq!(benchmarks(&[competitor("a", json!(1.7e308)), competitor("b", json!(1.7e308))]), None);
+    }
+}

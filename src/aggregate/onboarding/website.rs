@@ -49,3 +49,40 @@ fn or_text(value: &Json, otherwise: &str) -> String {
 fn or_list(list: Vec<String>, otherwise: &[&str]) -> Vec<String> {
     if list.is_empty() { texts(otherwise) } else { list }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_row_that_says_nothing_has_other_defaults_than_none() {
+        let analysed = |row| serde_json::to_value(analysis(row, &mut Sources::default())).unwrap();
+        let mut expected = json!({
+            "content_types": ["blog", "video", "social"], "writing_style": "professional",
+            "target_audience": ["professionals"], "industry_focus": "general", "expertise_level": "intermediate",
+        });
+        assert_eq!(analysed(None), expected);
+        expected["content_types"] = json!(["blog", "article"]);
+        expected["website_url"] = json!("https://own.example");
+        let row = Website {
+            url: Some("https://own.example".to_owned()),
+            content_type: json!("blog"),
+            target_audience: json!({"demographics": [], "industry_focus": 5}),
+            ..Website::default()
+        };
+        assert_eq!(analysed(Some(&row)), expected);
+    }
+
+    #[test]
+    fn the_primary_type_comes_first_and_once() {
+        for (content_type, expected) in [
+            (json!({"primary_type": "Blog", "secondary_types": ["blog", "video"]}), &["Blog", "video"][..]),
+            (json!({"secondary_types": "podcast; video"}), &["podcast", "video"]),
+            (json!(["blog"]), &[]),
+        ] {
+            assert_eq!(content_types(&content_type), expected, "{content_type}");
+        }
+    }
+}
