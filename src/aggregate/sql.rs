@@ -255,8 +255,13 @@ impl Row {
 
     /// A JSON column; `Null` if absent, and with a warning if it is broken, too large or too deep.
     pub fn json(&self, table: &str, column: &str, warnings: &mut Warnings) -> Json {
-        let Some(text) = self.text(column) else { return Json::Null };
-        parse_json(&text).unwrap_or_else(|| {
+        let parsed = match self.0.try_get::<Option<String>>("", column) {
+            Ok(None) => return Json::Null,
+            Ok(Some(text)) => parse_json(&text),
+            // SQLite keeps any bytes in any column, also such as are no UTF-8.
+            Err(_) => None,
+        };
+        parsed.unwrap_or_else(|| {
             warnings.add("MALFORMED_COLUMN", format_args!("{table}.{column}"));
             Json::Null
         })

@@ -134,6 +134,11 @@ pub(crate) fn level(value: &Json) -> &'static str {
     }
 }
 
+/// Whether one of a text's words (runs of letters), in lower case, is among these.
+pub(crate) fn has_word(text: &str, words: &[&str]) -> bool {
+    text.to_lowercase().split(|c: char| !c.is_alphabetic()).any(|word| words.contains(&word))
+}
+
 /// An industry's key for the rule tables: trimmed, lower case, aliases resolved.
 pub(crate) fn industry_key(industry: &str) -> String {
     let key = industry.trim().to_lowercase();
@@ -276,6 +281,20 @@ mod tests {
             (json!("unheard of"), "medium"),
         ] {
             assert_eq!(level(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn words_are_whole_runs_of_letters() {
+        for (text, expected) in [
+            ("Blog", true),
+            ("long_blogs", true),
+            ("our blog-posts", true),
+            ("blogging", false),
+            ("weblog", false),
+            ("", false),
+        ] {
+            assert_eq!(has_word(text, &["blog", "blogs"]), expected, "{text}");
         }
     }
 

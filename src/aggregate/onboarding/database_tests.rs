@@ -1,0 +1,351 @@
+//! The statements against real tables: what is read, of whom, and what odd rows do.
+
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use serde_json::{Value as Json, json};
+
+use super::{read, statements};
+use crate::{
+    aggregate::{
+        Read,
+        rows::Onboarding,
+        sql::{Dialect, SourceDatabase},
+    },
+    model::UserId,
+};
+
+/// More than any row below has, and little enough to exceed in a test.
+const COLUMN_BYTES_MAX: usize = 1000;
+
+/// data.md's columns, with types that both databases know.
+const TABLES: [&str; 9] = [
+    "CREATE TABLE onboarding_sessions (id INTEGER PRIMARY KEY, user_id VARCHAR(255) NOT NULL, current_step INTEGER, \
+     progress FLOAT, started_at TIMESTAMP, updated_at TIMESTAMP)",
+    "CREATE TABLE website_analyses (id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, \
+     website_url VARCHAR(500) NOT NULL, writing_style JSON, target_audience JSON, content_type JSON, \
+     brand_analysis JSON, content_strategy_insights JSON, crawl_result JSON, style_guidelines JSON, seo_audit JSON, \
+     strategic_insights_history JSON, status VARCHAR(50), updated_at TIMESTAMP)",
+    "CREATE TABLE research_preferences (id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, \
+     research_depth VARCHAR(50) NOT NULL, content_types JSON NOT NULL, auto_research BOOLEAN, \
+     factual_content BOOLEAN, writing_style JSON, target_audience JSON, updated_at TIMESTAMP)",
+    "CREATE TABLE persona_data (id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, core_persona JSON, \
+     platform_personas JSON, selected_platforms JSON, updated_at TIMESTAMP)",
+    "CREATE TABLE competitor_analyses (id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, \
+     competitor_url TEXT NOT NULL, competitor_domain VARCHAR(255), analysis_date TIMESTAMP, analysis_data JSON, \
+     updated_at TIMESTAMP)",
+    "CREATE TABLE seo_page_audits (id INTEGER PRIMARY KEY, user_id VARCHAR(255) NOT NULL, \
+     website_url VARCHAR(500) NOT NULL, page_url VARCHAR(1000) NOT NULL, overall_score INTEGER, status VARCHAR(50))",
+    "CREATE TABLE deep_competitor_analysis_tasks (id INTEGER PRIMARY KEY, user_id VARCHAR(255) NOT NULL, \
+     website_url VARCHAR(500) NOT NULL, status VARCHAR(50), next_execution TIMESTAMP, payload JSON, \
+     updated_at TIMESTAMP)",
+    "CREATE TABLE deep_competitor_analysis_execution_logs (id INTEGER PRIMARY KEY, task_id INTEGER NOT NULL, \
+     execution_date TIMESTAMP NOT NULL, status VARCHAR(50) NOT NULL, result_data JSON)",
+    "CREATE TABLE content_gap_analyses (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, \
+     website_url VARCHAR(500) NOT NULL, target_keywords JSON, analysis_results JSON, recommendations JSON, \
+     opportunities JSON, updated_at TIMESTAMP)",
+];
+
+/// data.md's indexes.
+const INDEXES: [&str; 8] = [
+    "CREATE INDEX sessions_by_user ON onboarding_sessions (user_id, updated_at DESC, id DESC)",
+    "CREATE INDEX websites_by_session ON website_analyses (session_id)",
+    "CREATE INDEX research_by_session ON research_preferences (session_id)",
+    "CREATE INDEX personas_by_session ON persona_data (session_id)",
+    "CREATE INDEX competitors_by_session ON competitor_analyses (session_id)",
+    "CREATE INDEX audits_by_site ON seo_page_audits (user_id, website_url, overall_score, page_url)",
+    "CREATE INDEX tasks_by_user ON deep_competitor_analysis_tasks (user_id)",
+    "CREATE INDEX logs_by_task ON deep_competitor_analysis_execution_logs (task_id, execution_date DESC, id DESC)",
+];
+
+/// User 1 with several rows wherever several can be; the right ones say so.
+const ROWS: [&str; 13] = [
+    "INSERT INTO onboarding_sessions (id, user_id, updated_at) VALUES \
+     (1, '1', '2025-08-01 10:00:00'), (2, '1', '2025-08-01 10:00:00.5'), (3, '1', NULL), (4, '2', '2025-09-01 10:00:00')",
+    "INSERT INTO website_analyses (id, session_id, website_url, writing_style, status, updated_at, seo_audit) VALUES \
+     (1, 2, 'https://own.example', '{\"tone\": \"casual\"}', 'completed', '2025-08-01 10:00:00', \
+      '{\"overall_score\": 71, \"competitive_sitemap_benchmarking\": {\"timestamp\": \"2025-08-01\", \
+        \"benchmark\": {\"competitors_analyzed\": 3, \"gaps\": {\"missing_sections\": [\"a\", \"b\"]}}}}'), \
+     (2, 2, 'https://failed.example', NULL, 'failed', '2025-08-02 10:00:00', NULL), \
+     (3, 1, 'https://other-session.example', NULL, 'completed', '2025-08-03 10:00:00', NULL)",
+    "INSERT INTO research_preferences (id, session_id, research_depth, content_types, auto_research, factual_content) \
+     VALUES (1, 2, 'Expert', '[\"Guides\"]', FALSE, NULL)",
+    "INSERT INTO persona_data (id, session_id, core_persona, selected_platforms) VALUES \
+     (1, 2, '{\"industry\": \"Fintech\"}', '[\"LinkedIn\", \"X\"]')",
+    "INSERT INTO competitor_analyses \
+     (id, session_id, competitor_url, competitor_domain, analysis_date, analysis_data, updated_at) VALUES \
+     (1, 2, 'https://www.alpha.example/about', NULL, NULL, '{\"seo_audit\": {\"overall_score\": 60}}', '2025-08-01 10:00:00'), \
+     (2, 2, 'https://beta.example', 'WWW.Beta.example', '2025-08-03 00:00:00', \
+      '{\"relevance_score\": 0.9, \"seo_audit\": {\"overall_score\": 75.5}}', '2025-08-02 10:00:00')",
+    "INSERT INTO competitor_analyses (id, session_id, competitor_url, competitor_domain, updated_at) VALUES \
+     (3, 2, 'https://beta.example/old', 'beta.example', NULL)",
+    "INSERT INTO seo_page_audits (id, user_id, website_url, page_url, overall_score, status) VALUES \
+     (1, '1', 'https://own.example', '/b', 40, 'fix_scheduled'), (2, '1', 'https://own.example', '/B', 40, NULL), \
+     (3, '1', 'https://own.example', '/c', NULL, 'FIX_SCHEDULED'), (4, '1', 'https://own.example', '/d', 91, 'Fix_Scheduled'), \
+     (5, '1', 'https://failed.example', '/e', 1, NULL), (6, '2', 'https://own.example', '/f', 1, NULL)",
+    "INSERT INTO deep_competitor_analysis_tasks (id, user_id, website_url, status, next_execution, payload, updated_at) \
+     VALUES (1, '1', 'https://own.example', 'active', '2025-09-02 00:00:00', '{\"competitors\": [1, 2, 3]}', NULL), \
+     (2, '1', 'https://failed.example', 'paused', NULL, NULL, '2025-09-01 00:00:00')",
+    "INSERT INTO deep_competitor_analysis_execution_logs (id, task_id, execution_date, status, result_data) VALUES \
+     (1, 1, '2025-08-01 00:00:00', 'success', '{\"summary\": \"older\"}'), \
+     (2, 1, '2025-08-02 00:00:00', 'success', '{\"summary\": \"newest success\"}'), \
+     (3, 1, '2025-08-03 00:00:00', 'failed', NULL), (4, 2, '2025-08-04 00:00:00', 'running', NULL)",
+    "INSERT INTO content_gap_analyses (id, user_id, website_url, target_keywords, updated_at) VALUES \
+     (1, 1, 'https://own.example', '[\"own keyword\"]', NULL), \
+     (2, 1, 'https://failed.example', '[\"other keyword\"]', '2025-09-01 00:00:00')",
+    // User 3 has no session, user 4 nothing but a gap row.
+    "INSERT INTO deep_competitor_analysis_tasks (id, user_id, website_url, status, updated_at) VALUES \
+     (3, '3', 'https://a.example', 'older', '2025-08-01 00:00:00'), (4, '3', 'https://b.example', 'newest', '2025-08-02 00:00:00')",
+    "INSERT INTO content_gap_analyses (id, user_id, website_url, target_keywords) VALUES (3, 4, 'x', '[\"four\"]')",
+    "INSERT INTO onboarding_sessions (id, user_id, updated_at) VALUES (5, 'demo_anna', NULL)",
+];
+
+struct Fixture {
+    connection: DatabaseConnection,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let mut options = sea_orm::ConnectOptions::new("sqlite::memory:");
+        // Each connection would have a database of its own.
+        options.max_connections(1);
+        let fixture = Self { connection: Database::connect(options).await.unwrap() };
+        for statement in TABLES.iter().chain(&INDEXES).chain(&ROWS) {
+            fixture.run(statement).await;
+        }
+        fixture
+    }
+
+    async fn run(&self, statement: &str) {
+        self.connection.execute_unprepared(statement).await.unwrap();
+    }
+
+    fn database(&self) -> SourceDatabase {
+        SourceDatabase::new(self.connection.clone(), COLUMN_BYTES_MAX)
+    }
+
+    async fn read(&self, user: &str) -> Read<Onboarding> {
+        read(&self.database(), &UserId::parse(user).unwrap()).await.unwrap()
+    }
+
+    /// How SQLite would go about a statement.
+    async fn plan(&self, statement: fn(Dialect) -> String) -> Vec<String> {
+        let reading = self.database().begin().await.unwrap();
+        let sql = format!("EXPLAIN QUERY PLAN {}", statement(reading.dialect()));
+        let values = ["user", "session", "url", "task"].map(|name| (name, sea_orm::Value::from(1)));
+        let plan = reading.all(&sql, &values).await.unwrap();
+        reading.end().await.unwrap();
+        plan.iter().filter_map(|row| row.text("detail")).collect()
+    }
+}
+
+/// A message as its JSON, to look into.
+fn shown(read: &Read<Onboarding>) -> Json {
+    serde_json::to_value(&read.value.data).unwrap()
+}
+
+#[tokio::test]
+async fn the_right_one_of_several_rows_is_read() {
+    let read = Fixture::new().await.read("1").await;
+    let data = shown(&read);
+    for (pointer, expected) in [
+        ("/website_analysis/website_url", json!("https://own.example")),
+        ("/writing_tone", json!("casual")),
+        ("/industry", json!("Fintech")),
+        ("/research_depth", json!("Expert")),
+        ("/auto_research", json!(false)),
+        ("/factual_content", Json::Null),
+        ("/research_preferences/factual_content", json!(true)),
+        ("/content_types", json!(["Guides"])),
+        ("/platform_preferences", json!(["linkedin", "twitter"])),
+        ("/competitor_analysis/top_performers", json!(["beta.example", "alpha.example"])),
+        ("/gap_analysis/target_keywords", json!(["own keyword"])),
+        ("/seo_profile/homepage_seo_audit/overall_score", json!(71)),
+        (
+            "/seo_profile/full_site_seo_summary",
+            json!({
+                "pages_audited": 4, "pages_scored": 3, "avg_score": 57.0, "fix_scheduled_pages": 2,
+                "worst_pages": [
+                    {"page_url": "/B", "overall_score": 40},
+                    {"page_url": "/b", "overall_score": 40, "status": "fix_scheduled"},
+                    {"page_url": "/d", "overall_score": 91, "status": "Fix_Scheduled"},
+                ],
+            }),
+        ),
+        (
+            "/seo_profile/competitor_seo_benchmarks",
+            json!({
+                "competitors_with_seo_audit": 2, "avg_homepage_seo_score": 67.8,
+                "best_competitor": {
+                    "competitor_url": "https://beta.example", "competitor_domain": "beta.example",
+                    "overall_score": 75.5, "last_analyzed_at": "2025-08-03T00:00:00Z",
+                },
+                "worst_competitor": {
+                    "competitor_url": "https://www.alpha.example/about", "competitor_domain": "alpha.example",
+                    "overall_score": 60.0, "last_analyzed_at": "2025-08-01T10:00:00Z",
+                },
+            }),
+        ),
+        (
+            "/competitive_intelligence",
+            json!({
+                "deep_competitor_analysis": {
+                    "status": "active", "next_execution": "2025-09-02T00:00:00Z", "competitors_count": 3,
+                    "last_run": "2025-08-03T00:00:00Z", "last_status": "failed",
+                    "report": {"summary": "newest success"},
+                },
+                "competitive_sitemap_benchmarking": {
+                    "status": "available", "last_run": "2025-08-01",
+                    "competitors_analyzed": 3, "missing_sections_count": 2,
+                },
+                "strategic_insights_history": [],
+            }),
+        ),
+    ] {
+        assert_eq!(data.pointer(pointer).unwrap_or(&Json::Null), &expected, "{pointer}");
+    }
+    assert!(read.value.session && read.value.found);
+    assert_eq!(read.value.competitors.len(), 2);
+    assert_eq!(read.value.website.seo_audit["overall_score"], 71);
+    assert_eq!(read.value.gap.target_keywords, json!(["own keyword"]));
+    assert!(read.warnings.into_vec().is_empty());
+}
+
+#[tokio::test]
+async fn without_a_session_what_belongs_to_the_user_is_still_read() {
+    let fixture = Fixture::new().await;
+    let deep = fixture.read("3").await;
+    assert!(!deep.value.session && deep.value.found);
+    assert_eq!(shown(&deep)["competitive_intelligence"]["deep_competitor_analysis"]["status"], "newest");
+
+    let gap = fixture.read("4").await;
+    assert!(!gap.value.session && gap.value.found);
+    assert_eq!(shown(&gap)["gap_analysis"]["target_keywords"], json!(["four"]));
+}
+
+#[tokio::test]
+async fn other_spellings_of_a_number_are_other_users() {
+    let fixture = Fixture::new().await;
+    for user in ["01", "04", "+1", "+4", "1.0", "4294967300", "unheard-of"] {
+        let read = fixture.read(user).await;
+        assert!(!read.value.session && !read.value.found, "{user}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_of_numbered_users_is_not_asked_for_others() {
+    let fixture = Fixture::new().await;
+    fixture.run("DROP TABLE content_gap_analyses").await;
+    assert!(fixture.read("demo_anna").await.value.session);
+    let error = read(&fixture.database(), &UserId::parse("1").unwrap()).await.unwrap_err();
+    assert_eq!(error.reason(), "SQL_ERROR");
+}
+
+#[tokio::test]
+async fn an_odd_column_never_fails_the_section() {
+    const COLUMNS: [(&str, &str, i32); 20] = [
+        ("website_analyses", "writing_style", 1),
+        ("website_analyses", "target_audience", 1),
+        ("website_analyses", "content_type", 1),
+        ("website_analyses", "brand_analysis", 1),
+        ("website_analyses", "content_strategy_insights", 1),
+        ("website_analyses", "style_guidelines", 1),
+        ("website_analyses", "seo_audit", 1),
+        ("website_analyses", "strategic_insights_history", 1),
+        ("research_preferences", "content_types", 1),
+        ("research_preferences", "writing_style", 1),
+        ("research_preferences", "target_audience", 1),
+        ("persona_data", "core_persona", 1),
+        ("persona_data", "platform_personas", 1),
+        ("persona_data", "selected_platforms", 1),
+        ("competitor_analyses", "analysis_data", 2),
+        ("deep_competitor_analysis_tasks", "payload", 1),
+        ("content_gap_analyses", "target_keywords", 1),
+        ("content_gap_analyses", "analysis_results", 1),
+        ("content_gap_analyses", "recommendations", 1),
+        ("content_gap_analyses", "opportunities", 1),
+    ];
+    let deep = format!("'{}{}'", "[".repeat(25), "]".repeat(25));
+    let large = format!("'\"{}\"'", "x".repeat(COLUMN_BYTES_MAX));
+    let odd: [(&str, bool); 11] = [
+        ("'{broken'", true),
+        ("'NaN'", true),
+        ("'{} {}'", true),
+        (&deep, true),
+        (&large, true),
+        ("x'ff7b7d'", true),
+        ("85", false),
+        ("'[1, null, {\"name\": 5}]'", false),
+        ("'null'", false),
+        ("'\"a\\u0000b\"'", false),
+        ("'{\"a\\u0000\": \"\\u0000\"}'", false),
+    ];
+    let fixture = Fixture::new().await;
+    for (table, column, id) in COLUMNS {
+        for (value, malformed) in odd {
+            fixture.run(&format!("UPDATE {table} SET {column} = {value} WHERE id = {id}")).await;
+            let read = fixture.read("1").await;
+            let expected = if malformed { vec![format!("MALFORMED_COLUMN {table}.{column}")] } else { Vec::new() };
+            assert_eq!(read.warnings.into_vec(), expected, "{table}.{column} = {value}");
+        }
+        // What cannot be NULL in the source is left as JSON null.
+        let absent = if (table, column) == ("research_preferences", "content_types") { "'null'" } else { "NULL" };
+        fixture.run(&format!("UPDATE {table} SET {column} = {absent} WHERE id = {id}")).await;
+        assert!(fixture.read("1").await.warnings.into_vec().is_empty(), "{table}.{column} = {absent}");
+    }
+}
+
+#[tokio::test]
+async fn odd_times_and_numbers_are_absent_with_a_warning() {
+    let fixture = Fixture::new().await;
+    for statement in [
+        "UPDATE competitor_analyses SET analysis_date = '2025-08-03' WHERE id = 2",
+        "UPDATE deep_competitor_analysis_tasks SET next_execution = '2025-08-03T10:00:00Z' WHERE id = 1",
+        "UPDATE deep_competitor_analysis_execution_logs SET execution_date = 'yesterday', status = 'success' WHERE id = 3",
+        "UPDATE seo_page_audits SET overall_score = 3000000000 WHERE id = 4",
+    ] {
+        fixture.run(statement).await;
+    }
+    let read = fixture.read("1").await;
+    let data = shown(&read);
+    assert_eq!(data["seo_profile"]["full_site_seo_summary"]["worst_pages"].as_array().unwrap().len(), 2);
+    let warnings = read.warnings.into_vec();
+    for expected in [
+        "MALFORMED_COLUMN competitor_analyses.analysis_date",
+        "MALFORMED_COLUMN deep_competitor_analysis_tasks.next_execution",
+        "MALFORMED_COLUMN deep_competitor_analysis_execution_logs.execution_date",
+        "OUT_OF_RANGE seo_page_audits.overall_score",
+    ] {
+        assert!(warnings.iter().any(|warning| warning == expected), "{expected}: {warnings:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_statement_reads_secrets_or_crawled_pages() {
+    let dialect = Fixture::new().await.database().dialect();
+    for statement in statements::ALL {
+        let sql = statement(dialect);
+        for never in ["api_keys", "crawl_result", "t.*", "SELECT *"] {
+            assert!(!sql.contains(never), "{never}: {sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_statement_finds_its_rows_by_index() {
+    let fixture = Fixture::new().await;
+    for (statement, index, sorts) in [
+        (statements::session as fn(_) -> _, "sessions_by_user", false),
+        (statements::website, "websites_by_session", true),
+        (statements::research, "research_by_session", true),
+        (statements::persona, "personas_by_session", true),
+        (statements::competitors, "competitors_by_session", true),
+        (statements::page_audit_summary, "audits_by_site", false),
+        (statements::worst_pages, "audits_by_site", false),
+        (statements::deep_task, "tasks_by_user", true),
+        (statements::last_run, "logs_by_task", false),
+        (statements::last_report, "logs_by_task", false),
+    ] {
+        let plan = fixture.plan(statement).await.join("; ");
+        assert!(plan.contains(index), "{index}: {plan}");
+        assert_eq!(plan.contains("TEMP B-TREE"), sorts, "{index}: {plan}");
+    }
+}

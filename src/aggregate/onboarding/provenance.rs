@@ -1,0 +1,82 @@
+//! Where values come from: the candidates of a rule in the order they are asked, and the `sources`
+//! map that names the one which answered.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use crate::aggregate::value::{filled, text};
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The persona's core.
+    PersonaCore,
+    /// The persona's other columns.
+    PersonaData,
+    WebsiteAnalysis,
+    ResearchPreferences,
+    CompetitorAnalyses,
+    ContentGapAnalyses,
+    SeoPageAudits,
+    /// A rule table.
+    RuleDefault,
+    /// A constant.
+    Default,
+}
+
+impl Origin {
+    /// Its name in the `sources` map.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::PersonaCore => "persona_core",
+            Self::PersonaData => "persona_data",
+            Self::WebsiteAnalysis => "website_analysis",
+            Self::ResearchPreferences => "research_preferences",
+            Self::CompetitorAnalyses => "competitor_analyses",
+            Self::ContentGapAnalyses => "content_gap_analyses",
+            Self::SeoPageAudits => "seo_page_audits",
+            Self::RuleDefault => "rule_default",
+            Self::Default => "default",
+        }
+    }
+}
+
+/// A value and where it comes from.
+pub(super) type Known<T> = (T, Origin);
+
+/// The first candidate that is a text.
+pub(super) fn first_text<'a>(candidates: impl IntoIterator<Item = Known<&'a Json>>) -> Option<Known<String>> {
+    candidates.into_iter().find_map(|(value, origin)| Some((text(value)?, origin)))
+}
+
+/// The first candidate that is filled, as stored.
+pub(super) fn first_value<'a>(candidates: impl IntoIterator<Item = Known<&'a Json>>) -> Option<Known<&'a Json>> {
+    candidates.into_iter().find(|(value, _)| filled(value))
+}
+
+/// The first list that has an element.
+pub(super) fn first_list(candidates: impl IntoIterator<Item = Known<Vec<String>>>) -> Option<Known<Vec<String>>> {
+    candidates.into_iter().find(|(list, _)| !list.is_empty())
+}
+
+/// The message's `sources`: a key is there only if its field has a value.
+#[derive(Debug, Default)]
+pub(super) struct Sources(BTreeMap<String, String>);
+
+impl Sources {
+    /// Notes where a field's value comes from and hands out the value.
+    pub(super) fn note<T>(&mut self, key: &str, (value, origin): Known<T>) -> T {
+        self.0.insert(key.to_owned(), origin.name().to_owned());
+        value
+    }
+
+    /// The same for a value that may be unknown.
+    pub(super) fn note_if_known<T>(&mut self, key: &str, known: Option<Known<T>>) -> Option<T> {
+        known.map(|known| self.note(key, known))
+    }
+
+    pub(super) fn into_map(self) -> BTreeMap<String, String> {
+        self.0
+    }
+}
