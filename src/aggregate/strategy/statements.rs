@@ -78,6 +78,12 @@ const ENHANCED_COLUMNS: [Column; 38] = [
     JsonColumn("data_source_transparency"),
 ];
 
+/// All columns that are read of an ENHANCED strategy.
+#[cfg(test)]
+pub(super) fn columns() -> impl Iterator<Item = Column> {
+    LEGACY_COLUMNS.into_iter().chain(ENHANCED_COLUMNS)
+}
+
 /// A strategy as found by a resolving statement.
 #[derive(Debug)]
 pub(super) struct Found {
