@@ -19,7 +19,8 @@ pub(super) async fn sums(reading: &Reading, scope: Scope, as_of: DateTime<Utc>) 
     Ok(rows.iter().map(read).collect())
 }
 
-/// MATERIALIZED, or PostgreSQL would parse a row's JSON again for each figure and window.
+/// MATERIALIZED, or PostgreSQL would parse a row's JSON again for each figure and window. The `+`
+/// keeps SQLite from the index on `strategy_id`, by which it would read everybody's rows without one.
 pub(super) fn sql(dialect: Dialect, scope: Scope) -> String {
     format!(
         "WITH {own},
@@ -31,7 +32,7 @@ pub(super) fn sql(dialect: Dialect, scope: Scope) -> String {
            UNION ALL
            SELECT ca.platform, ca.metrics, ca.performance_score, ca.recorded_at
            FROM calendar_events ce JOIN content_analytics ca ON ca.event_id = ce.id
-           WHERE ca.strategy_id IS NULL AND ce.strategy_id IN (SELECT own.id FROM own)
+           WHERE +ca.strategy_id IS NULL AND ce.strategy_id IN (SELECT own.id FROM own)
              AND ca.recorded_at > :since90 AND ca.recorded_at <= :as_of),
          safe AS MATERIALIZED (
            SELECT platform, recorded_at,
