@@ -1,7 +1,7 @@
 //! The performance source: how the user's content and strategy did, and the stored recommendations.
 //!
 //! It needs to know only which strategy is meant. Sums and counts are formed by the database, means
-//! and trends in code ([`windows`]), so that platform and overall figures come from the same numbers.
+//! and trends in code, so that platform and overall figures come from the same numbers.
 
 mod analytics;
 mod metrics;

@@ -7,7 +7,10 @@ use chrono::{DateTime, Utc};
 use sea_orm::{DbErr, Value};
 
 use super::{
-    super::sql::{Dialect, Reading, Row},
+    super::{
+        sql::{Dialect, Reading, Row},
+        value::round,
+    },
     scope::Scope,
     windows::{DAYS, Figures, Sum, Sums, middle, start},
 };
@@ -116,14 +119,15 @@ fn safe_number(dialect: Dialect, key: &str) -> String {
 }
 
 fn read(row: &Row) -> Sums {
-    let count = |column| row.integer(column).unwrap_or_default();
-    let sum = |n, total| Sum { count: count(n), total: row.double(total).unwrap_or_default() };
+    let whole = |column| row.integer(column).unwrap_or_default();
+    // The last digits of a sum show the order in which the database added: nine places are the data's.
+    let sum = |n, total| Sum { count: whole(n), total: round(row.double(total).unwrap_or_default(), 9) };
     Sums {
-        days: count("days"),
+        days: whole("days"),
         platform: row.text("platform").unwrap_or_default(),
-        recent: count("recent") == 1,
+        recent: whole("recent") == 1,
         figures: Figures {
-            records: count("n"),
+            records: whole("n"),
             score: sum("n_score", "sum_score"),
             engagement: sum("n_er", "sum_er"),
             conversion: sum("n_cr", "sum_cr"),

@@ -54,7 +54,8 @@ mod tests {
     #[test]
     fn each_half_divides_by_its_own_count() {
         use TrendDirection::{Decreasing, Increasing, InsufficientData, Stable};
-        let cases: [(&[f64], &[f64], TrendDirection, Option<f64>); 12] = [
+        type Case<'a> = (&'a [f64], &'a [f64], TrendDirection, Option<f64>);
+        let cases: [Case<'_>; 12] = [
             // The checks of data.md section 8, both with an odd number of values.
             (&[0.5, 0.5], &[0.6, 0.6, 0.9], Increasing, Some(40.0)),
             (&[0.8], &[0.4, 0.6], Decreasing, Some(-37.5)),
