@@ -13,6 +13,8 @@ pub mod performance;
 pub mod rows;
 pub mod sql;
 pub mod strategy;
+#[cfg(test)]
+mod strategy_tables;
 mod value;
 
 use std::sync::Arc;

@@ -158,3 +158,16 @@ pub struct StrategyRow {
     pub opportunity_analysis: Json,
     pub data_source_transparency: Json,
 }
+
+/// The nine integer columns of `strategy_performance_metrics`, in the contract's order.
+pub const STRATEGY_METRICS: [&str; 9] = [
+    "traffic_growth_percentage",
+    "engagement_rate_percentage",
+    "conversion_rate_percentage",
+    "roi_ratio",
+    "strategy_adoption_rate",
+    "content_quality_score",
+    "competitive_position_rank",
+    "audience_growth_percentage",
+    "confidence_score",
+];
