@@ -5,8 +5,8 @@
 //! its input, so it is remembered under the input's hash for every user with the same input, and
 //! nothing that changes without meaning (dates, ids, analytics) is part of that input.
 //!
-//! [`rules`] and [`input`] read the [`subject`]; [`calls`] decides between memo and call; [`endpoint`]
-//! makes one call; [`reply`] and [`answer`] check what came back against one table, [`shape`].
+//! `rules` and `input` read the `subject`; `calls` decides between memo and call; `endpoint` makes one
+//! call; `reply` and `answer` check what came back against one table, `shape`.
 
 mod answer;
 mod calls;

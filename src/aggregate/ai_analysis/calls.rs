@@ -41,7 +41,8 @@ pub(super) struct Calls {
     soft_timeout: Duration,
     hard_timeout: Duration,
     spend: Spend,
-    /// Tasks under way; each removes itself when it ends.
+    /// Tasks under way; each removes itself when it ends. Bounded by the loads that wait for one
+    /// and, beyond them, by the calls that a minute and the hard timeout allow.
     running: Mutex<HashMap<Job, Shared<BoxFuture<'static, Outcome>>>>,
 }
 
@@ -92,7 +93,10 @@ impl Calls {
         }
         // Order: the task cannot remove itself before it is in the map, because the lock is held.
         let work = run(self.clone(), job.clone(), user.clone(), input.text().to_owned());
-        let task = self.tracker.spawn(work.in_current_span());
+        // A child would keep the asking load's span open until the call ends, long after the load.
+        let span = tracing::info_span!(parent: None, "ai_call");
+        span.follows_from(tracing::Span::current());
+        let task = self.tracker.spawn(work.instrument(span));
         let outcome = async move { task.await.unwrap_or(Err(SourceError::Panic)) }.boxed().shared();
         running.insert(job, outcome.clone());
         outcome

@@ -196,10 +196,6 @@ mod tests {
     use super::*;
     use crate::config::Secret;
 
-    fn endpoint(base_url: &str) -> Result<Endpoint, AiConfigError> {
-        Endpoint::new(&Ai { model: "m".to_owned(), ..Ai::default() }, base_url)
-    }
-
     #[test]
     fn only_https_or_loopback_is_spoken_to() {
         for (base_url, expected) in [
@@ -209,32 +205,32 @@ mod tests {
             ("http://127.0.0.2/v1", "http://127.0.0.2/v1/chat/completions"),
             ("http://[::1]:1/v1", "http://[::1]:1/v1/chat/completions"),
         ] {
-            assert_eq!(endpoint(base_url).unwrap().url.as_str(), expected);
+            assert_eq!(completions_url(base_url).unwrap().as_str(), expected);
         }
         for base_url in ["http://ai.example/v1", "http://10.0.0.1", "ftp://localhost/", "http://127.0.0.1.example/"] {
-            assert!(matches!(endpoint(base_url), Err(AiConfigError::Insecure)), "{base_url}");
+            assert!(matches!(completions_url(base_url), Err(AiConfigError::Insecure)), "{base_url}");
         }
-        for base_url in
-            ["ai.example/v1", "https://user:pw@ai.example", "https://ai.example/?a=b", "https://ai.example/#a"]
+        for base_url in ["ai.example/v1", "https://u:p@ai.example", "https://ai.example/?a=b", "https://ai.example/#a"]
         {
-            assert!(matches!(endpoint(base_url), Err(AiConfigError::BaseUrl)), "{base_url}");
+            assert!(matches!(completions_url(base_url), Err(AiConfigError::BaseUrl)), "{base_url}");
         }
+    }
+
+    fn endpoint(model: &str, key: &str) -> Result<Endpoint, AiConfigError> {
+        let config = Ai { model: model.to_owned(), api_key: Some(Secret::new(key)), ..Ai::default() };
+        Endpoint::new(&config, "http://127.0.0.1/v1")
     }
 
     #[test]
     fn settings_that_cannot_work_are_refused() {
-        let config =
-            |model: &str, key: &str| Ai { model: model.to_owned(), api_key: Some(Secret::new(key)), ..Ai::default() };
-        let new = |config: Ai| Endpoint::new(&config, "https://ai.example/v1");
-        assert!(matches!(new(config(" ", "k")), Err(AiConfigError::Model)));
-        assert!(matches!(new(config(&"m".repeat(129), "k")), Err(AiConfigError::Model)));
-        assert!(matches!(new(config("m", "a\nb")), Err(AiConfigError::ApiKey)));
+        assert!(matches!(endpoint(" ", "k"), Err(AiConfigError::Model)));
+        assert!(matches!(endpoint(&"m".repeat(129), "k"), Err(AiConfigError::Model)));
+        assert!(matches!(endpoint("m", "a\nb"), Err(AiConfigError::ApiKey)));
     }
 
     #[test]
     fn the_key_is_never_printed() {
-        let config = Ai { model: "m".to_owned(), api_key: Some(Secret::new("hush-hush")), ..Ai::default() };
-        let endpoint = Endpoint::new(&config, "https://ai.example/v1").unwrap();
+        let endpoint = endpoint("m", "hush-hush").unwrap();
         assert!(!format!("{endpoint:?}").contains("hush"));
     }
 }

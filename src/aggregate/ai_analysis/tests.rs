@@ -316,6 +316,13 @@ async fn a_minute_has_so_many_calls() {
 }
 
 #[tokio::test]
+async fn a_second_try_is_a_call_too() {
+    let setup = Setup::with([Say::status(503), titled("a")], |config| config.calls_per_minute = 1).await;
+    assert_eq!(setup.reason().await, "AI_SERVER_ERROR");
+    assert_eq!(setup.endpoint.calls(), 1);
+}
+
+#[tokio::test]
 async fn a_refresh_asks_again_and_overwrites() {
     let setup = Setup::new([titled("old"), titled("new")]).await;
     assert_eq!(title(&setup.analyse().await.unwrap()), "old");
