@@ -1,1 +1,127 @@
-//! (in progress)
+//! AI_ANALYSIS: a strategic analysis of what onboarding and strategy say, by one of two generators.
+//!
+//! Without an endpoint fixed rules make it; with one, the model does, and if the model fails the
+//! section fails with a reason: the rules never stand in for it. The model's answer is a function of
+//! its input, so it is remembered under the input's hash for every user with the same input, and
+//! nothing that changes without meaning (dates, ids, analytics) is part of that input.
+//!
+//! `rules` and `input` read the `subject`; `calls` decides between memo and call; `endpoint` makes one
+//! call; `reply` and `answer` check what came back against one table, `shape`.
+
+mod answer;
+mod calls;
+mod endpoint;
+mod failure;
+mod input;
+mod memo;
+mod prompt;
+mod reply;
+mod rules;
+mod shape;
+mod spend;
+mod subject;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio_util::task::TaskTracker;
+
+use self::{calls::Calls, endpoint::Endpoint, input::Input, subject::Subject};
+pub use self::{endpoint::AiConfigError, memo::Memo, spend::Figures};
+use super::{
+    SourceError,
+    rows::{Onboarding, Strategy},
+};
+use crate::{
+    clock::Clock,
+    config,
+    model::{Generator, UserId},
+    proto::v1::{AiAnalysisResults, StrategyKind},
+};
+
+/// The source of the AI analysis. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct AiAnalysis {
+    /// None: the rules.
+    model: Option<Arc<Calls>>,
+}
+
+/// What an analysis is asked of.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Whose it is; kept beside a remembered answer for erasure, never sent.
+    pub user: &'a UserId,
+    /// The assembly's time.
+    pub as_of: DateTime<Utc>,
+    /// What onboarding found.
+    pub onboarding: &'a Onboarding,
+    /// The resolved strategy, if there is one.
+    pub strategy: Option<&'a Strategy>,
+    /// Whether a new answer is wanted though one is remembered.
+    pub refresh: bool,
+}
+
+/// An analysis and who made it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Analysis {
+    /// None: there is nothing that a model could be asked about.
+    pub results: Option<AiAnalysisResults>,
+    /// Who made it.
+    pub generator: Generator,
+    /// For the section's report: the endpoint's host and the model; empty for the rules.
+    pub detail: String,
+}
+
+impl AiAnalysis {
+    /// Chooses the generator: the model if an endpoint is configured, else the rules.
+    /// Calls run as tasks of `tracker`, and answers are kept in `memo`.
+    pub fn new(config: &config::Ai, memo: Memo, clock: Clock, tracker: TaskTracker) -> Result<Self, AiConfigError> {
+        let Some(base_url) = &config.base_url else { return Ok(Self { model: None }) };
+        let endpoint = Endpoint::new(config, base_url)?;
+        Ok(Self { model: Some(Arc::new(Calls::new(config, endpoint, memo, clock, tracker))) })
+    }
+
+    /// The analysis of one user and strategy.
+    ///
+    /// With a model this waits until the soft timeout; the call itself goes on until the hard one
+    /// and is remembered all the same, so that the next request finds it.
+    pub async fn analyse(&self, request: Request<'_>) -> Result<Analysis, SourceError> {
+        let subject = Subject::new(request.onboarding, request.strategy);
+        let Some(calls) = &self.model else {
+            let mut results = rules::analyse(&subject);
+            results.analysis_date = Some(request.as_of.into());
+            return Ok(Analysis {
+                results: Some(of_strategy(results, request.strategy)),
+                generator: Generator::Rules,
+                detail: String::new(),
+            });
+        };
+        let results = match Input::new(&subject) {
+            None => None,
+            Some(input) => {
+                let remembered = calls.answer(request.user, &input, request.refresh).await?;
+                Some(of_strategy(remembered.results(), request.strategy))
+            }
+        };
+        Ok(Analysis { results, generator: Generator::Model, detail: calls.detail() })
+    }
+
+    /// What the model has cost and saved since the start; all 0 for the rules.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.model.as_ref().map(|calls| calls.figures()).unwrap_or_default()
+    }
+}
+
+/// Names the strategy that was analysed.
+fn of_strategy(mut results: AiAnalysisResults, strategy: Option<&Strategy>) -> AiAnalysisResults {
+    let resolved = strategy.map(|strategy| strategy.resolved);
+    results.set_strategy_kind(resolved.map_or(StrategyKind::Unspecified, |resolved| resolved.kind));
+    results.strategy_id = resolved.map(|resolved| resolved.id);
+    results
+}

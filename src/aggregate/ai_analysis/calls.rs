@@ -1,0 +1,192 @@
+//! Between a question and the model: the memo first, then one call, however many ask.
+//!
+//! Look-up, call and writing to the memo are one task of the app's tracker. Those who ask wait for
+//! it until their soft timeout; the task goes on to the hard one, because an answer that is paid for
+//! is worth keeping. A memo that fails costs a call and never an answer.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::{
+    endpoint::Endpoint,
+    failure::{Failure, Reason},
+    input::{Input, MemoKey},
+    memo::{Memo, Remembered},
+    prompt::PROMPT_VERSION,
+    reply::Reply,
+    spend::{Figures, Spend},
+};
+use crate::{aggregate::SourceError, clock::Clock, config, model::UserId};
+
+type Outcome = Result<Arc<Remembered>, SourceError>;
+
+/// The model and all that keeps it from being called.
+#[derive(Debug)]
+pub(super) struct Calls {
+    endpoint: Endpoint,
+    memo: Memo,
+    clock: Clock,
+    tracker: TaskTracker,
+    soft_timeout: Duration,
+    hard_timeout: Duration,
+    spend: Spend,
+    /// Tasks under way; each removes itself when it ends. Bounded by the loads that wait for one
+    /// and, beyond them, by the calls that a minute and the hard timeout allow.
+    running: Mutex<HashMap<Job, Shared<BoxFuture<'static, Outcome>>>>,
+}
+
+/// What a task is for. A refresh joins no task that would be content with the memo.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Job {
+    key: MemoKey,
+    refresh: bool,
+}
+
+impl Calls {
+    pub(super) fn new(config: &config::Ai, endpoint: Endpoint, memo: Memo, clock: Clock, tracker: TaskTracker) -> Self {
+        Self {
+            endpoint,
+            memo,
+            spend: Spend::new(clock.clone(), config.calls_per_minute),
+            clock,
+            tracker,
+            soft_timeout: config.soft_timeout,
+            hard_timeout: config.hard_timeout,
+            running: Mutex::default(),
+        }
+    }
+
+    /// The answer to an input, from the memo or from the model.
+    pub(super) async fn answer(self: &Arc<Self>, user: &UserId, input: &Input, refresh: bool) -> Outcome {
+        let job = Job { key: input.memo_key(&self.endpoint.model, PROMPT_VERSION), refresh };
+        match timeout(self.soft_timeout, self.join(job, user, input)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure::new(Reason::Timeout, "no answer yet; the call goes on").into()),
+        }
+    }
+
+    /// The provider and the model, for reports.
+    pub(super) fn detail(&self) -> String {
+        format!("{} {}", self.endpoint.host(), self.endpoint.model)
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        self.spend.figures()
+    }
+
+    /// Joins the task that is under way for the same job, or starts it.
+    fn join(self: &Arc<Self>, job: Job, user: &UserId, input: &Input) -> Shared<BoxFuture<'static, Outcome>> {
+        let mut running = self.running();
+        if let Some(task) = running.get(&job) {
+            return task.clone();
+        }
+        // Order: the task cannot remove itself before it is in the map, because the lock is held.
+        let work = run(self.clone(), job.clone(), user.clone(), input.text().to_owned());
+        // A child would keep the asking load's span open until the call ends, long after the load.
+        let span = tracing::info_span!(parent: None, "ai_call");
+        span.follows_from(tracing::Span::current());
+        let task = self.tracker.spawn(work.instrument(span));
+        let outcome = async move { task.await.unwrap_or(Err(SourceError::Panic)) }.boxed().shared();
+        running.insert(job, outcome.clone());
+        outcome
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<Job, Shared<BoxFuture<'static, Outcome>>>> {
+        // Every change of the map is one call, so a panic cannot leave it half changed.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The remembered answer; a database that fails has none.
+    async fn recall(&self, key: &MemoKey) -> Option<Remembered> {
+        self.memo.find(key, self.clock.utc()).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the AI memo could not be read");
+            None
+        })
+    }
+
+    /// Asks the model, at most twice and at most until the hard timeout.
+    async fn ask(&self, input: &str) -> Result<Reply, Failure> {
+        let give_up = Instant::now() + self.hard_timeout;
+        let asked = timeout(self.hard_timeout, async {
+            if !self.spend.begin_call() {
+                return Err(Failure::new(Reason::Budget, "this minute's calls are spent"));
+            }
+            let failure = match self.endpoint.ask(input).await {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => failure,
+            };
+            // A second try that could not end in time would only hide why the first one failed.
+            let Some(pause) = failure.retry_after.filter(|pause| Instant::now() + *pause < give_up) else {
+                return Err(failure);
+            };
+            sleep(pause).await;
+            if !self.spend.begin_call() {
+                return Err(failure);
+            }
+            self.endpoint.ask(input).await
+        });
+        asked.await.unwrap_or_else(|_| Err(Failure::new(Reason::Timeout, "no answer until the hard timeout")))
+    }
+
+    /// Asks the model and checks what it says.
+    async fn fresh(&self, key: MemoKey, input: &str) -> Result<Remembered, Failure> {
+        let reply = self.ask(input).await?;
+        let usage = reply.usage();
+        self.spend.count_tokens(usage);
+        Ok(Remembered {
+            key,
+            answer: reply.answer()?,
+            model: reply.model().unwrap_or_else(|| self.endpoint.model.clone()),
+            prompt_version: PROMPT_VERSION.to_owned(),
+            usage,
+            created_at: self.clock.utc(),
+        })
+    }
+}
+
+/// One task: look up, ask, remember.
+async fn run(calls: Arc<Calls>, job: Job, user: UserId, input: String) -> Outcome {
+    let _leaving = Leaving { calls: &calls, job: &job };
+    if !job.refresh
+        && let Some(remembered) = calls.recall(&job.key).await
+    {
+        calls.spend.avoid_call();
+        return Ok(Arc::new(remembered));
+    }
+    let fresh = calls.fresh(job.key.clone(), &input).await.inspect_err(|failure| {
+        // Said here because those who asked may be gone.
+        tracing::warn!(reason = failure.reason.name(), detail = failure.detail, "the AI endpoint gave no answer");
+    })?;
+    let kept = if job.refresh {
+        calls.memo.overwrite(&user, fresh.clone()).await
+    } else {
+        calls.memo.keep(&user, fresh.clone()).await
+    };
+    Ok(Arc::new(kept.unwrap_or_else(|error| {
+        tracing::warn!(%error, "an AI answer could not be remembered");
+        fresh
+    })))
+}
+
+/// Takes a task out of the map when it ends, also by a panic.
+struct Leaving<'a> {
+    calls: &'a Calls,
+    job: &'a Job,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.calls.running().remove(self.job);
+    }
+}

@@ -1,0 +1,190 @@
+//! `ai_analysis_memo`: answers that were paid for once. A row is a function of its key, so it never
+//! outdates; it goes when nobody has used it for 30 days, or when the user who caused it is erased.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter,
+    sea_query::{Expr, ExprTrait, OnConflict, Query},
+};
+
+use super::{answer::Answer, input::MemoKey, reply::Usage};
+use crate::{model::UserId, proto::v1::AiAnalysisResults};
+
+/// `last_used_at` is written when it is this old: a hit is not worth a write each time.
+const USE_WRITTEN_EVERY: TimeDelta = TimeDelta::days(1);
+/// Rows unused for this long are swept.
+const UNUSED_MAX: TimeDelta = TimeDelta::days(30);
+
+/// The table, in the cache's own database.
+#[derive(Clone, Debug)]
+pub struct Memo {
+    connection: DatabaseConnection,
+}
+
+/// An answer and how it came about.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Remembered {
+    pub(super) key: MemoKey,
+    pub(super) answer: Answer,
+    pub(super) model: String,
+    pub(super) prompt_version: String,
+    pub(super) usage: Usage,
+    pub(super) created_at: DateTime<Utc>,
+}
+
+impl Remembered {
+    /// The message; the strategy is the caller's to add.
+    pub(super) fn results(&self) -> AiAnalysisResults {
+        AiAnalysisResults {
+            analysis_date: Some(self.created_at.into()),
+            model: Some(self.model.clone()),
+            prompt_version: Some(self.prompt_version.clone()),
+            prompt_tokens: self.usage.prompt_tokens,
+            completion_tokens: self.usage.completion_tokens,
+            memo_key: Some(self.key.as_str().to_owned()),
+            ..self.answer.results()
+        }
+    }
+}
+
+impl Memo {
+    /// Keeps answers through this connection.
+    #[must_use]
+    pub fn new(connection: DatabaseConnection) -> Self {
+        Self { connection }
+    }
+
+    /// The answer under a key, and notes that it was of use.
+    pub(super) async fn find(&self, key: &MemoKey, now: DateTime<Utc>) -> Result<Option<Remembered>, DbErr> {
+        let Some(row) = row::Entity::find_by_id(key.as_str()).one(&self.connection).await? else { return Ok(None) };
+        if row.last_used_at <= (now - USE_WRITTEN_EVERY).naive_utc()
+            && let Err(error) = self.note_use(key, now).await
+        {
+            // The answer is here; at worst it is swept too early and asked for again.
+            tracing::warn!(%error, "the use of a remembered AI answer could not be noted");
+        }
+        Ok(read(key, row))
+    }
+
+    async fn note_use(&self, key: &MemoKey, now: DateTime<Utc>) -> Result<(), DbErr> {
+        row::Entity::update_many()
+            .col_expr(row::Column::LastUsedAt, Expr::value(now.naive_utc()))
+            .filter(row::Column::MemoKey.eq(key.as_str()))
+            .exec(&self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Keeps a new answer, unless another process was first: then theirs is the answer.
+    pub(super) async fn keep(&self, user: &UserId, fresh: Remembered) -> Result<Remembered, DbErr> {
+        let first = OnConflict::column(row::Column::MemoKey).do_nothing().to_owned();
+        let rows = row::Entity::insert(write(user, &fresh))
+            .on_conflict(first)
+            .exec_without_returning(&self.connection)
+            .await?;
+        if rows > 0 {
+            return Ok(fresh);
+        }
+        match self.find(&fresh.key, fresh.created_at).await? {
+            Some(theirs) => Ok(theirs),
+            // Theirs cannot be read, or was erased meanwhile.
+            None => self.overwrite(user, fresh).await,
+        }
+    }
+
+    /// Keeps a new answer in place of any other.
+    pub(super) async fn overwrite(&self, user: &UserId, fresh: Remembered) -> Result<Remembered, DbErr> {
+        use row::Column;
+        let newest = OnConflict::column(Column::MemoKey)
+            .update_columns([
+                Column::UserId,
+                Column::Model,
+                Column::PromptVersion,
+                Column::Answer,
+                Column::PromptTokens,
+                Column::CompletionTokens,
+                Column::CreatedAt,
+                Column::LastUsedAt,
+            ])
+            .to_owned();
+        row::Entity::insert(write(user, &fresh)).on_conflict(newest).exec_without_returning(&self.connection).await?;
+        Ok(fresh)
+    }
+
+    /// Deletes rows that nobody has used for 30 days, at most `rows_max` of them. Returns how many.
+    pub async fn sweep(&self, now: DateTime<Utc>, rows_max: u64) -> Result<u64, DbErr> {
+        let unused = Query::select()
+            .column(row::Column::MemoKey)
+            .from(row::Entity)
+            .and_where(Expr::col(row::Column::LastUsedAt).lte((now - UNUSED_MAX).naive_utc()))
+            .limit(rows_max)
+            .to_owned();
+        let deleted =
+            row::Entity::delete_many().filter(row::Column::MemoKey.in_subquery(unused)).exec(&self.connection).await?;
+        Ok(deleted.rows_affected)
+    }
+
+    /// Deletes every answer that this user has caused. Returns how many.
+    pub async fn erase(&self, user: &UserId) -> Result<u64, DbErr> {
+        let deleted =
+            row::Entity::delete_many().filter(row::Column::UserId.eq(user.as_str())).exec(&self.connection).await?;
+        Ok(deleted.rows_affected)
+    }
+}
+
+/// A row that breaks the answer's limits is no answer: it is asked for again and replaced.
+fn read(key: &MemoKey, row: row::Model) -> Option<Remembered> {
+    let answer = Answer::check(row.answer)
+        .inspect_err(|why| tracing::warn!(memo_key = key.as_str(), why, "a remembered AI answer cannot be read"))
+        .ok()?;
+    Some(Remembered {
+        key: key.clone(),
+        answer,
+        model: row.model,
+        prompt_version: row.prompt_version,
+        usage: Usage { prompt_tokens: row.prompt_tokens, completion_tokens: row.completion_tokens },
+        created_at: row.created_at.and_utc(),
+    })
+}
+
+fn write(user: &UserId, fresh: &Remembered) -> row::ActiveModel {
+    row::ActiveModel {
+        memo_key: Set(fresh.key.as_str().to_owned()),
+        user_id: Set(user.as_str().to_owned()),
+        model: Set(fresh.model.clone()),
+        prompt_version: Set(fresh.prompt_version.clone()),
+        answer: Set(fresh.answer.as_json().clone()),
+        prompt_tokens: Set(fresh.usage.prompt_tokens),
+        completion_tokens: Set(fresh.usage.completion_tokens),
+        created_at: Set(fresh.created_at.naive_utc()),
+        last_used_at: Set(fresh.created_at.naive_utc()),
+    }
+}
+
+mod row {
+    //! The table as SeaORM sees it.
+
+    use chrono::NaiveDateTime;
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "ai_analysis_memo")]
+    pub(super) struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub(super) memo_key: String,
+        pub(super) user_id: String,
+        pub(super) model: String,
+        pub(super) prompt_version: String,
+        pub(super) answer: Json,
+        pub(super) prompt_tokens: Option<i32>,
+        pub(super) completion_tokens: Option<i32>,
+        pub(super) created_at: NaiveDateTime,
+        pub(super) last_used_at: NaiveDateTime,
+    }
+
+    #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+    pub(super) enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}

@@ -1,0 +1,49 @@
+//! What the model is told. A changed prompt is another function of the input, hence another version
+//! and other memo keys; a test holds version and text together.
+
+use serde_json::{Value as Json, json};
+
+use super::shape::ANSWER;
+use crate::config::Structured;
+
+/// Part of every memo key: raise it with any change of `prompt.txt` or of the answer's shape.
+pub(super) const PROMPT_VERSION: &str = "1";
+
+const PROMPT: &str = include_str!("prompt.txt");
+
+/// The system message.
+pub(super) fn system_message(structured: Structured) -> String {
+    match structured {
+        Structured::JsonSchema => PROMPT.to_owned(),
+        Structured::JsonObject => format!("{PROMPT}\nThe JSON schema of the answer:\n{}\n", ANSWER.schema()),
+    }
+}
+
+/// How the answer's form is asked for.
+pub(super) fn response_format(structured: Structured) -> Json {
+    match structured {
+        Structured::JsonSchema => json!({
+            "type": "json_schema",
+            "json_schema": { "name": "strategic_intelligence", "strict": true, "schema": ANSWER.schema() },
+        }),
+        Structured::JsonObject => json!({ "type": "json_object" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn any_edit_of_prompt_or_schema_changes_the_version() {
+        let digest = Sha256::digest(system_message(Structured::JsonObject));
+        let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            (PROMPT_VERSION, hash.as_str()),
+            ("1", "ca345b65598c27aa87dee3419b4f06a798638670351c7baabdf3111b6dcf3b01"),
+            "the prompt has changed: raise PROMPT_VERSION and state the new hash here"
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! The envelope around an answer, in the words of OpenAI's chat completions.
+
+use serde_json::Value as Json;
+
+use super::{
+    answer::Answer,
+    failure::{Failure, Reason},
+};
+use crate::aggregate::value::{path, text};
+
+/// Levels of a reply at most: far above what an honest one has.
+const LEVELS_MAX: usize = 64;
+/// Characters of the model's name at most: the width of the memo's column.
+pub(super) const MODEL_CHARS_MAX: usize = 128;
+
+/// A reply that is JSON; whether it holds an answer is another question.
+#[derive(Clone, Debug)]
+pub(super) struct Reply(Json);
+
+/// What a reply has cost, as far as it says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Usage {
+    pub(super) prompt_tokens: Option<i32>,
+    pub(super) completion_tokens: Option<i32>,
+}
+
+impl Reply {
+    /// Reads a body.
+    pub(super) fn read(body: &[u8]) -> Result<Self, Failure> {
+        match serde_json::from_slice(body) {
+            Ok(value) if levels(&value) <= LEVELS_MAX => Ok(Self(value)),
+            Ok(_) => Err(Failure::new(Reason::Malformed, "the reply is nested too deeply")),
+            Err(_) => Err(Failure::new(Reason::Malformed, "the reply is no JSON")),
+        }
+    }
+
+    /// The first choice's answer, checked.
+    pub(super) fn answer(&self) -> Result<Answer, Failure> {
+        let choice = self.0.pointer("/choices/0").unwrap_or(&Json::Null);
+        let finish_reason = path(choice, "finish_reason").as_str();
+        if finish_reason == Some("content_filter") || text(path(choice, "message.refusal")).is_some() {
+            return Err(Failure::new(Reason::Refused, "the model refused to answer"));
+        }
+        if finish_reason == Some("length") {
+            return Err(Failure::new(Reason::Truncated, "the answer ran into the limit of output tokens"));
+        }
+        let content = path(choice, "message.content").as_str();
+        Answer::read(content.ok_or_else(|| Failure::new(Reason::Malformed, "the reply has no message"))?)
+    }
+
+    /// The model that answered, if it says so.
+    pub(super) fn model(&self) -> Option<String> {
+        let name = text(path(&self.0, "model"))?;
+        Some(name.chars().filter(|c| !c.is_control()).take(MODEL_CHARS_MAX).collect())
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let tokens = |at| path(&self.0, at).as_u64().and_then(|tokens| tokens.try_into().ok());
+        Usage { prompt_tokens: tokens("usage.prompt_tokens"), completion_tokens: tokens("usage.completion_tokens") }
+    }
+}
+
+/// How deep a value is nested; the parser stops at 128, so this cannot overflow the stack.
+fn levels(value: &Json) -> usize {
+    match value {
+        Json::Array(items) => 1 + items.iter().map(levels).max().unwrap_or(0),
+        Json::Object(members) => 1 + members.values().map(levels).max().unwrap_or(0),
+        _ => 0,
+    }
+}

@@ -1,0 +1,113 @@
+//! What the model may cost and has cost: the limit of calls per minute, and the counts.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::reply::Usage;
+use crate::clock::{Clock, Moment};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What the model has cost and saved since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Calls made to the endpoint, repeated ones included.
+    pub calls: u64,
+    /// Calls that were not needed, because the answer was remembered.
+    pub avoided: u64,
+    /// Tokens sent, as far as reported.
+    pub prompt_tokens: u64,
+    /// Tokens received, as far as reported.
+    pub completion_tokens: u64,
+}
+
+/// The limit and the counts of one process.
+#[derive(Debug)]
+pub(super) struct Spend {
+    clock: Clock,
+    calls_per_minute: usize,
+    /// When the calls of the last minute began; never more than `calls_per_minute`.
+    recent: Mutex<VecDeque<Moment>>,
+    calls: AtomicU64,
+    avoided: AtomicU64,
+    prompt_tokens: AtomicU64,
+    completion_tokens: AtomicU64,
+}
+
+impl Spend {
+    pub(super) fn new(clock: Clock, calls_per_minute: u32) -> Self {
+        Self {
+            clock,
+            calls_per_minute: usize::try_from(calls_per_minute).unwrap_or(usize::MAX),
+            recent: Mutex::default(),
+            calls: AtomicU64::new(0),
+            avoided: AtomicU64::new(0),
+            prompt_tokens: AtomicU64::new(0),
+            completion_tokens: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a call that is about to begin; false if the last minute leaves none.
+    pub(super) fn begin_call(&self) -> bool {
+        let now = self.clock.now();
+        // A panic elsewhere cannot leave the moments half changed.
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        while recent.front().is_some_and(|begun| now.since(*begun) >= MINUTE) {
+            recent.pop_front();
+        }
+        if recent.len() >= self.calls_per_minute {
+            return false;
+        }
+        recent.push_back(now);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Counts a call that was not needed.
+    pub(super) fn avoid_call(&self) {
+        self.avoided.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what a reply has cost, be its answer of use or not.
+    pub(super) fn count_tokens(&self, usage: Usage) {
+        let count = |counter: &AtomicU64, tokens: Option<i32>| {
+            counter.fetch_add(tokens.and_then(|tokens| tokens.try_into().ok()).unwrap_or(0), Ordering::Relaxed);
+        };
+        count(&self.prompt_tokens, usage.prompt_tokens);
+        count(&self.completion_tokens, usage.completion_tokens);
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            calls: self.calls.load(Ordering::Relaxed),
+            avoided: self.avoided.load(Ordering::Relaxed),
+            prompt_tokens: self.prompt_tokens.load(Ordering::Relaxed),
+            completion_tokens: self.completion_tokens.load(Ordering::Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_minute_has_more_calls_than_allowed() {
+        let clock = Clock::system();
+        let spend = Spend::new(clock.clone(), 2);
+        assert!(spend.begin_call());
+        clock.advance(Duration::from_secs(40));
+        assert!(spend.begin_call());
+        assert!(!spend.begin_call());
+        clock.advance(Duration::from_secs(20));
+        assert!(spend.begin_call());
+        assert!(!spend.begin_call());
+        assert_eq!(spend.figures().calls, 3);
+    }
+}
