@@ -15,6 +15,7 @@ use tracing::warn;
 
 use self::{
     admission::Gate,
+    connection::Limits,
     health::Health,
     metrics::Metrics,
     service::{Service, UserDataServer},
@@ -54,6 +55,7 @@ pub struct Server {
     stack: Stack,
     health: Health,
     tracker: TaskTracker,
+    connections: Limits,
     max_concurrent_streams: u32,
     drain: Duration,
 }
@@ -108,6 +110,7 @@ impl Server {
             stack,
             health,
             tracker,
+            connections: Limits { connections: config.max_connections, write_stall: config.write_stall_max },
             max_concurrent_streams: config.max_concurrent_streams,
             drain: config.drain.mul_f64(DRAIN_SHARE),
         })
@@ -125,10 +128,11 @@ impl Server {
         Arc::clone(&self.stack.metrics)
     }
 
-    /// Serves until `shutdown`, then finishes what is in flight. Dropping this refuses nothing: let it end.
+    /// Serves until `shutdown`, then finishes what is in flight. To be awaited to its end: dropped
+    /// halfway it closes the listener, and connections run on.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let cut_off = CancellationToken::new();
-        let incoming = connection::incoming(listener, self.tracker, cut_off.clone());
+        let incoming = connection::incoming(listener, self.connections, self.tracker, cut_off.clone());
         let (gate, closed) = (self.stack.gate.clone(), self.stack.gate.closed());
         let told = async {
             shutdown.await;

@@ -34,10 +34,7 @@ impl Gate {
     /// An open gate with this many places.
     #[must_use]
     pub fn new(places: usize) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
-            closed: CancellationToken::new(),
-        }
+        Self { places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))), closed: CancellationToken::new() }
     }
 
     /// A place for a request, or why it has none.

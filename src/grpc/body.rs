@@ -79,17 +79,13 @@ impl http_body::Body for ReplyBody {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        let span = this.span.clone();
-        let _entered = span.enter();
         let Some(running) = &mut this.running else { return Poll::Ready(None) };
 
-        let Ok(polled) = recover::call(|| Pin::new(&mut running.body).poll_frame(context)) else {
-            error!("a stream panicked");
+        let polled = this.span.in_scope(|| recover::call(|| Pin::new(&mut running.body).poll_frame(context)));
+        let Ok(polled) = polled else {
+            this.span.in_scope(|| error!("a stream panicked"));
             let status = status::internal(&this.id);
             return Poll::Ready(Some(Ok(this.cut(Outcome::Answered, &status))));
         };

@@ -27,20 +27,26 @@ use tokio_util::{
 use tonic::transport::server::Connected;
 use tracing::warn;
 
-/// Connections at once: beyond it they wait in the kernel's queue. Each may hold some 100 KiB.
-const CONNECTIONS_MAX: usize = 1000;
-/// A peer that takes nothing for so long is gone or hostile; what is buffered for it is freed.
-const WRITE_STALL_MAX: Duration = Duration::from_secs(15);
 /// Before accepting again after a failure, which is nearly always a lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: usize,
+    /// How long a peer may take nothing.
+    pub write_stall: Duration,
+}
 
 /// The connections of a listener, until the stream is dropped. All are closed when `closing` is cancelled.
 pub fn incoming(
     listener: TcpListener,
+    limits: Limits,
     tracker: TaskTracker,
     closing: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     stream::unfold((listener, places), move |(listener, places)| {
         let (tracked, closing) = (tracker.token(), closing.child_token());
         async move {
@@ -51,6 +57,7 @@ pub fn incoming(
                 stream,
                 closing: closing.cancelled_owned().boxed(),
                 stalled: None,
+                stall_max: limits.write_stall,
                 _place: place,
                 _tracked: tracked,
             };
@@ -84,6 +91,7 @@ pub struct Connection {
     closing: BoxFuture<'static, ()>,
     /// Runs while the peer takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
+    stall_max: Duration,
     _place: OwnedSemaphorePermit,
     _tracked: TaskTrackerToken,
 }
@@ -109,7 +117,7 @@ impl Connection {
         if let Poll::Ready(error) = self.poll_closing(context) {
             return Poll::Ready(Err(error));
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_STALL_MAX)));
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.stall_max)));
         match stalled.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -162,5 +170,72 @@ impl Connected for Connection {
 
     fn connect_info(&self) -> Self::ConnectInfo {
         self.peer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures::{FutureExt as _, StreamExt as _};
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { connections: 1, write_stall: Duration::from_millis(50) };
+
+    async fn listen() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn beyond_the_limit_connections_wait_until_one_ends() {
+        let (listener, address) = listen().await;
+        let tracker = TaskTracker::new();
+        let mut incoming = pin!(incoming(listener, LIMITS, tracker.clone(), CancellationToken::new()));
+        let _clients = (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
+
+        let first = incoming.next().await.unwrap().unwrap();
+        assert!(incoming.next().now_or_never().is_none());
+        drop(first);
+        assert!(incoming.next().await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_loses_its_connection() {
+        let (listener, address) = listen().await;
+        let mut incoming = pin!(incoming(listener, LIMITS, TaskTracker::new(), CancellationToken::new()));
+        let _silent = TcpStream::connect(address).await.unwrap();
+        let mut connection = incoming.next().await.unwrap().unwrap();
+
+        let error = connection.write_all(&vec![0; 64 * 1024 * 1024]).await.unwrap_err();
+
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_connection_told_to_close_ends_whether_it_reads_or_writes() {
+        let (listener, address) = listen().await;
+        let closing = CancellationToken::new();
+        let limits = Limits { connections: 2, write_stall: Duration::from_secs(60) };
+        let mut incoming = pin!(incoming(listener, limits, TaskTracker::new(), closing.clone()));
+        let _clients = (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
+        let mut reading = incoming.next().await.unwrap().unwrap();
+        let mut writing = incoming.next().await.unwrap().unwrap();
+
+        let mut buffer = [0];
+        let read = tokio::io::AsyncReadExt::read(&mut reading, &mut buffer);
+        let payload = vec![0; 64 * 1024 * 1024];
+        let written = writing.write_all(&payload);
+        let close = async {
+            tokio::task::yield_now().await;
+            closing.cancel();
+        };
+        let (read, written, ()) = tokio::join!(read, written, close);
+
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 }

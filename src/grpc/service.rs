@@ -51,7 +51,12 @@ impl Service {
         self.cache.get(&asked.query, &asked.wish).await
     }
 
-    fn unless_too_large(&self, reply: SealedResponse, served: &Served, sections: SectionSet) -> Result<SealedResponse, Error> {
+    fn unless_too_large(
+        &self,
+        reply: SealedResponse,
+        served: &Served,
+        sections: SectionSet,
+    ) -> Result<SealedResponse, Error> {
         let bytes = reply.encoded_len();
         if bytes <= self.response_bytes_max {
             return Ok(reply);
@@ -70,7 +75,7 @@ impl UserDataService for Service {
         let id = id_of(&extensions);
         let asked = convert::get(&request)?;
 
-        let served = match extensions.remove::<Option<Place>>().flatten() {
+        let served = match extensions.remove::<Place>() {
             Some(place) => place.until_it_waits(self.serve(&asked)).await,
             None => self.serve(&asked).await,
         };

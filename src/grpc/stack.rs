@@ -23,7 +23,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
 use tonic::{Status, body::Body, service::Routes};
 use tower::{Service, ServiceExt as _};
-use tracing::{Instrument as _, Span, error, field::Empty, info_span};
+use tracing::{Instrument as _, Span, error, info_span};
 
 use super::{
     admission::Gate,
@@ -60,7 +60,7 @@ impl Stack {
         let call = self.metrics.begin(method);
         let id = RequestId::of(request.headers());
         request.extensions_mut().insert(id.clone());
-        let span = info_span!("request", rpc.method = method.name(), request.id = id.as_str(), code = Empty);
+        let span = info_span!("request", rpc.method = method.name(), request.id = id.as_str());
 
         let answered = recover::future(self.pass(method, request)).instrument(span.clone()).await;
         let answered = answered.unwrap_or_else(|Panicked| {
@@ -70,15 +70,17 @@ impl Stack {
 
         match answered {
             Ok((response, bound)) => reply(response, bound, call, id, span),
-            Err(refusal) => refuse(refusal, call, id, &span),
+            Err(refusal) => refuse(refusal, call, id),
         }
     }
 
     async fn pass(self, method: Method, mut request: Request<Body>) -> Result<(Response<Body>, Bound), Refusal> {
+        // Held until there is a response; a handler that has to wait may give it back before.
         let place = self.gate.admit(method)?;
         let bound = Bound::of(method, request.headers(), self.default_deadline, &self.gate)?;
-        // The handler may give it back early; here it is held for all the others.
-        request.extensions_mut().insert(place.clone());
+        if let Some(place) = &place {
+            request.extensions_mut().insert(place.clone());
+        }
         tokio::select! {
             // In this order an answer that is there is given, even if the deadline was 0.
             biased;
@@ -96,15 +98,12 @@ fn reply(response: Response<Body>, bound: Bound, mut call: Call, id: RequestId, 
     };
     // An error without a message has its status in the headers and nothing after them.
     status::complete(&mut head.headers, &id);
-    span.record("code", status.code() as i32);
     call.ends(Outcome::Answered, status.code());
     Response::from_parts(head, ReplyBody::empty(call, id))
 }
 
-fn refuse(refusal: Refusal, mut call: Call, id: RequestId, span: &Span) -> Response<ReplyBody> {
-    let code = refusal.status.code();
-    span.record("code", code as i32);
-    call.ends(refusal.outcome, code);
+fn refuse(refusal: Refusal, mut call: Call, id: RequestId) -> Response<ReplyBody> {
+    call.ends(refusal.outcome, refusal.status.code());
     let (mut head, ()) = refusal.status.into_http().into_parts();
     id.stamp(&mut head.headers);
     Response::from_parts(head, ReplyBody::empty(call, id))
