@@ -3,9 +3,11 @@
 //! The document is the very bytes that the memory tier holds, unless sections were selected.
 
 use chrono::{DateTime, Utc};
+use prost::Message as _;
 
 use crate::{
-    model::{CacheStatus, SealedSection, SectionSet, Served, Tier},
+    error::Error,
+    model::{CacheStatus, SealedSection, SectionSet, Served, Snapshot, Tier},
     proto::{
         SealedResponse,
         v1::{self, CacheInfo, SectionReport},
@@ -22,7 +24,22 @@ pub fn get(served: &Served, sections: SectionSet, force_refresh: bool, now: Date
     }
 }
 
-/// The same in one line of metadata, for those who do not read bodies: `HIT; tier=memory; age=12`.
+/// The reply, or the sizes of its sections if it has more than `bytes_max`.
+pub fn unless_too_large(
+    reply: SealedResponse,
+    snapshot: &Snapshot,
+    sections: SectionSet,
+    bytes_max: usize,
+) -> Result<SealedResponse, Error> {
+    let bytes = reply.encoded_len();
+    if bytes <= bytes_max {
+        return Ok(reply);
+    }
+    let sizes = sections.iter().filter_map(|section| Some((section, snapshot.section(section)?.range.len())));
+    Err(Error::TooLarge { bytes, sections: sizes.collect() })
+}
+
+/// Where it came from in one line of metadata, for those who do not read bodies: `HIT; tier=memory; age=12`.
 #[must_use]
 pub fn x_cache(served: &Served, now: DateTime<Utc>) -> String {
     let (word, tier) = match served.status {

@@ -3,7 +3,6 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt as _};
-use prost::Message as _;
 use tonic::{Extensions, Request, Response, Status, metadata::MetadataValue};
 use tracing::{error, info, warn};
 
@@ -12,7 +11,7 @@ use crate::{
     cache::UserDataCache,
     clock::{Clock, Moment},
     error::Error,
-    model::{Parameters, SectionSet, Served, Snapshot, UserDataQuery},
+    model::{Parameters, Served, UserDataQuery},
     proto::{
         SealedResponse,
         v1::{
@@ -50,19 +49,6 @@ impl Service {
         }
         self.cache.get(&asked.query, &asked.wish).await
     }
-
-    fn unless_too_large(
-        &self,
-        reply: SealedResponse,
-        served: &Served,
-        sections: SectionSet,
-    ) -> Result<SealedResponse, Error> {
-        let bytes = reply.encoded_len();
-        if bytes <= self.response_bytes_max {
-            return Ok(reply);
-        }
-        Err(Error::TooLarge { bytes, sections: sizes(&served.snapshot, sections) })
-    }
 }
 
 #[tonic::async_trait]
@@ -83,7 +69,8 @@ impl UserDataService for Service {
 
         let now = self.clock.utc();
         let reply = reply::get(&served, asked.sections, asked.refresh, now);
-        let reply = self.unless_too_large(reply, &served, asked.sections).map_err(|error| refused(&error, &id))?;
+        let reply = reply::unless_too_large(reply, &served.snapshot, asked.sections, self.response_bytes_max)
+            .map_err(|error| refused(&error, &id))?;
         let mut response = Response::new(reply);
         let x_cache = MetadataValue::try_from(reply::x_cache(&served, now)).expect("ASCII words and digits");
         response.metadata_mut().insert("x-cache", x_cache);
@@ -166,8 +153,4 @@ pub(super) fn refused(error: &Error, id: &RequestId) -> Status {
 
 fn id_of(extensions: &Extensions) -> RequestId {
     extensions.get().cloned().unwrap_or_else(RequestId::create)
-}
-
-fn sizes(snapshot: &Snapshot, sections: SectionSet) -> Vec<(crate::model::Section, usize)> {
-    sections.iter().filter_map(|section| Some((section, snapshot.section(section)?.range.len()))).collect()
 }

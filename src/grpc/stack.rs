@@ -55,9 +55,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    async fn answer(self, mut request: Request<Body>) -> Response<ReplyBody> {
-        let method = Method::of(request.uri().path());
-        let call = self.metrics.begin(method);
+    async fn answer(self, method: Method, call: Call, mut request: Request<Body>) -> Response<ReplyBody> {
         let id = RequestId::of(request.headers());
         request.extensions_mut().insert(id.clone());
         let span = info_span!("request", rpc.method = method.name(), request.id = id.as_str());
@@ -120,6 +118,9 @@ impl Service<Request<Body>> for Stack {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        self.clone().answer(request).map(Ok).boxed()
+        // Begun here, not when the future is first polled: it may be dropped before.
+        let method = Method::of(request.uri().path());
+        let call = self.metrics.begin(method);
+        self.clone().answer(method, call, request).map(Ok).boxed()
     }
 }

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use prost::Message as _;
 
 use super::*;
 use crate::{
@@ -103,6 +102,23 @@ fn cache_info_is_complete() {
             complete: false,
         }
     );
+}
+
+#[test]
+fn a_reply_too_large_names_the_asked_sections_and_their_sizes() {
+    let served = served(CacheStatus::Assembled, None);
+    let sections = [Section::Derived, Section::Strategy].into_iter().collect();
+    let reply = get(&served, sections, false, noon());
+    let bytes = reply.encoded_len();
+
+    assert_eq!(unless_too_large(reply.clone(), &served.snapshot, sections, bytes).unwrap(), reply);
+
+    let Err(Error::TooLarge { bytes: told, sections }) =
+        unless_too_large(reply.clone(), &served.snapshot, sections, bytes - 1)
+    else {
+        panic!("too large")
+    };
+    assert_eq!((told, sections), (bytes, vec![(Section::Strategy, 0), (Section::Derived, reply.data.len())]));
 }
 
 #[test]
