@@ -138,14 +138,14 @@ impl UserDataService for Service {
     }
 }
 
-/// The answer to a request that failed; logged here, once, if somebody should know.
+/// The answer to a request that failed; logged here, once, if somebody should know. The span names the request.
 pub(super) fn refused(error: &Error, id: &RequestId) -> Status {
     match error {
         Error::Unavailable { reason, cause, .. } => {
             let cause = cause.as_deref().map(|cause| cause as &dyn std::error::Error);
-            warn!(request.id = id.as_str(), %reason, cause, "unavailable");
+            warn!(%reason, cause, "unavailable");
         }
-        Error::Internal => error!(request.id = id.as_str(), "internal error"),
+        Error::Internal => error!("internal error"),
         _ => {}
     }
     status::of(error, id)
