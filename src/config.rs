@@ -48,6 +48,10 @@ pub struct Server {
     pub max_response_bytes: usize,
     /// How long shutdown may take in all.
     pub drain: Duration,
+    /// Connections at once; beyond it they wait in the kernel's queue. Each may hold some 100 KiB.
+    pub max_connections: usize,
+    /// A peer that takes nothing for so long is gone or hostile: its connection is closed.
+    pub write_stall_max: Duration,
 }
 
 impl Default for Server {
@@ -60,6 +64,8 @@ impl Default for Server {
             max_request_bytes: 64 * 1024,
             max_response_bytes: 4 * 1024 * 1024,
             drain: Duration::from_secs(20),
+            max_connections: 1000,
+            write_stall_max: Duration::from_secs(15),
         }
     }
 }
