@@ -31,7 +31,8 @@ pub fn schema() -> Json {
 
 fn described(setting: &Setting, defaults: &Config) -> Json {
     let mut schema = (setting.schema)();
-    schema["description"] = format!("{} Expected: {}.", setting.doc.trim(), (setting.expected)()).into();
+    let (doc, expected, variable) = (setting.doc.trim(), (setting.expected)(), setting.variable());
+    schema["description"] = format!("{doc} Expected: {expected}. Environment: {variable}.").into();
     if !(setting.secret)() {
         schema["default"] = default(&schema["type"], (setting.get)(defaults));
     }

@@ -76,7 +76,7 @@ impl Form<Duration> for Durations {
         format!("a duration such as 5s, 100ms or 1h, from {from} to {to}")
     }
     fn schema(&self) -> Json {
-        json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$", "$comment": self.expected() })
+        json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$" })
     }
 }
 
@@ -97,7 +97,7 @@ impl<T: Copy + TryFrom<u64> + TryInto<u64>> Form<T> for Bytes {
     }
     fn schema(&self) -> Json {
         json!({ "type": ["string", "integer"], "pattern": "^[0-9]+([KMG]iB)?$",
-            "minimum": self.0.start(), "maximum": self.0.end(), "$comment": Form::<T>::expected(self) })
+            "minimum": self.0.start(), "maximum": self.0.end() })
     }
 }
 
