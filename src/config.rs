@@ -1,303 +1,203 @@
-//! Every setting: its name, its default, and what goes wrong if it is wrong.
+//! Every setting: its name, its default, its bounds, and what goes wrong if it is wrong.
+//!
+//! One table (`sections!`, `config/setting.rs`) makes the structs, their defaults and the list by which settings are
+//! read, shown and described, so none of these can disagree. Values come from defaults, then a file, then the
+//! environment, then flags (`config/load.rs`); this is the only module that reads the environment.
 //!
 //! Plain data; any part of the program may name its own section, only `app` hands sections out.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-/// All settings.
-#[derive(Clone, Debug, Default)]
-pub struct Config {
+use chrono::NaiveDate;
+
+mod check;
+mod error;
+mod file;
+mod form;
+mod load;
+mod schema;
+mod secret;
+mod setting;
+
+pub use error::{ConfigError, Problem};
+pub use form::read_duration;
+pub use load::{Flag, Loaded, Origin, environment};
+pub use schema::schema;
+pub use secret::Secret;
+pub use setting::Setting;
+
+use form::{
+    Bytes, Choice, Count, Day, Durations, Endpoint, Filter, KIB, ListenOn, MIB, Number, Optional, SecretText, Switch,
+    Text, Url, days, hours, loopback, millis, minutes, seconds,
+};
+
+const REDIS: &[&str] =
+    &["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel", "valkey", "valkeys"];
+const SQL: &[&str] = &["sqlite", "postgres", "postgresql"];
+
+setting::sections! {
     /// The gRPC server.
-    pub server: Server,
-    /// The metrics and health port.
-    pub metrics: Metrics,
+    server: Server {
+        /// Where it listens. Only loopback until TLS and authentication are configured.
+        listen: SocketAddr = loopback(50051), ListenOn;
+        /// Whether it may listen beyond loopback although nobody has to authenticate: everyone
+        /// who reaches them then reads and erases everything.
+        insecure_allow_remote: bool = false, Switch;
+        /// For callers that set no deadline: longer than a flight, or they give up just before it succeeds.
+        default_deadline: Duration = seconds(15), Durations(millis(100)..=hours(1));
+        /// Requests being answered at once; beyond it they are refused. Hits take microseconds.
+        max_concurrent_requests: usize = 1024, Count(1..=100_000);
+        /// Concurrent streams of one connection: tonic's default is unlimited.
+        max_concurrent_streams: u32 = 256, Count(1..=10_000);
+        /// Connections at once; beyond it they wait in the kernel's queue. Each may hold some 100 KiB.
+        max_connections: usize = 1000, Count(1..=100_000);
+        /// A peer that takes nothing for so long is gone or hostile: its connection is closed.
+        write_stall_max: Duration = seconds(15), Durations(seconds(1)..=minutes(10));
+        /// Bytes of a request at most; the largest legal one has a few KiB.
+        max_request_bytes: usize = 64 * 1024, Bytes(8 * KIB..=4 * MIB);
+        /// Bytes of a reply at most: the default limit of most gRPC clients.
+        max_response_bytes: usize = 4 * 1024 * 1024, Bytes(64 * KIB..=64 * MIB);
+        /// How long shutdown may take in all.
+        drain: Duration = seconds(20), Durations(seconds(1)..=minutes(10));
+    }
+
     /// The memory tier.
-    pub memory: Memory,
+    memory: Memory {
+        /// How long a snapshot stays in memory at most; never longer than it stays fresh.
+        ttl: Duration = seconds(300), Durations(millis(1)..=days(1));
+        /// Snapshots at most.
+        max_entries: u64 = 10_000, Count(1..=10_000_000);
+        /// Bytes at most, by the snapshots' weight.
+        max_bytes: u64 = 256 * MIB, Bytes(MIB..=1024 * 1024 * MIB);
+    }
+
     /// The Redis tier.
-    pub redis: Redis,
+    redis: Redis {
+        /// fred's URL forms: `redis://`, `rediss://`, `redis-cluster://`, `redis-sentinel://`. None: no Redis tier.
+        url: Option<Secret> = None, Optional(Url(REDIS));
+        /// How long a record stays at most; never longer than its snapshot stays fresh.
+        ttl: Duration = hours(1), Durations(millis(1)..=days(7));
+        /// Starts every key.
+        prefix: String = "comprehensive_user_data".to_owned(), Text(1..=64);
+        /// For one command: what a request loses at most to a Redis that hangs, until the breaker opens.
+        timeout: Duration = millis(50), Durations(millis(1)..=seconds(10));
+        /// Payloads above this are compressed: below it zstd costs more than it saves.
+        compress_above: usize = 1024, Bytes(0..=64 * MIB);
+    }
+
     /// The cache table, fences and leases.
-    pub database: Database,
+    database: Database {
+        /// `sqlite://..` or `postgres://..`.
+        url: Secret = Secret::new("sqlite://./data/userdata.db?mode=rwc"), Url(SQL);
+        /// How long a complete document stays fresh.
+        ttl: Duration = hours(1), Durations(millis(1)..=days(7));
+        /// Expiry is spread by this share of the TTL to either side, so that what was loaded together does not expire
+        /// together.
+        ttl_jitter: f64 = 0.1, Number(0.0..=0.5);
+        /// For all of a request's reads in the cache table.
+        timeout: Duration = millis(200), Durations(millis(1)..=seconds(30));
+        /// Connections at most.
+        max_connections: u32 = 10, Count(1..=1000);
+        /// Rows older than this are swept; until then expired ones serve as STALE.
+        stale_max: Duration = days(1), Durations(millis(1)..=days(30));
+        /// How often rows are swept.
+        sweep_every: Duration = seconds(300), Durations(millis(10)..=days(1));
+        /// Rows deleted by one statement: small enough never to hold locks for long.
+        sweep_batch: u64 = 500, Count(1..=10_000);
+        /// How often access counts are written.
+        tally_every: Duration = seconds(5), Durations(millis(10)..=hours(1));
+        /// Keys whose access counts are gathered at most between two writes; further ones are not counted.
+        tally_keys_max: usize = 100_000, Count(1..=10_000_000);
+    }
+
     /// The fence log's local copy.
-    pub fence: Fence,
+    fence: Fence {
+        /// How often the log is read.
+        poll: Duration = millis(100), Durations(millis(1)..=seconds(10));
+        /// How long a copy of the log is trusted. All instances of a cluster have to agree on it.
+        lease: Duration = millis(500), Durations(millis(10)..=minutes(1));
+        /// How long a request waits for a lapsed copy to be renewed before it is answered unverified.
+        renew_timeout: Duration = millis(50), Durations(millis(1)..=seconds(10));
+        /// How long cached answers are given after the lease lapsed.
+        unverified_max: Duration = seconds(300), Durations(Duration::ZERO..=days(1));
+        /// Scopes whose fences are held at most; pruning raises the floor, which is always safe.
+        scopes_max: usize = 1_000_000, Count(1000..=100_000_000);
+    }
+
     /// Loads.
-    pub flight: Flight,
+    flight: Flight {
+        /// For a whole load. At least a required source's hard timeout and half a second, or a load dies just before it
+        /// would succeed.
+        budget: Duration = seconds(10), Durations(millis(500)..=hours(1));
+        /// Loads that read the sources at once.
+        max_concurrent: usize = 16, Count(1..=10_000);
+        /// Loads that wait for their turn; beyond it they are refused.
+        max_queued: usize = 64, Count(0..=100_000);
+        /// Callers that wait for loads; beyond it they are refused.
+        max_waiting: usize = 20_000, Count(1..=1_000_000);
+        /// How long a partial document stays.
+        partial_ttl: Duration = seconds(30), Durations(millis(1)..=days(1));
+        /// How long an unknown user is remembered.
+        not_found_ttl: Duration = seconds(30), Durations(millis(1)..=days(1));
+    }
+
     /// The tables of the planning application.
-    pub sources: Sources,
+    sources: Sources {
+        /// Where they are; read only. None: the cache's database.
+        database_url: Option<Secret> = None, Optional(Url(SQL));
+        /// Connections at most.
+        max_connections: u32 = 16, Count(1..=1000);
+        /// After this an optional section is answered without.
+        soft_timeout: Duration = seconds(1), Durations(millis(1)..=minutes(10));
+        /// After this a source is given up.
+        hard_timeout: Duration = seconds(8), Durations(millis(1)..=minutes(10));
+        /// Runs of one source at once: more than that many loads gain nothing from one database.
+        max_concurrent: usize = 16, Count(1..=10_000);
+        /// A larger JSON column counts as absent, with a warning.
+        column_bytes_max: usize = 256 * 1024, Bytes(KIB..=16 * MIB);
+        /// Failures in a row after which a source is left alone.
+        breaker_failures: u32 = 5, Count(1..=1000);
+        /// How long it is left alone before it is tried again.
+        breaker_pause: Duration = seconds(2), Durations(millis(10)..=minutes(10));
+    }
+
     /// The AI endpoint.
-    pub ai: Ai,
+    ai: Ai {
+        /// An OpenAI-compatible endpoint, such as `https://host/v1`. None: the rule engine.
+        base_url: Option<String> = None, Optional(Endpoint);
+        /// The model's name as the endpoint knows it.
+        model: String = String::new(), Text(0..=200);
+        /// Sent as a bearer token.
+        api_key: Option<Secret> = None, Optional(SecretText);
+        /// Sampling temperature.
+        temperature: f64 = 0.2, Number(0.0..=2.0);
+        /// Tokens of an answer at most.
+        max_output_tokens: u32 = 4096, Count(256..=100_000);
+        /// How the answer's form is asked for.
+        structured: Structured = Structured::JsonSchema,
+            Choice(&[("json_schema", Structured::JsonSchema), ("json_object", Structured::JsonObject)]);
+        /// After this the document is answered without the section; the call goes on.
+        soft_timeout: Duration = seconds(8), Durations(millis(1)..=minutes(10));
+        /// After this the call is given up.
+        hard_timeout: Duration = seconds(60), Durations(millis(1)..=minutes(30));
+        /// Calls begun per minute at most, in this instance: a limit for what a mistake can cost.
+        calls_per_minute: u32 = 60, Count(1..=100_000);
+    }
+
     /// The log.
-    pub log: Log,
+    log: Log {
+        /// A `tracing` filter, such as `info,userdata=debug`; spans per HTTP/2 frame stay off whatever it says.
+        filter: String = "info".to_owned(), Filter;
+        /// How lines look.
+        format: LogFormat = LogFormat::Text, Choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    }
+
     /// The demo data.
-    pub demo: Demo,
-}
-
-/// The gRPC server.
-#[derive(Clone, Debug)]
-pub struct Server {
-    /// Where it listens. Only loopback until TLS and authentication are configured.
-    pub listen: SocketAddr,
-    /// For callers that set no deadline: longer than a flight, or they give up just before it succeeds.
-    pub default_deadline: Duration,
-    /// Requests being answered at once; beyond it they are refused. Hits take microseconds.
-    pub max_concurrent_requests: usize,
-    /// Concurrent streams of one connection: tonic's default is unlimited.
-    pub max_concurrent_streams: u32,
-    /// Bytes of a request at most; the largest legal one has a few KiB.
-    pub max_request_bytes: usize,
-    /// Bytes of a reply at most: the default limit of most gRPC clients.
-    pub max_response_bytes: usize,
-    /// How long shutdown may take in all.
-    pub drain: Duration,
-    /// Connections at once; beyond it they wait in the kernel's queue. Each may hold some 100 KiB.
-    pub max_connections: usize,
-    /// A peer that takes nothing for so long is gone or hostile: its connection is closed.
-    pub write_stall_max: Duration,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
-            default_deadline: Duration::from_secs(15),
-            max_concurrent_requests: 1024,
-            max_concurrent_streams: 256,
-            max_request_bytes: 64 * 1024,
-            max_response_bytes: 4 * 1024 * 1024,
-            drain: Duration::from_secs(20),
-            max_connections: 1000,
-            write_stall_max: Duration::from_secs(15),
-        }
-    }
-}
-
-/// The metrics and health port.
-#[derive(Clone, Debug)]
-pub struct Metrics {
-    /// Where it listens.
-    pub listen: SocketAddr,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9464)) }
-    }
-}
-
-/// The memory tier.
-#[derive(Clone, Debug)]
-pub struct Memory {
-    /// How long a snapshot stays in memory at most; never longer than it stays fresh.
-    pub ttl: Duration,
-    /// Snapshots at most.
-    pub max_entries: u64,
-    /// Bytes at most, by the snapshots' weight.
-    pub max_bytes: u64,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self { ttl: Duration::from_secs(300), max_entries: 10_000, max_bytes: 256 * 1024 * 1024 }
-    }
-}
-
-/// The Redis tier.
-#[derive(Clone, Debug)]
-pub struct Redis {
-    /// fred's URL forms: `redis://`, `rediss://`, `redis-cluster://`, `redis-sentinel://`. None: no Redis tier.
-    pub url: Option<Secret>,
-    /// How long a record stays at most; never longer than its snapshot stays fresh.
-    pub ttl: Duration,
-    /// Starts every key.
-    pub prefix: String,
-    /// For one command: what a request loses at most to a Redis that hangs, until the breaker opens.
-    pub timeout: Duration,
-    /// Payloads above this are compressed: below it zstd costs more than it saves.
-    pub compress_above: usize,
-}
-
-impl Default for Redis {
-    fn default() -> Self {
-        Self {
-            url: None,
-            ttl: Duration::from_secs(3600),
-            prefix: "comprehensive_user_data".to_owned(),
-            timeout: Duration::from_millis(50),
-            compress_above: 1024,
-        }
-    }
-}
-
-/// The cache table, fences and leases.
-#[derive(Clone, Debug)]
-pub struct Database {
-    /// `sqlite://..` or `postgres://..`.
-    pub url: Secret,
-    /// How long a complete document stays fresh.
-    pub ttl: Duration,
-    /// Expiry is spread by this share of the TTL to either side, so that what was loaded together does not expire together.
-    pub ttl_jitter: f64,
-    /// For all of a request's reads in the cache table.
-    pub timeout: Duration,
-    /// Connections at most.
-    pub max_connections: u32,
-    /// Rows older than this are swept; until then expired ones serve as STALE.
-    pub stale_max: Duration,
-    /// How often rows are swept.
-    pub sweep_every: Duration,
-    /// Rows deleted by one statement: small enough never to hold locks for long.
-    pub sweep_batch: u64,
-    /// How often access counts are written.
-    pub tally_every: Duration,
-    /// Keys whose access counts are gathered at most between two writes; further ones are not counted.
-    pub tally_keys_max: usize,
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        Self {
-            url: Secret::new("sqlite://./data/userdata.db?mode=rwc"),
-            ttl: Duration::from_secs(3600),
-            ttl_jitter: 0.1,
-            timeout: Duration::from_millis(200),
-            max_connections: 10,
-            stale_max: Duration::from_secs(24 * 3600),
-            sweep_every: Duration::from_secs(300),
-            sweep_batch: 500,
-            tally_every: Duration::from_secs(5),
-            tally_keys_max: 100_000,
-        }
-    }
-}
-
-/// The fence log's local copy.
-#[derive(Clone, Debug)]
-pub struct Fence {
-    /// How often the log is read.
-    pub poll: Duration,
-    /// How long a copy of the log is trusted. All instances of a cluster have to agree on it.
-    pub lease: Duration,
-    /// How long a request waits for a lapsed copy to be renewed before it is answered unverified.
-    pub renew_timeout: Duration,
-    /// How long cached answers are given after the lease lapsed.
-    pub unverified_max: Duration,
-    /// Scopes whose fences are held at most; pruning raises the floor, which is always safe.
-    pub scopes_max: usize,
-}
-
-impl Default for Fence {
-    fn default() -> Self {
-        Self {
-            poll: Duration::from_millis(100),
-            lease: Duration::from_millis(500),
-            renew_timeout: Duration::from_millis(50),
-            unverified_max: Duration::from_secs(300),
-            scopes_max: 1_000_000,
-        }
-    }
-}
-
-/// Loads.
-#[derive(Clone, Debug)]
-pub struct Flight {
-    /// For a whole load. At least a required source's hard timeout and half a second, or a load dies just before it would succeed.
-    pub budget: Duration,
-    /// Loads that read the sources at once.
-    pub max_concurrent: usize,
-    /// Loads that wait for their turn; beyond it they are refused.
-    pub max_queued: usize,
-    /// Callers that wait for loads; beyond it they are refused.
-    pub max_waiting: usize,
-    /// How long a partial document stays.
-    pub partial_ttl: Duration,
-    /// How long an unknown user is remembered.
-    pub not_found_ttl: Duration,
-}
-
-impl Default for Flight {
-    fn default() -> Self {
-        Self {
-            budget: Duration::from_secs(10),
-            max_concurrent: 16,
-            max_queued: 64,
-            max_waiting: 20_000,
-            partial_ttl: Duration::from_secs(30),
-            not_found_ttl: Duration::from_secs(30),
-        }
-    }
-}
-
-/// The tables of the planning application.
-#[derive(Clone, Debug)]
-pub struct Sources {
-    /// Where they are; read only. None: the cache's database.
-    pub database_url: Option<Secret>,
-    /// Connections at most.
-    pub max_connections: u32,
-    /// After this an optional section is answered without.
-    pub soft_timeout: Duration,
-    /// After this a source is given up.
-    pub hard_timeout: Duration,
-    /// Runs of one source at once: more than that many loads gain nothing from one database.
-    pub max_concurrent: usize,
-    /// A larger JSON column counts as absent, with a warning.
-    pub column_bytes_max: usize,
-    /// Failures in a row after which a source is left alone.
-    pub breaker_failures: u32,
-    /// How long it is left alone before it is tried again.
-    pub breaker_pause: Duration,
-}
-
-impl Default for Sources {
-    fn default() -> Self {
-        Self {
-            database_url: None,
-            max_connections: 16,
-            soft_timeout: Duration::from_secs(1),
-            hard_timeout: Duration::from_secs(8),
-            max_concurrent: 16,
-            column_bytes_max: 256 * 1024,
-            breaker_failures: 5,
-            breaker_pause: Duration::from_secs(2),
-        }
-    }
-}
-
-/// The AI endpoint.
-#[derive(Clone, Debug)]
-pub struct Ai {
-    /// An OpenAI-compatible endpoint, such as `https://host/v1`. None: the rule engine.
-    pub base_url: Option<String>,
-    /// The model's name as the endpoint knows it.
-    pub model: String,
-    /// Sent as a bearer token.
-    pub api_key: Option<Secret>,
-    /// Sampling temperature.
-    pub temperature: f64,
-    /// Tokens of an answer at most.
-    pub max_output_tokens: u32,
-    /// How the answer's form is asked for.
-    pub structured: Structured,
-    /// After this the document is answered without the section; the call goes on.
-    pub soft_timeout: Duration,
-    /// After this the call is given up.
-    pub hard_timeout: Duration,
-    /// Calls begun per minute at most, in this instance: a limit for what a mistake can cost.
-    pub calls_per_minute: u32,
-}
-
-impl Default for Ai {
-    fn default() -> Self {
-        Self {
-            base_url: None,
-            model: String::new(),
-            api_key: None,
-            temperature: 0.2,
-            max_output_tokens: 4096,
-            structured: Structured::JsonSchema,
-            soft_timeout: Duration::from_secs(8),
-            hard_timeout: Duration::from_secs(60),
-            calls_per_minute: 60,
-        }
+    demo: Demo {
+        /// Seed it at start if the sources are empty. `demo` alone means this setting too.
+        enabled: bool = false, Switch;
+        /// The day its dates count from; none: today.
+        as_of: Option<NaiveDate> = None, Optional(Day);
     }
 }
 
@@ -310,22 +210,6 @@ pub enum Structured {
     JsonObject,
 }
 
-/// The log.
-#[derive(Clone, Debug)]
-pub struct Log {
-    /// A `tracing` filter.
-    pub filter: String,
-    /// How lines look.
-    pub format: LogFormat,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        // Without the last three, spans per HTTP/2 frame cost several times the work itself.
-        Self { filter: "info,h2=off,hyper=off,tower=off".to_owned(), format: LogFormat::Text }
-    }
-}
-
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -333,46 +217,4 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// The demo data.
-#[derive(Clone, Debug, Default)]
-pub struct Demo {
-    /// Seed it at start if the sources are empty.
-    pub enabled: bool,
-    /// The day its dates count from; none: today.
-    pub as_of: Option<chrono::NaiveDate>,
-}
-
-/// A text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps it.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that needs it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("[redacted]")
-    }
-}
-
-/// A file to read settings from, and what the command line says of them.
-#[derive(Clone, Debug, Default)]
-pub struct Origins {
-    /// `--config`.
-    pub file: Option<PathBuf>,
-    /// `section.key` and value, from flags.
-    pub flags: Vec<(String, String)>,
 }

@@ -11,5 +11,5 @@ pub mod proto;
 pub mod demo;
 pub mod grpc;
 //pub mod app;
-//pub mod telemetry;
 pub mod cli;
+pub mod telemetry;

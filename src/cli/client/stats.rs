@@ -1,0 +1,123 @@
+//! `userdata stats`.
+
+use clap::Args;
+
+use super::{
+    super::{
+        failure::Failure,
+        output::{Output, pairs, table},
+    },
+    human,
+    target::{Target, service},
+};
+use crate::proto::v1::{AccessedEntry, GetCacheStatsRequest, GetCacheStatsResponse, SourceStats, TierStats};
+
+/// Show what the cache holds and how it does.
+#[derive(Debug, Args)]
+pub struct Stats {
+    /// How many of the most accessed documents to list; 5 if not given
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true)]
+    most_accessed: i32,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl Stats {
+    pub(super) async fn call(self, output: &mut Output<'_>) -> Result<(), Failure> {
+        let reply = self
+            .target
+            .within_timeout(async |channel| {
+                let request = self.target.request(GetCacheStatsRequest { most_accessed_limit: self.most_accessed });
+                Ok(service(channel).get_cache_stats(request).await?.into_inner())
+            })
+            .await?;
+        output.show(self.target.format(), &reply, in_words)
+    }
+}
+
+fn in_words(stats: &GetCacheStatsResponse) -> String {
+    [
+        head(stats),
+        table(
+            ["tier", "documents", "bytes", "hits", "misses", "hit rate", "p50", "p99", "breaker", "last error"],
+            stats.tiers.iter().map(tier_row),
+        ),
+        table(
+            ["source", "runs", "failures", "p50", "p99", "running", "breaker", "last error"],
+            stats.sources.iter().map(source_row),
+        ),
+        table(["most accessed", "strategy", "accesses", "last"], stats.most_accessed.iter().map(accessed_row)),
+    ]
+    .join("\n\n")
+}
+
+fn head(stats: &GetCacheStatsResponse) -> String {
+    let fence = stats.fence.unwrap_or_default();
+    pairs([
+        ("server", format!("{}, up {}", human::text(&stats.version), human::duration(stats.uptime.as_ref()))),
+        ("rows", format!("{} ({} valid, {} expired)", stats.total_entries, stats.valid_entries, stats.expired_entries)),
+        (
+            "requests",
+            format!(
+                "{}, {} from a tier, {} shared, {} stale, {} unverified",
+                stats.requests,
+                human::share(stats.hit_rate),
+                stats.shared_answers,
+                stats.stale_answers,
+                stats.unverified_answers
+            ),
+        ),
+        ("loads", format!("{} running, {} source runs avoided", stats.flights_active, stats.runs_avoided)),
+        ("AI calls", format!("{} made, {} avoided", stats.ai_calls_made, stats.ai_calls_avoided)),
+        (
+            "fence",
+            format!(
+                "at {}, lease {}, {} commits, {} hints, {} gaps, {} answers superseded",
+                fence.applied,
+                human::duration(fence.lease_remaining.as_ref()),
+                fence.commits,
+                fence.hints,
+                fence.gaps,
+                stats.superseded
+            ),
+        ),
+    ])
+}
+
+fn tier_row(tier: &TierStats) -> [String; 10] {
+    let name = if tier.enabled { tier.tier.clone() } else { format!("{} (off)", tier.tier) };
+    [
+        name,
+        human::optional(tier.entries),
+        human::optional(tier.bytes.and_then(|bytes| u64::try_from(bytes).ok()).map(human::bytes)),
+        tier.hits.to_string(),
+        tier.misses.to_string(),
+        human::share(tier.hit_rate),
+        human::duration(tier.latency_p50.as_ref()),
+        human::duration(tier.latency_p99.as_ref()),
+        human::text(&tier.breaker_state),
+        human::text(&tier.last_error),
+    ]
+}
+
+fn source_row(source: &SourceStats) -> [String; 8] {
+    [
+        source.source.clone(),
+        source.runs.to_string(),
+        source.failures.to_string(),
+        human::duration(source.latency_p50.as_ref()),
+        human::duration(source.latency_p99.as_ref()),
+        source.in_flight.to_string(),
+        human::text(&source.breaker_state),
+        human::text(&source.last_error),
+    ]
+}
+
+fn accessed_row(entry: &AccessedEntry) -> [String; 4] {
+    [
+        entry.user_id.clone(),
+        human::optional(entry.strategy_id),
+        entry.access_count.to_string(),
+        human::time(entry.last_accessed.as_ref()),
+    ]
+}

@@ -1,0 +1,100 @@
+//! Questions about this binary and its configuration; no server is asked.
+
+use std::process::ExitCode;
+
+use serde_json::{Value as Json, json};
+
+use super::{
+    failure::Failure,
+    output::{Format, Output, table},
+};
+use crate::config::{self, Loaded, SETTINGS};
+
+/// A question that no server is needed for.
+#[derive(Debug)]
+pub enum Command {
+    /// The configuration was found valid.
+    ConfigCheck,
+    /// Show the effective settings.
+    ConfigShow(Box<Loaded>, Format),
+    /// Print the file's JSON Schema.
+    ConfigSchema,
+    /// Show the version.
+    Version(Format),
+}
+
+/// Answers on stdout.
+#[must_use]
+pub fn run(command: &Command) -> ExitCode {
+    Output::with_stdout(|output| answer(command, output))
+}
+
+fn answer(command: &Command, output: &mut Output<'_>) -> Result<(), Failure> {
+    match command {
+        Command::ConfigCheck => output.say("the configuration is valid"),
+        Command::ConfigShow(loaded, format) => output.show(*format, &effective(loaded), |_| settings_table(loaded)),
+        Command::ConfigSchema => output.show(Format::Json, &config::schema(), |_| String::new()),
+        Command::Version(format) => {
+            let version = env!("CARGO_PKG_VERSION");
+            output.show(*format, &json!({ "version": version }), |_| format!("userdata {version}"))
+        }
+    }
+}
+
+/// `{ "section.key": { "value": .., "origin": .. } }`.
+fn effective(loaded: &Loaded) -> Json {
+    SETTINGS
+        .iter()
+        .map(|setting| {
+            let value = json!({
+                "value": (setting.get)(&loaded.config),
+                "origin": loaded.origin(setting.key).to_string(),
+            });
+            (setting.key, value)
+        })
+        .collect()
+}
+
+fn settings_table(loaded: &Loaded) -> String {
+    let row = |setting: &config::Setting| {
+        [setting.key.to_owned(), (setting.get)(&loaded.config), loaded.origin(setting.key).to_string()]
+    };
+    table(["setting", "value", "from"], SETTINGS.iter().map(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn config_show_gives_values_and_origins_but_no_secrets() {
+        let url = ("USERDATA__REDIS__URL".to_owned(), "redis://:s3cret@localhost".to_owned());
+        let loaded = Box::new(Config::load(None, &BTreeMap::from([url]), &[]).expect("valid"));
+
+        let json = effective(&loaded);
+        let mut text = Vec::new();
+        answer(&Command::ConfigShow(loaded, Format::Table), &mut Output::to(&mut text, false)).expect("written");
+        let text = String::from_utf8(text).expect("UTF-8");
+
+        assert_eq!(json["memory.ttl"], json!({ "value": "5m", "origin": "default" }));
+        assert_eq!(json["redis.url"], json!({ "value": "***", "origin": "USERDATA__REDIS__URL" }));
+        assert!(!json.to_string().contains("s3cret") && !text.contains("s3cret"));
+        let line = |key: &str| text.lines().find(|line| line.contains(key)).unwrap_or_default().to_owned();
+        assert!(line("memory.ttl").contains("5m") && line("memory.ttl").contains("default"), "{text}");
+        assert!(line("redis.url").contains("***") && line("redis.url").contains("USERDATA__REDIS__URL"), "{text}");
+    }
+
+    #[test]
+    fn the_version_is_for_people_and_for_programs() {
+        let said = |format| {
+            let mut text = Vec::new();
+            answer(&Command::Version(format), &mut Output::to(&mut text, false)).expect("written");
+            String::from_utf8(text).expect("UTF-8")
+        };
+        assert_eq!(said(Format::Table), concat!("userdata ", env!("CARGO_PKG_VERSION"), "\n"));
+        assert_eq!(said(Format::Json), concat!("{\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}\n"));
+    }
+}

@@ -1,0 +1,104 @@
+//! What has to hold between settings, each with what goes wrong otherwise.
+
+use std::time::Duration;
+
+use super::{Config, ConfigError, Loaded, Problem, Setting};
+
+/// Half a second for everything in a load that is not its slowest source.
+const LOAD_OVERHEAD: Duration = Duration::from_millis(500);
+
+/// One thing that has to hold between two settings.
+struct Rule {
+    left: &'static str,
+    must: &'static str,
+    right: &'static str,
+    holds: fn(&Config) -> bool,
+}
+
+const RULES: &[Rule] = &[
+    // A tier that keeps longer than the one below it only keeps what has expired.
+    Rule {
+        left: "memory.ttl",
+        must: "must be at most",
+        right: "redis.ttl",
+        holds: |config| config.memory.ttl <= config.redis.ttl,
+    },
+    Rule {
+        left: "redis.ttl",
+        must: "must be at most",
+        right: "database.ttl",
+        holds: |config| config.redis.ttl <= config.database.ttl,
+    },
+    // Rows would be swept while they are still fresh.
+    Rule {
+        left: "database.ttl",
+        must: "must be at most",
+        right: "database.stale_max",
+        holds: |config| config.database.ttl <= config.database.stale_max,
+    },
+    // A load would die just before it succeeds.
+    Rule {
+        left: "flight.budget",
+        must: "must be at least 500ms longer than",
+        right: "sources.hard_timeout",
+        holds: |config| config.flight.budget >= config.sources.hard_timeout + LOAD_OVERHEAD,
+    },
+    // One late poll would make every answer unverified.
+    Rule {
+        left: "fence.lease",
+        must: "must be more than twice",
+        right: "fence.poll",
+        holds: |config| config.fence.lease > 2 * config.fence.poll,
+    },
+    // A source would be given up before anything could be answered without it.
+    Rule {
+        left: "sources.soft_timeout",
+        must: "must be at most",
+        right: "sources.hard_timeout",
+        holds: |config| config.sources.soft_timeout <= config.sources.hard_timeout,
+    },
+    Rule {
+        left: "ai.soft_timeout",
+        must: "must be at most",
+        right: "ai.hard_timeout",
+        holds: |config| config.ai.soft_timeout <= config.ai.hard_timeout,
+    },
+    // Every call would be refused by the endpoint.
+    Rule {
+        left: "ai.base_url",
+        must: "needs",
+        right: "ai.model",
+        holds: |config| config.ai.base_url.is_none() || !config.ai.model.is_empty(),
+    },
+];
+
+impl Loaded {
+    /// What does not fit together.
+    pub(super) fn conflicts(&self) -> impl Iterator<Item = Problem> {
+        RULES.iter().filter(|rule| !(rule.holds)(&self.config)).map(|rule| {
+            Problem::Conflict(format!("{} {} {}", self.described(rule.left), rule.must, self.described(rule.right)))
+        })
+    }
+
+    fn described(&self, key: &str) -> String {
+        let value = Setting::find(key).map(|setting| (setting.get)(&self.config)).unwrap_or_default();
+        let value = if value.is_empty() { "not set" } else { &value };
+        format!("{key} ({value}, {})", self.origin(key))
+    }
+
+    /// Refuses listeners that others can reach: while nobody has to authenticate, that would be everybody. Asked by
+    /// what listens, so that a migration may share the server's configuration.
+    pub fn check_listeners(&self) -> Result<(), ConfigError> {
+        let config = &self.config;
+        if config.server.insecure_allow_remote {
+            return Ok(());
+        }
+        let listeners = [("server.listen", config.server.listen), ("metrics.listen", config.metrics.listen)];
+        let problems: Vec<_> = listeners
+            .into_iter()
+            .filter(|(_, address)| !address.ip().is_loopback())
+            .map(|(key, _)| Problem::Remote { origin: self.origin(key).clone(), key })
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+    }
+}
