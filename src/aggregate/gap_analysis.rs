@@ -6,6 +6,7 @@
 //! example is a test here. Nothing asks a model, so equal rows give equal results.
 
 mod corpus;
+mod events;
 mod gaps;
 mod insights;
 mod keywords;
@@ -17,30 +18,16 @@ mod topics;
 #[cfg(test)]
 mod tests;
 
-use super::{
-    SourceError,
-    rows::{Onboarding, ResolvedStrategy, Strategy},
-    sql::{Column, SourceDatabase},
-};
-use crate::{
-    model::UserId,
-    proto::v1::{GapAnalysis, StrategyKind},
-};
+use super::rows::{Onboarding, Strategy};
+use crate::proto::v1::GapAnalysis;
 use corpus::Corpus;
 use keywords::Keywords;
 use topics::Topics;
 
+pub use events::{CalendarEvent, events};
+
 /// The section's reason when no competitor has a text to compare with.
 pub const NO_COMPETITOR_TEXT: &str = "NO_COMPETITOR_TEXT";
-
-/// Planned or published content: what is planned counts as covered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CalendarEvent {
-    /// `title`.
-    pub title: String,
-    /// `description`, its first 4,000 characters.
-    pub description: Option<String>,
-}
 
 /// What the analysis is made from.
 #[derive(Clone, Copy, Debug)]
@@ -51,40 +38,6 @@ pub struct GapInput<'a> {
     pub strategy: Option<&'a Strategy>,
     /// The user's calendar.
     pub events: &'a [CalendarEvent],
-}
-
-/// The newest events that are not cancelled, of the analytics scope `own`. Descriptions are cut
-/// because the column has no limit; topics show in a text's beginning.
-const EVENTS: &str = "
-FROM calendar_events ce
-WHERE ce.strategy_id IN (SELECT own.id FROM own) AND (ce.status IS NULL OR LOWER(ce.status) <> 'cancelled')
-ORDER BY ce.scheduled_date DESC, ce.id DESC LIMIT 300";
-const OWN_LEGACY: &str = "SELECT CAST(:strategy AS INTEGER) AS id";
-const OWN_ALL: &str = "SELECT id FROM content_strategies WHERE user_id = :user";
-
-/// The user's calendar in the analytics scope: the resolved LEGACY strategy's events, else those of
-/// all the user's legacy strategies, which calendars hang on.
-pub async fn events(
-    database: &SourceDatabase,
-    user: &UserId,
-    resolved: Option<ResolvedStrategy>,
-) -> Result<Vec<CalendarEvent>, SourceError> {
-    let Some(user) = user.integer() else { return Ok(Vec::new()) };
-    let (own, scope) = match resolved {
-        Some(ResolvedStrategy { kind: StrategyKind::Legacy, id }) => (OWN_LEGACY, ("strategy", id.into())),
-        _ => (OWN_ALL, ("user", user.into())),
-    };
-    let reading = database.begin().await?;
-    let title = reading.dialect().select("ce", &[Column::Text("title")]);
-    let sql = format!(
-        "WITH own AS ({own}) SELECT {title}, SUBSTR(CAST(ce.description AS TEXT), 1, 4000) AS description {EVENTS}"
-    );
-    let rows = reading.all(&sql, &[scope]).await?;
-    reading.end().await?;
-    Ok(rows
-        .iter()
-        .map(|row| CalendarEvent { title: row.text("title").unwrap_or_default(), description: row.text("description") })
-        .collect())
 }
 
 /// Bytes of the texts that [`analyse`] will compare: above 64 KiB it belongs on the blocking pool.

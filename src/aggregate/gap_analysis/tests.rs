@@ -5,8 +5,10 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::{
-    aggregate::rows::{CompetitorRow, GapRow, StrategyRow, WebsiteRow},
-    proto::v1::{GapOrigin, Generator, KeywordAnalysis, OnboardingData, OpportunityType, Pillar, StrategyData},
+    aggregate::rows::{CompetitorRow, GapRow, ResolvedStrategy, StrategyRow, WebsiteRow},
+    proto::v1::{
+        GapOrigin, Generator, KeywordAnalysis, OnboardingData, OpportunityType, Pillar, StrategyData, StrategyKind,
+    },
 };
 
 /// Everything that the analysis reads, owned.
@@ -446,50 +448,4 @@ fn brand_and_strengths_count_as_covered_and_text_is_measured() {
     assert_eq!(text_bytes(&input), "Webinars podcasts".len() + 3 * "podcasts".len());
     // Three passages of weight 1.
     close(Corpus::new(&input).own_coverage("podcast"), 3.0 / 4.2);
-}
-
-/// The two tables that the statement reads, with just the columns it reads.
-async fn calendar() -> SourceDatabase {
-    use sea_orm::ConnectionTrait as _;
-
-    // Every connection to an in-memory database has its own.
-    let mut options = sea_orm::ConnectOptions::new("sqlite::memory:");
-    options.max_connections(1).min_connections(1);
-    let connection = sea_orm::Database::connect(options).await.unwrap();
-    connection
-        .execute_unprepared(
-            "CREATE TABLE content_strategies (id INTEGER PRIMARY KEY, user_id INTEGER);
-             CREATE TABLE calendar_events (id INTEGER PRIMARY KEY, strategy_id INTEGER, title TEXT, description TEXT,
-                                           status TEXT, scheduled_date TEXT);
-             INSERT INTO content_strategies VALUES (1, 7), (2, 7), (3, 8);
-             INSERT INTO calendar_events VALUES
-                (1, 1, 'older', NULL, 'draft', '2025-01-01 00:00:00'),
-                (2, 1, 'newer', 'text', NULL, '2025-02-01 00:00:00'),
-                (3, 1, 'same day', NULL, 'published', '2025-02-01 00:00:00'),
-                (4, 1, 'off', NULL, 'Cancelled', '2025-03-01 00:00:00'),
-                (5, 2, 'other strategy', NULL, 'scheduled', '2024-01-01 00:00:00'),
-                (6, 3, 'other user', NULL, 'scheduled', '2025-01-01 00:00:00');",
-        )
-        .await
-        .unwrap();
-    SourceDatabase::new(connection, 1024)
-}
-
-#[tokio::test]
-async fn events_are_those_of_the_analytics_scope_newest_first_without_cancelled_ones() {
-    let database = calendar().await;
-    let strategy = |kind, id| Some(ResolvedStrategy { kind, id });
-    for (user, resolved, expected) in [
-        ("7", None, vec!["same day", "newer", "older", "other strategy"]),
-        ("7", strategy(StrategyKind::Enhanced, 2), vec!["same day", "newer", "older", "other strategy"]),
-        ("7", strategy(StrategyKind::Legacy, 2), vec!["other strategy"]),
-        ("07", None, vec![]),
-        ("text", None, vec![]),
-        ("9", None, vec![]),
-    ] {
-        let events = events(&database, &UserId::parse(user).unwrap(), resolved).await.unwrap();
-        assert_eq!(events.iter().map(|event| event.title.as_str()).collect::<Vec<_>>(), expected, "{user}");
-    }
-    let all = events(&database, &UserId::parse("7").unwrap(), None).await.unwrap();
-    assert_eq!(all[1].description.as_deref(), Some("text"));
 }
