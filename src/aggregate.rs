@@ -2,9 +2,12 @@
 //! required, and what a failure means.
 //!
 //! Sources never import each other and know no cache. They share the readers ([`value`]), the way
-//! to read tables ([`sql`]) and the rows that more than one of them works on ([`rows`]).
+//! to read tables ([`sql`]) and the rows that more than one of them works on ([`rows`]). What
+//! depends on what is said by one async block ([`Aggregator::aggregate`]); a graph of tasks would
+//! say the same with more words.
 
 pub mod ai_analysis;
+mod assembly;
 pub mod derived;
 pub mod gap_analysis;
 pub mod guard;
@@ -17,7 +20,139 @@ pub mod strategy;
 mod strategy_tables;
 mod value;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use tokio::sync::SetOnce;
+
+use crate::{
+    clock::Clock,
+    config,
+    model::{SectionSet, UserDataQuery, snapshot::SectionFacts},
+    proto::v1::SourceStats,
+};
+use ai_analysis::AiAnalysis;
+use assembly::Assembly;
+use guard::Guard;
+use rows::ResolvedStrategy;
+use sql::SourceDatabase;
+
+/// The five sources, each behind its guard.
+#[derive(Debug)]
+pub struct Aggregator {
+    database: SourceDatabase,
+    ai: AiAnalysis,
+    clock: Clock,
+    soft_timeout: Duration,
+    hard_timeout: Duration,
+    onboarding: Guard,
+    strategy: Guard,
+    ai_analysis: Guard,
+    gap_analysis: Guard,
+    /// Measured performance and stored recommendations are two runs of one source.
+    performance: Guard,
+}
+
+/// What is to be assembled, and how.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The sections wanted. What they are made from is read too, but yields no part.
+    pub sections: SectionSet,
+    /// The instant that windows and ages are counted from, taken once for all sources.
+    pub as_of: DateTime<Utc>,
+    /// The caller wants nothing remembered: the AI memo is not looked up.
+    pub refresh: bool,
+    /// How long the whole may take: what is optional and not there half a second before is left out.
+    pub budget: Duration,
+}
+
+/// What was assembled.
+#[derive(Clone, Debug)]
+pub struct Assembled {
+    /// One part per section wanted, in no particular order.
+    pub parts: Vec<AssembledPart>,
+    /// Which strategy the sections are about; none: the user has none.
+    pub strategy: Option<ResolvedStrategy>,
+}
+
+/// One section, fresh from its source.
+#[derive(Clone, Debug)]
+pub struct AssembledPart {
+    /// How it came about: OK, NOT_FOUND or FAILED.
+    pub facts: SectionFacts,
+    /// A `ComprehensiveUserData` that has only this section's fields, encoded; empty if it FAILED.
+    pub bytes: Bytes,
+}
+
+impl Aggregator {
+    /// Reads from `database`, and asks `ai`.
+    #[must_use]
+    pub fn new(database: SourceDatabase, ai: AiAnalysis, config: &config::Sources, clock: Clock) -> Self {
+        let guard = |name| Guard::new(name, config, clock.clone());
+        Self {
+            onboarding: guard("onboarding"),
+            strategy: guard("strategy"),
+            ai_analysis: guard("ai_analysis"),
+            gap_analysis: guard("gap_analysis"),
+            performance: guard("performance"),
+            database,
+            ai,
+            soft_timeout: config.soft_timeout,
+            hard_timeout: config.hard_timeout,
+            clock,
+        }
+    }
+
+    /// Reads the sections of `plan` for the user of `query`. Optional sections fail by themselves;
+    /// a required source that fails, an unknown user or an unknown strategy fail the call, at once.
+    pub async fn aggregate(&self, query: &UserDataQuery, plan: &Plan) -> Result<Assembled, AggregateError> {
+        let assembly = Assembly::new(self, query, plan);
+        // Set by the strategy source's first statement; never set if that fails, which ends the call.
+        let resolved = SetOnce::new();
+        let (from_both, from_resolved) = tokio::try_join!(
+            async {
+                let (onboarding, strategy) = tokio::try_join!(assembly.onboarding(), assembly.strategy(&resolved))?;
+                assembly.check_known(onboarding.as_ref(), &resolved)?;
+                let made = match (&onboarding, &strategy) {
+                    (Some(onboarding), Some(strategy)) => {
+                        let (ai_analysis, gap_analysis) = tokio::join!(
+                            assembly.ai_analysis(onboarding, strategy),
+                            assembly.gap_analysis(onboarding, strategy)
+                        );
+                        (ai_analysis, gap_analysis, assembly.derived(onboarding, strategy))
+                    }
+                    _ => (None, None, None),
+                };
+                Ok((onboarding, strategy, made))
+            },
+            async {
+                let resolved = *resolved.wait().await;
+                Ok(tokio::join!(assembly.performance(resolved), assembly.recommendations(resolved)))
+            },
+        )?;
+
+        let (onboarding, strategy, (ai_analysis, gap_analysis, derived)) = from_both;
+        let (performance, recommendations) = from_resolved;
+        let onboarding = onboarding.and_then(|loaded| assembly.onboarding_part(loaded));
+        let strategy = strategy.and_then(|loaded| assembly.strategy_part(loaded));
+        let parts = [onboarding, strategy, ai_analysis, gap_analysis, performance, recommendations, derived];
+        Ok(Assembled { parts: parts.into_iter().flatten().collect(), strategy: resolved.into_inner().flatten() })
+    }
+
+    /// The sources' figures, in a fixed order.
+    #[must_use]
+    pub fn stats(&self) -> Vec<SourceStats> {
+        let guards = [&self.onboarding, &self.strategy, &self.ai_analysis, &self.gap_analysis, &self.performance];
+        guards.map(Guard::stats).into()
+    }
+
+    /// The AI analysis, for its own figures and its memo's upkeep.
+    #[must_use]
+    pub fn ai(&self) -> &AiAnalysis {
+        &self.ai
+    }
+}
 
 /// What a source hands on: its result, and what was left out of it.
 #[derive(Clone, Debug)]

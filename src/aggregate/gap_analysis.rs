@@ -1,1 +1,79 @@
-//! (in progress)
+//! The comparison of what competitors write about with what the user covers: a pure function of
+//! rows that other sources have loaded, plus one statement for the user's calendar.
+//!
+//! Topics are found, not configured: terms that competitors' passages have in common, weighed with
+//! BM25's saturation. Every figure can be recomputed by hand from data.md section 7, whose worked
+//! example is a test here. Nothing asks a model, so equal rows give equal results.
+
+mod corpus;
+mod events;
+mod gaps;
+mod insights;
+mod keywords;
+mod passages;
+mod recommend;
+mod terms;
+mod topics;
+
+#[cfg(test)]
+mod tests;
+
+use super::rows::{Onboarding, Strategy};
+use crate::proto::v1::GapAnalysis;
+use corpus::Corpus;
+use keywords::Keywords;
+use topics::Topics;
+
+pub use events::{CalendarEvent, events};
+
+/// The section's reason when no competitor has a text to compare with.
+pub const NO_COMPETITOR_TEXT: &str = "NO_COMPETITOR_TEXT";
+
+/// What the analysis is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct GapInput<'a> {
+    /// Competitors, website and the stored gap row.
+    pub onboarding: &'a Onboarding,
+    /// The user's strategy, for its pillars.
+    pub strategy: Option<&'a Strategy>,
+    /// The user's calendar.
+    pub events: &'a [CalendarEvent],
+}
+
+/// Bytes of the texts that [`analyse`] will compare: above 64 KiB it belongs on the blocking pool.
+#[must_use]
+pub fn text_bytes(input: &GapInput<'_>) -> usize {
+    let competitors = input.onboarding.competitors.iter().flat_map(passages::of_competitor);
+    competitors.chain(passages::own(input)).map(|passage| passage.text.len()).sum()
+}
+
+/// Compares. Empty inputs give empty lists; none of it is an error.
+#[must_use]
+pub fn analyse(input: &GapInput<'_>) -> GapAnalysis {
+    let corpus = Corpus::new(input);
+    let keywords = Keywords::of(input.onboarding);
+    let topics = Topics::find(&corpus, &keywords);
+
+    let computed = gaps::computed(&corpus, &topics);
+    let opportunities = keywords.opportunities(&corpus);
+    GapAnalysis {
+        recommendations: recommend::recommendations(&computed, &opportunities, &corpus, &input.onboarding.gap),
+        opportunities: recommend::opportunities(&computed, &opportunities, &corpus, &input.onboarding.gap),
+        content_gaps: computed.into_iter().chain(gaps::stored(&input.onboarding.gap, &topics)).collect(),
+        keyword_opportunities: opportunities,
+        competitor_insights: insights::insights(input.onboarding, &corpus, &topics),
+        competitors_compared: count(corpus.competitors.len()),
+        topics_considered: count(topics.all.len()),
+    }
+}
+
+/// Why an analysis found nothing to compare with; none if it did.
+#[must_use]
+pub fn reason(analysis: &GapAnalysis) -> Option<&'static str> {
+    (analysis.competitors_compared == 0).then_some(NO_COMPETITOR_TEXT)
+}
+
+/// At most 50 competitors and 200 topics: it always fits.
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

@@ -1,1 +1,355 @@
-//! (in progress)
+//! The same care for each source: how many run at once, how long a run may take, when the source is
+//! left alone, that a panic costs one section only, and what is known about its runs.
+//!
+//! A guard has no opinion on what is required or optional: its caller says how long it waits, and
+//! dropping a run is as good as ending it.
+
+mod breaker;
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::FutureExt as _;
+use hdrhistogram::Histogram;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+use tracing::Instrument as _;
+
+use super::SourceError;
+use crate::{
+    clock::{Clock, Moment},
+    config,
+    proto::v1::SourceStats,
+};
+use breaker::{Breaker, Pass};
+
+/// Longer runs count as this: twice the longest hard timeout, an AI call's.
+const MICROS_MAX: u64 = 120_000_000;
+
+/// Guards one source.
+#[derive(Debug)]
+pub struct Guard {
+    name: &'static str,
+    clock: Clock,
+    permits: Semaphore,
+    ledger: Mutex<Ledger>,
+}
+
+/// What is known about a source's runs.
+#[derive(Debug)]
+struct Ledger {
+    breaker: Breaker,
+    runs: i64,
+    failures: i64,
+    in_flight: i32,
+    /// In microseconds.
+    durations: Histogram<u64>,
+    last_error: &'static str,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Run<T> {
+    /// What the source said.
+    pub result: Result<T, SourceError>,
+    /// How long that took, waiting for a permit included.
+    pub took: Duration,
+}
+
+impl Guard {
+    /// Guards the source `name` with the limits that hold for every source.
+    #[must_use]
+    pub fn new(name: &'static str, limits: &config::Sources, clock: Clock) -> Self {
+        let ledger = Ledger {
+            breaker: Breaker::new(limits.breaker_failures, limits.breaker_pause),
+            runs: 0,
+            failures: 0,
+            in_flight: 0,
+            durations: Histogram::new_with_bounds(1, MICROS_MAX, 2).expect("the bounds ascend, 2 digits are legal"),
+            last_error: "",
+        };
+        Self { name, clock, permits: Semaphore::new(limits.max_concurrent), ledger: Mutex::new(ledger) }
+    }
+
+    /// The source's name in statistics, logs and errors.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Runs `work` for at most `limit`, in which waiting for a permit counts too.
+    pub async fn run<T>(&self, limit: Duration, work: impl Future<Output = Result<T, SourceError>>) -> Run<T> {
+        let asked = self.clock.now();
+        let span = tracing::info_span!("source", name = self.name);
+        let result = self.permitted(Instant::now() + limit, work).instrument(span).await;
+        Run { result, took: self.clock.now().since(asked) }
+    }
+
+    async fn permitted<T>(
+        &self,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
+        // Nothing closes the semaphore. Waiting in vain tells nothing about the source.
+        let Ok(Ok(_permit)) = timeout_at(deadline, self.permits.acquire()).await else {
+            return Err(SourceError::Timeout);
+        };
+        // After the wait: the source may have been given up meanwhile.
+        let running = self.begin().ok_or(SourceError::BreakerOpen)?;
+        // A source's state is its own: what a panic leaves half done in it, nobody sees again.
+        let result = match timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_panic)) => Err(SourceError::Panic),
+            Err(_elapsed) => Err(SourceError::Timeout),
+        };
+        running.end(result.as_ref().err());
+        result
+    }
+
+    fn begin(&self) -> Option<Running<'_>> {
+        let now = self.clock.now();
+        let mut ledger = self.ledger();
+        let pass = ledger.breaker.pass(now)?;
+        ledger.runs += 1;
+        ledger.in_flight += 1;
+        Some(Running { guard: self, pass, begun: now })
+    }
+
+    /// The source's figures.
+    #[must_use]
+    pub fn stats(&self) -> SourceStats {
+        let ledger = self.ledger();
+        let percentile = |share: f64| {
+            let micros = (!ledger.durations.is_empty()).then(|| ledger.durations.value_at_quantile(share))?;
+            Some(Duration::from_micros(micros).into())
+        };
+        SourceStats {
+            source: self.name.to_owned(),
+            runs: ledger.runs,
+            failures: ledger.failures,
+            latency_p50: percentile(0.5),
+            latency_p99: percentile(0.99),
+            in_flight: ledger.in_flight,
+            breaker_state: ledger.breaker.name(self.clock.now()).to_owned(),
+            last_error: ledger.last_error.to_owned(),
+        }
+    }
+
+    /// Nothing panics while it is held; if something did, counts are still counts.
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A run that is going on. Dropped without an end it was given up by its caller.
+struct Running<'a> {
+    guard: &'a Guard,
+    pass: Pass,
+    begun: Moment,
+}
+
+impl Running<'_> {
+    fn end(self, error: Option<&SourceError>) {
+        let now = self.guard.clock.now();
+        let took = now.since(self.begun);
+        let mut ledger = self.guard.ledger();
+        ledger.durations.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        if let Some(error) = error {
+            ledger.failures += 1;
+            ledger.last_error = error.reason();
+        }
+        match verdict(error) {
+            Verdict::Well => ledger.breaker.succeeded(),
+            Verdict::Ill => ledger.breaker.failed(now),
+            Verdict::Unknown => {}
+        }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let now = self.guard.clock.now();
+        let mut ledger = self.guard.ledger();
+        ledger.in_flight -= 1;
+        if self.pass == Pass::Probe {
+            // Only if no verdict was reached.
+            ledger.breaker.probe_lost(now);
+        }
+    }
+}
+
+/// What a run says about the source's health.
+enum Verdict {
+    Well,
+    Ill,
+    Unknown,
+}
+
+/// The endpoint itself is in trouble, whatever it was asked.
+const AI_ILL: [&str; 5] = ["AI_TIMEOUT", "AI_UNREACHABLE", "AI_RATE_LIMITED", "AI_UNAUTHORIZED", "AI_SERVER_ERROR"];
+
+/// An AI endpoint that refuses one input, or answers it badly, is up: others' inputs must not wait
+/// for it. What was never sent says nothing.
+fn verdict(error: Option<&SourceError>) -> Verdict {
+    match error {
+        None => Verdict::Well,
+        Some(SourceError::Ai { reason, .. }) if *reason == "AI_BUDGET" => Verdict::Unknown,
+        Some(SourceError::Ai { reason, .. }) if !AI_ILL.contains(reason) => Verdict::Well,
+        Some(_) => Verdict::Ill,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    /// Long enough never to be reached, and short enough to be waited for.
+    const LIMIT: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(10);
+
+    fn guard(clock: &Clock) -> Guard {
+        let limits = config::Sources {
+            max_concurrent: 2,
+            breaker_failures: 3,
+            breaker_pause: Duration::from_secs(2),
+            ..config::Sources::default()
+        };
+        Guard::new("tested", &limits, clock.clone())
+    }
+
+    async fn reason(guard: &Guard, work: impl Future<Output = Result<(), SourceError>>) -> &'static str {
+        guard.run(LIMIT, work).await.result.map_or_else(|error| error.reason(), |()| "")
+    }
+
+    async fn fails() -> Result<(), SourceError> {
+        Err(SourceError::Sql(std::sync::Arc::new(sea_orm::DbErr::Custom("broken".to_owned()))))
+    }
+
+    async fn panics() -> Result<(), SourceError> {
+        panic!("on purpose")
+    }
+
+    async fn ai(reason: &'static str) -> Result<(), SourceError> {
+        Err(SourceError::Ai { reason, detail: String::new() })
+    }
+
+    #[tokio::test]
+    async fn a_run_beyond_its_limit_is_a_timeout() {
+        let guard = guard(&Clock::system());
+        let run: Run<()> = guard.run(SHORT, pending()).await;
+        assert_eq!(run.result.map_err(|error| error.reason()), Err("TIMEOUT"));
+        assert!(run.took >= SHORT);
+        let stats = guard.stats();
+        assert_eq!((stats.runs, stats.failures, stats.in_flight, &stats.last_error[..]), (1, 1, 0, "TIMEOUT"));
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_that_run_only() {
+        let guard = guard(&Clock::system());
+        assert_eq!(reason(&guard, panics()).await, "PANIC");
+        assert_eq!(reason(&guard, async { Ok(()) }).await, "");
+        let stats = guard.stats();
+        assert_eq!((stats.runs, stats.failures, stats.in_flight), (2, 1, 0));
+    }
+
+    #[tokio::test]
+    async fn failures_in_a_row_open_the_breaker_and_one_success_closes_it() {
+        let clock = Clock::system();
+        let guard = guard(&clock);
+        for _ in 0..3 {
+            assert_eq!(reason(&guard, fails()).await, "SQL_ERROR");
+        }
+        assert_eq!(guard.stats().breaker_state, "open");
+        assert_eq!(reason(&guard, async { panic!("must not run") }).await, "BREAKER_OPEN");
+        // Refusing is no run, and the reason that matters stays.
+        let stats = guard.stats();
+        assert_eq!((stats.runs, stats.failures, &stats.last_error[..]), (3, 3, "SQL_ERROR"));
+
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(guard.stats().breaker_state, "half_open");
+        assert_eq!(reason(&guard, fails()).await, "SQL_ERROR");
+        assert_eq!(reason(&guard, async { Ok(()) }).await, "BREAKER_OPEN");
+
+        clock.advance(Duration::from_secs(2));
+        // While the probe runs nobody else goes through.
+        let probe = guard.run(LIMIT, async {
+            assert_eq!(reason(&guard, async { Ok(()) }).await, "BREAKER_OPEN");
+            Ok(())
+        });
+        assert!(probe.await.result.is_ok());
+        assert_eq!(guard.stats().breaker_state, "closed");
+        assert_eq!(reason(&guard, async { Ok(()) }).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_its_caller_drops_makes_room_for_the_next() {
+        let clock = Clock::system();
+        let guard = guard(&clock);
+        for _ in 0..3 {
+            reason(&guard, fails()).await;
+        }
+        clock.advance(Duration::from_secs(2));
+        let mut probe = Box::pin(guard.run(LIMIT, pending::<Result<(), SourceError>>()));
+        assert!(probe.as_mut().now_or_never().is_none());
+        assert_eq!(guard.stats().in_flight, 1);
+        drop(probe);
+        assert_eq!(guard.stats().in_flight, 0);
+        assert_eq!(reason(&guard, async { Ok(()) }).await, "");
+    }
+
+    #[tokio::test]
+    async fn permits_bound_what_runs_at_once_and_waiting_for_one_blames_nobody() {
+        let guard = guard(&Clock::system());
+        let mut first = Box::pin(guard.run(LIMIT, pending::<Result<(), SourceError>>()));
+        let mut second = Box::pin(guard.run(LIMIT, pending::<Result<(), SourceError>>()));
+        assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
+        let short: Run<()> = guard.run(SHORT, async { panic!("must not run") }).await;
+        assert_eq!(short.result.map_err(|error| error.reason()), Err("TIMEOUT"));
+        let stats = guard.stats();
+        assert_eq!((stats.runs, stats.failures, stats.in_flight), (2, 0, 2));
+
+        drop(first);
+        assert_eq!(reason(&guard, async { Ok(()) }).await, "");
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_refuses_an_input_is_not_left_alone() {
+        for (reasons, state) in [
+            (["AI_INVALID"; 3], "closed"),
+            (["AI_BUDGET"; 3], "closed"),
+            (["AI_UNREACHABLE"; 3], "open"),
+            (["AI_SERVER_ERROR", "AI_REFUSED", "AI_SERVER_ERROR"], "closed"),
+        ] {
+            let guard = guard(&Clock::system());
+            for expected in reasons {
+                assert_eq!(reason(&guard, ai(expected)).await, expected);
+            }
+            assert_eq!(guard.stats().breaker_state, state, "{reasons:?}");
+            assert_eq!(guard.stats().failures, 3);
+        }
+    }
+
+    #[tokio::test]
+    async fn durations_are_known_by_percentile() {
+        let clock = Clock::system();
+        let guard = guard(&clock);
+        assert_eq!(guard.stats().latency_p50, None);
+        for ms in [10, 10, 500] {
+            let slow = async {
+                clock.advance(Duration::from_millis(ms));
+                Ok(())
+            };
+            assert!(guard.run(LIMIT, slow).await.took >= Duration::from_millis(ms));
+        }
+        let ms = |duration: Option<crate::proto::Duration>| duration.unwrap().nanos / 1_000_000;
+        let stats = guard.stats();
+        assert!((9..=30).contains(&ms(stats.latency_p50)) && (490..=600).contains(&ms(stats.latency_p99)));
+    }
+}

@@ -65,7 +65,7 @@ pub(crate) fn distinct(texts: impl IntoIterator<Item = String>) -> Vec<String> {
 }
 
 /// The text of a list's element: itself, or the first filled string among an object's usual keys.
-fn element_text(item: &Json) -> Option<&str> {
+pub(crate) fn element_text(item: &Json) -> Option<&str> {
     match item {
         Json::String(text) => Some(text),
         Json::Object(entries) => {

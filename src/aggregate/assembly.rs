@@ -1,0 +1,342 @@
+//! One assembly: each section's run under its source's guard, and what its outcome becomes.
+//!
+//! A required source's failure is an error. An optional section's failure ends here: it is logged
+//! once and becomes a FAILED part without bytes. Nothing is made up in its place.
+
+use std::{sync::Arc, time::Duration};
+
+use prost::Message as _;
+use tokio::{sync::SetOnce, time::Instant};
+
+use super::{
+    AggregateError, Aggregator, AssembledPart, Plan, Read, SourceError, ai_analysis, derived,
+    gap_analysis::{self, GapInput},
+    guard::{Guard, Run},
+    onboarding, performance,
+    rows::{Onboarding, ResolvedStrategy, Strategy},
+    strategy,
+};
+use crate::{
+    model::{Generator, Section, State, StrategyId, UserDataQuery, UserId, snapshot::SectionFacts},
+    proto::v1::{ComprehensiveUserData, GapAnalysis},
+};
+
+/// What the end of a load is kept for: sealing, and telling those who wait.
+const RESERVE: Duration = Duration::from_millis(500);
+/// Comparing more text than this takes long enough to make other requests wait for their turn.
+const BLOCKING_ABOVE_BYTES: usize = 64 * 1024;
+
+/// What one call of the aggregator is about.
+pub(super) struct Assembly<'a> {
+    sources: &'a Aggregator,
+    user: &'a UserId,
+    asked: Option<StrategyId>,
+    plan: &'a Plan,
+    /// Nothing optional is waited for any longer.
+    deadline: Instant,
+}
+
+/// A required source's rows, to be shared by the sections made from them.
+pub(super) struct Loaded<T> {
+    value: T,
+    warnings: Vec<String>,
+    took: Duration,
+}
+
+pub(super) type LoadedOnboarding = Loaded<Arc<Onboarding>>;
+/// None: the user has no strategy.
+pub(super) type LoadedStrategy = Loaded<Option<Arc<Strategy>>>;
+
+/// What a source said for a section. The rest of its facts are the assembly's.
+struct Answer {
+    found: bool,
+    reason: &'static str,
+    warnings: Vec<String>,
+    document: ComprehensiveUserData,
+}
+
+impl<'a> Assembly<'a> {
+    pub(super) fn new(sources: &'a Aggregator, query: &'a UserDataQuery, plan: &'a Plan) -> Self {
+        let deadline = Instant::now() + plan.budget.saturating_sub(RESERVE);
+        Self { sources, user: &query.user, asked: query.strategy, plan, deadline }
+    }
+
+    /// The onboarding rows, if a section needs them.
+    pub(super) async fn onboarding(&self) -> Result<Option<LoadedOnboarding>, AggregateError> {
+        if !self.wants_any(&[Section::Onboarding, Section::AiAnalysis, Section::GapAnalysis, Section::Derived]) {
+            return Ok(None);
+        }
+        let work = onboarding::read(&self.sources.database, self.user);
+        let (read, took) = self.required(&self.sources.onboarding, work).await?;
+        Ok(Some(Loaded::new(read, took, Arc::new)))
+    }
+
+    /// The strategy's rows, if a section needs them. Which strategy is meant is always found out and
+    /// told through `resolved` before the rest is read.
+    pub(super) async fn strategy(
+        &self,
+        resolved: &SetOnce<Option<ResolvedStrategy>>,
+    ) -> Result<Option<LoadedStrategy>, AggregateError> {
+        let rest_wanted =
+            self.wants_any(&[Section::Strategy, Section::AiAnalysis, Section::GapAnalysis, Section::Derived]);
+        let work = async {
+            let resolution = strategy::resolve(&self.sources.database, self.user, self.asked).await?;
+            let found = resolution.resolved();
+            if found.is_none() && self.asked.is_some() {
+                return Ok(None);
+            }
+            // It is set here only, once.
+            let _ = resolved.set(found);
+            if rest_wanted { resolution.read().await.map(Some) } else { Ok(None) }
+        };
+        let (read, took) = self.required(&self.sources.strategy, work).await?;
+        if !resolved.initialized() {
+            return Err(AggregateError::UnknownStrategy);
+        }
+        Ok(read.map(|read| Loaded::new(read, took, |strategy| strategy.map(Arc::new))))
+    }
+
+    /// A user without session and without strategy is unknown. Without onboarding rows nobody asks:
+    /// then sections of a user who was known are read again.
+    pub(super) fn check_known(
+        &self,
+        onboarding: Option<&LoadedOnboarding>,
+        resolved: &SetOnce<Option<ResolvedStrategy>>,
+    ) -> Result<(), AggregateError> {
+        let has_strategy = resolved.get().is_some_and(Option::is_some);
+        match onboarding {
+            Some(onboarding) if !onboarding.value.session && !has_strategy => Err(AggregateError::UnknownUser),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn onboarding_part(&self, loaded: LoadedOnboarding) -> Option<AssembledPart> {
+        if !self.wants(Section::Onboarding) {
+            return None;
+        }
+        let document = onboarding::document(&loaded.value.data);
+        let answer = Answer::new(loaded.value.found, loaded.warnings, document);
+        Some(self.answered(Section::Onboarding, answer, loaded.took))
+    }
+
+    pub(super) fn strategy_part(&self, loaded: LoadedStrategy) -> Option<AssembledPart> {
+        if !self.wants(Section::Strategy) {
+            return None;
+        }
+        let document = strategy::document(loaded.value.as_deref());
+        let answer = Answer::new(loaded.value.is_some(), loaded.warnings, document);
+        Some(self.answered(Section::Strategy, answer, loaded.took))
+    }
+
+    pub(super) fn derived(&self, onboarding: &LoadedOnboarding, strategy: &LoadedStrategy) -> Option<AssembledPart> {
+        if !self.wants(Section::Derived) {
+            return None;
+        }
+        let begun = self.sources.clock.now();
+        let strategy = strategy.value.as_ref().map(|strategy| &strategy.data);
+        let document = derived::derive(self.user, &onboarding.value, strategy);
+        let took = self.sources.clock.now().since(begun);
+        Some(self.answered(Section::Derived, Answer::new(true, Vec::new(), document), took))
+    }
+
+    /// The AI analysis has a soft timeout of its own, after which its call runs on to fill the memo.
+    pub(super) async fn ai_analysis(
+        &self,
+        onboarding: &LoadedOnboarding,
+        strategy: &LoadedStrategy,
+    ) -> Option<AssembledPart> {
+        if !self.wants(Section::AiAnalysis) {
+            return None;
+        }
+        let request = ai_analysis::Request {
+            user: self.user,
+            as_of: self.plan.as_of,
+            onboarding: &onboarding.value,
+            strategy: strategy.value.as_deref(),
+            refresh: self.plan.refresh,
+        };
+        let Run { result, took } =
+            self.sources.ai_analysis.run(self.remaining(), self.sources.ai.analyse(request)).await;
+        let analysis = match result {
+            Ok(analysis) => analysis,
+            Err(error) => return Some(self.failed(Section::AiAnalysis, &ai_error(error), took)),
+        };
+        let found = analysis.results.is_some();
+        let document = ComprehensiveUserData { ai_analysis_results: analysis.results, ..Default::default() };
+        let mut part = self.answered(Section::AiAnalysis, Answer::new(found, Vec::new(), document), took);
+        part.facts.generator = analysis.generator;
+        part.facts.detail = analysis.detail;
+        Some(part)
+    }
+
+    pub(super) async fn gap_analysis(
+        &self,
+        onboarding: &LoadedOnboarding,
+        strategy: &LoadedStrategy,
+    ) -> Option<AssembledPart> {
+        let work = async {
+            let analysis = self.compare(Arc::clone(&onboarding.value), strategy.value.clone()).await?;
+            let reason = gap_analysis::reason(&analysis).unwrap_or_default();
+            let document = ComprehensiveUserData { gap_analysis: Some(analysis), ..Default::default() };
+            Ok(Answer { reason, ..Answer::new(true, Vec::new(), document) })
+        };
+        self.optional(Section::GapAnalysis, &self.sources.gap_analysis, work).await
+    }
+
+    async fn compare(
+        &self,
+        onboarding: Arc<Onboarding>,
+        strategy: Option<Arc<Strategy>>,
+    ) -> Result<GapAnalysis, SourceError> {
+        let resolved = strategy.as_ref().map(|strategy| strategy.resolved);
+        let events = gap_analysis::events(&self.sources.database, self.user, resolved).await?;
+        let input = GapInput { onboarding: &onboarding, strategy: strategy.as_deref(), events: &events };
+        if gap_analysis::text_bytes(&input) <= BLOCKING_ABOVE_BYTES {
+            return Ok(gap_analysis::analyse(&input));
+        }
+        // Bounded by its input's limits, it ends by itself if nobody waits for it any more.
+        tokio::task::spawn_blocking(move || {
+            let input = GapInput { onboarding: &onboarding, strategy: strategy.as_deref(), events: &events };
+            gap_analysis::analyse(&input)
+        })
+        .await
+        .map_err(|_panicked| SourceError::Panic)
+    }
+
+    pub(super) async fn performance(&self, resolved: Option<ResolvedStrategy>) -> Option<AssembledPart> {
+        let work = async {
+            let Read { value, warnings } =
+                performance::performance(&self.sources.database, self.user, resolved, self.plan.as_of).await?;
+            let found = value.found;
+            let document = ComprehensiveUserData { performance_data: Some(value.data), ..Default::default() };
+            Ok(Answer::new(found, warnings.into_vec(), document))
+        };
+        self.optional(Section::Performance, &self.sources.performance, work).await
+    }
+
+    pub(super) async fn recommendations(&self, resolved: Option<ResolvedStrategy>) -> Option<AssembledPart> {
+        let work = async {
+            let Read { value, warnings } =
+                performance::recommendations(&self.sources.database, self.user, resolved).await?;
+            let found = !value.is_empty();
+            let document = ComprehensiveUserData { recommendations_data: value, ..Default::default() };
+            Ok(Answer::new(found, warnings.into_vec(), document))
+        };
+        self.optional(Section::Recommendations, &self.sources.performance, work).await
+    }
+
+    /// Runs a required source: it has its hard limit only.
+    async fn required<T>(
+        &self,
+        guard: &Guard,
+        work: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<(T, Duration), AggregateError> {
+        let run = guard.run(self.sources.hard_timeout, work).await;
+        match run.result {
+            Ok(value) => Ok((value, run.took)),
+            Err(error) => Err(AggregateError::Source { name: guard.name(), error }),
+        }
+    }
+
+    /// Runs an optional section, if it is wanted, up to its soft limit.
+    async fn optional(
+        &self,
+        section: Section,
+        guard: &Guard,
+        work: impl Future<Output = Result<Answer, SourceError>>,
+    ) -> Option<AssembledPart> {
+        if !self.wants(section) {
+            return None;
+        }
+        let Run { result, took } = guard.run(self.sources.soft_timeout.min(self.remaining()), work).await;
+        Some(match result {
+            Ok(answer) => self.answered(section, answer, took),
+            Err(error) => self.failed(section, &error, took),
+        })
+    }
+
+    fn answered(&self, section: Section, answer: Answer, took: Duration) -> AssembledPart {
+        let facts = SectionFacts {
+            state: if answer.found { State::Ok } else { State::NotFound },
+            reason: answer.reason.to_owned(),
+            warnings: answer.warnings,
+            ..self.facts(section, took)
+        };
+        AssembledPart { facts, bytes: answer.document.encode_to_vec().into() }
+    }
+
+    fn failed(&self, section: Section, error: &SourceError, took: Duration) -> AssembledPart {
+        let cause = error as &dyn std::error::Error;
+        let section_name = section.as_str_name();
+        match error {
+            SourceError::Panic => tracing::error!(section = section_name, "a source panicked; its section is left out"),
+            // Told when it failed; every document meanwhile would say the same.
+            SourceError::BreakerOpen => tracing::debug!(section = section_name, "a source is left alone"),
+            _ => tracing::warn!(section = section_name, error = cause, "a source failed; its section is left out"),
+        }
+        let facts =
+            SectionFacts { state: State::Failed, reason: error.reason().to_owned(), ..self.facts(section, took) };
+        AssembledPart { facts, bytes: bytes::Bytes::new() }
+    }
+
+    /// What is the same however it ended. Ages are counted from the assembly's start, which is when
+    /// the first source began to be read: a section is never taken for newer than it is.
+    fn facts(&self, section: Section, took: Duration) -> SectionFacts {
+        SectionFacts {
+            section,
+            state: State::Unspecified,
+            generator: generator(section),
+            read_at: self.plan.as_of,
+            took,
+            reason: String::new(),
+            warnings: Vec::new(),
+            detail: String::new(),
+        }
+    }
+
+    fn wants(&self, section: Section) -> bool {
+        self.plan.sections.contains(section)
+    }
+
+    fn wants_any(&self, sections: &[Section]) -> bool {
+        sections.iter().any(|section| self.wants(*section))
+    }
+
+    fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+impl<S> Loaded<S> {
+    fn new<T>(Read { value, warnings }: Read<T>, took: Duration, share: impl FnOnce(T) -> S) -> Self {
+        Self { value: share(value), warnings: warnings.into_vec(), took }
+    }
+}
+
+impl Answer {
+    fn new(found: bool, warnings: Vec<String>, document: ComprehensiveUserData) -> Self {
+        Self { found, reason: "", warnings, document }
+    }
+}
+
+/// When the load's time is up the AI analysis says so as it says everything else.
+fn ai_error(error: SourceError) -> SourceError {
+    match error {
+        SourceError::Timeout => SourceError::Ai { reason: "AI_TIMEOUT", detail: "the load's time was up".to_owned() },
+        error => error,
+    }
+}
+
+/// What makes a section. The AI analysis says itself whether rules or a model did; only the model
+/// can fail.
+fn generator(section: Section) -> Generator {
+    match section {
+        Section::Onboarding | Section::Strategy | Section::Performance | Section::Recommendations => {
+            Generator::Database
+        }
+        Section::AiAnalysis => Generator::Model,
+        Section::GapAnalysis => Generator::Algorithm,
+        Section::Derived => Generator::Rules,
+        Section::Unspecified => Generator::Unspecified,
+    }
+}
