@@ -1,5 +1,16 @@
 //! (signatures first; the body follows)
 
+pub mod breaker;
+pub mod database;
+pub mod figures;
+pub mod record;
+pub mod redis;
+pub mod tally;
+pub mod tier_error;
+
+#[cfg(test)]
+mod testing;
+
 use std::time::Duration;
 
 use crate::{
