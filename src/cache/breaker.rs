@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use super::tier_error::TierError;
 use crate::clock::{Clock, Moment};
 
 /// Says whether something may be asked.
@@ -87,6 +88,14 @@ impl Breaker {
             }
             State::Open { .. } => {}
             State::HalfOpen { .. } => *state = State::Open { since: now },
+        }
+    }
+
+    /// What an answer says about the dependency: one that cannot be read was an answer all the same.
+    pub fn learn<T>(&self, answer: &Result<T, TierError>) {
+        match answer {
+            Ok(_) | Err(TierError::Garbage(_)) => self.succeeded(),
+            Err(error) => self.failed(&error.line()),
         }
     }
 

@@ -93,15 +93,7 @@ impl DatabaseTier {
         }
         let began = self.clock.now();
         let found = self.look_up(key).await;
-        let took = self.clock.now().since(began);
-        match &found {
-            Ok(Some(_)) => self.figures.hit(took),
-            Ok(None) => self.figures.miss(took),
-            Err(error) => {
-                self.figures.miss(took);
-                self.figures.failed(error);
-            }
-        }
+        self.figures.looked_up(&found, self.clock.now().since(began));
         found
     }
 
@@ -109,7 +101,7 @@ impl DatabaseTier {
         let values = [key.user.as_str().into(), strategy_key(key.strategy).into(), key.hash.to_string().into()];
         let read = self.statement(self.statements.read, values);
         let row = within(self.timeout, self.connection.query_one_raw(read)).await;
-        self.judge(&row);
+        self.breaker.learn(&row);
         let Some(row) = row? else { return Ok(None) };
         StoredRow::read(&row)?.into_snapshot(key, self.clock.utc()).map(Some)
     }
@@ -267,7 +259,7 @@ impl DatabaseTier {
             return;
         }
         let answer = within(self.timeout, self.connection.query_one_raw(self.statement("SELECT 1", []))).await;
-        self.judge(&answer);
+        self.breaker.learn(&answer);
     }
 
     /// This tier's figures; the rows are counted by [`counts`](Self::counts).
@@ -298,13 +290,6 @@ impl DatabaseTier {
             }
             tries += 1;
             pause *= 2;
-        }
-    }
-
-    fn judge<T>(&self, answer: &Result<T, TierError>) {
-        match answer {
-            Ok(_) => self.breaker.succeeded(),
-            Err(error) => self.breaker.failed(&error.line()),
         }
     }
 

@@ -60,13 +60,25 @@ impl TierFigures {
         self.took(took);
     }
 
-    /// What the last look-up found was of no use (fenced, expired, of another incarnation): it was a miss.
+    /// A look-up that can fail ended.
+    pub fn looked_up<T>(&self, found: &Result<Option<T>, TierError>, took: Duration) {
+        match found {
+            Ok(Some(_)) => self.hit(took),
+            Ok(None) => self.miss(took),
+            Err(error) => {
+                self.miss(took);
+                self.failed(error);
+            }
+        }
+    }
+
+    /// What a look-up found was of no use (fenced, expired, of another incarnation): it was a miss.
     pub fn refused(&self) {
         self.hits.fetch_sub(1, Relaxed);
         self.misses.fetch_add(1, Relaxed);
     }
 
-    /// A look-up or a write failed. A failed look-up is a [`miss`](Self::miss) besides.
+    /// A write failed.
     pub fn failed(&self, error: &TierError) {
         match error {
             // Nobody was asked, hence nothing failed; the error that opened the breaker stays visible.
@@ -135,8 +147,7 @@ mod tests {
             figures.hit(Duration::from_millis(1));
         }
         figures.refused();
-        figures.failed(&TierError::Timeout);
-        figures.miss(Duration::from_millis(50));
+        figures.looked_up::<()>(&Err(TierError::Timeout), Duration::from_millis(50));
         figures.failed(&TierError::Garbage("x".repeat(500)));
         figures.failed(&TierError::Open);
         let stats = figures.snapshot(Tier::Redis);

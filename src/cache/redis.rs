@@ -83,36 +83,24 @@ impl RedisTier {
         }
         let began = self.clock.now();
         let found = self.look_up(key).await;
-        let took = self.clock.now().since(began);
-        match &found {
-            Ok(Some(_)) => self.figures.hit(took),
-            Ok(None) => self.figures.miss(took),
-            Err(error) => {
-                self.figures.miss(took);
-                self.figures.failed(error);
-            }
-        }
+        self.figures.looked_up(&found, self.clock.now().since(began));
         found
     }
 
     async fn look_up(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
         let name = self.names(&key.user).record(key);
         let answer = self.ask(self.client.get::<Option<Bytes>, _>(&name)).await;
-        self.judge(&answer);
-        let garbage = match answer {
-            Ok(None) => return Ok(None),
-            Ok(Some(bytes)) => match record::decode(&bytes, key) {
-                Ok(snapshot) => return Ok(Some(snapshot)),
-                Err(error) => TierError::from(error),
-            },
-            Err(TierError::Redis(error)) if error.details().starts_with("WRONGTYPE") => {
-                TierError::Garbage("no string".to_owned())
-            }
-            Err(error) => return Err(error),
+        self.breaker.learn(&answer);
+        let found = match answer {
+            Ok(Some(bytes)) => record::decode(&bytes, key).map(Some).map_err(TierError::from),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
         };
-        // Best effort: it would otherwise be found again, and as the newer one it might not be replaced.
-        let _ = self.ask(self.client.unlink::<i64, _>(&name)).await;
-        Err(garbage)
+        if let Err(TierError::Garbage(_)) = found {
+            // Best effort: it would be found again, and as the newer one it might never be replaced.
+            let _ = self.ask(self.client.unlink::<i64, _>(&name)).await;
+        }
+        found
     }
 
     /// Stores a snapshot for what is left of its life, unless what is there is newer, or complete where
@@ -152,7 +140,7 @@ impl RedisTier {
         }
         self.revive();
         let answer = self.ask(self.client.ping::<String>(None)).await;
-        self.judge(&answer);
+        self.breaker.learn(&answer);
     }
 
     /// Whether the first connection came about within `at_most`. For a start that would rather wait
@@ -197,13 +185,6 @@ impl RedisTier {
             return Err(Error::new(ErrorKind::IO, "not connected").into());
         }
         Ok(tokio::time::timeout(self.timeout, command).await.map_err(|_| TierError::Timeout)??)
-    }
-
-    fn judge<T>(&self, answer: &Result<T, TierError>) {
-        match answer {
-            Ok(_) => self.breaker.succeeded(),
-            Err(error) => self.breaker.failed(&error.line()),
-        }
     }
 
     /// Starts fred's connection task again if it has given up.

@@ -34,7 +34,13 @@ impl TierError {
 
 impl From<fred::error::Error> for TierError {
     fn from(error: fred::error::Error) -> Self {
-        if *error.kind() == fred::error::ErrorKind::Timeout { Self::Timeout } else { Self::Redis(error) }
+        if *error.kind() == fred::error::ErrorKind::Timeout {
+            return Self::Timeout;
+        }
+        if error.details().starts_with("WRONGTYPE") {
+            return Self::Garbage("a value of another type".to_owned());
+        }
+        Self::Redis(error)
     }
 }
 
