@@ -4,6 +4,7 @@ pub mod aggregate;
 pub mod cache;
 pub mod clock;
 pub mod config;
+pub mod entity;
 pub mod error;
 pub mod model;
 pub mod proto;

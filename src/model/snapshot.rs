@@ -147,6 +147,13 @@ impl Snapshot {
     }
 }
 
+/// For a tier that reads a sealed document back: it has checked that the ranges ascend and fill the payload.
+impl From<Sealed> for Snapshot {
+    fn from(sealed: Sealed) -> Self {
+        Self(Arc::new(sealed))
+    }
+}
+
 impl std::ops::Deref for Snapshot {
     type Target = Sealed;
 

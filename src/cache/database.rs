@@ -1,0 +1,340 @@
+//! The database tier: a snapshot per row, as JSON, beside what the statistics and the sweep need.
+//!
+//! Validity is not judged here: rows come back with their tags and incarnation, expired ones too.
+//! Reads and probes move the breaker, writes only obey it: on SQLite a busy writer says nothing about
+//! reading. Everything that deletes or counts runs behind the scenes or for an operator, and has a
+//! timeout of its own.
+
+mod accesses;
+mod row;
+mod statements;
+
+use std::{future::Future, time::Duration};
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, RuntimeErr, Statement, Value,
+};
+
+use self::{
+    accesses::{Accessed, AccessedRow},
+    row::{FORMAT, SIX_DECIMALS, StoredRow},
+    statements::Statements,
+};
+use super::{breaker::Breaker, figures::TierFigures, tier_error::TierError};
+use crate::{
+    clock::Clock,
+    config,
+    entity::cache_entry,
+    model::{CacheKey, Scope, Snapshot, StrategyId, Tier, UserId},
+    proto::v1::{AccessedEntry, TierStats},
+};
+
+/// Few, because each may cost a request the whole timeout.
+const BREAKER_FAILURES: u32 = 3;
+/// Between probes: recovery is noticed well within 3 s.
+const BREAKER_PAUSE: Duration = Duration::from_millis(500);
+/// For statements that no request waits for.
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
+/// Tries of a write that finds SQLite's only writer busy; each waits for `busy_timeout` (200 ms) already.
+const BUSY_TRIES: u32 = 4;
+/// Before the second try; doubled before each further one.
+const BUSY_PAUSE: Duration = Duration::from_millis(25);
+/// Rows looked at by one statement when those without parameters are sought.
+const WARMABLE_PAGE: u64 = 500;
+/// Rows looked at in all: beyond them nothing is accessed often.
+const WARMABLE_ROWS_MAX: u64 = 10_000;
+
+/// Snapshots in the cache table.
+#[derive(Debug)]
+pub struct DatabaseTier {
+    connection: DatabaseConnection,
+    statements: &'static Statements,
+    timeout: Duration,
+    sweep_batch: u64,
+    clock: Clock,
+    breaker: Breaker,
+    figures: TierFigures,
+}
+
+/// Rows of the cache table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// All.
+    pub total: i64,
+    /// Those past their expiry.
+    pub expired: i64,
+}
+
+impl DatabaseTier {
+    /// Works through `connection`'s pool.
+    #[must_use]
+    pub fn new(connection: DatabaseConnection, config: &config::Database, clock: Clock) -> Self {
+        let statements = match connection.get_database_backend() {
+            DatabaseBackend::Sqlite => &statements::SQLITE,
+            _ => &statements::POSTGRES,
+        };
+        Self {
+            connection,
+            statements,
+            timeout: config.timeout,
+            sweep_batch: config.sweep_batch,
+            breaker: Breaker::new("database", BREAKER_FAILURES, BREAKER_PAUSE, clock.clone()),
+            figures: TierFigures::default(),
+            clock,
+        }
+    }
+
+    /// What is stored under a key, whatever its fences say, expired or not. One statement.
+    pub async fn get(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
+        if !self.breaker.allows() {
+            return Err(TierError::Open);
+        }
+        let began = self.clock.now();
+        let found = self.look_up(key).await;
+        self.figures.looked_up(&found, self.clock.now().since(began));
+        found
+    }
+
+    async fn look_up(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
+        let values = [key.user.as_str().into(), strategy_key(key.strategy).into(), key.hash.to_string().into()];
+        let read = self.statement(self.statements.read, values);
+        let row = within(self.timeout, self.connection.query_one_raw(read)).await;
+        self.breaker.learn(&row);
+        let Some(row) = row? else { return Ok(None) };
+        StoredRow::read(&row)?.into_snapshot(key, self.clock.utc()).map(Some)
+    }
+
+    /// Stores a snapshot for what is left of its life, unless the row there is newer, or complete and
+    /// of use where this one is partial. `fence` is the newest one of its scope on all sections: a row
+    /// below it is of no use.
+    pub async fn put(&self, snapshot: &Snapshot, fence: i64) -> Result<(), TierError> {
+        if !self.breaker.allows() {
+            return Err(TierError::Open);
+        }
+        self.write(self.upsert(snapshot, fence)?, BACKGROUND_TIMEOUT).await.map(|_| ())
+    }
+
+    fn upsert(&self, snapshot: &Snapshot, fence: i64) -> Result<Statement, TierError> {
+        let key = &snapshot.key;
+        let life = snapshot.expires_at - self.clock.utc();
+        let values: [Value; 13] = [
+            key.user.as_str().into(),
+            key.strategy.map(StrategyId::get).into(),
+            key.hash.to_string().into(),
+            row::document_json(snapshot)?.into(),
+            life.num_microseconds().unwrap_or(i64::MAX).into(),
+            strategy_key(key.strategy).into(),
+            snapshot.tag_max().into(),
+            self.time(snapshot.as_of),
+            snapshot.incarnation.to_string().into(),
+            row::sections_json(snapshot)?.into(),
+            snapshot.complete().into(),
+            FORMAT.into(),
+            fence.into(),
+        ];
+        Ok(self.statement(self.statements.upsert, values))
+    }
+
+    /// Deletes the scope's rows that a fence at `below` has made useless. Returns how many.
+    /// The scope's sections are not looked at: rows go as a whole.
+    pub async fn remove(&self, scope: &Scope, below: i64) -> Result<u64, TierError> {
+        if !self.breaker.allows() {
+            return Err(TierError::Open);
+        }
+        let rows = rows_of(scope).filter(cache_entry::Column::S.lt(below));
+        self.write(rows.build(self.backend()), self.timeout).await
+    }
+
+    /// Erases the scope's rows and, if it is a whole user, the memos that the user caused. Returns how
+    /// many rows. Ignores the breaker: whoever erases wants to know that it was tried.
+    pub async fn purge(&self, scope: &Scope) -> Result<u64, TierError> {
+        let rows = self.write(rows_of(scope).build(self.backend()), BACKGROUND_TIMEOUT).await?;
+        if scope.strategy.is_none() {
+            let memos = self.statement(self.statements.purge_memos, [scope.user.as_str().into()]);
+            self.write(memos, BACKGROUND_TIMEOUT).await?;
+        }
+        Ok(rows)
+    }
+
+    /// Deletes expired rows created longer ago than `older_than`, `batch` at a time. Returns how many.
+    pub async fn sweep(&self, older_than: Duration, batch: u64) -> Result<u64, TierError> {
+        let seconds = i64::try_from(older_than.as_secs()).unwrap_or(i64::MAX);
+        self.delete_in_batches(None, batch, |rows| self.statement(self.statements.sweep, [seconds.into(), rows.into()]))
+            .await
+    }
+
+    /// Deletes expired rows, at most `limit` or all, in batches. Returns how many.
+    pub async fn cleanup(&self, limit: Option<u64>) -> Result<u64, TierError> {
+        let statement = |rows: i64| self.statement(self.statements.cleanup, [rows.into()]);
+        self.delete_in_batches(limit, self.sweep_batch, statement).await
+    }
+
+    async fn delete_in_batches(
+        &self,
+        limit: Option<u64>,
+        batch: u64,
+        statement: impl Fn(i64) -> Statement,
+    ) -> Result<u64, TierError> {
+        let mut deleted = 0;
+        loop {
+            let rows = batch.min(limit.map_or(u64::MAX, |limit| limit - deleted));
+            if rows == 0 {
+                return Ok(deleted);
+            }
+            let delete = statement(i64::try_from(rows).unwrap_or(i64::MAX));
+            let gone = self.write(delete, BACKGROUND_TIMEOUT).await?;
+            deleted += gone;
+            if gone < rows {
+                return Ok(deleted);
+            }
+        }
+    }
+
+    /// How many rows there are.
+    pub async fn counts(&self) -> Result<Counts, TierError> {
+        let counts = self.statement(self.statements.counts, []);
+        let read = async {
+            let row = self.connection.query_one_raw(counts).await?;
+            let row = row.ok_or_else(|| DbErr::RecordNotFound("counts".to_owned()))?;
+            Ok(Counts { total: row.try_get("", "total")?, expired: row.try_get("", "expired")? })
+        };
+        within(BACKGROUND_TIMEOUT, read).await
+    }
+
+    /// The most accessed rows, by count, then last access.
+    pub async fn most_accessed(&self, limit: u64) -> Result<Vec<AccessedEntry>, TierError> {
+        Ok(self.accessed(0, limit).await?.into_iter().map(Accessed::into_entry).collect())
+    }
+
+    /// The most accessed questions without parameters: a row does not tell its parameters, but that it has none.
+    pub async fn most_accessed_without_parameters(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<(UserId, Option<StrategyId>)>, TierError> {
+        let mut questions = Vec::new();
+        for page in 0..WARMABLE_ROWS_MAX / WARMABLE_PAGE {
+            let rows = self.accessed(page * WARMABLE_PAGE, WARMABLE_PAGE).await?;
+            let last = (rows.len() as u64) < WARMABLE_PAGE;
+            questions.extend(rows.iter().filter_map(Accessed::without_parameters));
+            if last || questions.len() >= limit {
+                break;
+            }
+        }
+        questions.truncate(limit);
+        Ok(questions)
+    }
+
+    /// Never selects the documents.
+    async fn accessed(&self, offset: u64, limit: u64) -> Result<Vec<Accessed>, TierError> {
+        use cache_entry::Column;
+        let rows = cache_entry::Entity::find()
+            .select_only()
+            .columns([Column::UserId, Column::StrategyId, Column::DataHash, Column::AccessCount, Column::LastAccessed])
+            .order_by_desc(Column::AccessCount)
+            .order_by_desc(Column::LastAccessed)
+            .order_by_asc(Column::Id)
+            .offset(offset)
+            .limit(limit)
+            .into_model::<Accessed>()
+            .all(&self.connection);
+        within(BACKGROUND_TIMEOUT, rows).await
+    }
+
+    /// Adds accesses (how many, and the latest) to their rows in one statement. Keys without a row are passed over.
+    pub async fn add_accesses(&self, accesses: &[(CacheKey, u64, DateTime<Utc>)]) -> Result<(), TierError> {
+        if accesses.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<AccessedRow<'_>> = accesses.iter().map(AccessedRow::of).collect();
+        let rows = serde_json::to_string(&rows).expect("texts and integers have a JSON form");
+        let add = self.statement(self.statements.accesses, [rows.into()]);
+        self.write(add, BACKGROUND_TIMEOUT).await.map(|_| ())
+    }
+
+    /// Finds out whether the database answers again, if it is time to. Called periodically.
+    pub async fn probe(&self) {
+        if !self.breaker.wants_probe() {
+            return;
+        }
+        let answer = within(self.timeout, self.connection.query_one_raw(self.statement("SELECT 1", []))).await;
+        self.breaker.learn(&answer);
+    }
+
+    /// This tier's figures; the rows are counted by [`counts`](Self::counts).
+    #[must_use]
+    pub fn stats(&self) -> TierStats {
+        TierStats { breaker_state: self.breaker.state().to_owned(), ..self.figures.snapshot(Tier::Database) }
+    }
+
+    /// The counters, for a caller that refuses what it got.
+    #[must_use]
+    pub fn figures(&self) -> &TierFigures {
+        &self.figures
+    }
+
+    /// A statement that changes rows; how many. A busy SQLite is asked again a few times.
+    async fn write(&self, statement: Statement, timeout: Duration) -> Result<u64, TierError> {
+        let (mut tries, mut pause) = (1, BUSY_PAUSE);
+        loop {
+            match within(timeout, self.connection.execute_raw(statement.clone())).await {
+                Ok(done) => return Ok(done.rows_affected()),
+                Err(TierError::Database(error)) if tries < BUSY_TRIES && is_busy(&error) => {
+                    tokio::time::sleep(pause).await
+                }
+                Err(error) => {
+                    self.figures.failed(&error);
+                    return Err(error);
+                }
+            }
+            tries += 1;
+            pause *= 2;
+        }
+    }
+
+    fn backend(&self) -> DatabaseBackend {
+        self.connection.get_database_backend()
+    }
+
+    fn statement(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
+        Statement::from_sql_and_values(self.backend(), sql, values)
+    }
+
+    /// A time to bind: SQLite compares text, in which all have six decimals.
+    fn time(&self, time: DateTime<Utc>) -> Value {
+        match self.backend() {
+            DatabaseBackend::Sqlite => time.format(SIX_DECIMALS).to_string().into(),
+            _ => time.naive_utc().into(),
+        }
+    }
+}
+
+/// A user's rows; with a strategy, that strategy's and those without one.
+fn rows_of(scope: &Scope) -> sea_orm::DeleteMany<cache_entry::Entity> {
+    use cache_entry::Column;
+    let rows = cache_entry::Entity::delete_many().filter(Column::UserId.eq(scope.user.as_str()));
+    rows.apply_if(scope.strategy, |rows, strategy| rows.filter(Column::StrategyKey.is_in([0, strategy.get()])))
+}
+
+fn strategy_key(strategy: Option<StrategyId>) -> i64 {
+    strategy.map_or(0, StrategyId::get)
+}
+
+async fn within<T>(timeout: Duration, asked: impl Future<Output = Result<T, DbErr>>) -> Result<T, TierError> {
+    Ok(tokio::time::timeout(timeout, asked).await.map_err(|_| TierError::Timeout)??)
+}
+
+/// SQLITE_BUSY (5) or SQLITE_LOCKED (6), extended codes included: another connection is writing.
+fn is_busy(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
+        return false;
+    };
+    let Some(error) = error.as_database_error() else { return false };
+    let code = error.code().and_then(|code| code.parse::<i32>().ok());
+    error.try_downcast_ref::<sea_orm::sqlx::sqlite::SqliteError>().is_some()
+        && code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! The Redis tier, and every call that we make to fred.
+//!
+//! Redis is a plain value store that may be down, slow or wrong at any time: it is never waited for
+//! at start, a call costs at most the timeout, and once the breaker is open nothing. Reads and probes
+//! move the breaker, writes only obey it: a Redis without memory refuses writes and still answers reads.
+//!
+//! A user's records share one hash slot: `{prefix}:{<hash of the user>}:<data_hash>`, braces included,
+//! and beside them `..:keys`, an index of the records by expiry, so that a user can be dropped without a scan.
+
+mod client;
+mod script;
+
+use std::{
+    fmt::Write as _,
+    future::Future,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fred::{
+    clients::Client,
+    error::{Error, ErrorKind},
+    interfaces::{ClientLike, KeysInterface, LuaInterface},
+    types::{ConnectHandle, Value},
+};
+use sha2::{Digest, Sha256};
+
+use super::{breaker::Breaker, figures::TierFigures, record, tier_error::TierError};
+use crate::{
+    clock::Clock,
+    config,
+    model::{CacheKey, Scope, Snapshot, Tier, UserId},
+    proto::v1::TierStats,
+};
+
+/// Few, because each may cost a request the whole timeout.
+const BREAKER_FAILURES: u32 = 3;
+/// Between probes: recovery is noticed well within 3 s.
+const BREAKER_PAUSE: Duration = Duration::from_millis(500);
+/// How much of a user id's SHA-256 stands in its keys: 128 bits do not collide by accident, and a
+/// record names its user anyway.
+const USER_HASH_BYTES: usize = 16;
+
+/// Snapshots in Redis.
+#[derive(Debug)]
+pub struct RedisTier {
+    client: Client,
+    /// fred's connection task; it ends only on errors that fred holds to be final.
+    connection: Mutex<ConnectHandle>,
+    prefix: String,
+    ttl: Duration,
+    timeout: Duration,
+    compress_above: usize,
+    clock: Clock,
+    breaker: Breaker,
+    figures: TierFigures,
+}
+
+impl RedisTier {
+    /// Begins to connect, without waiting for it. Fails only if there is no URL, or one that cannot be read.
+    /// Must be called within a tokio runtime.
+    pub fn connect(config: &config::Redis, clock: Clock) -> Result<Self, TierError> {
+        let url = config.url.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "no Redis URL"))?;
+        let client = client::build(url.expose(), config.timeout)?;
+        Ok(Self {
+            connection: Mutex::new(client.connect()),
+            client,
+            prefix: config.prefix.clone(),
+            ttl: config.ttl,
+            timeout: config.timeout,
+            compress_above: config.compress_above,
+            breaker: Breaker::new("redis", BREAKER_FAILURES, BREAKER_PAUSE, clock.clone()),
+            figures: TierFigures::default(),
+            clock,
+        })
+    }
+
+    /// What is stored under a key, whatever its fences say. Garbage is deleted on the way.
+    pub async fn get(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
+        if !self.breaker.allows() {
+            return Err(TierError::Open);
+        }
+        let began = self.clock.now();
+        let found = self.look_up(key).await;
+        self.figures.looked_up(&found, self.clock.now().since(began));
+        found
+    }
+
+    async fn look_up(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
+        let name = self.names(&key.user).record(key);
+        let answer = self.ask(self.client.get::<Option<Bytes>, _>(&name)).await;
+        self.breaker.learn(&answer);
+        let found = match answer {
+            Ok(Some(bytes)) => record::decode(&bytes, key).map(Some).map_err(TierError::from),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        if let Err(TierError::Garbage(_)) = found {
+            // Best effort: it would be found again, and as the newer one it might never be replaced.
+            let _ = self.ask(self.client.unlink::<i64, _>(&name)).await;
+        }
+        found
+    }
+
+    /// Stores a snapshot for what is left of its life, unless what is there is newer, or complete where
+    /// this one is not. One round trip.
+    pub async fn put(&self, snapshot: &Snapshot) -> Result<(), TierError> {
+        let left = (snapshot.expires_at - self.clock.utc()).to_std().unwrap_or_default();
+        let life_ms = u64::try_from(left.min(self.ttl).as_millis()).unwrap_or(u64::MAX);
+        if life_ms == 0 {
+            return Ok(());
+        }
+        let names = self.names(&snapshot.key.user);
+        let keys = vec![names.record(&snapshot.key), names.index()];
+        let strategy = snapshot.key.strategy.map_or(0, crate::model::StrategyId::get);
+        let arguments = vec![
+            record::encode(snapshot, self.compress_above).into(),
+            life_ms.to_string().into(),
+            format!("{strategy}:{}", snapshot.key.hash).into(),
+        ];
+        self.run(script::PUT, keys, arguments).await.map(|_stored| ())
+    }
+
+    /// Drops a user's records; with a strategy, that strategy's and those without one. Returns how many.
+    /// The scope's sections are not looked at: records are dropped as a whole.
+    pub async fn remove(&self, scope: &Scope) -> Result<u64, TierError> {
+        let names = self.names(&scope.user);
+        let mut arguments = vec![Value::from(&names.base)];
+        if let Some(strategy) = scope.strategy {
+            arguments.extend(["0".into(), strategy.get().to_string().into()]);
+        }
+        self.run(script::REMOVE, vec![names.index()], arguments).await
+    }
+
+    /// Finds out whether Redis answers again, if it is time to. Called periodically.
+    pub async fn probe(&self) {
+        if !self.breaker.wants_probe() {
+            return;
+        }
+        self.revive();
+        let answer = self.ask(self.client.ping::<String>(None)).await;
+        self.breaker.learn(&answer);
+    }
+
+    /// Whether the first connection came about within `at_most`. For a start that would rather wait
+    /// some milliseconds than miss what another instance has stored; nothing depends on it.
+    pub async fn connected_within(&self, at_most: Duration) -> bool {
+        tokio::time::timeout(at_most, self.client.wait_for_connect()).await.is_ok_and(|connected| connected.is_ok())
+    }
+
+    /// This tier's figures. Records are not counted: that would need a scan.
+    #[must_use]
+    pub fn stats(&self) -> TierStats {
+        TierStats { breaker_state: self.breaker.state().to_owned(), ..self.figures.snapshot(Tier::Redis) }
+    }
+
+    /// The counters, for a caller that refuses what it got.
+    #[must_use]
+    pub fn figures(&self) -> &TierFigures {
+        &self.figures
+    }
+
+    /// Ends the connection. Calls made later fail.
+    pub async fn close(&self) {
+        // A Redis that hangs must not hold up the shutdown.
+        let _ = tokio::time::timeout(client::CONNECT_TIMEOUT, self.client.quit()).await;
+        self.connection().abort();
+    }
+
+    /// A script that writes: it obeys the breaker without moving it.
+    async fn run(&self, script: &'static str, keys: Vec<String>, arguments: Vec<Value>) -> Result<u64, TierError> {
+        if !self.breaker.allows() {
+            return Err(TierError::Open);
+        }
+        // Boxed: fred's future takes 20 KB of whatever it is kept in.
+        let answer = self.ask(Box::pin(self.client.eval(script, keys, arguments))).await;
+        answer.inspect_err(|error| self.figures.failed(error))
+    }
+
+    /// One command, with our own timeout: fred's does not cover every command (eval), nor the time
+    /// that a command waits for a connection.
+    async fn ask<T>(&self, command: impl Future<Output = Result<T, Error>>) -> Result<T, TierError> {
+        if !self.client.is_connected() {
+            return Err(Error::new(ErrorKind::IO, "not connected").into());
+        }
+        Ok(tokio::time::timeout(self.timeout, command).await.map_err(|_| TierError::Timeout)??)
+    }
+
+    /// Starts fred's connection task again if it has given up.
+    fn revive(&self) {
+        let mut connection = self.connection();
+        if connection.is_finished() {
+            *connection = self.client.connect();
+        }
+    }
+
+    fn connection(&self) -> std::sync::MutexGuard<'_, ConnectHandle> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn names(&self, user: &UserId) -> Names {
+        let digest = Sha256::digest(user.as_str());
+        let mut base = format!("{}:{{", self.prefix);
+        for byte in &digest[..USER_HASH_BYTES] {
+            write!(base, "{byte:02x}").expect("writing to a String cannot fail");
+        }
+        base.push_str("}:");
+        Names { base }
+    }
+}
+
+/// The names of a user's keys.
+struct Names {
+    /// What they all begin with, colon included.
+    base: String,
+}
+
+impl Names {
+    fn record(&self, key: &CacheKey) -> String {
+        format!("{}{}", self.base, key.hash)
+    }
+
+    fn index(&self) -> String {
+        format!("{}keys", self.base)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! fred's client with every option that matters: its defaults wait for ever and queue without bound.
+
+use std::time::Duration;
+
+use fred::{
+    clients::Client,
+    error::Error,
+    types::{
+        Builder,
+        config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig, UnresponsiveConfig},
+    },
+};
+
+/// Longer than a request may wait: connecting includes TLS and authentication.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
+/// Commands waiting for the connection: several times what can be in flight within one timeout.
+const COMMANDS_MAX: usize = 4096;
+
+/// A client that is not connected yet; `timeout` is for one command.
+pub(super) fn build(url: &str, timeout: Duration) -> Result<Client, Error> {
+    let mut config = Config::from_url(url)?;
+    // Otherwise the connection task would end when Redis is not there at start.
+    config.fail_fast = false;
+    // 50 ms, 100 ms, .. 1 s, for ever. fred waits for the first delay even before the first attempt.
+    let mut reconnect = ReconnectPolicy::new_linear(0, 1000, 50);
+    reconnect.set_jitter(25);
+    Builder::from_config(config)
+        .with_connection_config(|connection| {
+            *connection = ConnectionConfig {
+                connection_timeout: CONNECT_TIMEOUT,
+                internal_command_timeout: CONNECT_TIMEOUT,
+                // A command that failed is answered by the next tier, not repeated.
+                max_command_attempts: 1,
+                max_redirections: 5,
+                max_command_buffer_len: COMMANDS_MAX,
+                // A connection that says nothing for a second is replaced: TCP alone notices after minutes.
+                unresponsive: UnresponsiveConfig {
+                    max_timeout: Some(Duration::from_secs(1)),
+                    interval: Duration::from_millis(300),
+                },
+                reconnect_on_auth_error: true,
+                tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
+                ..ConnectionConfig::default()
+            };
+        })
+        .with_performance_config(|performance| {
+            *performance = PerformanceConfig {
+                default_command_timeout: timeout,
+                // fred's 32 lose events under load.
+                broadcast_channel_capacity: 4096,
+                ..PerformanceConfig::default()
+            };
+        })
+        .set_policy(reconnect)
+        .build()
+}

@@ -1,0 +1,273 @@
+use chrono::TimeDelta;
+
+use super::*;
+use crate::{
+    cache::testing::{RedisServer, eventually, key, partial, parts, sealed, snapshot},
+    config::Secret,
+    model::{SectionSet, State, StrategyId},
+};
+
+fn tier(server: &RedisServer) -> RedisTier {
+    tier_at(server.url())
+}
+
+fn tier_at(url: String) -> RedisTier {
+    let config = config::Redis { url: Some(Secret::new(url)), ..config::Redis::default() };
+    RedisTier::connect(&config, Clock::system()).unwrap()
+}
+
+/// A server and a tier that is connected to it.
+async fn connected() -> (RedisServer, RedisTier) {
+    let server = RedisServer::started();
+    let tier = tier(&server);
+    assert!(tier.connected_within(Duration::from_secs(10)).await);
+    (server, tier)
+}
+
+async fn probed_until_closed(tier: &RedisTier) {
+    eventually("the breaker closes", || async {
+        tier.probe().await;
+        tier.breaker.allows()
+    })
+    .await;
+}
+
+fn scope(user: &str, strategy: Option<i64>) -> Scope {
+    let user = UserId::parse(user).unwrap();
+    Scope { user, strategy: strategy.and_then(StrategyId::new), sections: SectionSet::ALL }
+}
+
+#[tokio::test]
+async fn what_was_put_is_found_under_the_designs_key_and_expires() {
+    let (_server, tier) = connected().await;
+    assert!(tier.get(&key("1", None)).await.unwrap().is_none());
+    let hour = snapshot("1", None, 0);
+    tier.put(&hour).await.unwrap();
+    assert_eq!(*tier.get(&hour.key).await.unwrap().unwrap(), *hour);
+
+    let name = format!("comprehensive_user_data:{{6b86b273ff34fce19d6b804eff5a3f57}}:{}", hour.key.hash);
+    let left: i64 = tier.client.pttl(&name).await.unwrap();
+    assert!((3_590_000..=3_600_000).contains(&left), "{left}");
+
+    let brief = sealed("1", Some(2), 0, TimeDelta::milliseconds(200), parts(5));
+    tier.put(&brief).await.unwrap();
+    eventually("it expires", || async { tier.get(&brief.key).await.unwrap().is_none() }).await;
+    let gone = sealed("1", Some(3), 0, TimeDelta::milliseconds(-1), parts(5));
+    tier.put(&gone).await.unwrap();
+    assert!(tier.get(&gone.key).await.unwrap().is_none());
+
+    let stats = tier.stats();
+    assert_eq!((stats.errors, stats.garbage, stats.breaker_state.as_str()), (0, 0, "closed"));
+    assert!(stats.hits >= 1 && stats.misses >= 3);
+}
+
+#[tokio::test]
+async fn a_ttl_is_the_shorter_of_the_tiers_and_the_snapshots() {
+    let server = RedisServer::started();
+    let config = config::Redis {
+        url: Some(Secret::new(server.url())),
+        ttl: Duration::from_secs(60),
+        prefix: "other".to_owned(),
+        ..config::Redis::default()
+    };
+    let tier = RedisTier::connect(&config, Clock::system()).unwrap();
+    assert!(tier.connected_within(Duration::from_secs(10)).await);
+    let hour = snapshot("1", None, 0);
+    tier.put(&hour).await.unwrap();
+    let left: i64 = tier.client.pttl(tier.names(&hour.key.user).record(&hour.key)).await.unwrap();
+    assert!((50_000..=60_000).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn neither_older_nor_partial_replaces_newer_and_complete() {
+    let stale_log = {
+        let of = snapshot("1", None, 0);
+        let parts = of.sections.iter().filter_map(|s| of.part(s.facts.section)).collect();
+        Snapshot::seal(of.key.clone(), "another log".into(), of.as_of + TimeDelta::hours(1), of.expires_at, parts)
+    };
+    for (there, late, replaces) in [
+        (snapshot("1", None, 10), snapshot("1", None, 5), true),
+        (snapshot("1", None, 5), snapshot("1", None, 10), false),
+        (snapshot("1", None, 10), partial("1", None, 5), false),
+        (partial("1", None, 10), partial("1", None, 5), true),
+        (partial("1", None, 10), snapshot("1", None, 5), true),
+        (partial("1", None, 5), snapshot("1", None, 10), false),
+        (stale_log, snapshot("1", None, 10), true),
+    ] {
+        let (_server, tier) = connected().await;
+        tier.put(&there).await.unwrap();
+        tier.put(&late).await.unwrap();
+        let kept = tier.get(&there.key).await.unwrap().unwrap();
+        let expected = if replaces { &late } else { &there };
+        assert_eq!(kept.as_of, expected.as_of);
+        assert_eq!(kept.complete(), expected.complete());
+    }
+}
+
+#[tokio::test]
+async fn a_partial_snapshot_keeps_its_states() {
+    let (_server, tier) = connected().await;
+    let partial = partial("1", None, 0);
+    tier.put(&partial).await.unwrap();
+    let found = tier.get(&partial.key).await.unwrap().unwrap();
+    let failed = found.section(crate::model::Section::Performance).unwrap();
+    assert_eq!((failed.facts.state, failed.facts.reason.as_str()), (State::Failed, "TIMEOUT"));
+}
+
+#[tokio::test]
+async fn garbage_is_a_miss_that_heals() {
+    let (_server, tier) = connected().await;
+    let snapshot = snapshot("1", None, 0);
+    let name = tier.names(&snapshot.key.user).record(&snapshot.key);
+    let mut broken = record::encode(&snapshot, 0).to_vec();
+    *broken.last_mut().unwrap() ^= 1;
+    let other = record::encode(&crate::cache::testing::snapshot("2", None, 0), 0);
+    for garbage in [Bytes::from_static(b"hello"), Bytes::new(), broken.into(), other] {
+        let _: () = tier.client.set(&name, garbage, None, None, false).await.unwrap();
+        assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Garbage(_))));
+        assert!(tier.get(&snapshot.key).await.unwrap().is_none(), "it is gone");
+    }
+    // Other types, under the record's name and under the index's.
+    let index = tier.names(&snapshot.key.user).index();
+    for _ in 0..BREAKER_FAILURES {
+        let _: i64 = fred::interfaces::ListInterface::lpush(&tier.client, &name, "x").await.unwrap();
+        assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Garbage(_))));
+    }
+    let _: i64 = fred::interfaces::ListInterface::lpush(&tier.client, &index, "x").await.unwrap();
+    tier.put(&snapshot).await.unwrap();
+    assert!(tier.get(&snapshot.key).await.unwrap().is_some());
+    assert_eq!(tier.remove(&scope("1", None)).await.unwrap(), 1);
+    assert_eq!((tier.stats().garbage, tier.stats().errors), (4 + u64::from(BREAKER_FAILURES).cast_signed(), 0));
+    assert_eq!(tier.breaker.state(), "closed", "garbage is no reason to leave Redis alone");
+}
+
+#[tokio::test]
+async fn removal_is_by_user_and_by_strategy() {
+    let (_server, tier) = connected().await;
+    check_removal(&tier).await;
+}
+
+/// In a cluster a script may only touch keys of one slot.
+#[tokio::test]
+async fn a_users_records_share_a_slot_of_a_cluster() {
+    let mut server = RedisServer::absent();
+    server.start_with(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
+    server.until(&["cluster", "addslotsrange", "0", "16383"], "OK");
+    server.until(&["cluster", "info"], "cluster_state:ok");
+    let tier = tier_at(server.cluster_url());
+    assert!(tier.connected_within(Duration::from_secs(10)).await);
+    check_removal(&tier).await;
+    assert_eq!(tier.stats().errors, 0);
+}
+
+async fn check_removal(tier: &RedisTier) {
+    let keys = [key("1", None), key("1", Some(1)), key("1", Some(2)), key("2", None)];
+    for (scope, removed, left) in [
+        (scope("1", None), 3, [false, false, false, true]),
+        (scope("1", Some(1)), 2, [false, false, true, true]),
+        (scope("1", Some(9)), 1, [false, true, true, true]),
+        (scope("3", None), 0, [true, true, true, true]),
+    ] {
+        for (user, strategy) in [("1", None), ("1", Some(1)), ("1", Some(2)), ("2", None)] {
+            tier.put(&snapshot(user, strategy, 0)).await.unwrap();
+        }
+        assert_eq!(tier.remove(&scope).await.unwrap(), removed, "{scope:?}");
+        for (key, left) in keys.iter().zip(left) {
+            assert_eq!(tier.get(key).await.unwrap().is_some(), left, "{scope:?} {key:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redis_without_memory_is_still_read() {
+    let (server, tier) = connected().await;
+    let snapshot = snapshot("1", None, 0);
+    tier.put(&snapshot).await.unwrap();
+    server.until(&["config", "set", "maxmemory", "1"], "OK");
+    for _ in 0..=BREAKER_FAILURES {
+        assert!(matches!(tier.put(&snapshot).await, Err(TierError::Redis(_))));
+    }
+    assert!(tier.get(&snapshot.key).await.unwrap().is_some());
+    assert_eq!(tier.remove(&scope("1", None)).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn the_index_forgets_what_has_expired() {
+    use fred::interfaces::SortedSetsInterface as _;
+    let (_server, tier) = connected().await;
+    let index = tier.names(&UserId::parse("1").unwrap()).index();
+    for strategy in 1..=20 {
+        tier.put(&sealed("1", Some(strategy), 0, TimeDelta::milliseconds(100), parts(5))).await.unwrap();
+    }
+    eventually("they expire", || async { tier.get(&key("1", Some(20))).await.unwrap().is_none() }).await;
+    tier.put(&snapshot("1", None, 0)).await.unwrap();
+    assert_eq!(tier.client.zcard::<i64, _>(&index).await.unwrap(), 1);
+    let left: i64 = tier.client.pttl(&index).await.unwrap();
+    assert!(left > 3_590_000, "the index lives as long as its longest record: {left}");
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_costs_the_timeout_until_the_breaker_opens() {
+    let (server, tier) = connected().await;
+    let snapshot = snapshot("1", None, 0);
+    tier.put(&snapshot).await.unwrap();
+    server.freeze();
+    let clock = Clock::system();
+    for _ in 0..BREAKER_FAILURES {
+        let began = clock.now();
+        assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Timeout)));
+        let took = clock.now().since(began);
+        assert!(took < tier.timeout + Duration::from_millis(100), "{took:?}");
+    }
+    assert_eq!(tier.stats().breaker_state, "open");
+    let began = clock.now();
+    assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Open)));
+    assert!(matches!(tier.put(&snapshot).await, Err(TierError::Open)));
+    assert!(matches!(tier.remove(&scope("1", None)).await, Err(TierError::Open)));
+    assert!(clock.now().since(began) < Duration::from_millis(20));
+    assert_eq!(tier.stats().last_error, "timed out");
+
+    server.thaw();
+    probed_until_closed(&tier).await;
+    assert!(tier.get(&snapshot.key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn starts_without_redis_and_finds_it_when_it_comes() {
+    let mut server = RedisServer::absent();
+    let clock = Clock::system();
+    let began = clock.now();
+    let tier = tier(&server);
+    let snapshot = snapshot("1", None, 0);
+    assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Redis(_))));
+    assert!(clock.now().since(began) < Duration::from_millis(100));
+    for _ in 0..BREAKER_FAILURES {
+        let _ = tier.get(&snapshot.key).await;
+    }
+    assert_eq!(tier.stats().breaker_state, "open");
+
+    server.start();
+    probed_until_closed(&tier).await;
+    tier.put(&snapshot).await.unwrap();
+    assert!(tier.get(&snapshot.key).await.unwrap().is_some());
+
+    server.kill();
+    eventually("the loss is noticed", || async { tier.get(&snapshot.key).await.is_err() }).await;
+    for _ in 0..BREAKER_FAILURES {
+        let _ = tier.get(&snapshot.key).await;
+    }
+    server.start();
+    probed_until_closed(&tier).await;
+    assert!(tier.get(&snapshot.key).await.unwrap().is_none(), "its data is lost, and that is a miss");
+
+    tier.close().await;
+    assert!(tier.get(&snapshot.key).await.is_err());
+}
+
+#[tokio::test]
+async fn a_url_that_cannot_be_read_is_refused() {
+    for url in [None, Some("not a url"), Some("redis-sentinel://127.0.0.1")] {
+        let config = config::Redis { url: url.map(Secret::new), ..config::Redis::default() };
+        assert!(RedisTier::connect(&config, Clock::system()).is_err(), "{url:?}");
+    }
+}

@@ -1,0 +1,92 @@
+//! Snapshots and servers for the tiers' tests.
+
+mod databases;
+mod redis_server;
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use prost::Message as _;
+
+pub(super) use self::{
+    databases::{PostgresServer, open_sqlite, sqlite},
+    redis_server::RedisServer,
+};
+use crate::{
+    clock::Clock,
+    model::{
+        CacheKey, Generator, Parameters, Section, Snapshot, State, StrategyId, UserDataQuery, UserId,
+        document::encode_sections,
+        snapshot::{Part, SectionFacts},
+    },
+    proto::v1::ComprehensiveUserData,
+};
+
+/// The key of a question without parameters.
+pub(super) fn key(user: &str, strategy: Option<i64>) -> CacheKey {
+    let strategy = strategy.map(|number| StrategyId::new(number).unwrap());
+    UserDataQuery::new(UserId::parse(user).unwrap(), strategy, Parameters::none()).key().clone()
+}
+
+/// The parts of a small document, all OK and tagged `tag`.
+pub(super) fn parts(tag: i64) -> Vec<Part> {
+    let document = ComprehensiveUserData {
+        user_id: "1".to_owned(),
+        industry: "technology \"é\" \u{1f600}".to_owned(),
+        onboarding_data: Some(crate::proto::v1::OnboardingData::default()),
+        ..ComprehensiveUserData::default()
+    };
+    let read_at = Clock::system().utc();
+    encode_sections(document)
+        .into_iter()
+        .map(|(section, bytes)| Part {
+            facts: SectionFacts {
+                section,
+                state: State::Ok,
+                generator: Generator::Database,
+                read_at,
+                took: Duration::from_micros(1234),
+                reason: String::new(),
+                warnings: vec!["MALFORMED_COLUMN website_analyses.seo_audit".to_owned()],
+                detail: String::new(),
+            },
+            tag,
+            bytes,
+        })
+        .collect()
+}
+
+/// A complete snapshot assembled `age_s` seconds ago, fresh for an hour from now.
+pub(super) fn snapshot(user: &str, strategy: Option<i64>, age_s: i64) -> Snapshot {
+    sealed(user, strategy, age_s, TimeDelta::hours(1), parts(5))
+}
+
+/// The same with a section that failed.
+pub(super) fn partial(user: &str, strategy: Option<i64>, age_s: i64) -> Snapshot {
+    let mut parts = parts(5);
+    let failed = parts.iter_mut().find(|part| part.facts.section == Section::Performance).unwrap();
+    failed.facts.state = State::Failed;
+    failed.facts.reason = "TIMEOUT".to_owned();
+    sealed(user, strategy, age_s, TimeDelta::hours(1), parts)
+}
+
+pub(super) fn sealed(user: &str, strategy: Option<i64>, age_s: i64, life: TimeDelta, parts: Vec<Part>) -> Snapshot {
+    let now = Clock::system().utc();
+    let as_of = now - TimeDelta::seconds(age_s);
+    Snapshot::seal(key(user, strategy), "0b9e6f0c-incarnation".into(), as_of, now + life, parts)
+}
+
+/// The document in a snapshot.
+pub(super) fn document(snapshot: &Snapshot) -> ComprehensiveUserData {
+    ComprehensiveUserData::decode(snapshot.payload.clone()).unwrap()
+}
+
+/// Waits for a state that a server is about to reach.
+pub(super) async fn eventually<F: Future<Output = bool>>(what: &str, mut reached: impl FnMut() -> F) {
+    let reaching = async {
+        while !reached().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(10), reaching).await.is_ok(), "never: {what}");
+}
