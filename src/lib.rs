@@ -7,6 +7,7 @@ pub mod config;
 pub mod error;
 pub mod model;
 pub mod proto;
+pub mod database;
 //pub mod background;
 pub mod demo;
 pub mod grpc;
