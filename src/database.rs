@@ -6,7 +6,7 @@
 use std::{path::Path, str::FromStr, time::Duration};
 
 use sea_orm::{
-    ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DbErr, RuntimeErr,
+    ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{
         self, ConnectOptions as _, Connection,
         postgres::PgConnectOptions,
@@ -68,7 +68,7 @@ pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection,
         // Statements are measured by whoever sends them; their texts would only repeat the source.
         .sqlx_logging(false)
         .record_stmt_in_spans(false);
-    if DatabaseBackend::Sqlite.is_prefix_of(url) {
+    if url.starts_with("sqlite:") {
         prepare_file(url, options.access).await?;
         let access = options.access;
         pool.connect_lazy(false).map_sqlx_sqlite_opts(move |sqlite| sqlite_options(sqlite, access));
@@ -80,9 +80,9 @@ pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection,
     Database::connect(pool).await
 }
 
-/// Before the library does, whose message would carry the URL and the password in it.
+/// Before the library looks at it, whose message would carry the URL, and so the password.
 fn refuse_unreadable(url: &str) -> Result<(), DbErr> {
-    if !DatabaseBackend::Postgres.is_prefix_of(url) {
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         return Err(DbErr::Custom("a database URL begins with sqlite:// or postgres://".to_owned()));
     }
     PgConnectOptions::from_str(url).map(drop).map_err(connection_error)
@@ -146,7 +146,7 @@ fn connection_error(error: sqlx::Error) -> DbErr {
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::{ConnectionTrait, Statement};
+    use sea_orm::{ConnectionTrait, DatabaseBackend, Statement};
 
     use super::*;
 
@@ -162,7 +162,10 @@ mod tests {
     }
 
     async fn pragma(db: &DatabaseConnection, name: &str) -> String {
-        let statement = Statement::from_string(DatabaseBackend::Sqlite, format!("SELECT CAST({name} AS TEXT) AS v FROM pragma_{name}"));
+        let statement = Statement::from_string(
+            DatabaseBackend::Sqlite,
+            format!("SELECT CAST({name} AS TEXT) AS v FROM pragma_{name}"),
+        );
         db.query_one_raw(statement).await.unwrap().unwrap().try_get("", "v").unwrap()
     }
 

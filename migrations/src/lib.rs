@@ -16,6 +16,7 @@ mod sources;
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, Statement};
 
+pub use lock::begin_alone;
 use set::Set;
 
 /// Which tables are meant.
@@ -65,7 +66,7 @@ const OUR_TABLE: &str = "comprehensive_user_data_cache";
 
 /// Applies what is missing and returns the names of what was applied.
 pub async fn up(db: &DatabaseConnection, what: Tables) -> Result<Vec<String>, MigrationError> {
-    let alone = lock::begin_alone(db).await?;
+    let alone = begin_alone(db).await?;
     refuse_foreign_table(&alone).await?;
     let mut applied = Vec::new();
     for set in what.sets() {
@@ -77,7 +78,7 @@ pub async fn up(db: &DatabaseConnection, what: Tables) -> Result<Vec<String>, Mi
 
 /// Undoes the newest `steps` migrations, with all they hold, and returns their names.
 pub async fn down(db: &DatabaseConnection, what: Tables, steps: u32) -> Result<Vec<String>, MigrationError> {
-    let alone = lock::begin_alone(db).await?;
+    let alone = begin_alone(db).await?;
     let mut undone = Vec::new();
     for set in what.sets().iter().rev() {
         let left = steps.saturating_sub(u32::try_from(undone.len()).unwrap_or(u32::MAX));
@@ -111,8 +112,10 @@ async fn columns_of(db: &impl ConnectionTrait, table: &str) -> Result<Vec<String
     let sql = match backend {
         DatabaseBackend::Sqlite => "SELECT name FROM pragma_table_info(?)",
         // Looks the name up as the statements after it will: along the search path.
-        _ => "SELECT CAST(attname AS TEXT) AS name FROM pg_attribute \
-              WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
+        _ => {
+            "SELECT CAST(attname AS TEXT) AS name FROM pg_attribute \
+              WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped"
+        }
     };
     let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, [table.into()])).await?;
     rows.iter().map(|row| row.try_get("", "name")).collect()

@@ -1,4 +1,4 @@
-//! One migration run at a time, whoever starts them.
+//! One run at a time, whoever starts them.
 
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ const ADVISORY_LOCK: i64 = 0x7573_6572_6461_7461;
 const SQLITE_ATTEMPTS: u32 = 100;
 const SQLITE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Begins the transaction of a run. While it is open, every other run waits.
-pub(crate) async fn begin_alone(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+/// Begins the transaction of a run: of migrations, or of anything else that only one process at a
+/// time should do to the tables. While it is open, every other run waits.
+pub async fn begin_alone(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
     match db.get_database_backend() {
         DatabaseBackend::Sqlite => begin_immediate(db).await,
         _ => begin_locked(db).await,
@@ -25,8 +26,7 @@ pub(crate) async fn begin_alone(db: &DatabaseConnection) -> Result<DatabaseTrans
 /// The lock ends with the transaction, also if this process dies.
 async fn begin_locked(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
     // Read committed: after the wait, the statements have to see what the other run did.
-    let transaction =
-        db.begin_with_config(Some(IsolationLevel::ReadCommitted), Some(AccessMode::ReadWrite)).await?;
+    let transaction = db.begin_with_config(Some(IsolationLevel::ReadCommitted), Some(AccessMode::ReadWrite)).await?;
     // The pool's statement timeout is made for look-ups.
     transaction.execute_unprepared("SET LOCAL statement_timeout = '60s'").await?;
     transaction.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")).await?;

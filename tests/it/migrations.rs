@@ -36,7 +36,9 @@ async fn texts(db: &impl ConnectionTrait, sql: &str) -> Vec<String> {
 
 async fn tables(db: &DatabaseConnection, kind: Kind) -> BTreeSet<String> {
     let sql = match kind {
-        Kind::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+        Kind::Sqlite => {
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+        }
         Kind::Postgres => "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = 'public'",
     };
     let all = texts(db, sql).await;
@@ -45,8 +47,12 @@ async fn tables(db: &DatabaseConnection, kind: Kind) -> BTreeSet<String> {
 
 async fn indexes(db: &DatabaseConnection, kind: Kind) -> BTreeSet<String> {
     let sql = match kind {
-        Kind::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'index' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
-        Kind::Postgres => "SELECT CAST(indexname AS TEXT) FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT LIKE '%\\_pkey'",
+        Kind::Sqlite => {
+            "SELECT name FROM sqlite_master WHERE type = 'index' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+        }
+        Kind::Postgres => {
+            "SELECT CAST(indexname AS TEXT) FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT LIKE '%\\_pkey'"
+        }
     };
     texts(db, sql).await.into_iter().collect()
 }
@@ -124,8 +130,9 @@ async fn columns_and_indexes_are_as_designed() {
         let db = database.connect().await;
         up(&db, Tables::CacheAndSources).await.unwrap();
 
-        let expected =
-            cache.map(|(name, postgres, sqlite)| format!("{name} {}", if kind == Kind::Postgres { postgres } else { sqlite }));
+        let expected = cache.map(|(name, postgres, sqlite)| {
+            format!("{name} {}", if kind == Kind::Postgres { postgres } else { sqlite })
+        });
         assert_eq!(columns(&db, kind, "comprehensive_user_data_cache").await, expected, "{kind:?}");
 
         let mut shapes = Vec::new();
@@ -133,16 +140,31 @@ async fn columns_and_indexes_are_as_designed() {
             // Names and nullability are the same on both; types are each database's own.
             let columns = columns(&db, kind, table).await;
             assert!(!columns.is_empty(), "{kind:?} {table}");
-            shapes.push(columns.into_iter().map(|column| {
-                format!("{table}.{} {}", column.split(' ').next().unwrap(), column.ends_with(" NULL"))
-            }).collect::<Vec<_>>());
+            shapes.push(
+                columns
+                    .into_iter()
+                    .map(|column| {
+                        format!("{table}.{} {}", column.split(' ').next().unwrap(), column.ends_with(" NULL"))
+                    })
+                    .collect::<Vec<_>>(),
+            );
         }
         index_names.push((shapes, indexes(&db, kind).await));
     }
-    let ours = ["uq_cache_user_strategy_hash", "ix_cache_expires_at", "ix_cache_access", "ix_memo_user_id", "ix_memo_last_used_at"];
+    let ours = [
+        "uq_cache_user_strategy_hash",
+        "ix_cache_expires_at",
+        "ix_cache_access",
+        "ix_memo_user_id",
+        "ix_memo_last_used_at",
+    ];
     let (shapes, indexes) = &index_names[0];
     assert!(ours.iter().all(|index| indexes.contains(*index)), "{indexes:?}");
-    assert_eq!(indexes.len(), ours.len() + 17 - 1 + 1, "one a source table, two for analytics, one unique: {indexes:?}");
+    assert_eq!(
+        indexes.len(),
+        ours.len() + 17 - 1 + 1,
+        "one a source table, two for analytics, one unique: {indexes:?}"
+    );
     let (postgres_shapes, postgres_indexes) = &index_names[1];
     assert_eq!(shapes, postgres_shapes);
     // The unique constraint of page audits has a name on PostgreSQL only.
@@ -223,7 +245,9 @@ async fn an_older_program_runs_on_a_newer_database() {
         let database = database(kind).await;
         let db = database.connect().await;
         up(&db, Tables::Cache).await.unwrap();
-        db.execute_unprepared("INSERT INTO userdata_migrations (version, applied_at) VALUES ('m9999_later', 0)").await.unwrap();
+        db.execute_unprepared("INSERT INTO userdata_migrations (version, applied_at) VALUES ('m9999_later', 0)")
+            .await
+            .unwrap();
 
         assert_eq!(up(&db, Tables::Cache).await.unwrap(), [""; 0], "{kind:?}");
         let states = status(&db, Tables::Cache).await.unwrap();

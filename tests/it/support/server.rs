@@ -52,8 +52,7 @@ impl Server {
         command.extend(self.settings.flags.iter().map(Into::into));
         let log = self.log_file();
         let environment = self.settings.environment.clone();
-        self.process =
-            Some(Process::start(Start { command, environment, log: &log, signal: "KILL", directory: None }));
+        self.process = Some(Process::start(Start { command, environment, log: &log, signal: "KILL", directory: None }));
         self.address = wait_for("the server's address", async || {
             self.assert_running();
             let log = log_of(&log);
@@ -122,5 +121,8 @@ pub(crate) async fn client(address: SocketAddr) -> Client {
 }
 
 fn endpoint(address: SocketAddr) -> Endpoint {
-    Endpoint::from_shared(format!("http://{address}")).unwrap().connect_timeout(Duration::from_secs(5)).tcp_nodelay(true)
+    Endpoint::from_shared(format!("http://{address}"))
+        .unwrap()
+        .connect_timeout(Duration::from_secs(5))
+        .tcp_nodelay(true)
 }
