@@ -61,7 +61,7 @@ async fn dump(db: &DatabaseConnection, kind: Kind, table: &str) -> Vec<Vec<Optio
         // What is broken on SQLite is a string on PostgreSQL.
         "JSON" if kind == Kind::Sqlite => {
             format!(
-                "CASE WHEN json_valid(CAST({name} AS TEXT)) THEN CAST({name} AS TEXT) ELSE json_quote(CAST({name} AS TEXT)) END"
+                "CASE WHEN {name} IS NULL OR json_valid(CAST({name} AS TEXT)) THEN CAST({name} AS TEXT) ELSE json_quote(CAST({name} AS TEXT)) END"
             )
         }
         _ => format!("CAST({name} AS TEXT)"),
