@@ -1,16 +1,17 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
-pub mod aggregate;
-pub mod cache;
-pub mod clock;
+// In the order of the layers, bottom first: a module uses only modules above it.
 pub mod config;
-pub mod entity;
-pub mod error;
-pub mod model;
+pub mod clock;
 pub mod proto;
-//pub mod background;
+pub mod model;
+pub mod database;
+pub mod aggregate;
+pub mod error;
+pub mod cache;
+pub mod background;
 pub mod demo;
 pub mod grpc;
-//pub mod app;
-pub mod cli;
+pub mod app;
 pub mod telemetry;
+pub mod cli;

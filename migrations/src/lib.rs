@@ -1,1 +1,122 @@
+//! The tables, as an ordered list of migrations for SQLite and PostgreSQL.
+//!
+//! A run is one transaction under one lock: it is applied as a whole or not at all, and a second
+//! process that migrates at the same time waits and then finds nothing left to do. Migrations are
+//! SQL files, one per database, because the two dialects differ in types and defaults and a builder
+//! would hide what is created. Each works with the code before it and the code after it.
+//!
+//! There are two sets: our own tables, and the planning application's tables, which are only ever
+//! created in the embedded database and in tests.
 
+mod cache;
+mod lock;
+mod script;
+mod set;
+mod sources;
+
+use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, Statement};
+
+pub use lock::begin_alone;
+use set::Set;
+
+/// Which tables are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tables {
+    /// Our own: snapshots, fences, leases, memo.
+    Cache,
+    /// Our own, and beside them the planning application's with the outbox.
+    CacheAndSources,
+}
+
+impl Tables {
+    /// In the order in which they are created.
+    fn sets(self) -> &'static [Set] {
+        match self {
+            Self::Cache => &[cache::SET],
+            Self::CacheAndSources => &[cache::SET, sources::SET],
+        }
+    }
+}
+
+/// A migration, and whether this database has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MigrationState {
+    /// Its name; names sort in the order of application.
+    pub name: String,
+    /// Whether it is applied.
+    pub applied: bool,
+}
+
+/// Why a database was not migrated. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrationError {
+    /// Somebody else's table has the name of ours.
+    #[error(
+        "the table {OUR_TABLE} in this database is not ours (it has no column strategy_key) and is left as it is: \
+         use another database or schema, or rename that table"
+    )]
+    ForeignTable,
+    /// The database refused, or could not be reached.
+    #[error("the database could not be migrated")]
+    Database(#[from] DbErr),
+}
+
+/// The table whose name the planning application may use as well.
+const OUR_TABLE: &str = "comprehensive_user_data_cache";
+
+/// Applies what is missing and returns the names of what was applied.
+pub async fn up(db: &DatabaseConnection, what: Tables) -> Result<Vec<String>, MigrationError> {
+    let alone = begin_alone(db).await?;
+    refuse_foreign_table(&alone).await?;
+    let mut applied = Vec::new();
+    for set in what.sets() {
+        applied.extend(set.up(&alone).await?);
+    }
+    alone.commit().await?;
+    Ok(applied)
+}
+
+/// Undoes the newest `steps` migrations, with all they hold, and returns their names.
+pub async fn down(db: &DatabaseConnection, what: Tables, steps: u32) -> Result<Vec<String>, MigrationError> {
+    let alone = begin_alone(db).await?;
+    let mut undone = Vec::new();
+    for set in what.sets().iter().rev() {
+        let left = steps.saturating_sub(u32::try_from(undone.len()).unwrap_or(u32::MAX));
+        undone.extend(set.down(&alone, left).await?);
+    }
+    alone.commit().await?;
+    Ok(undone)
+}
+
+/// Every migration and whether it is applied. Changes nothing, needs no right to create tables.
+pub async fn status(db: &DatabaseConnection, what: Tables) -> Result<Vec<MigrationState>, MigrationError> {
+    let mut states = Vec::new();
+    for set in what.sets() {
+        states.extend(set.status(db).await?);
+    }
+    Ok(states)
+}
+
+/// The planning application has had a table of this name: it is neither altered nor dropped.
+async fn refuse_foreign_table(db: &impl ConnectionTrait) -> Result<(), MigrationError> {
+    let columns = columns_of(db, OUR_TABLE).await?;
+    if columns.is_empty() || columns.iter().any(|column| column == "strategy_key") {
+        return Ok(());
+    }
+    Err(MigrationError::ForeignTable)
+}
+
+/// The columns of a table; none if there is no such table.
+async fn columns_of(db: &impl ConnectionTrait, table: &str) -> Result<Vec<String>, DbErr> {
+    let backend = db.get_database_backend();
+    let sql = match backend {
+        DatabaseBackend::Sqlite => "SELECT name FROM pragma_table_info(?)",
+        // Looks the name up as the statements after it will: along the search path.
+        _ => {
+            "SELECT CAST(attname AS TEXT) AS name FROM pg_attribute \
+              WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped"
+        }
+    };
+    let rows = db.query_all_raw(Statement::from_sql_and_values(backend, sql, [table.into()])).await?;
+    rows.iter().map(|row| row.try_get("", "name")).collect()
+}

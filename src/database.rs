@@ -1,0 +1,212 @@
+//! Opening a database: every option that matters is stated here, none is left to a library's default.
+//!
+//! There are two kinds of pool. The cache's may write. The sources' may not, and the database itself
+//! is told so: a mistake of ours in somebody else's tables is an error, never a change.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr,
+    sqlx::{
+        self, ConnectOptions as _, Connection,
+        postgres::PgConnectOptions,
+        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    },
+};
+
+/// How long a statement waits for SQLite's one writer: as long as a request waits for its database.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Entering WAL mode needs the file for itself, cannot wait for it, and takes milliseconds.
+const SQLITE_WAL_ATTEMPTS: u32 = 100;
+const SQLITE_WAL_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that nobody needs are closed after this.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Connections are replaced after this, so that a database that moved gets its load back.
+const LIFETIME_MAX: Duration = Duration::from_secs(1800);
+
+/// What a pool is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The cache's tables.
+    ReadWrite,
+    /// Somebody else's tables.
+    ReadOnly,
+}
+
+/// A pool's size and limits.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What it is for.
+    pub access: Access,
+    /// What PostgreSQL shows in `pg_stat_activity`.
+    pub application_name: String,
+    /// Connections at most. On SQLite each has a thread.
+    pub max_connections: u32,
+    /// For getting a connection, a new one included.
+    pub acquire_timeout: Duration,
+    /// After which PostgreSQL gives a statement up, should its caller have gone without telling.
+    pub statement_timeout: Duration,
+    /// Open the first connection when it is needed: the program starts while PostgreSQL is down.
+    /// A SQLite file is opened at once in any case.
+    pub lazy: bool,
+}
+
+/// Opens `sqlite://..` or `postgres://..`.
+pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection, DbErr> {
+    let mut pool = ConnectOptions::new(url);
+    pool.max_connections(options.max_connections)
+        .min_connections(0)
+        .acquire_timeout(options.acquire_timeout)
+        .connect_timeout(options.acquire_timeout)
+        .idle_timeout(IDLE_TIMEOUT)
+        .max_lifetime(LIFETIME_MAX)
+        // A connection that the database closed meanwhile is noticed before a request gets it.
+        .test_before_acquire(true)
+        // Statements are measured by whoever sends them; their texts would only repeat the source.
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false);
+    if url.starts_with("sqlite:") {
+        prepare_file(url, options.access).await?;
+        let access = options.access;
+        pool.connect_lazy(false).map_sqlx_sqlite_opts(move |sqlite| sqlite_options(sqlite, access));
+    } else {
+        refuse_unreadable(url)?;
+        let options = options.clone();
+        pool.connect_lazy(options.lazy).map_sqlx_postgres_opts(move |postgres| postgres_options(postgres, &options));
+    }
+    Database::connect(pool).await
+}
+
+/// Before the library looks at it, whose message would carry the URL, and so the password.
+fn refuse_unreadable(url: &str) -> Result<(), DbErr> {
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(DbErr::Custom("a database URL begins with sqlite:// or postgres://".to_owned()));
+    }
+    PgConnectOptions::from_str(url).map(drop).map_err(connection_error)
+}
+
+fn sqlite_options(sqlite: SqliteConnectOptions, access: Access) -> SqliteConnectOptions {
+    let sqlite = sqlite
+        .busy_timeout(SQLITE_BUSY_TIMEOUT)
+        // The planning application's rows are taken as they are.
+        .foreign_keys(false);
+    match access {
+        // In WAL mode NORMAL may lose commits with the power, and an acknowledged fence must not be lost.
+        Access::ReadWrite => sqlite.synchronous(SqliteSynchronous::Full),
+        Access::ReadOnly => sqlite.pragma("query_only", "ON"),
+    }
+}
+
+fn postgres_options(postgres: PgConnectOptions, options: &Options) -> PgConnectOptions {
+    let postgres = postgres
+        .application_name(&options.application_name)
+        .options([("statement_timeout", format!("{}ms", options.statement_timeout.as_millis()))]);
+    match options.access {
+        // A server or a role may have it off, and an acknowledged fence must not be lost.
+        Access::ReadWrite => postgres.options([("synchronous_commit", "on")]),
+        Access::ReadOnly => postgres.options([("default_transaction_read_only", "on")]),
+    }
+}
+
+/// Creates the file's directory, and the file in WAL mode: then readers and the writer do not wait
+/// for each other. Read-only pools take the file as it is.
+async fn prepare_file(url: &str, access: Access) -> Result<(), DbErr> {
+    let file = SqliteConnectOptions::from_str(url).map_err(connection_error)?;
+    if access == Access::ReadOnly || url.contains(":memory:") {
+        return Ok(());
+    }
+    if let Some(directory) = file.get_filename().parent().filter(|path| *path != Path::new("")) {
+        std::fs::create_dir_all(directory)
+            .map_err(|error| DbErr::Custom(format!("cannot create {}: {error}", directory.display())))?;
+    }
+    let file = file.busy_timeout(SQLITE_BUSY_TIMEOUT).journal_mode(SqliteJournalMode::Wal);
+    let mut attempt = 1;
+    loop {
+        match file.connect().await {
+            Ok(connection) => return connection.close().await.map_err(connection_error),
+            Err(error) if is_locked(&error) && attempt < SQLITE_WAL_ATTEMPTS => attempt += 1,
+            Err(error) => return Err(connection_error(error)),
+        }
+        tokio::time::sleep(SQLITE_WAL_PAUSE).await;
+    }
+}
+
+/// `SQLITE_BUSY` in any of its extended forms: another process opens or writes the file.
+fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|database| database.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
+}
+
+fn connection_error(error: sqlx::Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ConnectionTrait, DatabaseBackend, Statement};
+
+    use super::*;
+
+    fn options(access: Access) -> Options {
+        Options {
+            access,
+            application_name: "test".to_owned(),
+            max_connections: 2,
+            acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(5),
+            lazy: false,
+        }
+    }
+
+    async fn pragma(db: &DatabaseConnection, name: &str) -> String {
+        let statement = Statement::from_string(
+            DatabaseBackend::Sqlite,
+            format!("SELECT CAST({name} AS TEXT) AS v FROM pragma_{name}"),
+        );
+        db.query_one_raw(statement).await.unwrap().unwrap().try_get("", "v").unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_sqlite_file_is_created_and_opened_as_stated() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/a/b/c.db?mode=rwc", directory.path().display());
+        let db = connect(&url, &options(Access::ReadWrite)).await.unwrap();
+        for (name, expected) in [("journal_mode", "wal"), ("synchronous", "2"), ("foreign_keys", "0")] {
+            assert_eq!(pragma(&db, name).await, expected, "{name}");
+        }
+        let timeout = Statement::from_string(DatabaseBackend::Sqlite, "SELECT timeout FROM pragma_busy_timeout");
+        let milliseconds: i32 = db.query_one_raw(timeout).await.unwrap().unwrap().try_get("", "timeout").unwrap();
+        assert_eq!(milliseconds, 200);
+    }
+
+    #[tokio::test]
+    async fn a_read_only_pool_cannot_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/c.db?mode=rwc", directory.path().display());
+        let writable = connect(&url, &options(Access::ReadWrite)).await.unwrap();
+        writable.execute_unprepared("CREATE TABLE t (a INTEGER)").await.unwrap();
+        let read_only = connect(&url, &options(Access::ReadOnly)).await.unwrap();
+        assert!(read_only.execute_unprepared("INSERT INTO t VALUES (1)").await.is_err());
+        read_only.execute_unprepared("SELECT a FROM t").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_new_file_can_be_opened_by_many_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/c.db?mode=rwc", directory.path().display());
+        let options = options(Access::ReadWrite);
+        let opened = futures::future::join_all((0..8).map(|_| connect(&url, &options))).await;
+        assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refused_url_does_not_show_its_password() {
+        for url in ["mysql://u:hunter2@h/d", "postgres://u:hunter2@h:port/d", "hunter2"] {
+            let error = connect(url, &options(Access::ReadWrite)).await.unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
+}

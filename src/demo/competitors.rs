@@ -1,0 +1,232 @@
+//! Competitors, the weekly deep analysis of them, and what an earlier gap analysis stored.
+
+use serde_json::{Value as Json, json};
+
+use super::{
+    batch::{Batch, Table},
+    draw::Draw,
+    user::User,
+    words::{TOPICS_PLANNED, capitalised},
+};
+
+static COMPETITORS: Table<9> = Table {
+    name: "competitor_analyses",
+    columns: [
+        "id",
+        "session_id",
+        "competitor_url",
+        "competitor_domain",
+        "analysis_date",
+        "analysis_data",
+        "status",
+        "created_at",
+        "updated_at",
+    ],
+};
+
+static TASKS: Table<11> = Table {
+    name: "deep_competitor_analysis_tasks",
+    columns: [
+        "id",
+        "user_id",
+        "website_url",
+        "status",
+        "last_executed",
+        "last_success",
+        "consecutive_failures",
+        "next_execution",
+        "payload",
+        "created_at",
+        "updated_at",
+    ],
+};
+
+static LOGS: Table<7> = Table {
+    name: "deep_competitor_analysis_execution_logs",
+    columns: ["id", "task_id", "execution_date", "status", "result_data", "execution_time_ms", "created_at"],
+};
+
+static GAPS: Table<10> = Table {
+    name: "content_gap_analyses",
+    columns: [
+        "id",
+        "user_id",
+        "website_url",
+        "competitor_urls",
+        "target_keywords",
+        "analysis_results",
+        "recommendations",
+        "opportunities",
+        "created_at",
+        "updated_at",
+    ],
+};
+
+pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut Batch) {
+    let count = draw.count(2, 5);
+    let domains = draw.some(&user.industry().competitors, count);
+    for (n, domain) in (1..).zip(&domains) {
+        let days = draw.between(3, 45);
+        batch.add(
+            &COMPETITORS,
+            [
+                user.row(n).into(),
+                session.into(),
+                format!("https://www.{domain}/").into(),
+                (*domain).into(),
+                user.days_ago(days, 3).into(),
+                page(user, domain, n, draw).into(),
+                "completed".into(),
+                user.days_ago(days, 3).into(),
+                user.days_ago(days, 4).into(),
+            ],
+        );
+    }
+    deep_analysis(user, &domains, draw, batch);
+    if let Some(number) = user.number() {
+        stored_gaps(user, number, &domains, draw, batch);
+    }
+}
+
+/// What the search service found about a competitor. It writes about all of the industry's topics.
+fn page(user: &User, domain: &str, n: usize, draw: &mut Draw) -> Json {
+    let industry = user.industry();
+    let main = draw.some(&industry.topics, 4);
+    let subpage_count = draw.count(3, 8);
+    let subpages: Vec<Json> = draw
+        .some(&industry.topics, subpage_count)
+        .into_iter()
+        .map(|topic| {
+            let slug = topic.replace(' ', "-");
+            json!({"id": slug, "url": format!("https://www.{domain}/{slug}"), "title": capitalised(topic)})
+        })
+        .collect();
+    let mut page = json!({
+        "title": format!("{} and {}", capitalised(main[0]), main[1]),
+        "summary": format!("Guides to {}, {} and {}.", main[0], main[1], main[2]),
+        "relevance_score": f64::from(draw.between(400, 990)) / 1000.0,
+        "highlights": [capitalised(main[2]), format!("{}, step by step", capitalised(main[3]))],
+        "subpages": subpages,
+        "favicon": format!("https://www.{domain}/favicon.ico"),
+        "published_date": user.days_ago(draw.between(50, 400), 0).format("%Y-%m-%d").to_string(),
+        "author": Json::Null,
+        "competitive_analysis": {
+            "business_model": "subscription",
+            "target_audience": industry.roles[n % industry.roles.len()],
+            "value_proposition": format!("{} without the effort", capitalised(main[0])),
+            "competitive_advantages": ["Large library", "Weekly webinars"],
+        },
+        "content_insights": {"topics": [main[0], main[3]], "content_focus": "guides"},
+        "industry_context": industry.name,
+        "completed_at": user.days_ago(3, 3).format("%Y-%m-%dT%H:%M:%S").to_string(),
+    });
+    if n % 3 != 0 {
+        page["seo_audit"] = json!({"overall_score": draw.between(50, 97)});
+    }
+    page
+}
+
+fn deep_analysis(user: &User, domains: &[&str], draw: &mut Draw, batch: &mut Batch) {
+    let (task, days) = (user.row(1), draw.between(1, 6));
+    let competitors: Vec<Json> =
+        domains.iter().map(|domain| json!({"url": format!("https://www.{domain}/")})).collect();
+    batch.add(
+        &TASKS,
+        [
+            task.into(),
+            user.id.into(),
+            user.site().into(),
+            "active".into(),
+            user.days_ago(days, 2).into(),
+            user.days_ago(days, 2).into(),
+            0.into(),
+            user.days_ago(days - 7, 2).into(),
+            json!({"competitors": competitors, "max_competitors": 5}).into(),
+            user.days_ago(90, 2).into(),
+            user.days_ago(days, 2).into(),
+        ],
+    );
+    let topics = &user.industry().topics;
+    let report = json!({
+        "headline": format!("Competitors publish most about {}", topics[draw.count(0, 11)]),
+        "findings": [
+            {"finding": format!("Nobody explains {} to beginners", topics[draw.count(0, 11)]), "confidence": "medium"},
+            {"finding": "Two competitors moved their guides behind a form", "confidence": "high"},
+        ],
+        "next_steps": ["Publish one reference article", "Answer three customer questions a month"],
+    });
+    // The newest run, and an older one that had nothing to do.
+    let runs =
+        [(2, days, "success", report), (1, days + 7, "skipped", json!({"status": "skipped", "reason": "nothing new"}))];
+    for (n, days, status, result) in runs {
+        let (when, took) = (user.days_ago(days, 2), draw.between(4_000, 90_000));
+        batch.add(
+            &LOGS,
+            [user.row(n).into(), task.into(), when.into(), status.into(), result.into(), took.into(), when.into()],
+        );
+    }
+}
+
+fn stored_gaps(user: &User, number: i32, domains: &[&str], draw: &mut Draw, batch: &mut Batch) {
+    let topics = &user.industry().topics;
+    let keywords = keywords(user, draw);
+    let targets: Vec<Json> = keywords.iter().take(6).map(|keyword| keyword["keyword"].clone()).collect();
+    let results = json!({
+        "content_gaps": [
+            {"topic": "Pricing pages", "gap_score": draw.between(30, 90), "opportunity_size": "high", "competitor_coverage": "medium"},
+            {"topic": "Customer stories", "gap_score": draw.between(20, 80), "opportunity_size": "medium", "competitor_coverage": "high"},
+        ],
+        "keyword_opportunities": keywords,
+        "competitor_insights": [
+            {"competitor": domains[0], "strengths": ["Deep archive"], "weaknesses": ["Slow pages"], "content_frequency": "weekly"},
+        ],
+    });
+    let gap = topics[TOPICS_PLANNED];
+    let recommendations = json!([
+        {"type": "Content Creation", "priority": "high", "title": format!("Explain {gap}"), "description": "Competitors rank for it.", "estimated_impact": "High", "implementation_time": "2 weeks"},
+        {"type": "Content Refresh", "priority": "low", "title": "Update the oldest guide", "description": "It is three years old.", "estimated_impact": "Low", "implementation_time": "1 week"},
+    ]);
+    let urls: Vec<String> = domains.iter().map(|domain| format!("https://www.{domain}/")).collect();
+    let days = draw.between(5, 60);
+    batch.add(
+        &GAPS,
+        [
+            user.row(1).into(),
+            number.into(),
+            user.site().into(),
+            json!(urls).into(),
+            json!(targets).into(),
+            results.into(),
+            recommendations.into(),
+            json!([format!("Glossary of {gap}"), "Comparison tables"]).into(),
+            user.days_ago(days, 7).into(),
+            user.days_ago(days, 7).into(),
+        ],
+    );
+}
+
+/// 8 to 20: the industry's topics, then variations of them.
+fn keywords(user: &User, draw: &mut Draw) -> Vec<Json> {
+    let topics = user.industry().topics;
+    let variations = topics.iter().map(|topic| format!("{topic} checklist"));
+    let all: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).chain(variations).collect();
+    let count = draw.count(8, 20);
+    all.into_iter()
+        .take(count)
+        .map(|keyword| {
+            // Both forms occur in what the planning application stores.
+            let competition = match draw.between(0, 3) {
+                0 => json!(f64::from(draw.between(5, 95)) / 100.0),
+                1 => json!("low"),
+                2 => json!("medium"),
+                _ => json!("high"),
+            };
+            json!({
+                "keyword": keyword,
+                "search_volume": draw.between(2, 480) * 10,
+                "competition": competition,
+                "opportunity_score": draw.between(20, 95),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,272 @@
+//! The tables: created once, whoever comes first; never over somebody else's.
+
+use std::collections::BTreeSet;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, Statement, TransactionTrait};
+use userdata_migrations::{MigrationError, Tables, down, status, up};
+
+use crate::support::database::{BOTH, Kind, database};
+
+const OURS: [&str; 5] = ["ai_analysis_memo", "comprehensive_user_data_cache", "fence_head", "fence_log", "load_lease"];
+const SOURCES: [&str; 17] = [
+    "calendar_events",
+    "competitor_analyses",
+    "content_analytics",
+    "content_gap_analyses",
+    "content_recommendations",
+    "content_strategies",
+    "deep_competitor_analysis_execution_logs",
+    "deep_competitor_analysis_tasks",
+    "enhanced_content_strategies",
+    "invalidation_outbox",
+    "onboarding_sessions",
+    "persona_data",
+    "research_preferences",
+    "seo_page_audits",
+    "strategy_activation_status",
+    "strategy_performance_metrics",
+    "website_analyses",
+];
+
+/// One text column of a query's rows.
+async fn texts(db: &impl ConnectionTrait, sql: &str) -> Vec<String> {
+    let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
+    rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
+}
+
+async fn tables(db: &DatabaseConnection, kind: Kind) -> BTreeSet<String> {
+    let sql = match kind {
+        Kind::Sqlite => {
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+        }
+        Kind::Postgres => "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = 'public'",
+    };
+    let all = texts(db, sql).await;
+    all.into_iter().filter(|table| !table.ends_with("_migrations")).collect()
+}
+
+async fn indexes(db: &DatabaseConnection, kind: Kind) -> BTreeSet<String> {
+    let sql = match kind {
+        Kind::Sqlite => {
+            "SELECT name FROM sqlite_master WHERE type = 'index' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+        }
+        Kind::Postgres => {
+            "SELECT CAST(indexname AS TEXT) FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT LIKE '%\\_pkey'"
+        }
+    };
+    texts(db, sql).await.into_iter().collect()
+}
+
+/// `table.column type null`, in the order of creation.
+async fn columns(db: &DatabaseConnection, kind: Kind, table: &str) -> Vec<String> {
+    let sql = match kind {
+        Kind::Sqlite => format!(
+            "SELECT name || ' ' || type || CASE WHEN \"notnull\" OR pk THEN '' ELSE ' NULL' END FROM pragma_table_info('{table}')"
+        ),
+        Kind::Postgres => format!(
+            "SELECT attname || ' ' || upper(format_type(atttypid, atttypmod)) || CASE WHEN attnotnull THEN '' ELSE ' NULL' END \
+             FROM pg_attribute WHERE attrelid = to_regclass('{table}') AND attnum > 0 ORDER BY attnum"
+        ),
+    };
+    texts(db, &sql).await
+}
+
+#[tokio::test]
+async fn up_creates_everything_once_and_down_undoes_it() {
+    for kind in BOTH {
+        let database = database(kind).await;
+        let db = database.connect().await;
+        let names = |states: Vec<userdata_migrations::MigrationState>, applied: bool| {
+            states.into_iter().filter(|state| state.applied == applied).map(|state| state.name).collect::<Vec<_>>()
+        };
+
+        let all = names(status(&db, Tables::CacheAndSources).await.unwrap(), false);
+        assert_eq!(all.len(), 7, "{kind:?}: all pending: {all:?}");
+        assert_eq!(tables(&db, kind).await, BTreeSet::new(), "{kind:?}: status creates nothing");
+
+        assert_eq!(up(&db, Tables::Cache).await.unwrap(), all[..3], "{kind:?}");
+        assert_eq!(tables(&db, kind).await, OURS.map(str::to_owned).into(), "{kind:?}");
+        assert_eq!(up(&db, Tables::CacheAndSources).await.unwrap(), all[3..], "{kind:?}");
+        assert_eq!(tables(&db, kind).await, OURS.into_iter().chain(SOURCES).map(str::to_owned).collect(), "{kind:?}");
+        assert_eq!(names(status(&db, Tables::CacheAndSources).await.unwrap(), true), all, "{kind:?}");
+        assert_eq!(up(&db, Tables::CacheAndSources).await.unwrap(), [""; 0], "{kind:?}: again, nothing");
+
+        let mut newest_first = all.clone();
+        newest_first.reverse();
+        assert_eq!(down(&db, Tables::CacheAndSources, 5).await.unwrap(), newest_first[..5], "{kind:?}");
+        assert_eq!(
+            tables(&db, kind).await,
+            ["ai_analysis_memo", "comprehensive_user_data_cache"].map(str::to_owned).into(),
+            "{kind:?}"
+        );
+        assert_eq!(down(&db, Tables::CacheAndSources, 99).await.unwrap(), newest_first[5..], "{kind:?}");
+        assert_eq!(tables(&db, kind).await, BTreeSet::new(), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn columns_and_indexes_are_as_designed() {
+    let cache = [
+        ("id", "BIGINT", "INTEGER"),
+        ("user_id", "CHARACTER VARYING(255)", "VARCHAR(255)"),
+        ("strategy_id", "BIGINT NULL", "BIGINT NULL"),
+        ("data_hash", "CHARACTER VARYING(64)", "VARCHAR(64)"),
+        ("comprehensive_data", "JSON", "JSON"),
+        ("created_at", "TIMESTAMP WITHOUT TIME ZONE", "DATETIME"),
+        ("expires_at", "TIMESTAMP WITHOUT TIME ZONE", "DATETIME"),
+        ("last_accessed", "TIMESTAMP WITHOUT TIME ZONE", "DATETIME"),
+        ("access_count", "BIGINT", "BIGINT"),
+        ("strategy_key", "BIGINT", "BIGINT"),
+        ("s", "BIGINT", "BIGINT"),
+        ("as_of", "TIMESTAMP WITHOUT TIME ZONE", "DATETIME"),
+        ("incarnation", "CHARACTER VARYING(36)", "VARCHAR(36)"),
+        ("sections", "JSON", "JSON"),
+        ("complete", "BOOLEAN", "BOOLEAN"),
+        ("format", "INTEGER", "INTEGER"),
+    ];
+    let mut index_names = Vec::new();
+    for kind in BOTH {
+        let database = database(kind).await;
+        let db = database.connect().await;
+        up(&db, Tables::CacheAndSources).await.unwrap();
+
+        let expected = cache.map(|(name, postgres, sqlite)| {
+            format!("{name} {}", if kind == Kind::Postgres { postgres } else { sqlite })
+        });
+        assert_eq!(columns(&db, kind, "comprehensive_user_data_cache").await, expected, "{kind:?}");
+
+        let mut shapes = Vec::new();
+        for table in SOURCES.into_iter().chain(OURS) {
+            // Names and nullability are the same on both; types are each database's own.
+            let columns = columns(&db, kind, table).await;
+            assert!(!columns.is_empty(), "{kind:?} {table}");
+            shapes.push(
+                columns
+                    .into_iter()
+                    .map(|column| {
+                        format!("{table}.{} {}", column.split(' ').next().unwrap(), column.ends_with(" NULL"))
+                    })
+                    .collect::<Vec<_>>(),
+            );
+        }
+        index_names.push((shapes, indexes(&db, kind).await));
+    }
+    let ours = [
+        "uq_cache_user_strategy_hash",
+        "ix_cache_expires_at",
+        "ix_cache_access",
+        "ix_memo_user_id",
+        "ix_memo_last_used_at",
+    ];
+    let (shapes, indexes) = &index_names[0];
+    assert!(ours.iter().all(|index| indexes.contains(*index)), "{indexes:?}");
+    assert_eq!(
+        indexes.len(),
+        ours.len() + 17 - 1 + 1,
+        "one a source table, two for analytics, one unique: {indexes:?}"
+    );
+    let (postgres_shapes, postgres_indexes) = &index_names[1];
+    assert_eq!(shapes, postgres_shapes);
+    // The unique constraint of page audits has a name on PostgreSQL only.
+    let named: BTreeSet<String> =
+        postgres_indexes.iter().filter(|index| *index != "uq_seo_page_audits_user_page").cloned().collect();
+    assert_eq!(indexes, &named);
+}
+
+#[tokio::test]
+async fn the_fence_log_begins_with_an_incarnation_of_its_own() {
+    let mut incarnations = BTreeSet::new();
+    for kind in BOTH {
+        let database = database(kind).await;
+        let db = database.connect().await;
+        up(&db, Tables::Cache).await.unwrap();
+        let head = texts(&db, "SELECT id || ' ' || seq || ' ' || floor || ' ' || lease_ms FROM fence_head").await;
+        assert_eq!(head, ["1 0 0 500"], "{kind:?}");
+        let incarnation = texts(&db, "SELECT incarnation FROM fence_head").await.remove(0);
+        let uuid = uuid::Uuid::parse_str(&incarnation).unwrap();
+        assert_eq!((uuid.get_version_num(), uuid.get_variant()), (4, uuid::Variant::RFC4122), "{kind:?} {incarnation}");
+        assert_eq!(incarnation, uuid.to_string(), "{kind:?}: lower case, with hyphens");
+        incarnations.insert(incarnation);
+        let second = "INSERT INTO fence_head (id, incarnation, seq, floor, lease_ms) VALUES (2, 'x', 0, 0, 500)";
+        assert!(db.execute_unprepared(second).await.is_err(), "{kind:?}: one row");
+    }
+    assert_eq!(incarnations.len(), 2);
+}
+
+#[tokio::test]
+async fn a_foreign_table_of_the_same_name_is_refused_and_left_alone() {
+    for kind in BOTH {
+        let database = database(kind).await;
+        let db = database.connect().await;
+        db.execute_unprepared("CREATE TABLE comprehensive_user_data_cache (id INTEGER PRIMARY KEY, user_id INTEGER)")
+            .await
+            .unwrap();
+        db.execute_unprepared("INSERT INTO comprehensive_user_data_cache (id, user_id) VALUES (7, 8)").await.unwrap();
+
+        let refused = up(&db, Tables::CacheAndSources).await.unwrap_err();
+        assert!(matches!(refused, MigrationError::ForeignTable), "{kind:?}: {refused}");
+        assert!(refused.to_string().contains("no column strategy_key"), "{refused}");
+        assert_eq!(tables(&db, kind).await, BTreeSet::from(["comprehensive_user_data_cache".to_owned()]), "{kind:?}");
+        let rows = texts(&db, "SELECT CAST(user_id AS TEXT) FROM comprehensive_user_data_cache WHERE id = 7").await;
+        assert_eq!(rows, ["8"], "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn processes_that_migrate_at_once_do_not_collide() {
+    for kind in BOTH {
+        let database = database(kind).await;
+        // A pool each, as processes have.
+        let pools = futures::future::join_all((0..4).map(|_| database.connect())).await;
+        let runs = futures::future::join_all(pools.iter().map(|db| up(db, Tables::CacheAndSources))).await;
+        let mut applied: Vec<usize> = runs.into_iter().map(|run| run.unwrap().len()).collect();
+        applied.sort_unstable();
+        assert_eq!(applied, [0, 0, 0, 7], "{kind:?}: one did it all, the others found it done");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_migration_leaves_nothing_behind() {
+    for kind in BOTH {
+        let database = database(kind).await;
+        let db = database.connect().await;
+        // The third of ours cannot be applied.
+        db.execute_unprepared("CREATE TABLE load_lease (x INTEGER)").await.unwrap();
+        up(&db, Tables::Cache).await.unwrap_err();
+        assert_eq!(tables(&db, kind).await, BTreeSet::from(["load_lease".to_owned()]), "{kind:?}");
+        db.execute_unprepared("DROP TABLE load_lease").await.unwrap();
+        assert_eq!(up(&db, Tables::Cache).await.unwrap().len(), 3, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_older_program_runs_on_a_newer_database() {
+    for kind in BOTH {
+        let database = database(kind).await;
+        let db = database.connect().await;
+        up(&db, Tables::Cache).await.unwrap();
+        db.execute_unprepared("INSERT INTO userdata_migrations (version, applied_at) VALUES ('m9999_later', 0)")
+            .await
+            .unwrap();
+
+        assert_eq!(up(&db, Tables::Cache).await.unwrap(), [""; 0], "{kind:?}");
+        let states = status(&db, Tables::Cache).await.unwrap();
+        assert_eq!(states.last().map(|state| (state.name.as_str(), state.applied)), Some(("m9999_later", true)));
+        let error = down(&db, Tables::Cache, 1).await.unwrap_err();
+        assert!(format!("{error:?}").contains("newer version"), "{error:?}");
+        assert_eq!(tables(&db, kind).await, OURS.map(str::to_owned).into(), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_sources_pool_cannot_write() {
+    for kind in BOTH {
+        let database = database(kind).await;
+        up(&database.connect().await, Tables::CacheAndSources).await.unwrap();
+        let read_only = database.connect_read_only().await;
+        let insert = "INSERT INTO onboarding_sessions (id, user_id) VALUES (1, '1')";
+        assert!(read_only.execute_unprepared(insert).await.is_err(), "{kind:?}");
+        let transaction = read_only.begin().await.unwrap();
+        assert!(transaction.execute_unprepared(insert).await.is_err(), "{kind:?}: nor in a transaction");
+    }
+}

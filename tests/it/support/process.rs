@@ -1,0 +1,98 @@
+//! A child process that cannot outlive the test process.
+//!
+//! A small shell stands between the two and waits for the end of its input, a pipe that the test
+//! process holds. The pipe ends when it is dropped, and also when the test process is killed; then
+//! the shell ends the server and removes its directory. The shell has a process group of its own,
+//! or Ctrl-C would end it before it could do that.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, ChildStdin, Command, Stdio},
+};
+
+/// `$1`: directory to remove or nothing; `$2`: signal that ends the server; then its command.
+const KEEPER: &str = r#"
+remove=$1 signal=$2; shift 2
+"$@" >&3 2>&3 3>&- & pid=$!
+echo "$pid"
+cat >/dev/null
+kill -CONT "$pid" 2>/dev/null
+kill -"$signal" "$pid" 2>/dev/null
+for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
+kill -KILL "$pid" 2>/dev/null
+wait "$pid" 2>/dev/null
+[ -z "$remove" ] || rm -rf -- "$remove"
+"#;
+
+/// A running server; dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    keeper: Child,
+    input: Option<ChildStdin>,
+    pid: u32,
+}
+
+/// How a server is started and ended.
+#[derive(Debug)]
+pub(crate) struct Start<'a> {
+    pub(crate) command: Vec<OsString>,
+    pub(crate) environment: Vec<(String, String)>,
+    /// Where its output goes.
+    pub(crate) log: &'a Path,
+    /// What ends it, without `SIG`; after five seconds it is killed.
+    pub(crate) signal: &'a str,
+    /// Removed after its end.
+    pub(crate) directory: Option<&'a Path>,
+}
+
+impl Process {
+    pub(crate) fn start(start: Start<'_>) -> Self {
+        let log = File::options().create(true).append(true).open(start.log).unwrap();
+        let mut keeper = Command::new("bash")
+            // Descriptor 3 is the log.
+            .args(["-c", &format!("exec 3>>\"$0\"; {KEEPER}")])
+            .arg(start.log)
+            .arg(start.directory.map_or(OsStr::new(""), Path::as_os_str))
+            .arg(start.signal)
+            .args(start.command)
+            .envs(start.environment)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .expect("bash is needed to run the tests");
+        let mut pid = String::new();
+        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut pid).unwrap();
+        let input = keeper.stdin.take();
+        Self { keeper, input, pid: pid.trim().parse().expect("the keeper prints the process id") }
+    }
+
+    /// Sends a signal to the server: `KILL`, `TERM`, `STOP`, `CONT`.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.shell(&format!("kill -{signal} {}", self.pid));
+    }
+
+    /// Whether the server still runs.
+    pub(crate) fn is_running(&self) -> bool {
+        // A child that ended stays a zombie until the keeper waits for it; its state tells.
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        status.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+    }
+
+    fn shell(&self, script: &str) {
+        let done = Command::new("bash").args(["-c", script]).status().unwrap();
+        assert!(done.success(), "{script}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.input.take();
+        let _ended = self.keeper.wait();
+    }
+}

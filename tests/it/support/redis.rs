@@ -1,0 +1,149 @@
+//! A Redis for a test: started, stopped, frozen and killed on one port.
+
+use std::{path::PathBuf, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{
+    binary, free_port, log_of,
+    process::{Process, Start},
+    wait_for,
+};
+
+/// A server and its port. What it saved survives a restart.
+#[derive(Debug)]
+pub(crate) struct Redis {
+    pub(crate) port: u16,
+    directory: PathBuf,
+    /// None while it is down.
+    process: Option<Process>,
+    /// Removes the directory, after `process` has ended: fields are dropped in their order.
+    _directory: Process,
+}
+
+/// A server of the test's own.
+pub(crate) async fn redis() -> Redis {
+    let directory = tempfile::Builder::new().prefix("userdata-redis-").tempdir().unwrap().keep();
+    let keeper = Process::start(Start {
+        command: vec!["true".into()],
+        environment: vec![],
+        log: &directory.join("log"),
+        signal: "KILL",
+        directory: Some(&directory),
+    });
+    let mut redis = Redis { port: 0, directory, process: None, _directory: keeper };
+    // Another process may take the port in the meantime.
+    for _ in 0..3 {
+        redis.port = free_port();
+        if redis.try_start().await {
+            return redis;
+        }
+    }
+    panic!("Redis does not start: {}", redis.log());
+}
+
+impl Redis {
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it again, on the same port and with what it saved.
+    pub(crate) async fn start(&mut self) {
+        // The port may be in TIME_WAIT for connections, never for listening: Redis sets SO_REUSEADDR.
+        assert!(self.try_start().await, "{}", self.log());
+    }
+
+    /// Kills it as a crash would; what was not saved is lost.
+    pub(crate) async fn kill(&mut self) {
+        self.end("KILL").await;
+    }
+
+    /// Ends it in an orderly way; it saves first.
+    pub(crate) async fn stop(&mut self) {
+        assert_eq!(self.command("SAVE").await, "+OK");
+        self.end("TERM").await;
+    }
+
+    /// Freezes it: connections stay open, nothing is answered.
+    pub(crate) fn freeze(&self) {
+        self.running().signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.running().signal("CONT");
+    }
+
+    /// Sends one command without spaces in its arguments and returns the first line of the reply.
+    pub(crate) async fn command(&self, command: &str) -> String {
+        self.try_command(command).await.unwrap_or_else(|| panic!("Redis does not answer: {}", self.log()))
+    }
+
+    async fn try_start(&mut self) -> bool {
+        let mut command = vec![binary("redis-server", &[]).into_os_string()];
+        let options = format!("--port {} --bind 127.0.0.1 --dir {}", self.port, self.directory.display());
+        command.extend(options.split(' ').map(Into::into));
+        // It saves only when told to: tests say what survives.
+        command.extend(["--save".into(), "".into(), "--appendonly".into(), "no".into()]);
+        let log = self.directory.join("log");
+        let start = Start { command, environment: vec![], log: &log, signal: "KILL", directory: None };
+        self.process = Some(Process::start(start));
+        while self.running().is_running() {
+            if self.try_command("PING").await.as_deref() == Some("+PONG") {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.process = None;
+        false
+    }
+
+    async fn end(&mut self, signal: &str) {
+        let process = self.process.take().expect("it runs");
+        process.signal(signal);
+        wait_for("Redis to end", async || (!process.is_running()).then_some(())).await;
+    }
+
+    async fn try_command(&self, command: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
+        stream.write_all(format!("{command}\r\n").as_bytes()).await.ok()?;
+        let mut reply = vec![0; 1024];
+        let length = stream.read(&mut reply).await.ok()?;
+        String::from_utf8_lossy(&reply[..length]).lines().next().map(str::to_owned)
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("it runs")
+    }
+
+    fn log(&self) -> String {
+        log_of(&self.directory.join("log"))
+    }
+}
+
+#[tokio::test]
+async fn redis_can_be_killed_stopped_frozen_and_restarted_on_its_port() {
+    let mut redis = redis().await;
+    let port = redis.port;
+    assert_eq!(redis.command("SET a 1").await, "+OK");
+    redis.stop().await;
+    redis.start().await;
+    assert_eq!(redis.command("EXISTS a").await, ":1", "stop saves");
+    assert_eq!(redis.command("SET b 1").await, "+OK");
+    redis.kill().await;
+    assert_eq!(redis.try_command("PING").await, None, "it is down");
+    redis.start().await;
+    assert_eq!(redis.command("EXISTS a b").await, ":1", "kill does not save");
+    redis.freeze();
+    let frozen = tokio::time::timeout(Duration::from_millis(200), redis.try_command("PING")).await;
+    assert!(frozen.is_err(), "a frozen server answers nothing");
+    redis.thaw();
+    assert_eq!(redis.command("PING").await, "+PONG");
+    assert_eq!(redis.port, port);
+    let directory = redis.directory.clone();
+    drop(redis);
+    assert!(!directory.exists());
+}

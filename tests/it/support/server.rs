@@ -1,0 +1,128 @@
+//! The real `userdata serve`, as its own process on free ports.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+use userdata::proto::v1::user_data_service_client::UserDataServiceClient;
+
+use super::{
+    log_of,
+    process::{Process, Start},
+    wait_for,
+};
+
+/// The client of the contract.
+pub(crate) type Client = UserDataServiceClient<Channel>;
+
+/// How an instance is started: flags of `serve` and environment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) flags: Vec<String>,
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+/// A running instance; dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// Where it serves gRPC; kept over restarts.
+    pub(crate) address: SocketAddr,
+    settings: Settings,
+    process: Option<Process>,
+    directory: TempDir,
+}
+
+/// Starts an instance and waits until it is healthy.
+pub(crate) async fn serve(settings: Settings) -> Server {
+    let directory = tempfile::Builder::new().prefix("userdata-serve-").tempdir().unwrap();
+    let mut server = Server { address: SocketAddr::from(([127, 0, 0, 1], 0)), settings, process: None, directory };
+    server.start().await;
+    server
+}
+
+impl Server {
+    /// Starts it again, on the same address and with the same settings.
+    pub(crate) async fn start(&mut self) {
+        assert!(self.process.is_none(), "it runs");
+        // A log of its own for every start, or the address of the last one would be found in it.
+        let _gone = std::fs::remove_file(self.log_file());
+        let mut command = vec![env!("CARGO_BIN_EXE_userdata").into(), "serve".into()];
+        command.extend(["--listen".into(), self.address.to_string().into()]);
+        command.extend(["--metrics-listen".into(), "127.0.0.1:0".into()]);
+        command.extend(self.settings.flags.iter().map(Into::into));
+        let log = self.log_file();
+        let environment = self.settings.environment.clone();
+        self.process = Some(Process::start(Start { command, environment, log: &log, signal: "KILL", directory: None }));
+        self.address = wait_for("the server's address", async || {
+            self.assert_running();
+            let log = log_of(&log);
+            let (_, address) = log.split_once("listening on http://")?;
+            address.split(|c: char| c.is_whitespace() || c == '"').next()?.parse().ok()
+        })
+        .await;
+        wait_for("the server to be healthy", async || {
+            self.assert_running();
+            self.is_healthy().await.then_some(())
+        })
+        .await;
+    }
+
+    /// Kills it as a crash would.
+    pub(crate) async fn kill(&mut self) {
+        self.end("KILL").await;
+    }
+
+    /// Asks it to shut down and waits until it has.
+    pub(crate) async fn terminate(&mut self) {
+        self.end("TERM").await;
+    }
+
+    /// Sends a signal: `STOP`, `CONT`.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.process.as_ref().expect("it runs").signal(signal);
+    }
+
+    /// A client with a connection of its own.
+    pub(crate) async fn client(&self) -> Client {
+        client(self.address).await
+    }
+
+    /// What it has written since its start.
+    pub(crate) fn log(&self) -> String {
+        log_of(&self.log_file())
+    }
+
+    async fn end(&mut self, signal: &str) {
+        let process = self.process.take().expect("it runs");
+        process.signal(signal);
+        wait_for("the server to end", async || (!process.is_running()).then_some(())).await;
+    }
+
+    async fn is_healthy(&self) -> bool {
+        use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+        let Ok(channel) = endpoint(self.address).connect().await else { return false };
+        let reply = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
+        reply.is_ok_and(|reply| reply.into_inner().status() == ServingStatus::Serving)
+    }
+
+    fn assert_running(&self) {
+        let running = self.process.as_ref().is_some_and(Process::is_running);
+        assert!(running, "the server ended:\n{}", self.log());
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+}
+
+/// A client of whatever serves there.
+pub(crate) async fn client(address: SocketAddr) -> Client {
+    UserDataServiceClient::new(endpoint(address).connect().await.unwrap())
+}
+
+fn endpoint(address: SocketAddr) -> Endpoint {
+    Endpoint::from_shared(format!("http://{address}"))
+        .unwrap()
+        .connect_timeout(Duration::from_secs(5))
+        .tcp_nodelay(true)
+}
