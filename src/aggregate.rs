@@ -50,8 +50,9 @@ pub struct Aggregator {
     strategy: Guard,
     ai_analysis: Guard,
     gap_analysis: Guard,
-    /// Measured performance and stored recommendations are two runs of one source.
     performance: Guard,
+    /// The performance source's second section: its own statement, limits and figures.
+    recommendations: Guard,
 }
 
 /// What is to be assembled, and how.
@@ -96,6 +97,7 @@ impl Aggregator {
             ai_analysis: guard("ai_analysis"),
             gap_analysis: guard("gap_analysis"),
             performance: guard("performance"),
+            recommendations: guard("recommendations"),
             database,
             ai,
             soft_timeout: config.soft_timeout,
@@ -143,8 +145,10 @@ impl Aggregator {
     /// The sources' figures, in a fixed order.
     #[must_use]
     pub fn stats(&self) -> Vec<SourceStats> {
-        let guards = [&self.onboarding, &self.strategy, &self.ai_analysis, &self.gap_analysis, &self.performance];
-        guards.map(Guard::stats).into()
+        let made = [&self.ai_analysis, &self.gap_analysis];
+        let read = [&self.performance, &self.recommendations];
+        let guards = [&self.onboarding, &self.strategy].into_iter().chain(made).chain(read);
+        guards.map(Guard::stats).collect()
     }
 
     /// The AI analysis, for its own figures and its memo's upkeep.

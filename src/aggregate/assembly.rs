@@ -222,7 +222,7 @@ impl<'a> Assembly<'a> {
             let document = ComprehensiveUserData { recommendations_data: value, ..Default::default() };
             Ok(Answer::new(found, warnings.into_vec(), document))
         };
-        self.optional(Section::Recommendations, &self.sources.performance, work).await
+        self.optional(Section::Recommendations, &self.sources.recommendations, work).await
     }
 
     /// Runs a required source: it has its hard limit only.
