@@ -17,12 +17,17 @@ use crate::{
         sql::SourceDatabase,
     },
     background,
-    cache::{Parts, TierError, UserDataCache, database::DatabaseTier, fence::{Fence, FenceError, Trust}, redis::RedisTier},
+    cache::{
+        Parts, TierError, UserDataCache,
+        database::DatabaseTier,
+        fence::{Fence, FenceError, Trust},
+        redis::RedisTier,
+    },
     clock::Clock,
     config::Config,
     database::{self, Access},
     demo,
-    grpc::{self, Health},
+    grpc::{self, health::Health},
 };
 
 /// Connections for the fence log alone: one appends, one reads, and one more lets a token's reader in
@@ -31,6 +36,8 @@ const FENCE_CONNECTIONS: u32 = 3;
 /// How long the database may be out of reach at start before an instance whose sources are elsewhere
 /// serves without it.
 const START_WITHOUT_DATABASE: Duration = Duration::from_secs(1);
+/// How long the start waits for Redis.
+const REDIS_AT_START: Duration = Duration::from_millis(300);
 /// How often readiness is looked at: a start should not feel slow.
 const READINESS_EVERY: Duration = Duration::from_millis(20);
 
@@ -65,14 +72,21 @@ pub enum StartError {
 
 /// Why serving ended other than by shutdown.
 #[derive(Debug, thiserror::Error)]
-#[error("the server failed")]
-pub struct RunError(#[from] grpc::ServeError);
+pub enum RunError {
+    /// It could not serve, or had to cut requests off.
+    #[error(transparent)]
+    Serve(#[from] grpc::ServeError),
+    /// The contract's description cannot be served: a defect of the build.
+    #[error("reflection cannot be served")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
 
 /// The service, connected.
 #[derive(Debug)]
 pub struct App {
     config: Config,
     cache: Arc<UserDataCache>,
+    clock: Clock,
     pools: Vec<DatabaseConnection>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -83,21 +97,42 @@ impl App {
     /// database is migrated, and seeded if the demo is on.
     pub async fn connect(config: Config) -> Result<Self, StartError> {
         let (clock, tasks) = (Clock::system(), TaskTracker::new());
-        let cache_pool = open("the cache's database", &config.database.url, Access::ReadWrite, config.database.max_connections, config.database.timeout).await?;
+        let cache_pool = open(
+            "the cache's database",
+            &config.database.url,
+            Access::ReadWrite,
+            config.database.max_connections,
+            config.database.timeout,
+        )
+        .await?;
         prepare(&config, &cache_pool).await?;
-        let fence_pool = open("the fence log", &config.database.url, Access::ReadWrite, FENCE_CONNECTIONS, config.database.timeout).await?;
+        let fence_pool =
+            open("the fence log", &config.database.url, Access::ReadWrite, FENCE_CONNECTIONS, config.database.timeout)
+                .await?;
         let sources_url = config.sources.database_url.as_ref().unwrap_or(&config.database.url);
-        let sources_pool =
-            open("the sources' database", sources_url, Access::ReadOnly, config.sources.max_connections, config.sources.hard_timeout).await?;
+        let sources_pool = open(
+            "the sources' database",
+            sources_url,
+            Access::ReadOnly,
+            config.sources.max_connections,
+            config.sources.hard_timeout,
+        )
+        .await?;
 
-        let ai = AiAnalysis::new(&config.ai, Memo::new(cache_pool.clone(), clock.clone()), clock.clone(), tasks.clone())?;
+        let ai = AiAnalysis::new(&config.ai, Memo::new(cache_pool.clone()), clock.clone(), tasks.clone())?;
         let sources = SourceDatabase::new(sources_pool.clone(), config.sources.column_bytes_max);
-        let fence = Fence::new(fence_pool.clone(), config.fence.clone(), config.database.timeout, clock.clone(), &tasks);
+        let fence =
+            Fence::new(fence_pool.clone(), config.fence.clone(), config.database.timeout, clock.clone(), &tasks);
         if let Err(error @ FenceError::Lease { .. }) = fence.catch_up().await {
             return Err(StartError::Fence(error));
         }
         let redis = match &config.redis.url {
-            Some(_) => Some(RedisTier::connect(&config.redis, clock.clone()).map_err(StartError::Redis)?),
+            Some(_) => {
+                let redis = RedisTier::connect(&config.redis, clock.clone()).map_err(StartError::Redis)?;
+                // So that the first request finds it if it is there; nobody waits for one that is not.
+                redis.connected_within(REDIS_AT_START).await;
+                Some(redis)
+            }
             None => None,
         };
         let parts = Parts {
@@ -105,23 +140,28 @@ impl App {
             redis,
             database: DatabaseTier::new(cache_pool.clone(), &config.database, clock.clone()),
             aggregator: Aggregator::new(sources, ai, &config.sources, clock.clone()),
-            clock,
+            clock: clock.clone(),
             config: config.clone(),
         };
         let cache = Arc::new(UserDataCache::new(parts, &tasks));
         let pools = vec![cache_pool, fence_pool, sources_pool];
-        Ok(Self { config, cache, pools, tasks, stop: CancellationToken::new() })
+        Ok(Self { config, cache, clock, pools, tasks, stop: CancellationToken::new() })
     }
 
     /// Serves until `shutdown`, then stops within `server.drain`.
-    pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
-        let Self { config, cache, pools, tasks, stop } = self;
-        let health = Health::new();
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), RunError> {
+        let Self { config, cache, clock, pools, tasks, stop } = self;
+        let server = grpc::Server::new(Arc::clone(&cache), &config.server, clock, tasks.clone()).await?;
         background::start(&cache, &config, &tasks, &stop);
-        tasks.spawn(report_ready(Arc::clone(&cache), health.clone(), config.sources.database_url.is_some(), stop.clone()));
+        let sources_elsewhere = config.sources.database_url.is_some();
+        tasks.spawn(report_ready(Arc::clone(&cache), server.health(), sources_elsewhere, stop.clone()));
 
-        // Health says NOT_SERVING, the listener closes, and running requests finish.
-        grpc::serve(Arc::clone(&cache), &config.server, listener, health, &tasks, shutdown).await?;
+        // Until told; then health says NOT_SERVING, the listener closes, and running requests finish.
+        let served = server.serve(listener, shutdown).await;
 
         let stopping = async {
             stop.cancel();
@@ -137,7 +177,7 @@ impl App {
         if tokio::time::timeout(config.server.drain, stopping).await.is_err() {
             tracing::warn!(tasks = tasks.len(), "some loads did not end in time and are given up");
         }
-        Ok(())
+        Ok(served?)
     }
 }
 
@@ -168,8 +208,11 @@ async fn prepare(config: &Config, pool: &DatabaseConnection) -> Result<(), Start
             tracing::info!(name, "migrated the embedded database");
         }
     }
-    if config.demo.enabled && config.sources.database_url.is_none() && demo::sources_are_empty(pool).await.map_err(StartError::Demo)? {
-        let options = demo::Options { base_day: config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive()), ..demo::Options::default() };
+    if config.demo.enabled
+        && config.sources.database_url.is_none()
+        && demo::sources_are_empty(pool).await.map_err(StartError::Demo)?
+    {
+        let options = demo::Options::on(config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive()));
         let seeded = demo::seed(pool, &options, |_, _| {}).await.map_err(StartError::Demo)?;
         tracing::info!(users = seeded.users, rows = seeded.rows, "seeded the demo data");
     }
@@ -190,7 +233,9 @@ async fn report_ready(cache: Arc<UserDataCache>, health: Health, sources_elsewhe
         }
         if !told && began.elapsed() > START_WITHOUT_DATABASE {
             told = true;
-            tracing::warn!("the cache's database cannot be read yet: is it up, and has `userdata migrate up` been run?");
+            tracing::warn!(
+                "the cache's database cannot be read yet: is it up, and has `userdata migrate up` been run?"
+            );
         }
         if stop.run_until_cancelled(tokio::time::sleep(READINESS_EVERY)).await.is_none() {
             return;

@@ -8,8 +8,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{cache::UserDataCache, config::Config};
 
 /// Runs `work` at once and then every `period` until `stop`, never two runs at a time.
-pub fn every<F>(tasks: &TaskTracker, stop: &CancellationToken, period: Duration, mut work: impl FnMut() -> F + Send + 'static)
-where
+pub fn every<F>(
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    period: Duration,
+    mut work: impl FnMut() -> F + Send + 'static,
+) where
     F: Future<Output = ()> + Send,
 {
     let stop = stop.clone();
@@ -25,7 +29,7 @@ where
 }
 
 /// How often a tier that is left alone is tried again.
-const PROBE_EVERY: Duration = Duration::from_millis(500);
+const PROBE_EVERY: Duration = Duration::from_millis(250);
 
 /// Starts everything that the cache needs done behind the requests.
 pub fn start(cache: &Arc<UserDataCache>, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {

@@ -209,7 +209,12 @@ impl UserDataCache {
                 (holds && wish.max_age.is_none()).then_some(Err(Error::NotFound { what }))
             }
         });
-        loader.memory_figures.looked_up(found.is_some(), loader.clock.now().since(began));
+        let took = loader.clock.now().since(began);
+        if found.is_some() {
+            loader.memory_figures.hit(took)
+        } else {
+            loader.memory_figures.miss(took)
+        }
         found
     }
 

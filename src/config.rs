@@ -41,7 +41,7 @@ setting::sections! {
         /// Where it listens. Only loopback until TLS and authentication are configured.
         listen: SocketAddr = loopback(50051), ListenOn;
         /// Whether it may listen beyond loopback although nobody has to authenticate: everyone
-        /// who reaches them then reads and erases everything.
+        /// who reaches it then reads and erases everything.
         insecure_allow_remote: bool = false, Switch;
         /// For callers that set no deadline: longer than a flight, or they give up just before it succeeds.
         default_deadline: Duration = seconds(15), Durations(millis(100)..=hours(1));

@@ -88,6 +88,12 @@ fn refuse_unreadable(url: &str) -> Result<(), DbErr> {
     PgConnectOptions::from_str(url).map(drop).map_err(connection_error)
 }
 
+/// Whether this is the embedded database; PostgreSQL otherwise.
+#[must_use]
+pub fn is_sqlite(connection: &DatabaseConnection) -> bool {
+    connection.get_database_backend() == DatabaseBackend::Sqlite
+}
+
 fn sqlite_options(sqlite: SqliteConnectOptions, access: Access) -> SqliteConnectOptions {
     let sqlite = sqlite
         .busy_timeout(SQLITE_BUSY_TIMEOUT)

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod proto;
 pub mod model;
 pub mod database;
+pub mod entity;
 pub mod aggregate;
 pub mod error;
 pub mod cache;

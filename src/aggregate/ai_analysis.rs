@@ -111,6 +111,14 @@ impl AiAnalysis {
         Ok(Analysis { results, generator: Generator::Model, detail: calls.detail() })
     }
 
+    /// Forgets answers that nobody has used for long; at most `rows_max` at once. Returns how many.
+    pub async fn sweep_memo(&self, rows_max: u64) -> Result<u64, sea_orm::DbErr> {
+        match &self.model {
+            Some(calls) => calls.sweep_memo(rows_max).await,
+            None => Ok(0),
+        }
+    }
+
     /// What the model has cost and saved since the start; all 0 for the rules.
     #[must_use]
     pub fn figures(&self) -> Figures {

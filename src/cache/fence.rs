@@ -23,9 +23,9 @@ use sea_orm::{DatabaseConnection, DbErr};
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
-pub use copy::View;
 use committer::Committer;
 use copy::LogCopy;
+pub use copy::View;
 use log::FenceLog;
 
 use crate::{
@@ -45,7 +45,9 @@ pub enum FenceError {
     #[error("the fence log failed: {0}")]
     Database(String),
     /// Another lease length is agreed on in this cluster.
-    #[error("fence.lease is {ours_ms} ms, but the cluster agreed on {theirs_ms} ms: use that, or change fence_head.lease_ms while no instance runs")]
+    #[error(
+        "fence.lease is {ours_ms} ms, but the cluster agreed on {theirs_ms} ms: use that, or change fence_head.lease_ms while no instance runs"
+    )]
     Lease {
         /// As configured here.
         ours_ms: i64,
@@ -104,7 +106,13 @@ struct LastRun {
 impl Fence {
     /// Knows nothing until the first [`Fence::catch_up`]. `timeout` bounds one reading of the log.
     #[must_use]
-    pub fn new(connection: DatabaseConnection, config: config::Fence, timeout: Duration, clock: Clock, tasks: &TaskTracker) -> Self {
+    pub fn new(
+        connection: DatabaseConnection,
+        config: config::Fence,
+        timeout: Duration,
+        clock: Clock,
+        tasks: &TaskTracker,
+    ) -> Self {
         let log = FenceLog::new(connection);
         Self {
             committer: Committer::start(log.clone(), tasks),
@@ -244,7 +252,11 @@ impl Fence {
                 continue;
             }
             if head.seq < applied || (applied > head.floor && head.nonce != nonce) {
-                tracing::error!(applied, head = head.seq, "the database lost fences that were applied here; starting a new incarnation");
+                tracing::error!(
+                    applied,
+                    head = head.seq,
+                    "the database lost fences that were applied here; starting a new incarnation"
+                );
                 self.log.replace_incarnation(&incarnation).await?;
                 continue;
             }
@@ -259,7 +271,11 @@ impl Fence {
             }
             if !contiguous {
                 self.gaps.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(applied, head = head.seq, "the fence log has a gap; everything before its head counts as fenced");
+                tracing::error!(
+                    applied,
+                    head = head.seq,
+                    "the fence log has a gap; everything before its head counts as fenced"
+                );
             }
             // Order: last, and counted from before the read was sent.
             self.lease_until.store(sent_at.after(self.config.lease).nanos(), Ordering::Release);

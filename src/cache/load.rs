@@ -163,18 +163,27 @@ impl Loader {
     async fn judge(&self, found: &mut Found, tier: Tier, read: Result<Option<Snapshot>, TierError>, key: &CacheKey) {
         // A tier that fails is a miss; it has counted and logged its failure itself.
         let Ok(Some(snapshot)) = read else { return };
+        let figures = match (&self.redis, tier) {
+            (Some(redis), Tier::Redis) => redis.figures(),
+            _ => self.database.figures(),
+        };
         let mut view = self.fence.view(key);
-        if snapshot.incarnation == view.incarnation && !view.can_judge(&snapshot) && self.fence.catch_up().await.is_ok() {
+        if snapshot.incarnation == view.incarnation && !view.can_judge(&snapshot) && self.fence.catch_up().await.is_ok()
+        {
             view = self.fence.view(key);
         }
         if !view.admits(&snapshot, SectionSet::ALL) {
             self.counts.superseded.add(1);
+            figures.refused();
             return;
         }
         let now = self.clock.utc();
         if snapshot.expires_at > now {
             found.fresh = Some((snapshot, tier));
-        } else if is_younger(&snapshot, self.config.database.stale_max, now)
+            return;
+        }
+        figures.refused();
+        if is_younger(&snapshot, self.config.database.stale_max, now)
             && found.last_good.as_ref().is_none_or(|(held, _)| held.as_of < snapshot.as_of)
         {
             found.last_good = Some((snapshot, tier));
@@ -194,10 +203,15 @@ impl Loader {
         let assembled = match tokio::time::timeout(budget, self.aggregator.aggregate(query, &plan)).await {
             Ok(Ok(assembled)) => assembled,
             Ok(Err(AggregateError::UnknownUser)) => return Err(self.not_found(query.key(), view, Missing::User)),
-            Ok(Err(AggregateError::UnknownStrategy)) => return Err(self.not_found(query.key(), view, Missing::Strategy)),
-            Ok(Err(error @ AggregateError::Source { .. })) => return self.fall_back(query.key(), view, last_good, error),
+            Ok(Err(AggregateError::UnknownStrategy)) => {
+                return Err(self.not_found(query.key(), view, Missing::Strategy));
+            }
+            Ok(Err(error @ AggregateError::Source { .. })) => {
+                return self.fall_back(query.key(), view, last_good, error);
+            }
             Err(_) => {
-                let error = AggregateError::Source { name: "onboarding", error: crate::aggregate::SourceError::Timeout };
+                let error =
+                    AggregateError::Source { name: "onboarding", error: crate::aggregate::SourceError::Timeout };
                 return self.fall_back(query.key(), view, last_good, error);
             }
         };
@@ -212,7 +226,14 @@ impl Loader {
     }
 
     /// Joins the parts; what failed is taken from the last good document, as far as that is not outdated.
-    fn seal(&self, key: &CacheKey, view: &View, as_of: DateTime<Utc>, assembled: Assembled, last_good: Option<&Snapshot>) -> Snapshot {
+    fn seal(
+        &self,
+        key: &CacheKey,
+        view: &View,
+        as_of: DateTime<Utc>,
+        assembled: Assembled,
+        last_good: Option<&Snapshot>,
+    ) -> Snapshot {
         let parts: Vec<Part> = assembled
             .parts
             .into_iter()

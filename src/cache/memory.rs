@@ -85,7 +85,8 @@ impl MemoryTier {
     /// fence already keeps everybody from reading it.
     pub fn remove(&self, scope: &Scope) {
         let concerned = |key: &CacheKey| {
-            key.user == scope.user && (scope.strategy.is_none() || key.strategy.is_none() || key.strategy == scope.strategy)
+            key.user == scope.user
+                && (scope.strategy.is_none() || key.strategy.is_none() || key.strategy == scope.strategy)
         };
         let _writing = self.writing();
         let keys: Vec<CacheKey> = self.cache.iter().map(|entry| entry.key().clone()).filter(concerned).collect();
@@ -168,7 +169,10 @@ mod tests {
     use super::*;
     use crate::{
         clock::Clock,
-        model::{Generator, Parameters, Section, SectionSet, State, UserDataQuery, UserId, snapshot::{Part, SectionFacts}},
+        model::{
+            Generator, Parameters, Section, SectionSet, State, UserDataQuery, UserId,
+            snapshot::{Part, SectionFacts},
+        },
     };
 
     fn key(user: usize) -> CacheKey {
@@ -238,7 +242,11 @@ mod tests {
                     for round in 0..20_000_usize {
                         let user = (round * 31 + writer * 7) % 800;
                         match round % 10 {
-                            0 => tier.remove(&Scope { user: UserId::parse(&user.to_string()).unwrap(), strategy: None, sections: SectionSet::ALL }),
+                            0 => tier.remove(&Scope {
+                                user: UserId::parse(&user.to_string()).unwrap(),
+                                strategy: None,
+                                sections: SectionSet::ALL,
+                            }),
                             1..=4 => tier.put(key(user), held(&key(user), round % 3000, 1)),
                             _ => {
                                 if let Some(Held { answer: Answer::Snapshot(snapshot), .. }) = tier.get(&key(user)) {
@@ -251,7 +259,8 @@ mod tests {
             }
         });
         let weigh = |held: &Held| u64::from(held.weight().max((1 << 20) / 500));
-        let (count, bytes) = tier.cache.iter().fold((0, 0), |(count, bytes), entry| (count + 1, bytes + weigh(entry.value())));
+        let (count, bytes) =
+            tier.cache.iter().fold((0, 0), |(count, bytes), entry| (count + 1, bytes + weigh(entry.value())));
         assert_eq!((tier.entries(), tier.bytes()), (count, bytes));
         tier.clear();
         assert_eq!((tier.entries(), tier.bytes()), (0, 0));

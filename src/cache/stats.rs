@@ -6,7 +6,7 @@ use super::{UserDataCache, load::Loader, tier_error::TierError, unavailable};
 use crate::{
     clock::Moment,
     error::{Error, Unavailable},
-    model::{CacheStatus, Tier, UserDataQuery},
+    model::{CacheStatus, Parameters, Tier, UserDataQuery},
     proto::v1::{GetCacheStatsResponse, TierStats},
 };
 
@@ -72,18 +72,18 @@ impl UserDataCache {
     /// The table's counts and this instance's figures; the server adds its version.
     pub async fn stats(&self, most_accessed: u32) -> Result<GetCacheStatsResponse, Error> {
         let loader = &self.loader;
-        let (total_entries, expired_entries) = loader.database.counts().await.map_err(database_down)?;
-        let most_accessed = loader.database.most_accessed(most_accessed).await.map_err(database_down)?;
+        let rows = loader.database.counts().await.map_err(database_down)?;
+        let most_accessed = loader.database.most_accessed(most_accessed.into()).await.map_err(database_down)?;
         let counts = &loader.counts;
         let (hits, shared, stale) = (counts.hits.get(), counts.shared.get(), counts.stale.get());
         let requests = hits + shared + stale + counts.assembled.get();
         let ai = loader.aggregator.ai().figures();
         Ok(GetCacheStatsResponse {
-            total_entries,
-            expired_entries,
-            valid_entries: total_entries - expired_entries,
+            total_entries: rows.total,
+            expired_entries: rows.expired,
+            valid_entries: rows.total - rows.expired,
             most_accessed,
-            tiers: tiers(loader, total_entries),
+            tiers: tiers(loader, rows.total),
             sources: loader.aggregator.stats(),
             requests,
             hit_rate: share(hits, requests),
@@ -108,7 +108,10 @@ impl UserDataCache {
 
     /// The most accessed questions without parameters, for warming.
     pub async fn most_accessed(&self, count: u32) -> Result<Vec<UserDataQuery>, Error> {
-        self.loader.database.most_accessed_queries(count).await.map_err(database_down)
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let questions = self.loader.database.most_accessed_without_parameters(count).await.map_err(database_down)?;
+        let query = |(user, strategy)| UserDataQuery::new(user, strategy, Parameters::none());
+        Ok(questions.into_iter().map(query).collect())
     }
 }
 

@@ -43,8 +43,6 @@ pub struct Get {
     pub query: UserDataQuery,
     /// How fresh the answer has to be.
     pub wish: Wish,
-    /// Which sections to return.
-    pub sections: SectionSet,
     /// Whether to assemble it anew.
     pub refresh: bool,
 }
@@ -86,6 +84,7 @@ pub fn get(request: &GetComprehensiveUserDataRequest) -> Result<Get, Status> {
     let parameters = parameters(request.parameters.as_ref(), &mut violations);
     let sections = sections(&request.sections, &mut violations);
     let wish = Wish {
+        sections,
         freshness: freshness(request.freshness, &mut violations),
         min_token: min_token(&request.min_token, &mut violations),
         max_age: max_age(request.max_age.as_ref(), &mut violations),
@@ -93,7 +92,7 @@ pub fn get(request: &GetComprehensiveUserDataRequest) -> Result<Get, Status> {
     let (Some(user), Some(parameters)) = (user, parameters) else { return Err(violations.into()) };
     violations.none()?;
     let query = UserDataQuery::new(user, strategy, parameters);
-    Ok(Get { query, wish, sections, refresh: request.force_refresh })
+    Ok(Get { query, wish, refresh: request.force_refresh })
 }
 
 /// Parses InvalidateCache.

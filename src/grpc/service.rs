@@ -68,8 +68,8 @@ impl UserDataService for Service {
         let served = served.map_err(|error| refused(&error, &id))?;
 
         let now = self.clock.utc();
-        let reply = reply::get(&served, asked.sections, asked.refresh, now);
-        let reply = reply::unless_too_large(reply, &served.snapshot, asked.sections, self.response_bytes_max)
+        let reply = reply::get(&served, asked.wish.sections, asked.refresh, now);
+        let reply = reply::unless_too_large(reply, &served.snapshot, asked.wish.sections, self.response_bytes_max)
             .map_err(|error| refused(&error, &id))?;
         let mut response = Response::new(reply);
         let x_cache = MetadataValue::try_from(reply::x_cache(&served, now)).expect("ASCII words and digits");

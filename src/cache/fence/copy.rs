@@ -227,7 +227,8 @@ mod tests {
     fn a_fence_on_a_section_also_fences_what_is_made_from_it() {
         let view = copy(&[row(1, "1", None, SectionSet::NONE.with(Section::Strategy))]).view(&key("1", None));
         for section in section::SECTIONS {
-            let outdated = matches!(section, Section::Strategy | Section::AiAnalysis | Section::GapAnalysis | Section::Derived);
+            let outdated =
+                matches!(section, Section::Strategy | Section::AiAnalysis | Section::GapAnalysis | Section::Derived);
             assert_eq!(view.is_valid(section, 0), !outdated, "{section:?}");
             assert!(view.is_valid(section, 1));
         }

@@ -44,7 +44,8 @@ impl FenceLog {
         let isolation = (!self.is_sqlite()).then_some(IsolationLevel::ReadCommitted);
         let transaction = self.connection.begin_with_config(isolation, None).await?;
         let count = i64::try_from(scopes.len()).unwrap_or(i64::MAX);
-        let advance = self.statement("UPDATE fence_head SET seq = seq + $1 WHERE id = 1 RETURNING seq", vec![count.into()]);
+        let advance =
+            self.statement("UPDATE fence_head SET seq = seq + $1 WHERE id = 1 RETURNING seq", vec![count.into()]);
         let head: i64 = transaction.query_one_raw(advance).await?.ok_or_else(no_head)?.try_get("", "seq")?;
 
         let mut sql = String::from("INSERT INTO fence_log (seq, user_id, strategy_id, sections, nonce, at) VALUES ");
@@ -74,7 +75,8 @@ impl FenceLog {
     pub(super) async fn head(&self, applied: i64) -> Result<Head, DbErr> {
         const SQL: &str = "SELECT incarnation, seq, floor, CAST(lease_ms AS BIGINT) AS lease_ms, \
              (SELECT nonce FROM fence_log WHERE seq = $1) AS nonce FROM fence_head WHERE id = 1";
-        let row = self.connection.query_one_raw(self.statement(SQL, vec![applied.into()])).await?.ok_or_else(no_head)?;
+        let row =
+            self.connection.query_one_raw(self.statement(SQL, vec![applied.into()])).await?.ok_or_else(no_head)?;
         let incarnation: String = row.try_get("", "incarnation")?;
         Ok(Head {
             incarnation: incarnation.into(),
@@ -92,7 +94,8 @@ impl FenceLog {
         let mut rows: Vec<LogRow> = Vec::new();
         let mut last = after;
         while last < head {
-            let page = self.connection.query_all_raw(self.statement(SQL, vec![last.into(), head.into(), PAGE.into()])).await?;
+            let page =
+                self.connection.query_all_raw(self.statement(SQL, vec![last.into(), head.into(), PAGE.into()])).await?;
             let Some(end) = page.last() else { break };
             last = end.try_get("", "seq")?;
             for row in &page {
@@ -124,10 +127,14 @@ impl FenceLog {
             "UPDATE fence_head SET floor = (SELECT COALESCE(MAX(CASE WHEN seq > fence_head.floor THEN seq END), fence_head.floor) \
              FROM fence_log WHERE at < {before}) WHERE id = 1 RETURNING floor"
         );
-        let floor: i64 =
-            transaction.query_one_raw(self.statement(&raise, vec![])).await?.ok_or_else(no_head)?.try_get("", "floor")?;
-        let deleted =
-            transaction.execute_raw(self.statement("DELETE FROM fence_log WHERE seq <= $1", vec![floor.into()])).await?;
+        let floor: i64 = transaction
+            .query_one_raw(self.statement(&raise, vec![]))
+            .await?
+            .ok_or_else(no_head)?
+            .try_get("", "floor")?;
+        let deleted = transaction
+            .execute_raw(self.statement("DELETE FROM fence_log WHERE seq <= $1", vec![floor.into()]))
+            .await?;
         transaction.commit().await?;
         Ok(deleted.rows_affected())
     }
