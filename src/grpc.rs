@@ -1,1 +1,170 @@
-//! (in progress)
+//! The gRPC server: services, limits and its end. What surrounds each request, in order and with
+//! reasons, is on one page in [`stack`].
+//!
+//! Shutdown, once told: health says NOT_SERVING and the gate refuses what still arrives; the listener
+//! closes and clients are sent GOAWAY; requests in flight finish. Those that do not within their time
+//! are cut off with their connections, and counted as abandoned.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{codec::CompressionEncoding, service::Routes};
+use tonic_reflection::server::Builder as Reflection;
+use tracing::warn;
+
+use self::{
+    admission::Gate,
+    connection::Limits,
+    health::Health,
+    metrics::Metrics,
+    service::{Service, UserDataServer},
+    stack::Stack,
+};
+use crate::{cache::UserDataCache, clock::Clock, config, proto};
+
+pub mod admission;
+pub mod body;
+pub mod connection;
+pub mod convert;
+pub mod deadline;
+pub mod health;
+pub mod method;
+pub mod metrics;
+pub mod recover;
+pub mod reply;
+pub mod request_id;
+pub mod service;
+pub mod stack;
+pub mod status;
+pub mod warm;
+
+/// All headers of a request, as HTTP/2 counts them; the largest legal ones have a tenth of it.
+const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+/// A connection that shows no life is asked for it after this, and closed if it gives none.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams that a client reset before we looked at them: more is an attack (CVE-2023-44487).
+const PENDING_RESETS_MAX: usize = 20;
+/// The share of the shutdown's time that requests get; the rest is for loads, counts and pools.
+const DRAIN_SHARE: f64 = 0.75;
+
+/// The server, connected and not yet serving.
+#[derive(Debug)]
+pub struct Server {
+    stack: Stack,
+    health: Health,
+    tracker: TaskTracker,
+    connections: Limits,
+    max_concurrent_streams: u32,
+    drain: Duration,
+}
+
+/// Why the server ended otherwise than by finishing its requests.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It could not serve.
+    #[error("the gRPC server failed")]
+    Transport(#[from] tonic::transport::Error),
+    /// Some requests did not finish in time; their connections were closed.
+    #[error("requests did not finish within {0:?} and were cut off")]
+    CutOff(Duration),
+}
+
+impl Server {
+    /// The services over `cache`. Connections become tasks of `tracker`.
+    pub async fn new(
+        cache: Arc<UserDataCache>,
+        config: &config::Server,
+        clock: Clock,
+        tracker: TaskTracker,
+    ) -> Result<Self, tonic_reflection::server::Error> {
+        let service = Service::new(cache, clock.clone(), config.max_response_bytes);
+        let service = UserDataServer::new(service)
+            .max_decoding_message_size(config.max_request_bytes)
+            // Never reached: a larger reply is refused before, with the sizes of its sections.
+            .max_encoding_message_size(config.max_response_bytes)
+            .accept_compressed(CompressionEncoding::Gzip);
+        Self::with(Routes::new(service), config, clock, tracker).await
+    }
+
+    /// Any services, with health and reflection beside them.
+    async fn with(
+        routes: Routes,
+        config: &config::Server,
+        clock: Clock,
+        tracker: TaskTracker,
+    ) -> Result<Self, tonic_reflection::server::Error> {
+        let (health, health_service) = Health::new().await;
+        let routes = routes
+            .add_service(health_service.max_decoding_message_size(config.max_request_bytes))
+            .add_service(reflection().build_v1()?.max_decoding_message_size(config.max_request_bytes))
+            .add_service(reflection().build_v1alpha()?.max_decoding_message_size(config.max_request_bytes));
+        let stack = Stack {
+            metrics: Arc::new(Metrics::new(clock)),
+            gate: Gate::new(config.max_concurrent_requests),
+            default_deadline: config.default_deadline,
+            routes: routes.prepare(),
+        };
+        Ok(Self {
+            stack,
+            health,
+            tracker,
+            connections: Limits { connections: config.max_connections, write_stall: config.write_stall_max },
+            max_concurrent_streams: config.max_concurrent_streams,
+            drain: config.drain.mul_f64(DRAIN_SHARE),
+        })
+    }
+
+    /// By which the app says when it is ready, and when it is about to leave.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// What happened to requests.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.stack.metrics)
+    }
+
+    /// Serves until `shutdown`, then finishes what is in flight. To be awaited to its end: dropped
+    /// halfway it closes the listener, and connections run on.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let cut_off = CancellationToken::new();
+        let incoming = connection::incoming(listener, self.connections, self.tracker, cut_off.clone());
+        let (gate, closed) = (self.stack.gate.clone(), self.stack.gate.closed());
+        let told = async {
+            shutdown.await;
+            self.health.not_serving().await;
+            gate.close();
+        };
+
+        let serving = tonic::transport::Server::builder()
+            .max_concurrent_streams(self.max_concurrent_streams)
+            .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
+            .serve_with_incoming_shutdown(self.stack, incoming, told);
+
+        tokio::select! {
+            biased;
+            served = serving => Ok(served?),
+            () = async { closed.cancelled().await; tokio::time::sleep(self.drain).await } => {
+                warn!("closing connections whose requests did not finish");
+                cut_off.cancel();
+                Err(ServeError::CutOff(self.drain))
+            }
+        }
+    }
+}
+
+fn reflection() -> Reflection<'static> {
+    Reflection::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! How many requests are answered at once, in the whole process, and whether any are at all.
+//!
+//! The limit is for requests that are *being worked on*. One that waits for a load gives its place
+//! back (loads have limits of their own): a flood of misses must not keep hits out, which take
+//! microseconds. tonic's own limits are per connection and outside of what our metrics see.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::poll;
+use std::task::Poll;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{method::Method, metrics::Outcome, stack::Refusal, status};
+
+/// When refused callers should come back: spread, so that they do not come back together.
+const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 500..=1500;
+
+/// Lets requests in. Clones are the same gate.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    places: Arc<Semaphore>,
+    closed: CancellationToken,
+}
+
+impl Gate {
+    /// An open gate with this many places.
+    #[must_use]
+    pub fn new(places: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))), closed: CancellationToken::new() }
+    }
+
+    /// A place for a request, or why it has none.
+    pub fn admit(&self, method: Method) -> Result<Option<Place>, Refusal> {
+        if !method.is_ours() {
+            return Ok(None);
+        }
+        if self.closed.is_cancelled() {
+            return Err(Refusal { outcome: Outcome::Shed, status: status::draining() });
+        }
+        let Ok(permit) = self.places.try_acquire() else {
+            let retry_after = Duration::from_millis(rand::random_range(RETRY_AFTER_MS));
+            return Err(Refusal { outcome: Outcome::Shed, status: status::overloaded(retry_after) });
+        };
+        permit.forget();
+        Ok(Some(Place(Arc::new(Held { places: Arc::clone(&self.places), held: AtomicBool::new(true) }))))
+    }
+
+    /// Refuses everything from now on, because the server is going away.
+    pub fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// Done once the gate is closed.
+    #[must_use]
+    pub fn closed(&self) -> CancellationToken {
+        self.closed.clone()
+    }
+}
+
+/// A request's place among those being answered; free again when its last clone is dropped, or earlier.
+#[derive(Clone, Debug)]
+pub struct Place(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    places: Arc<Semaphore>,
+    held: AtomicBool,
+}
+
+impl Place {
+    /// Awaits `work`, keeping the place only if the answer is there at once.
+    pub async fn until_it_waits<F: Future>(self, work: F) -> F::Output {
+        let mut work = pin!(work);
+        if let Poll::Ready(output) = poll!(work.as_mut()) {
+            return output;
+        }
+        self.0.give_back();
+        work.await
+    }
+}
+
+impl Held {
+    fn give_back(&self) {
+        if self.held.swap(false, Ordering::Relaxed) {
+            self.places.add_permits(1);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn beyond_the_limit_requests_are_refused_and_told_when_to_come_back() {
+        let gate = Gate::new(2);
+        let first = gate.admit(Method::Get).unwrap();
+        let _second = gate.admit(Method::Warm).unwrap();
+
+        let Refusal { outcome, status } = gate.admit(Method::Get).unwrap_err();
+
+        assert_eq!((outcome, status.code()), (Outcome::Shed, Code::ResourceExhausted));
+        let delay = status.get_details_retry_info().unwrap().retry_delay.unwrap();
+        assert!((Duration::from_millis(500)..=Duration::from_millis(1500)).contains(&delay), "{delay:?}");
+        let pushback = status.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap();
+        assert_eq!(pushback, delay.as_millis().to_string());
+
+        drop(first);
+        assert!(gate.admit(Method::Get).is_ok());
+    }
+
+    #[test]
+    fn health_and_reflection_are_answered_when_full_and_when_draining() {
+        let gate = Gate::new(0);
+        gate.close();
+        for method in [Method::Health, Method::Reflection] {
+            assert!(gate.admit(method).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn draining_requests_may_be_repeated_elsewhere_at_once() {
+        let gate = Gate::new(1);
+        gate.close();
+        let Refusal { outcome, status } = gate.admit(Method::Get).unwrap_err();
+        assert_eq!((outcome, status.code()), (Outcome::Shed, Code::Unavailable));
+        assert_eq!(status.get_details_error_info().unwrap().reason, "DRAINING");
+        assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::ZERO));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_waits_gives_its_place_back_once() {
+        let gate = Gate::new(1);
+        let (answer, waiting) = tokio::sync::oneshot::channel();
+
+        let place = gate.admit(Method::Get).unwrap().unwrap();
+        let kept = place.clone();
+        let mut waiter = pin!(place.until_it_waits(waiting));
+        assert!(poll!(waiter.as_mut()).is_pending());
+
+        let hit = gate.admit(Method::Get).unwrap().unwrap();
+        assert_eq!(hit.until_it_waits(async { 1 }).await, 1);
+
+        answer.send(2).unwrap();
+        assert_eq!(waiter.await, Ok(2));
+        drop(kept);
+        assert_eq!(gate.places.available_permits(), 1);
+    }
+}

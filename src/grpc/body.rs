@@ -1,0 +1,126 @@
+//! A reply on its way out: bounded like the request was, safe against panics of a stream, and counted
+//! when its last byte is handed over or when it is dropped.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures::{FutureExt as _, future::BoxFuture};
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use tonic::{Code, Status, body::Body};
+use tracing::{Span, error};
+
+use super::{
+    deadline::Bound,
+    metrics::{Call, Outcome},
+    recover,
+    request_id::RequestId,
+    stack::Refusal,
+    status,
+};
+
+/// The body of every reply.
+#[derive(Debug)]
+pub struct ReplyBody {
+    /// None once the reply has ended.
+    running: Option<Running>,
+    /// Counts the request when dropped, so after the end.
+    call: Call,
+    id: RequestId,
+    span: Span,
+}
+
+struct Running {
+    body: Body,
+    bound: Bound,
+    /// Made when a stream first has to wait: a unary reply never does.
+    passed: Option<BoxFuture<'static, Refusal>>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Running").field("bound", &self.bound).finish_non_exhaustive()
+    }
+}
+
+impl ReplyBody {
+    /// A body that ends with trailers.
+    pub fn new(body: Body, bound: Bound, call: Call, id: RequestId, span: Span) -> Self {
+        Self { running: Some(Running { body, bound, passed: None }), call, id, span }
+    }
+
+    /// No body: the headers said it all, and `call` knows how it ended.
+    pub fn empty(call: Call, id: RequestId) -> Self {
+        Self { running: None, call, id, span: Span::none() }
+    }
+
+    /// Ends the stream early with a status of ours.
+    fn cut(&mut self, outcome: Outcome, status: &Status) -> Frame<Bytes> {
+        self.running = None;
+        self.call.ends(outcome, status.code());
+        let mut trailers = HeaderMap::new();
+        self.id.stamp(&mut trailers);
+        status.add_header(&mut trailers).expect("messages are percent-encoded and details base64");
+        Frame::trailers(trailers)
+    }
+}
+
+impl Running {
+    fn poll_passed(&mut self, context: &mut Context<'_>) -> Poll<Refusal> {
+        let bound = &self.bound;
+        self.passed.get_or_insert_with(|| bound.clone().passed().boxed()).as_mut().poll(context)
+    }
+}
+
+impl http_body::Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        let Some(running) = &mut this.running else { return Poll::Ready(None) };
+
+        let polled = this.span.in_scope(|| recover::call(|| Pin::new(&mut running.body).poll_frame(context)));
+        let Ok(polled) = polled else {
+            this.span.in_scope(|| error!("a stream panicked"));
+            let status = status::internal(&this.id);
+            return Poll::Ready(Some(Ok(this.cut(Outcome::Answered, &status))));
+        };
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    this.call.ends(Outcome::Answered, code(trailers));
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(status))) => {
+                this.call.ends(Outcome::Answered, status.code());
+                Poll::Ready(Some(Err(status)))
+            }
+            Poll::Ready(None) => {
+                this.running = None;
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let Refusal { outcome, status } = ready!(running.poll_passed(context));
+                Poll::Ready(Some(Ok(this.cut(outcome, &status))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.running.as_ref().is_none_or(|running| running.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.running.as_ref().map_or_else(|| SizeHint::with_exact(0), |running| running.body.size_hint())
+    }
+}
+
+/// The code that headers or trailers tell.
+fn code(headers: &HeaderMap) -> Code {
+    headers.get(Status::GRPC_STATUS).map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()))
+}

@@ -1,0 +1,241 @@
+//! Connections: how many at once, who owns them, and what ends one whose peer has stopped reading.
+//!
+//! tonic runs each connection in a task of its own that nobody could wait for or stop. A connection
+//! therefore carries a token of the app's tracker, which waits until the last one is gone, and ends
+//! with an error once it is told to close: the task that serves it then ends too.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{FutureExt as _, Stream, future::BoxFuture, stream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep},
+};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+use tonic::transport::server::Connected;
+use tracing::warn;
+
+/// Before accepting again after a failure, which is nearly always a lack of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: usize,
+    /// How long a peer may take nothing.
+    pub write_stall: Duration,
+}
+
+/// The connections of a listener, until the stream is dropped. All are closed when `closing` is cancelled.
+pub fn incoming(
+    listener: TcpListener,
+    limits: Limits,
+    tracker: TaskTracker,
+    closing: CancellationToken,
+) -> impl Stream<Item = io::Result<Connection>> {
+    let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    stream::unfold((listener, places), move |(listener, places)| {
+        let (tracked, closing) = (tracker.token(), closing.child_token());
+        async move {
+            let place = Arc::clone(&places).acquire_owned().await.ok()?;
+            let stream = accept(&listener).await;
+            let connection = Connection {
+                peer: stream.peer_addr().ok(),
+                stream,
+                closing: closing.cancelled_owned().boxed(),
+                stalled: None,
+                stall_max: limits.write_stall,
+                _place: place,
+                _tracked: tracked,
+            };
+            Some((Ok(connection), (listener, places)))
+        }
+    })
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // A reply is several small writes: waiting for acknowledgements between them costs 40 ms.
+                if let Err(error) = stream.set_nodelay(true) {
+                    warn!(error = &error as &dyn std::error::Error, "TCP_NODELAY refused");
+                }
+                return stream;
+            }
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "connection not accepted");
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+/// An accepted connection.
+pub struct Connection {
+    stream: TcpStream,
+    peer: Option<SocketAddr>,
+    closing: BoxFuture<'static, ()>,
+    /// Runs while the peer takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+    stall_max: Duration,
+    _place: OwnedSemaphorePermit,
+    _tracked: TaskTrackerToken,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Connection").field("stalled", &self.stalled.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    fn poll_closing(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        self.closing.as_mut().poll(context).map(|()| io::ErrorKind::ConnectionAborted.into())
+    }
+
+    /// Judges a write's result: one that has been pending for too long fails.
+    fn unless_stalled<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        // While it cannot write, HTTP/2 may not read either.
+        if let Poll::Ready(error) = self.poll_closing(context) {
+            return Poll::Ready(Err(error));
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.stall_max)));
+        match stalled.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Poll::Ready(error) = this.poll_closing(context) {
+            return Poll::Ready(Err(error));
+        }
+        Pin::new(&mut this.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.unless_stalled(written, context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        this.unless_stalled(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Option<SocketAddr>;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.peer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures::{FutureExt as _, StreamExt as _};
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { connections: 1, write_stall: Duration::from_millis(50) };
+
+    async fn listen() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn beyond_the_limit_connections_wait_until_one_ends() {
+        let (listener, address) = listen().await;
+        let tracker = TaskTracker::new();
+        let mut incoming = pin!(incoming(listener, LIMITS, tracker.clone(), CancellationToken::new()));
+        let _clients = (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
+
+        let first = incoming.next().await.unwrap().unwrap();
+        assert!(incoming.next().now_or_never().is_none());
+        drop(first);
+        assert!(incoming.next().await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_loses_its_connection() {
+        let (listener, address) = listen().await;
+        let mut incoming = pin!(incoming(listener, LIMITS, TaskTracker::new(), CancellationToken::new()));
+        let _silent = TcpStream::connect(address).await.unwrap();
+        let mut connection = incoming.next().await.unwrap().unwrap();
+
+        let error = connection.write_all(&vec![0; 64 * 1024 * 1024]).await.unwrap_err();
+
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_connection_told_to_close_ends_whether_it_reads_or_writes() {
+        let (listener, address) = listen().await;
+        let closing = CancellationToken::new();
+        let limits = Limits { connections: 2, write_stall: Duration::from_secs(60) };
+        let mut incoming = pin!(incoming(listener, limits, TaskTracker::new(), closing.clone()));
+        let _clients = (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
+        let mut reading = incoming.next().await.unwrap().unwrap();
+        let mut writing = incoming.next().await.unwrap().unwrap();
+
+        let mut buffer = [0];
+        let read = tokio::io::AsyncReadExt::read(&mut reading, &mut buffer);
+        let payload = vec![0; 64 * 1024 * 1024];
+        let written = writing.write_all(&payload);
+        let close = async {
+            tokio::task::yield_now().await;
+            closing.cancel();
+        };
+        let (read, written, ()) = tokio::join!(read, written, close);
+
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+    }
+}

@@ -1,0 +1,42 @@
+//! What `grpc.health.v1` says of the whole server ("") and of its service: always the same of both.
+
+use tonic::server::NamedService as _;
+use tonic_health::{
+    ServingStatus,
+    pb::health_server::{Health as HealthService, HealthServer},
+    server::{HealthReporter, health_reporter},
+};
+
+use super::service::UserDataServer;
+
+/// Says whether the server may be sent requests. Not serving until told otherwise. Clones are the same.
+///
+/// Trouble with Redis or the AI endpoint is no reason to tell: answers are merely slower or partial.
+#[derive(Clone, Debug)]
+pub struct Health(HealthReporter);
+
+impl Health {
+    /// Not serving, and the service that says so.
+    pub async fn new() -> (Self, HealthServer<impl HealthService>) {
+        let (reporter, server) = health_reporter();
+        let health = Self(reporter);
+        health.not_serving().await;
+        (health, server)
+    }
+
+    /// Ready: migrated, or told to do without.
+    pub async fn serving(&self) {
+        self.tell(ServingStatus::Serving).await;
+    }
+
+    /// Not ready yet, or going away.
+    pub async fn not_serving(&self) {
+        self.tell(ServingStatus::NotServing).await;
+    }
+
+    async fn tell(&self, status: ServingStatus) {
+        for service in ["", UserDataServer::NAME] {
+            self.0.set_service_status(service, status).await;
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The methods that this server answers, as a closed list: metrics, spans and limits are per method,
+//! and a path made up by a caller must not become a label.
+
+/// What a request's path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// A user's document.
+    Get,
+    /// An invalidation.
+    Invalidate,
+    /// Statistics.
+    Stats,
+    /// Deletion of expired rows.
+    Cleanup,
+    /// Warming.
+    Warm,
+    /// `grpc.health.v1`.
+    Health,
+    /// Reflection, v1 and v1alpha.
+    Reflection,
+    /// Anything else.
+    Unknown,
+}
+
+impl Method {
+    /// Every method, in the order of [`Method::index`].
+    pub const ALL: [Self; 8] = [
+        Self::Get,
+        Self::Invalidate,
+        Self::Stats,
+        Self::Cleanup,
+        Self::Warm,
+        Self::Health,
+        Self::Reflection,
+        Self::Unknown,
+    ];
+
+    /// The method that a path names.
+    #[must_use]
+    pub fn of(path: &str) -> Self {
+        let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/')) else {
+            return Self::Unknown;
+        };
+        match (service, method) {
+            ("userdata.v1.UserDataService", "GetComprehensiveUserData") => Self::Get,
+            ("userdata.v1.UserDataService", "InvalidateCache") => Self::Invalidate,
+            ("userdata.v1.UserDataService", "GetCacheStats") => Self::Stats,
+            ("userdata.v1.UserDataService", "CleanupCache") => Self::Cleanup,
+            ("userdata.v1.UserDataService", "WarmCache") => Self::Warm,
+            ("grpc.health.v1.Health", _) => Self::Health,
+            ("grpc.reflection.v1.ServerReflection" | "grpc.reflection.v1alpha.ServerReflection", _) => Self::Reflection,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Its name in metrics and spans: the semantic conventions' `rpc.method`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "userdata.v1.UserDataService/GetComprehensiveUserData",
+            Self::Invalidate => "userdata.v1.UserDataService/InvalidateCache",
+            Self::Stats => "userdata.v1.UserDataService/GetCacheStats",
+            Self::Cleanup => "userdata.v1.UserDataService/CleanupCache",
+            Self::Warm => "userdata.v1.UserDataService/WarmCache",
+            Self::Health => "grpc.health.v1.Health",
+            Self::Reflection => "grpc.reflection.ServerReflection",
+            Self::Unknown => "_OTHER",
+        }
+    }
+
+    /// Whether it is one of the contract's. The others cost next to nothing, must be answered when the
+    /// service is full or draining (health above all), and may stream for as long as the caller likes.
+    #[must_use]
+    pub fn is_ours(self) -> bool {
+        !matches!(self, Self::Health | Self::Reflection | Self::Unknown)
+    }
+
+    /// Its place in arrays that hold one value per method.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_methods_and_anything_else_is_one_label() {
+        for method in Method::ALL.into_iter().filter(|method| method.is_ours()) {
+            assert_eq!(Method::of(&format!("/{}", method.name())), method);
+        }
+        for (path, method) in [
+            ("/grpc.health.v1.Health/Check", Method::Health),
+            ("/grpc.health.v1.Health/Watch", Method::Health),
+            ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Method::Reflection),
+            ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Method::Reflection),
+            ("/userdata.v1.UserDataService/Other", Method::Unknown),
+            ("/userdata.v1.UserDataService", Method::Unknown),
+            ("", Method::Unknown),
+        ] {
+            assert_eq!(Method::of(path), method, "{path}");
+        }
+        for (place, method) in Method::ALL.into_iter().enumerate() {
+            assert_eq!(method.index(), place);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A served snapshot as the reply says it: the sealed document, where it came from, how old it is.
+//!
+//! The document is the very bytes that the memory tier holds, unless sections were selected.
+
+use chrono::{DateTime, Utc};
+use prost::Message as _;
+
+use crate::{
+    error::Error,
+    model::{CacheStatus, SealedSection, SectionSet, Served, Snapshot, Tier},
+    proto::{
+        SealedResponse,
+        v1::{self, CacheInfo, SectionReport},
+    },
+};
+
+/// The reply to GetComprehensiveUserData, given at `now`.
+#[must_use]
+pub fn get(served: &Served, sections: SectionSet, force_refresh: bool, now: DateTime<Utc>) -> SealedResponse {
+    SealedResponse {
+        data: served.snapshot.select(sections),
+        cache_info: cache_info(served, force_refresh, now),
+        sections: sections.iter().filter_map(|section| served.snapshot.section(section)).map(report).collect(),
+    }
+}
+
+/// The reply, or the sizes of its sections if it has more than `bytes_max`.
+pub fn unless_too_large(
+    reply: SealedResponse,
+    snapshot: &Snapshot,
+    sections: SectionSet,
+    bytes_max: usize,
+) -> Result<SealedResponse, Error> {
+    let bytes = reply.encoded_len();
+    if bytes <= bytes_max {
+        return Ok(reply);
+    }
+    let sizes = sections.iter().filter_map(|section| Some((section, snapshot.section(section)?.range.len())));
+    Err(Error::TooLarge { bytes, sections: sizes.collect() })
+}
+
+/// Where it came from in one line of metadata, for those who do not read bodies: `HIT; tier=memory; age=12`.
+#[must_use]
+pub fn x_cache(served: &Served, now: DateTime<Utc>) -> String {
+    let (word, tier) = match served.status {
+        CacheStatus::Hit(tier) => ("HIT", Some(tier)),
+        CacheStatus::Shared => ("SHARED", None),
+        CacheStatus::Assembled => ("MISS", None),
+        CacheStatus::Refreshed => ("REFRESH", None),
+        CacheStatus::Stale(tier) => ("STALE", Some(tier)),
+    };
+    let tier = tier.map(|tier| format!("; tier={}", tier.name())).unwrap_or_default();
+    format!("{word}{tier}; age={}", age(served, now).as_secs())
+}
+
+/// Where an answer came from, as the contract numbers it.
+#[must_use]
+pub fn cache_status(status: CacheStatus) -> v1::CacheStatus {
+    match status {
+        CacheStatus::Hit(Tier::Memory) => v1::CacheStatus::HitMemory,
+        CacheStatus::Hit(Tier::Redis) => v1::CacheStatus::HitRedis,
+        CacheStatus::Hit(Tier::Database) => v1::CacheStatus::HitDatabase,
+        CacheStatus::Shared => v1::CacheStatus::Shared,
+        CacheStatus::Assembled => v1::CacheStatus::Assembled,
+        CacheStatus::Refreshed => v1::CacheStatus::Refreshed,
+        CacheStatus::Stale(_) => v1::CacheStatus::Stale,
+    }
+}
+
+fn cache_info(served: &Served, force_refresh: bool, now: DateTime<Utc>) -> CacheInfo {
+    let snapshot = &served.snapshot;
+    CacheInfo {
+        is_cached: matches!(served.status, CacheStatus::Hit(_) | CacheStatus::Stale(_)),
+        force_refresh,
+        timestamp: Some(now.into()),
+        status: cache_status(served.status).into(),
+        data_hash: snapshot.key.hash.to_string(),
+        assembled_at: Some(snapshot.as_of.into()),
+        expires_at: Some(snapshot.expires_at.into()),
+        age: Some(age(served, now).into()),
+        verified: served.verified,
+        token: served.token.to_string(),
+        complete: snapshot.complete(),
+    }
+}
+
+/// Another machine may have made the snapshot by a clock that is ahead of ours: never negative.
+fn age(served: &Served, now: DateTime<Utc>) -> std::time::Duration {
+    (now - served.snapshot.as_of).to_std().unwrap_or_default()
+}
+
+fn report(section: &SealedSection) -> SectionReport {
+    let facts = &section.facts;
+    SectionReport {
+        section: facts.section.into(),
+        state: facts.state.into(),
+        read_at: Some(facts.read_at.into()),
+        took: Some(facts.took.into()),
+        generator: facts.generator.into(),
+        reason: facts.reason.clone(),
+        warnings: facts.warnings.clone(),
+        detail: facts.detail.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The five RPCs: parse, ask the cache, say the answer.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures::{Stream, StreamExt as _};
+use tonic::{Extensions, Request, Response, Status, metadata::MetadataValue};
+use tracing::{error, info, warn};
+
+use super::{admission::Place, convert, reply, request_id::RequestId, status, warm};
+use crate::{
+    cache::UserDataCache,
+    clock::{Clock, Moment},
+    error::Error,
+    model::{Parameters, Served, UserDataQuery},
+    proto::{
+        SealedResponse,
+        v1::{
+            CleanupCacheRequest, CleanupCacheResponse, GetCacheStatsRequest, GetCacheStatsResponse,
+            GetComprehensiveUserDataRequest, InvalidateCacheRequest, InvalidateCacheResponse, WarmCacheRequest,
+            WarmCacheResponse,
+            server::user_data_service_server::{UserDataService, UserDataServiceServer},
+        },
+    },
+};
+
+/// The generated server around [`Service`].
+pub type UserDataServer = UserDataServiceServer<Service>;
+
+/// `userdata.v1.UserDataService` over the cache.
+#[derive(Debug)]
+pub struct Service {
+    cache: Arc<UserDataCache>,
+    clock: Clock,
+    started: Moment,
+    response_bytes_max: usize,
+}
+
+impl Service {
+    /// Counts its uptime from now.
+    #[must_use]
+    pub fn new(cache: Arc<UserDataCache>, clock: Clock, response_bytes_max: usize) -> Self {
+        let started = clock.now();
+        Self { cache, clock, started, response_bytes_max }
+    }
+
+    async fn serve(&self, asked: &convert::Get) -> Result<Served, Error> {
+        if asked.refresh {
+            return self.cache.refresh(&asked.query).await;
+        }
+        self.cache.get(&asked.query, &asked.wish).await
+    }
+}
+
+#[tonic::async_trait]
+impl UserDataService for Service {
+    async fn get_comprehensive_user_data(
+        &self,
+        request: Request<GetComprehensiveUserDataRequest>,
+    ) -> Result<Response<SealedResponse>, Status> {
+        let (_, mut extensions, request) = request.into_parts();
+        let id = id_of(&extensions);
+        let asked = convert::get(&request)?;
+
+        let served = match extensions.remove::<Place>() {
+            Some(place) => place.until_it_waits(self.serve(&asked)).await,
+            None => self.serve(&asked).await,
+        };
+        let served = served.map_err(|error| refused(&error, &id))?;
+
+        let now = self.clock.utc();
+        let reply = reply::get(&served, asked.sections, asked.refresh, now);
+        let reply = reply::unless_too_large(reply, &served.snapshot, asked.sections, self.response_bytes_max)
+            .map_err(|error| refused(&error, &id))?;
+        let mut response = Response::new(reply);
+        let x_cache = MetadataValue::try_from(reply::x_cache(&served, now)).expect("ASCII words and digits");
+        response.metadata_mut().insert("x-cache", x_cache);
+        Ok(response)
+    }
+
+    async fn invalidate_cache(
+        &self,
+        request: Request<InvalidateCacheRequest>,
+    ) -> Result<Response<InvalidateCacheResponse>, Status> {
+        let id = id_of(request.extensions());
+        let asked = convert::invalidate(request.into_inner())?;
+        // The log names nobody; this finds the user's row for those who may read the table.
+        let concerned = UserDataQuery::new(asked.scope.user.clone(), asked.scope.strategy, Parameters::none());
+
+        let done = self.cache.invalidate(asked.scope, asked.how).await.map_err(|error| refused(&error, &id))?;
+
+        info!(
+            data_hash = %concerned.key().hash,
+            purge = asked.how.purge,
+            reason = asked.reason,
+            token = %done.token,
+            "invalidated"
+        );
+        Ok(Response::new(InvalidateCacheResponse {
+            removed_entries: i64::try_from(done.removed).unwrap_or(i64::MAX),
+            token: done.token.to_string(),
+        }))
+    }
+
+    async fn get_cache_stats(
+        &self,
+        request: Request<GetCacheStatsRequest>,
+    ) -> Result<Response<GetCacheStatsResponse>, Status> {
+        let id = id_of(request.extensions());
+        let most_accessed = convert::stats(request.get_ref())?;
+        let mut stats = self.cache.stats(most_accessed).await.map_err(|error| refused(&error, &id))?;
+        stats.uptime = Some(self.clock.now().since(self.started).into());
+        env!("CARGO_PKG_VERSION").clone_into(&mut stats.version);
+        Ok(Response::new(stats))
+    }
+
+    async fn cleanup_cache(
+        &self,
+        request: Request<CleanupCacheRequest>,
+    ) -> Result<Response<CleanupCacheResponse>, Status> {
+        let id = id_of(request.extensions());
+        let limit = convert::cleanup(request.get_ref())?;
+        let deleted = self.cache.cleanup(limit).await.map_err(|error| refused(&error, &id))?;
+        Ok(Response::new(CleanupCacheResponse { deleted_count: i64::try_from(deleted).unwrap_or(i64::MAX) }))
+    }
+
+    type WarmCacheStream = Pin<Box<dyn Stream<Item = Result<WarmCacheResponse, Status>> + Send>>;
+
+    async fn warm_cache(&self, request: Request<WarmCacheRequest>) -> Result<Response<Self::WarmCacheStream>, Status> {
+        let id = id_of(request.extensions());
+        let asked = convert::warm(request.get_ref())?;
+        let documents = match asked.what {
+            convert::WarmWhat::Documents(documents) => documents,
+            convert::WarmWhat::MostAccessed(count) => {
+                self.cache.most_accessed(count).await.map_err(|error| refused(&error, &id))?
+            }
+        };
+        Ok(Response::new(warm::progress(Arc::clone(&self.cache), documents, asked.concurrency, id).boxed()))
+    }
+}
+
+/// The answer to a request that failed; logged here, once, if somebody should know. The span names the request.
+pub(super) fn refused(error: &Error, id: &RequestId) -> Status {
+    match error {
+        Error::Unavailable { reason, cause, .. } => {
+            let cause = cause.as_deref().map(|cause| cause as &dyn std::error::Error);
+            warn!(%reason, cause, "unavailable");
+        }
+        Error::Internal => error!("internal error"),
+        _ => {}
+    }
+    status::of(error, id)
+}
+
+fn id_of(extensions: &Extensions) -> RequestId {
+    extensions.get().cloned().unwrap_or_else(RequestId::create)
+}

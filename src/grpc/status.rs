@@ -1,0 +1,241 @@
+//! What the caller is told when a request fails: code, message and details, here and nowhere else.
+//!
+//! Every error carries an `ErrorInfo` (reason, domain), plus `BadRequest` for fields, `ResourceInfo`
+//! for what is missing or `RetryInfo` where repeating helps. Nothing that a caller or a source sent is
+//! ever quoted; INTERNAL says nothing but the request's id.
+
+use std::{collections::HashMap, time::Duration};
+
+use http::HeaderMap;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use super::request_id::RequestId;
+use crate::{
+    error::{Error, Missing, Unavailable},
+    model::Section,
+};
+
+const DOMAIN: &str = "userdata";
+/// Tells gRPC's own retry policies how long to wait; they do not read `RetryInfo`.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// The answer to a request that failed.
+#[must_use]
+pub fn of(error: &Error, id: &RequestId) -> Status {
+    match error {
+        Error::NotFound { what } => not_found(*what),
+        Error::Overloaded { retry_after } => overloaded(*retry_after),
+        Error::Unavailable { reason, retry_after, .. } => unavailable(reason, *retry_after),
+        Error::DeadlineExceeded => deadline_exceeded(),
+        Error::TooLarge { bytes, sections } => too_large(*bytes, sections),
+        Error::Internal => internal(id),
+    }
+}
+
+/// The request breaks the contract; one violation per field.
+#[must_use]
+pub fn invalid(violations: Vec<FieldViolation>) -> Status {
+    let message: Vec<_> = violations.iter().map(|v| format!("{} {}", v.field, v.description)).collect();
+    let mut details = info("INVALID_ARGUMENT");
+    details.set_bad_request(violations);
+    Status::with_error_details(Code::InvalidArgument, message.join("; "), details)
+}
+
+/// Too much is going on already.
+#[must_use]
+pub fn overloaded(retry_after: Duration) -> Status {
+    let mut details = info("OVERLOADED");
+    details.set_retry_info(Some(retry_after));
+    let mut status = Status::with_error_details(Code::ResourceExhausted, "overloaded", details);
+    let milliseconds = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+    status.metadata_mut().insert(PUSHBACK, milliseconds.into());
+    status
+}
+
+/// The server is going away: another one may be asked at once.
+#[must_use]
+pub fn draining() -> Status {
+    unavailable(&Unavailable::Draining, Duration::ZERO)
+}
+
+/// The caller's deadline passed; what it waited for goes on.
+#[must_use]
+pub fn deadline_exceeded() -> Status {
+    Status::with_error_details(Code::DeadlineExceeded, "deadline exceeded", info("DEADLINE_EXCEEDED"))
+}
+
+/// A defect of ours, to be looked up in the log by the request's id.
+#[must_use]
+pub fn internal(id: &RequestId) -> Status {
+    let mut details = info("INTERNAL");
+    details.set_request_info(id.as_str(), "");
+    Status::with_error_details(Code::Internal, format!("internal error, request {}", id.as_str()), details)
+}
+
+/// Gives an error that tonic answered by itself (a message too large, an unknown method) the details
+/// that every error carries.
+pub fn complete(headers: &mut HeaderMap, id: &RequestId) {
+    let Some(status) = Status::from_header_map(headers) else { return };
+    if status.code() == Code::Ok || !status.details().is_empty() {
+        return;
+    }
+    let mut details = info(reason_of_tonics(status.code()));
+    if status.code() == Code::Internal {
+        details.set_request_info(id.as_str(), "");
+    }
+    let complete = Status::with_error_details(status.code(), status.message(), details);
+    complete.add_header(headers).expect("messages are percent-encoded and details base64");
+}
+
+fn reason_of_tonics(code: Code) -> &'static str {
+    match code {
+        Code::OutOfRange | Code::ResourceExhausted => "MESSAGE_TOO_LARGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::NotFound => "SERVICE_NOT_FOUND",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::Cancelled => "CANCELLED",
+        _ => "UNKNOWN",
+    }
+}
+
+fn not_found(what: Missing) -> Status {
+    let (reason, resource_type) = match what {
+        Missing::User => ("USER_NOT_FOUND", "userdata.v1/User"),
+        Missing::Strategy => ("STRATEGY_NOT_FOUND", "userdata.v1/Strategy"),
+    };
+    let mut details = info(reason);
+    details.set_resource_info(resource_type, "", "", "");
+    Status::with_error_details(Code::NotFound, format!("{what} not found"), details)
+}
+
+fn unavailable(why: &Unavailable, retry_after: Duration) -> Status {
+    let mut details = match why {
+        Unavailable::SourceFailed { source_name } => info_about("SOURCE_FAILED", [("source", *source_name)]),
+        Unavailable::FenceNotDurable => info("FENCE_NOT_DURABLE"),
+        Unavailable::PurgeIncomplete { tier } => info_about("PURGE_INCOMPLETE", [("tier", tier.name())]),
+        Unavailable::FreshnessUnverified => info("FRESHNESS_UNVERIFIED"),
+        Unavailable::TokenAhead => info("TOKEN_AHEAD"),
+        Unavailable::DatabaseDown => info("DATABASE_DOWN"),
+        Unavailable::Draining => info("DRAINING"),
+    };
+    details.set_retry_info(Some(retry_after));
+    Status::with_error_details(Code::Unavailable, why.to_string(), details)
+}
+
+fn too_large(bytes: usize, sections: &[(Section, usize)]) -> Status {
+    let sizes: Vec<_> = sections.iter().map(|(section, bytes)| (section.as_str_name(), bytes.to_string())).collect();
+    let listed: Vec<_> = sizes.iter().map(|(section, bytes)| format!("{section} {bytes}")).collect();
+    let message = format!("the reply would have {bytes} bytes; select fewer sections ({})", listed.join(", "));
+    let details = info_about("RESPONSE_TOO_LARGE", sizes.into_iter().chain([("bytes", bytes.to_string())]));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
+fn info(reason: &str) -> ErrorDetails {
+    ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new())
+}
+
+fn info_about<V: Into<String>>(reason: &str, metadata: impl IntoIterator<Item = (&'static str, V)>) -> ErrorDetails {
+    let metadata: HashMap<String, String> =
+        metadata.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+    ErrorDetails::with_error_info(reason, DOMAIN, metadata)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Tier;
+
+    fn unavailable_for(reason: Unavailable, retry_after: Duration) -> Error {
+        Error::Unavailable { reason, retry_after, cause: None }
+    }
+
+    #[test]
+    fn every_failure_has_its_code_and_reason() {
+        let second = Duration::from_secs(1);
+        let id = RequestId::create();
+        for (error, code, reason) in [
+            (Error::NotFound { what: Missing::User }, Code::NotFound, "USER_NOT_FOUND"),
+            (Error::NotFound { what: Missing::Strategy }, Code::NotFound, "STRATEGY_NOT_FOUND"),
+            (Error::Overloaded { retry_after: second }, Code::ResourceExhausted, "OVERLOADED"),
+            (
+                unavailable_for(Unavailable::SourceFailed { source_name: "onboarding" }, second),
+                Code::Unavailable,
+                "SOURCE_FAILED",
+            ),
+            (unavailable_for(Unavailable::FenceNotDurable, second), Code::Unavailable, "FENCE_NOT_DURABLE"),
+            (
+                unavailable_for(Unavailable::PurgeIncomplete { tier: Tier::Redis }, second),
+                Code::Unavailable,
+                "PURGE_INCOMPLETE",
+            ),
+            (unavailable_for(Unavailable::FreshnessUnverified, second), Code::Unavailable, "FRESHNESS_UNVERIFIED"),
+            (unavailable_for(Unavailable::TokenAhead, second), Code::Unavailable, "TOKEN_AHEAD"),
+            (unavailable_for(Unavailable::DatabaseDown, second), Code::Unavailable, "DATABASE_DOWN"),
+            (unavailable_for(Unavailable::Draining, Duration::ZERO), Code::Unavailable, "DRAINING"),
+            (Error::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+            (Error::TooLarge { bytes: 1, sections: Vec::new() }, Code::ResourceExhausted, "RESPONSE_TOO_LARGE"),
+            (Error::Internal, Code::Internal, "INTERNAL"),
+        ] {
+            let status = of(&error, &id);
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (code, reason, "userdata"));
+            let retry = match &error {
+                Error::Overloaded { retry_after } | Error::Unavailable { retry_after, .. } => Some(*retry_after),
+                _ => None,
+            };
+            assert_eq!(status.get_details_retry_info().and_then(|info| info.retry_delay), retry, "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named_by_its_type_only() {
+        let status = of(&Error::NotFound { what: Missing::Strategy }, &RequestId::create());
+        let resource = status.get_details_resource_info().unwrap();
+        assert_eq!((resource.resource_type.as_str(), resource.resource_name.as_str()), ("userdata.v1/Strategy", ""));
+    }
+
+    #[test]
+    fn an_incomplete_purge_names_the_tier_and_a_failed_source_itself() {
+        for (reason, key, value) in [
+            (Unavailable::PurgeIncomplete { tier: Tier::Redis }, "tier", "redis"),
+            (Unavailable::SourceFailed { source_name: "strategy" }, "source", "strategy"),
+        ] {
+            let status = of(&unavailable_for(reason, Duration::from_secs(1)), &RequestId::create());
+            assert_eq!(status.get_details_error_info().unwrap().metadata[key], value);
+        }
+    }
+
+    #[test]
+    fn a_document_too_large_names_the_sections_and_their_sizes() {
+        let error = Error::TooLarge { bytes: 5_000_000, sections: vec![(Section::Onboarding, 4_900_000)] };
+        let status = of(&error, &RequestId::create());
+        assert!(status.message().contains("SECTION_ONBOARDING 4900000"), "{}", status.message());
+        let metadata = status.get_details_error_info().unwrap().metadata;
+        assert_eq!((metadata["SECTION_ONBOARDING"].as_str(), metadata["bytes"].as_str()), ("4900000", "5000000"));
+    }
+
+    #[test]
+    fn internal_says_the_request_id_only() {
+        let id = RequestId::create();
+        let status = of(&Error::Internal, &id);
+        assert_eq!(status.message(), format!("internal error, request {}", id.as_str()));
+        assert_eq!(status.get_details_request_info().unwrap().request_id, id.as_str());
+        assert!(status.get_details_error_info().unwrap().metadata.is_empty());
+    }
+
+    #[test]
+    fn errors_that_tonic_answers_get_their_details_and_ours_keep_theirs() {
+        let id = RequestId::create();
+        let completed = |status: Status| {
+            let mut headers = status.into_http::<()>().into_parts().0.headers;
+            complete(&mut headers, &id);
+            Status::from_header_map(&headers).unwrap()
+        };
+        let tonics = completed(Status::out_of_range("too long: found 70000 bytes"));
+        assert_eq!((tonics.code(), tonics.message()), (Code::OutOfRange, "too long: found 70000 bytes"));
+        assert_eq!(tonics.get_details_error_info().unwrap().reason, "MESSAGE_TOO_LARGE");
+        assert_eq!(completed(draining()).get_details_error_info().unwrap().reason, "DRAINING");
+    }
+}
