@@ -59,6 +59,10 @@ setting::sections! {
         max_response_bytes: usize = 4 * 1024 * 1024, Bytes(64 * KIB..=64 * MIB);
         /// How long shutdown may take in all.
         drain: Duration = seconds(20), Durations(seconds(1)..=minutes(10));
+        /// Connections at once; beyond it they wait in the kernel's queue. Each may hold some 100 KiB.
+        max_connections: usize = 1000, Count(1..=100_000);
+        /// A peer that takes nothing for so long is gone or hostile: its connection is closed.
+        write_stall_max: Duration = seconds(15), Durations(millis(10)..=minutes(10));
     }
 
     /// The memory tier.

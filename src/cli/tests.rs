@@ -58,6 +58,7 @@ fn what_cannot_be_used_is_refused_with_its_exit_code() {
         ("userdata get 1 --sections onboarding,unspecified", 2, "expected some of onboarding,strategy,"),
         ("userdata get 1 --param k", 2, "expected KEY=VALUE"),
         ("userdata get 1 --max-age 5", 2, "expected a duration such as 5s"),
+        ("userdata get 1 --timeout 2d", 2, "expected at most 1d"),
         ("userdata get 1 --addr 127.0.0.1:50051", 2, "expected http://HOST:PORT"),
         ("userdata warm", 2, "required arguments"),
         ("userdata warm 1 --most-accessed 2", 2, "cannot be used with"),

@@ -13,6 +13,7 @@ use crate::{config::read_duration, proto::v1::user_data_service_client::UserData
 
 /// Longer than the server's own default, so that the server's answer arrives and not this timer's.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(20);
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// A local server accepts at once; one that is far away does not take seconds either.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// What may arrive beyond the deadline: the server answers DEADLINE_EXCEEDED with details, which is worth waiting for.
@@ -28,7 +29,7 @@ pub(super) struct Target {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051", value_parser = server)]
     addr: Uri,
     /// How long to wait, such as 5s or 500ms; 20s if not given, 1h for `warm`
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = patience)]
     timeout: Option<Duration>,
     #[command(flatten)]
     output: OutputArgs,
@@ -80,6 +81,12 @@ pub(super) fn service(channel: Channel) -> UserDataServiceClient<Channel> {
 /// A duration, in the configuration's words.
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     read_duration(text).ok_or("expected a duration such as 5s, 100ms or 1h")
+}
+
+/// A day at most: nobody waits longer, and `grpc-timeout` has eight digits.
+fn patience(text: &str) -> Result<Duration, &'static str> {
+    let timeout = duration(text)?;
+    if timeout > TIMEOUT_MAX { Err("expected at most 1d") } else { Ok(timeout) }
 }
 
 fn server(text: &str) -> Result<Uri, &'static str> {

@@ -278,6 +278,7 @@ fn secrets_come_from_files_too_and_are_never_shown() {
         complaint("[ai]\napi_key = \"s3cret with spaces\"", &[], &[]),
         complaint("[database]\nurl = \"mysql://user:s3cret@localhost\"", &[], &[]),
         complaint("[ai]\napi_key = \"s3cret", &[], &[]),
+        complaint("[ai]\napi_key = s3cret", &[], &[]),
         complaint("[ai]\nbase_url = \"https://s3cret@localhost\"", &[], &[]),
     ];
     for said in bad_secrets {
