@@ -9,6 +9,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use userdata_migrations::Tables;
 
 use crate::{
     aggregate::{
@@ -24,7 +25,7 @@ use crate::{
         redis::RedisTier,
     },
     clock::Clock,
-    config::Config,
+    config::{Config, Secret},
     database::{self, Access},
     demo,
     grpc::{self, health::Health},
@@ -183,7 +184,7 @@ impl App {
 
 async fn open(
     what: &'static str,
-    url: &crate::config::Secret,
+    url: &Secret,
     access: Access,
     max_connections: u32,
     timeout: Duration,
@@ -199,13 +200,19 @@ async fn open(
     database::connect(url.expose(), &options).await.map_err(|cause| StartError::Database { what, cause })
 }
 
-/// The embedded database belongs to this process: it is migrated, and seeded if the demo is on.
+/// A single connection that may write, to migrate or to seed.
+pub async fn open_for_upkeep(url: &Secret, timeout: Duration) -> Result<DatabaseConnection, StartError> {
+    open("the database", url, Access::ReadWrite, 1, timeout).await
+}
+
+/// The embedded database belongs to this process: it is migrated. The demo, which has to be asked
+/// for, brings its tables and rows to whichever database the sources share with the cache.
 async fn prepare(config: &Config, pool: &DatabaseConnection) -> Result<(), StartError> {
-    use userdata_migrations::Tables;
-    if database::is_sqlite(pool) {
-        let tables = if config.sources.database_url.is_none() { Tables::CacheAndSources } else { Tables::Cache };
+    let shared = config.sources.database_url.is_none();
+    if database::is_sqlite(pool) || (config.demo.enabled && shared) {
+        let tables = if shared { Tables::CacheAndSources } else { Tables::Cache };
         for name in userdata_migrations::up(pool, tables).await? {
-            tracing::info!(name, "migrated the embedded database");
+            tracing::info!(name, "migrated");
         }
     }
     if config.demo.enabled

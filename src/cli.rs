@@ -14,6 +14,7 @@ pub mod client;
 pub mod failure;
 pub mod local;
 pub mod output;
+pub mod server;
 pub mod server_side;
 
 use output::Format;

@@ -49,10 +49,6 @@ setting::sections! {
         max_concurrent_requests: usize = 1024, Count(1..=100_000);
         /// Concurrent streams of one connection: tonic's default is unlimited.
         max_concurrent_streams: u32 = 256, Count(1..=10_000);
-        /// Connections at once; beyond it they wait in the kernel's queue. Each may hold some 100 KiB.
-        max_connections: usize = 1000, Count(1..=100_000);
-        /// A peer that takes nothing for so long is gone or hostile: its connection is closed.
-        write_stall_max: Duration = seconds(15), Durations(seconds(1)..=minutes(10));
         /// Bytes of a request at most; the largest legal one has a few KiB.
         max_request_bytes: usize = 64 * 1024, Bytes(8 * KIB..=4 * MIB);
         /// Bytes of a reply at most: the default limit of most gRPC clients.

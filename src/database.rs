@@ -6,7 +6,7 @@
 use std::{path::Path, str::FromStr, time::Duration};
 
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr,
+    ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{
         self, ConnectOptions as _, Connection,
         postgres::PgConnectOptions,

@@ -18,6 +18,15 @@ pub enum Command {
     DemoSeed(Box<Loaded>),
 }
 
+impl Command {
+    /// The settings that it runs with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        let (Self::Serve(loaded) | Self::Migrate(_, loaded) | Self::DemoSeed(loaded)) = self;
+        &loaded.config
+    }
+}
+
 /// What to do with the migrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Migration {

@@ -67,6 +67,11 @@ impl Calls {
         }
     }
 
+    /// Forgets what nobody has used for long.
+    pub(super) async fn sweep_memo(&self, rows_max: u64) -> Result<u64, sea_orm::DbErr> {
+        self.memo.sweep(self.clock.utc(), rows_max).await
+    }
+
     /// The answer to an input, from the memo or from the model.
     pub(super) async fn answer(self: &Arc<Self>, user: &UserId, input: &Input, refresh: bool) -> Outcome {
         let job = Job { key: input.memo_key(&self.endpoint.model, PROMPT_VERSION), refresh };

@@ -1,0 +1,194 @@
+//! What runs on the server's side: serving, migrating, seeding. Started by `main` once the log is set up.
+
+use std::{future::Future, process::ExitCode};
+
+use sea_orm::DatabaseConnection;
+use serde_json::json;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use userdata_migrations::Tables;
+
+use super::{
+    failure::Failure,
+    output::{Output, complain, pairs, table},
+    server_side::{Command, Migration},
+};
+use crate::{
+    app::{App, StartError, open_for_upkeep},
+    clock::Clock,
+    config::{Config, Secret},
+    demo,
+};
+
+/// The configuration cannot work here: EX_CONFIG of sysexits.h.
+const EX_CONFIG: u8 = 78;
+/// A second signal ends the process at once.
+const CUT_SHORT: u8 = 130;
+
+/// Runs a command to its end.
+#[must_use]
+pub fn run(command: Command) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match command {
+        Command::Serve(loaded) => runtime.block_on(serve(loaded.config)),
+        Command::Migrate(migration, loaded) => {
+            Output::with_stdout(|output| runtime.block_on(migrate(migration, &loaded.config, output)))
+        }
+        Command::DemoSeed(loaded) => Output::with_stdout(|output| runtime.block_on(seed(&loaded.config, output))),
+    }
+}
+
+async fn serve(config: Config) -> ExitCode {
+    let listener = match TcpListener::bind(config.server.listen).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            complain(&format!("cannot listen on {} (server.listen): {error}", config.server.listen));
+            return ExitCode::FAILURE;
+        }
+    };
+    let banner = match listener.local_addr() {
+        Ok(address) => banner(&config, &address.to_string()),
+        Err(error) => error.to_string(),
+    };
+    let app = match App::connect(config).await {
+        Ok(app) => app,
+        Err(error) => {
+            complain(&with_causes(&error));
+            return if matches!(error, StartError::Fence(_)) { EX_CONFIG.into() } else { ExitCode::FAILURE };
+        }
+    };
+    let said = Output::with_stdout(|output| output.say(&banner));
+    if said != ExitCode::SUCCESS {
+        return said;
+    }
+    let told = CancellationToken::new();
+    tokio::select! {
+        ended = app.run(listener, told.clone().cancelled_owned()) => match ended {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&with_causes(&error));
+                ExitCode::FAILURE
+            }
+        },
+        () = second_signal(told) => CUT_SHORT.into(),
+    }
+}
+
+/// Address, storage, tiers, and what to try next.
+fn banner(config: &Config, address: &str) -> String {
+    let redis = if config.redis.url.is_some() { "Redis" } else { "no Redis" };
+    let sources = match &config.sources.database_url {
+        Some(url) => place(url),
+        None if config.demo.enabled => "the same database, with the demo's users 1 to 30".to_owned(),
+        None => "the same database".to_owned(),
+    };
+    let ai = config.ai.base_url.as_deref().unwrap_or("no endpoint configured: rules");
+    pairs([
+        ("userdata", format!("listening on http://{address}")),
+        ("storage", place(&config.database.url)),
+        ("tiers", format!("memory, {redis}, database")),
+        ("sources", sources),
+        ("AI", ai.to_owned()),
+        ("try", format!("userdata get 1 --addr http://{address}")),
+    ])
+}
+
+/// Where a database is, without the credentials in its address.
+fn place(url: &Secret) -> String {
+    let url = url.expose();
+    match url.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, place)| place)),
+        None => "?".to_owned(),
+    }
+}
+
+/// Tells the server to end at the first signal, and ends itself at the second.
+async fn second_signal(told: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without handlers the signals' default action ends the process.
+        return std::future::pending().await;
+    };
+    either(&mut terminate, &mut interrupt).await;
+    tracing::info!("stopping; a second signal ends the process at once");
+    told.cancel();
+    either(&mut terminate, &mut interrupt).await;
+}
+
+fn either(one: &mut Signal, other: &mut Signal) -> impl Future<Output = ()> {
+    async {
+        tokio::select! {
+            _ = one.recv() => {}
+            _ = other.recv() => {}
+        }
+    }
+}
+
+async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
+    let database = open(config).await?;
+    // In another database than the embedded one, the planning application's tables are its own.
+    let embedded = crate::database::is_sqlite(&database) && config.sources.database_url.is_none();
+    let tables = if embedded { Tables::CacheAndSources } else { Tables::Cache };
+    match migration {
+        Migration::Up => {
+            let applied = userdata_migrations::up(&database, tables).await.map_err(failed)?;
+            output.say(&listed(&applied, "applied", "nothing to apply: the tables are up to date"))
+        }
+        Migration::Down { steps } => {
+            let undone = userdata_migrations::down(&database, tables, steps).await.map_err(failed)?;
+            output.say(&listed(&undone, "taken back", "nothing to take back"))
+        }
+        Migration::Status(format) => {
+            let states = userdata_migrations::status(&database, tables).await.map_err(failed)?;
+            let rows: Vec<_> =
+                states.iter().map(|state| json!({"name": state.name, "applied": state.applied})).collect();
+            output.show(format, &rows, |_| {
+                let word = |applied| if applied { "applied" } else { "missing" }.to_owned();
+                table(["migration", "state"], states.iter().map(|state| [state.name.clone(), word(state.applied)]))
+            })
+        }
+    }
+}
+
+async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
+    let url = config.sources.database_url.as_ref().unwrap_or(&config.database.url);
+    let database = open_for_upkeep(url, config.sources.hard_timeout).await.map_err(failed)?;
+    userdata_migrations::up(&database, Tables::CacheAndSources).await.map_err(failed)?;
+    let base_day = config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive());
+    let seeded = demo::seed(&database, &demo::Options::on(base_day), |_, _| {}).await.map_err(failed)?;
+    output.say(&match seeded.already {
+        true => "the sources hold users already: nothing was written".to_owned(),
+        false => format!("wrote {} users in {} rows, dated from {base_day}", seeded.users, seeded.rows),
+    })
+}
+
+async fn open(config: &Config) -> Result<DatabaseConnection, Failure> {
+    open_for_upkeep(&config.database.url, config.sources.hard_timeout).await.map_err(failed)
+}
+
+fn listed(names: &[String], what: &str, nothing: &str) -> String {
+    if names.is_empty() {
+        return nothing.to_owned();
+    }
+    names.iter().map(|name| format!("{what} {name}")).collect::<Vec<_>>().join("\n")
+}
+
+fn failed(error: impl std::error::Error) -> Failure {
+    Failure::new(Code::Unavailable, with_causes(&error))
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
