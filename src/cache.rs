@@ -16,6 +16,8 @@ pub mod record;
 pub mod redis;
 mod stats;
 pub mod tally;
+#[cfg(test)]
+mod testing;
 mod tier_error;
 mod upkeep;
 

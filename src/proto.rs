@@ -10,8 +10,15 @@ mod sealed;
 pub use sealed::SealedResponse;
 
 /// Generated from `google/`.
-#[expect(missing_docs, reason = "generated")]
-#[allow(clippy::all, clippy::pedantic, unreachable_pub, missing_debug_implementations, reason = "generated")]
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "generated"
+)]
 pub mod google {
     /// Well-known types.
     pub mod protobuf {
@@ -25,7 +32,15 @@ pub mod google {
 }
 
 /// Generated from `userdata/`.
-#[allow(clippy::all, clippy::pedantic, unreachable_pub, missing_debug_implementations, reason = "generated")]
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "generated"
+)]
 pub mod userdata {
     /// The contract: messages, their JSON form and the client.
     pub mod v1 {

@@ -89,7 +89,8 @@ impl<'a> Assembly<'a> {
             let _ = resolved.set(found);
             if rest_wanted { resolution.read().await.map(Some) } else { Ok(None) }
         };
-        let (read, took) = self.required(&self.sources.strategy, work).await?;
+        // On the heap: two kinds of strategies with all their columns make it large.
+        let (read, took) = self.required(&self.sources.strategy, Box::pin(work)).await?;
         if !resolved.initialized() {
             return Err(AggregateError::UnknownStrategy);
         }

@@ -135,7 +135,8 @@ impl Loader {
             return Ok(Loaded { snapshot, status: CacheStatus::Hit(tier), position: view.applied });
         }
         let (_place, _permit) = self.turn().await?;
-        self.assemble(&query, &view, depth, found.last_good).await
+        // On the heap: the sources' statements make it large, and hits in Redis need not carry it.
+        Box::pin(self.assemble(&query, &view, depth, found.last_good)).await
     }
 
     /// A place in the queue, then a permit to read the sources.
@@ -200,7 +201,7 @@ impl Loader {
         let as_of = self.clock.utc();
         let budget = self.config.flight.budget;
         let plan = Plan { sections: SectionSet::ALL, as_of, refresh: depth == Depth::Anew, budget };
-        let assembled = match tokio::time::timeout(budget, self.aggregator.aggregate(query, &plan)).await {
+        let assembled = match tokio::time::timeout(budget, Box::pin(self.aggregator.aggregate(query, &plan))).await {
             Ok(Ok(assembled)) => assembled,
             Ok(Err(AggregateError::UnknownUser)) => return Err(self.not_found(query.key(), view, Missing::User)),
             Ok(Err(AggregateError::UnknownStrategy)) => {

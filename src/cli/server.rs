@@ -1,6 +1,6 @@
 //! What runs on the server's side: serving, migrating, seeding. Started by `main` once the log is set up.
 
-use std::{future::Future, process::ExitCode};
+use std::process::ExitCode;
 
 use sea_orm::DatabaseConnection;
 use serde_json::json;
@@ -125,12 +125,10 @@ async fn second_signal(told: CancellationToken) {
     either(&mut terminate, &mut interrupt).await;
 }
 
-fn either(one: &mut Signal, other: &mut Signal) -> impl Future<Output = ()> {
-    async {
-        tokio::select! {
-            _ = one.recv() => {}
-            _ = other.recv() => {}
-        }
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
     }
 }
 
