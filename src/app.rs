@@ -29,6 +29,7 @@ use crate::{
     database::{self, Access},
     demo,
     grpc::{self, health::Health},
+    probes,
 };
 
 /// Connections for the fence log alone: one appends, one reads, and one more lets a token's reader in
@@ -153,12 +154,14 @@ impl App {
     pub async fn run(
         self,
         listener: TcpListener,
+        probes_listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), RunError> {
         let Self { config, cache, clock, pools, tasks, stop } = self;
         let server = grpc::Server::new(Arc::clone(&cache), &config.server, clock, tasks.clone()).await?;
         background::start(&cache, &config, &tasks, &stop);
         let sources_elsewhere = config.sources.database_url.is_some();
+        probes::serve(probes_listener, server.health(), &tasks, &stop);
         tasks.spawn(report_ready(Arc::clone(&cache), server.health(), sources_elsewhere, stop.clone()));
 
         // Until told; then health says NOT_SERVING, the listener closes, and running requests finish.

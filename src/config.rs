@@ -40,8 +40,8 @@ setting::sections! {
     server: Server {
         /// Where it listens. Only loopback until TLS and authentication are configured.
         listen: SocketAddr = loopback(50051), ListenOn;
-        /// Whether it may listen beyond loopback although nobody has to authenticate: everyone
-        /// who reaches it then reads and erases everything.
+        /// Whether it and the metrics port may listen beyond loopback although nobody has to authenticate: everyone
+        /// who reaches them then reads and erases everything.
         insecure_allow_remote: bool = false, Switch;
         /// For callers that set no deadline: longer than a flight, or they give up just before it succeeds.
         default_deadline: Duration = seconds(15), Durations(millis(100)..=hours(1));
@@ -59,6 +59,12 @@ setting::sections! {
         max_connections: usize = 1000, Count(1..=100_000);
         /// A peer that takes nothing for so long is gone or hostile: its connection is closed.
         write_stall_max: Duration = seconds(15), Durations(millis(10)..=minutes(10));
+    }
+
+    /// The port for liveness and readiness, apart from the callers' one.
+    metrics: Metrics {
+        /// Where it listens.
+        listen: SocketAddr = loopback(9464), ListenOn;
     }
 
     /// The memory tier.

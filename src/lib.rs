@@ -13,6 +13,7 @@ pub mod cache;
 pub mod background;
 pub mod demo;
 pub mod grpc;
+pub mod probes;
 pub mod app;
 pub mod telemetry;
 pub mod cli;

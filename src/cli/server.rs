@@ -1,6 +1,6 @@
 //! What runs on the server's side: serving, migrating, seeding. Started by `main` once the log is set up.
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, process::ExitCode};
 
 use sea_orm::DatabaseConnection;
 use serde_json::json;
@@ -49,16 +49,17 @@ pub fn run(command: Command) -> ExitCode {
 }
 
 async fn serve(config: Config) -> ExitCode {
-    let listener = match TcpListener::bind(config.server.listen).await {
-        Ok(listener) => listener,
+    let listening = async {
+        let listener = listen("server.listen", config.server.listen).await?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        Ok::<_, String>((listener, listen("metrics.listen", config.metrics.listen).await?, banner(&config, address)))
+    };
+    let (listener, probes_listener, banner) = match listening.await {
+        Ok(listening) => listening,
         Err(error) => {
-            complain(&format!("cannot listen on {} (server.listen): {error}", config.server.listen));
+            complain(&error);
             return ExitCode::FAILURE;
         }
-    };
-    let banner = match listener.local_addr() {
-        Ok(address) => banner(&config, &address.to_string()),
-        Err(error) => error.to_string(),
     };
     let app = match App::connect(config).await {
         Ok(app) => app,
@@ -73,7 +74,7 @@ async fn serve(config: Config) -> ExitCode {
     }
     let told = CancellationToken::new();
     tokio::select! {
-        ended = app.run(listener, told.clone().cancelled_owned()) => match ended {
+        ended = app.run(listener, probes_listener, told.clone().cancelled_owned()) => match ended {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 complain(&with_causes(&error));
@@ -84,8 +85,12 @@ async fn serve(config: Config) -> ExitCode {
     }
 }
 
+async fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address} ({setting}): {error}"))
+}
+
 /// Address, storage, tiers, and what to try next.
-fn banner(config: &Config, address: &str) -> String {
+fn banner(config: &Config, address: SocketAddr) -> String {
     let redis = if config.redis.url.is_some() { "Redis" } else { "no Redis" };
     let sources = match &config.sources.database_url {
         Some(url) => place(url),

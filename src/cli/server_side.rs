@@ -86,6 +86,9 @@ pub(super) struct Settings {
     /// Where gRPC is served
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
+    /// Where liveness and readiness are served
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_listen: Option<String>,
     /// The cache's database, sqlite:// or postgres://
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
@@ -118,6 +121,7 @@ impl Settings {
         let on = |given: bool| given.then(|| "true".to_owned());
         let named = [
             ("--listen", "server.listen", self.listen),
+            ("--metrics-listen", "metrics.listen", self.metrics_listen),
             ("--database-url", "database.url", self.database_url),
             ("--redis-url", "redis.url", self.redis_url),
             ("--sources-database-url", "sources.database_url", self.sources_database_url),

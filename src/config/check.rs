@@ -86,14 +86,19 @@ impl Loaded {
         format!("{key} ({value}, {})", self.origin(key))
     }
 
-    /// Refuses a listener that others can reach: while nobody has to authenticate, that would be everybody. Asked by
+    /// Refuses listeners that others can reach: while nobody has to authenticate, that would be everybody. Asked by
     /// what listens, so that a migration may share the server's configuration.
     pub fn check_listeners(&self) -> Result<(), ConfigError> {
         let config = &self.config;
-        if config.server.insecure_allow_remote || config.server.listen.ip().is_loopback() {
+        if config.server.insecure_allow_remote {
             return Ok(());
         }
-        let key = "server.listen";
-        Err(ConfigError { problems: vec![Problem::Remote { origin: self.origin(key).clone(), key }] })
+        let listeners = [("server.listen", config.server.listen), ("metrics.listen", config.metrics.listen)];
+        let problems: Vec<_> = listeners
+            .into_iter()
+            .filter(|(_, address)| !address.ip().is_loopback())
+            .map(|(key, _)| Problem::Remote { origin: self.origin(key).clone(), key })
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
     }
 }

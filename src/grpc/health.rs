@@ -1,5 +1,10 @@
 //! What `grpc.health.v1` says of the whole server ("") and of its service: always the same of both.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use tonic::server::NamedService as _;
 use tonic_health::{
     ServingStatus,
@@ -13,13 +18,17 @@ use super::service::UserDataServer;
 ///
 /// Trouble with Redis or the AI endpoint is no reason to tell: answers are merely slower or partial.
 #[derive(Clone, Debug)]
-pub struct Health(HealthReporter);
+pub struct Health {
+    reporter: HealthReporter,
+    /// The same, for who asks in this process.
+    serving: Arc<AtomicBool>,
+}
 
 impl Health {
     /// Not serving, and the service that says so.
     pub async fn new() -> (Self, HealthServer<impl HealthService>) {
         let (reporter, server) = health_reporter();
-        let health = Self(reporter);
+        let health = Self { reporter, serving: Arc::default() };
         health.not_serving().await;
         (health, server)
     }
@@ -34,9 +43,16 @@ impl Health {
         self.tell(ServingStatus::NotServing).await;
     }
 
+    /// What was told last.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+
     async fn tell(&self, status: ServingStatus) {
+        self.serving.store(status == ServingStatus::Serving, Ordering::Relaxed);
         for service in ["", UserDataServer::NAME] {
-            self.0.set_service_status(service, status).await;
+            self.reporter.set_service_status(service, status).await;
         }
     }
 }

@@ -50,10 +50,11 @@ fn a_get_becomes_a_query_a_wish_and_a_selection() {
     let expected = UserDataQuery::new(UserId::parse("42").unwrap(), StrategyId::new(7), Parameters::none());
     assert_eq!(parsed.query, expected);
     assert!(parsed.refresh);
-    assert_eq!(parsed.sections.iter().collect::<Vec<_>>(), [Section::Onboarding, Section::Derived]);
+    assert_eq!(parsed.wish.sections.iter().collect::<Vec<_>>(), [Section::Onboarding, Section::Derived]);
     assert_eq!(
         parsed.wish,
         Wish {
+            sections: parsed.wish.sections,
             freshness: Freshness::Linearizable,
             min_token: Some(Token { incarnation: "inc-1".into(), position: 12 }),
             max_age: Some(Duration::new(60, 5)),
@@ -64,8 +65,8 @@ fn a_get_becomes_a_query_a_wish_and_a_selection() {
 #[test]
 fn a_plain_get_asks_for_everything_and_absent_is_not_zero() {
     let parsed = get(&asking("1")).unwrap();
-    assert_eq!(parsed.sections, SectionSet::ALL);
-    assert_eq!(parsed.sections.iter().count(), SECTIONS.len());
+    assert_eq!(parsed.wish.sections, SectionSet::ALL);
+    assert_eq!(parsed.wish.sections.iter().count(), SECTIONS.len());
     assert_eq!((parsed.query.strategy, parsed.wish, parsed.refresh), (None, Wish::default(), false));
 }
 
