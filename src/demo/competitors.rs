@@ -174,17 +174,21 @@ fn stored_gaps(user: &User, number: i32, domains: &[&str], draw: &mut Draw, batc
     let targets: Vec<Json> = keywords.iter().take(6).map(|keyword| keyword["keyword"].clone()).collect();
     let results = json!({
         "content_gaps": [
-            {"topic": "Pricing pages", "gap_score": draw.between(30, 90), "opportunity_size": "high", "competitor_coverage": "medium"},
-            {"topic": "Customer stories", "gap_score": draw.between(20, 80), "opportunity_size": "medium", "competitor_coverage": "high"},
+            {"topic": "Pricing pages", "gap_score": draw.between(30, 90), "opportunity_size": "high",
+             "competitor_coverage": "medium"},
+            {"topic": "Customer stories", "gap_score": draw.between(20, 80), "opportunity_size": "medium",
+             "competitor_coverage": "high"},
         ],
         "keyword_opportunities": keywords,
         "competitor_insights": [
-            {"competitor": domains[0], "strengths": ["Deep archive"], "weaknesses": ["Slow pages"], "content_frequency": "weekly"},
+            {"competitor": domains[0], "strengths": ["Deep archive"], "weaknesses": ["Slow pages"],
+             "content_frequency": "weekly"},
         ],
     });
     let gap = topics[TOPICS_PLANNED];
     let recommendations = json!([
-        {"type": "Content Creation", "priority": "high", "title": format!("Explain {gap}"), "description": "Competitors rank for it.", "estimated_impact": "High", "implementation_time": "2 weeks"},
+        {"type": "Content Creation", "priority": "high", "title": format!("Explain {gap}"),
+         "description": "Competitors rank for it.", "estimated_impact": "High", "implementation_time": "2 weeks"},
     ]);
     let urls: Vec<String> = domains.iter().map(|domain| format!("https://www.{domain}/")).collect();
     let days = draw.between(5, 60);

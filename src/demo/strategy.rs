@@ -106,10 +106,20 @@ pub(super) fn audience(user: &User) -> Json {
     let industry = user.industry();
     match user.turn % 4 {
         0 => {
-            json!({"age_range": "30-50", "interests": [industry.topics[0], industry.topics[2]], "location": "Europe", "profession": industry.roles[0]})
+            json!({
+                "age_range": "30-50",
+                "interests": [industry.topics[0], industry.topics[2]],
+                "location": "Europe",
+                "profession": industry.roles[0],
+            })
         }
         1 => {
-            json!({"primary": industry.roles[0], "secondary": industry.roles[1], "demographics": {"age": "25-45"}, "interests": [industry.topics[1]]})
+            json!({
+                "primary": industry.roles[0],
+                "secondary": industry.roles[1],
+                "demographics": {"age": "25-45"},
+                "interests": [industry.topics[1]],
+            })
         }
         2 => json!(industry.roles),
         _ => json!(format!("{} and {}", capitalised(industry.roles[0]), industry.roles[1])),

@@ -173,7 +173,10 @@ fn homepage_audit(user: &User, draw: &mut Draw) -> Json {
         "competitive_sitemap_benchmarking": {
             "status": "completed",
             "timestamp": user.days_ago(4, 6).format("%Y-%m-%dT%H:%M:%S").to_string(),
-            "benchmark": {"competitors_analyzed": draw.between(2, 5), "gaps": {"missing_sections": ["pricing", "glossary"]}},
+            "benchmark": {
+                "competitors_analyzed": draw.between(2, 5),
+                "gaps": {"missing_sections": ["pricing", "glossary"]},
+            },
         },
         "sitemap_strategy_insights": {"largest_section": "blog", "advice": "Group articles by topic"},
     });
