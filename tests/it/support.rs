@@ -5,6 +5,7 @@ pub(crate) mod database;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod redis;
+#[expect(dead_code, reason = "the server comes with the next change; this compiles against its contract")]
 pub(crate) mod server;
 
 use std::{
