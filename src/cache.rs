@@ -140,8 +140,8 @@ impl UserDataCache {
             Ok(raised) => raised,
             Err(error) => {
                 tracing::error!(%error, "an invalidation could not be acknowledged");
-                // Nobody else hears of it, but here at least nothing old is served on.
-                self.loader.memory.remove(&scope);
+                // Nothing was promised, but nothing old should be served on that can be dropped.
+                self.loader.drop_unfenced(&scope).await;
                 return Err(match error {
                     FenceError::Closed => unavailable(Unavailable::Draining),
                     _ => unavailable(Unavailable::FenceNotDurable),

@@ -135,6 +135,8 @@ impl Loader {
             return Ok(Loaded { snapshot, status: CacheStatus::Hit(tier), position: view.applied });
         }
         let (_place, _permit) = self.turn().await?;
+        // Looked up again: nothing has been read yet, so fences that came meanwhile are honoured too.
+        let view = self.fence.view(query.key());
         // On the heap: the sources' statements make it large, and hits in Redis need not carry it.
         Box::pin(self.assemble(&query, &view, depth, found.last_good)).await
     }
@@ -339,6 +341,14 @@ impl Loader {
                 let _ = loader.database.put(&snapshot, view.fence_on_all()).await;
             }
         });
+    }
+
+    /// Drops what this instance and Redis hold, though no fence says that it is outdated.
+    pub(super) async fn drop_unfenced(&self, scope: &Scope) {
+        self.memory.remove(scope);
+        if let Some(redis) = &self.redis {
+            let _ = redis.remove(scope).await;
+        }
     }
 
     /// Drops copies that a fence has outdated. Nobody would be given them; this frees their space.
