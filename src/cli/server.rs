@@ -20,7 +20,7 @@ use super::{
 use crate::{
     app::{App, StartError, open_for_upkeep},
     clock::Clock,
-    config::{Config, Secret},
+    config::{self, Config, Secret},
     demo,
 };
 
@@ -98,13 +98,17 @@ fn banner(config: &Config, address: SocketAddr) -> String {
         None => "the same database".to_owned(),
     };
     let ai = config.ai.base_url.as_deref().unwrap_or("no endpoint configured: rules");
+    // As it was called: it may not be in the PATH.
+    let program = std::env::args().next().unwrap_or_else(|| "userdata".to_owned());
+    let target =
+        if address == config::Server::default().listen { String::new() } else { format!(" --addr http://{address}") };
     pairs([
         ("userdata", format!("listening on http://{address}")),
         ("storage", place(&config.database.url)),
         ("tiers", format!("memory, {redis}, database")),
         ("sources", sources),
         ("AI", ai.to_owned()),
-        ("try", format!("userdata get 1 --addr http://{address}")),
+        ("try", format!("{program} get 1{target}")),
     ])
 }
 
