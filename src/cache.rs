@@ -92,7 +92,8 @@ pub struct Invalidated {
 #[derive(Debug)]
 pub struct UserDataCache {
     loader: Arc<Loader>,
-    flights: Flights<CacheKey, Result<Loaded, Error>>,
+    /// By key and log: the positions of two logs cannot be compared, so their loads are never shared.
+    flights: Flights<(CacheKey, Arc<str>), Result<Loaded, Error>>,
     /// Loads that skip the tiers, for callers who want nothing older than a moment ago.
     fresh: Refreshes<CacheKey, Result<Loaded, Error>>,
     /// Loads that skip the memo too.
@@ -224,7 +225,8 @@ impl UserDataCache {
     fn board(&self, query: &UserDataQuery) -> (Landing<Result<Loaded, Error>>, Role) {
         let view = self.loader.fence.view(query.key());
         let (fence, tag) = (view.fence(), view.applied);
-        self.flights.join(query.key(), fence, tag, || Arc::clone(&self.loader).load(query.clone(), view, Depth::Tiers))
+        let key = (query.key().clone(), Arc::clone(&view.incarnation));
+        self.flights.join(&key, fence, tag, || Arc::clone(&self.loader).load(query.clone(), view, Depth::Tiers))
     }
 
     /// Loads from the sources, sharing only loads that have not begun yet.
