@@ -1,6 +1,10 @@
 //! Everything that needs a server, a socket or a database: one binary, so that it is linked once and
 //! its PostgreSQL is started once.
 
+mod bad_input;
+mod command_line;
+mod contract;
 mod demo;
 mod migrations;
+mod shutdown;
 mod support;
