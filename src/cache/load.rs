@@ -24,7 +24,7 @@ use crate::{
     clock::Clock,
     config::Config,
     error::{Error, Missing, Unavailable},
-    model::{CacheKey, CacheStatus, SECTIONS, Scope, SectionSet, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
+    model::{CacheKey, CacheStatus, Scope, SectionSet, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
 };
 
 /// What the cache is put together from.
@@ -219,8 +219,10 @@ impl Loader {
             }
         };
         let snapshot = self.seal(query.key(), view, as_of, assembled, last_good.as_ref().map(|(snapshot, _)| snapshot));
-        self.check_size(&snapshot)?;
-        if view.can_judge(&snapshot) && !view.incarnation.is_empty() {
+        // A document that no reply can carry would only push others out of the tiers; those who ask for fewer
+        // sections of it get them from here.
+        let fits = snapshot.payload.len() <= self.config.server.max_response_bytes;
+        if fits && view.can_judge(&snapshot) && !view.incarnation.is_empty() {
             self.keep(&snapshot);
             self.store_behind(snapshot.clone(), None);
         }
@@ -256,15 +258,6 @@ impl Loader {
     fn jittered_ttl(&self) -> Duration {
         let config = &self.config.database;
         config.ttl.mul_f64(1.0 + config.ttl_jitter * (2.0 * rand::random::<f64>() - 1.0))
-    }
-
-    fn check_size(&self, snapshot: &Snapshot) -> Result<(), Error> {
-        let bytes = snapshot.payload.len();
-        if bytes <= self.config.server.max_response_bytes {
-            return Ok(());
-        }
-        let size = |section| snapshot.section(section).map(|sealed| (section, sealed.range.len()));
-        Err(Error::TooLarge { bytes, sections: SECTIONS.into_iter().filter_map(size).collect() })
     }
 
     /// The last good document, or why there is none.

@@ -39,20 +39,25 @@ pub fn run(command: Command) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match command {
+    let ended = match command {
         Command::Serve(loaded) => runtime.block_on(serve(loaded.config)),
         Command::Migrate(migration, loaded) => {
             Output::with_stdout(|output| runtime.block_on(migrate(migration, &loaded.config, output)))
         }
         Command::DemoSeed(loaded) => Output::with_stdout(|output| runtime.block_on(seed(&loaded.config, output))),
-    }
+    };
+    // Whatever was worth waiting for has been waited for; a thread that hangs in a name look-up is not.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(config: Config) -> ExitCode {
     let listening = async {
         let listener = listen("server.listen", config.server.listen).await?;
-        let address = listener.local_addr().map_err(|error| error.to_string())?;
-        Ok::<_, String>((listener, listen("metrics.listen", config.metrics.listen).await?, banner(&config, address)))
+        let probes_listener = listen("metrics.listen", config.metrics.listen).await?;
+        let address = |listener: &TcpListener| listener.local_addr().map_err(|error| error.to_string());
+        let banner = banner(&config, address(&listener)?, address(&probes_listener)?);
+        Ok::<_, String>((listener, probes_listener, banner))
     };
     let (listener, probes_listener, banner) = match listening.await {
         Ok(listening) => listening,
@@ -90,7 +95,7 @@ async fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Strin
 }
 
 /// Address, storage, tiers, and what to try next.
-fn banner(config: &Config, address: SocketAddr) -> String {
+fn banner(config: &Config, address: SocketAddr, probes: SocketAddr) -> String {
     let redis = if config.redis.url.is_some() { "Redis" } else { "no Redis" };
     let sources = match &config.sources.database_url {
         Some(url) => place(url),
@@ -108,15 +113,18 @@ fn banner(config: &Config, address: SocketAddr) -> String {
         ("tiers", format!("memory, {redis}, database")),
         ("sources", sources),
         ("AI", ai.to_owned()),
+        ("probes", format!("http://{probes}/healthz and /readyz")),
         ("try", format!("{program} get 1{target}")),
     ])
 }
 
-/// Where a database is, without the credentials in its address.
+/// Where a database is, without what its address may hold of credentials: before the host, or among the options.
 fn place(url: &Secret) -> String {
-    let url = url.expose();
-    match url.split_once("://") {
-        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, place)| place)),
+    match url.expose().split_once("://") {
+        Some((scheme, rest)) => {
+            let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+            format!("{scheme}://{}", place.split('?').next().unwrap_or_default())
+        }
         None => "?".to_owned(),
     }
 }

@@ -4,6 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "for whoever looks at a failure")]
 
+mod bad_input;
+mod command_line;
+mod contract;
 mod demo;
 mod migrations;
+mod shutdown;
 mod support;

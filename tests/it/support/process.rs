@@ -11,7 +11,7 @@ use std::{
     io::{BufRead, BufReader},
     os::unix::process::CommandExt,
     path::Path,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 /// `$1`: directory to remove or nothing; `$2`: signal that ends the server; then its command.
@@ -24,7 +24,7 @@ kill -CONT "$pid" 2>/dev/null
 kill -"$signal" "$pid" 2>/dev/null
 for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
 kill -KILL "$pid" 2>/dev/null
-wait "$pid" 2>/dev/null
+wait "$pid" 2>/dev/null; echo "$?"
 [ -z "$remove" ] || rm -rf -- "$remove"
 "#;
 
@@ -33,6 +33,7 @@ wait "$pid" 2>/dev/null
 pub(crate) struct Process {
     keeper: Child,
     input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
     pid: u32,
 }
 
@@ -66,10 +67,11 @@ impl Process {
             .process_group(0)
             .spawn()
             .expect("bash is needed to run the tests");
+        let mut output = BufReader::new(keeper.stdout.take().unwrap());
         let mut pid = String::new();
-        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut pid).unwrap();
+        output.read_line(&mut pid).unwrap();
         let input = keeper.stdin.take();
-        Self { keeper, input, pid: pid.trim().parse().expect("the keeper prints the process id") }
+        Self { keeper, input, output, pid: pid.trim().parse().expect("the keeper prints the process id") }
     }
 
     /// Sends a signal to the server: `KILL`, `TERM`, `STOP`, `CONT`.
@@ -82,6 +84,15 @@ impl Process {
         // A child that ended stays a zombie until the keeper waits for it; its state tells.
         let status = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         status.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+    }
+
+    /// The exit code of a server that has ended; 128 and the signal's number if that ended it.
+    pub(crate) fn exit_code(mut self) -> i32 {
+        assert!(!self.is_running(), "it runs");
+        self.input.take();
+        let mut code = String::new();
+        self.output.read_line(&mut code).unwrap();
+        code.trim().parse().expect("the keeper prints the exit code")
     }
 
     fn shell(&self, script: &str) {
