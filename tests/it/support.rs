@@ -1,7 +1,10 @@
 //! Real servers for tests: on free ports, in temporary directories, gone when the test process is
 //! gone, however that happens. What is missing is a failure, never a skip.
 
+pub(crate) mod ai;
+pub(crate) mod assembly;
 pub(crate) mod database;
+pub(crate) mod get;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod redis;

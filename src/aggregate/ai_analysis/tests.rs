@@ -1,16 +1,14 @@
 //! The source as a whole, against an endpoint on loopback and a memo in SQLite.
 
-mod fake_ai;
-
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use serde_json::{Value as Json, json};
 use tokio::time::{Instant, timeout};
 
-use self::fake_ai::{FakeAi, Say};
 use super::{
-    fixture::{answer, onboarding, plain_strategy},
+    fake_ai::{FakeAi, Say, answer},
+    fixture::{onboarding, plain_strategy},
     *,
 };
 use crate::config::{Ai, Secret, Structured};
