@@ -15,6 +15,7 @@ use crate::{
     aggregate::{
         Aggregator,
         ai_analysis::{AiAnalysis, AiConfigError, Memo},
+        guard::Guard,
         sql::SourceDatabase,
     },
     background,
@@ -126,7 +127,8 @@ impl App {
         )
         .await?;
 
-        let ai = AiAnalysis::new(&config.ai, Memo::new(cache_pool.clone()), clock.clone(), tasks.clone())?;
+        let ai_guard = Guard::new("ai_analysis", &config.sources, clock.clone());
+        let ai = AiAnalysis::new(&config.ai, ai_guard, Memo::new(cache_pool.clone()), clock.clone(), tasks.clone())?;
         let sources = SourceDatabase::new(sources_pool.clone(), config.sources.column_bytes_max);
         let fence =
             Fence::new(fence_pool.clone(), config.fence.clone(), config.database.timeout, clock.clone(), &tasks);

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use tokio::sync::{RwLock, Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
@@ -252,7 +252,9 @@ impl Loader {
             .collect();
         let partial = parts.iter().any(|part| matches!(part.facts.state, State::Failed | State::Stale));
         let life = if partial { self.config.flight.partial_ttl } else { self.jittered_ttl() };
-        Snapshot::seal(key.clone(), Arc::clone(&view.incarnation), as_of, as_of + life, parts)
+        // Cut to what the tiers keep, or a hit in one would name another instant.
+        let expires_at = (as_of + life).trunc_subsecs(6);
+        Snapshot::seal(key.clone(), Arc::clone(&view.incarnation), as_of, expires_at, parts)
     }
 
     fn jittered_ttl(&self) -> Duration {

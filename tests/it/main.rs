@@ -8,6 +8,7 @@ mod bad_input;
 mod command_line;
 mod contract;
 mod demo;
+mod documents;
 mod migrations;
 mod shutdown;
 mod support;
