@@ -104,26 +104,25 @@ impl App {
     /// Opens databases and Redis. Waits for neither: what is down is used once it is up. The embedded
     /// database is migrated, and seeded if the demo is on.
     pub async fn connect(config: Config) -> Result<Self, StartError> {
+        prepare(&config).await?;
         let (clock, loads, tasks) = (Clock::system(), TaskTracker::new(), TaskTracker::new());
         let cache_pool = open(
-            "the cache's database",
+            "the cache's database (database.url)",
             &config.database.url,
-            Access::ReadWrite,
-            config.database.max_connections,
-            config.database.timeout,
+            &options(Access::ReadWrite, config.database.max_connections, config.database.timeout),
         )
         .await?;
-        prepare(&config, &cache_pool).await?;
-        let fence_pool =
-            open("the fence log", &config.database.url, Access::ReadWrite, FENCE_CONNECTIONS, config.database.timeout)
-                .await?;
+        let fence_pool = open(
+            "the fence log (database.url)",
+            &config.database.url,
+            &options(Access::ReadWrite, FENCE_CONNECTIONS, config.database.timeout),
+        )
+        .await?;
         let sources_url = config.sources.database_url.as_ref().unwrap_or(&config.database.url);
         let sources_pool = open(
-            "the sources' database",
+            "the sources' database (sources.database_url)",
             sources_url,
-            Access::ReadOnly,
-            config.sources.max_connections,
-            config.sources.hard_timeout,
+            &options(Access::ReadOnly, config.sources.max_connections, config.sources.hard_timeout),
         )
         .await?;
 
@@ -211,47 +210,52 @@ impl App {
     }
 }
 
-async fn open(
-    what: &'static str,
-    url: &Secret,
-    access: Access,
-    max_connections: u32,
-    timeout: Duration,
-) -> Result<DatabaseConnection, StartError> {
-    let options = database::Options {
+fn options(access: Access, max_connections: u32, timeout: Duration) -> database::Options {
+    database::Options {
         access,
         application_name: "userdata".to_owned(),
         max_connections,
         acquire_timeout: timeout,
         statement_timeout: 2 * timeout,
         lazy: true,
-    };
-    database::connect(url.expose(), &options).await.map_err(|cause| StartError::Database { what, cause })
+    }
 }
 
-/// A single connection that may write, to migrate or to seed.
-pub async fn open_for_upkeep(url: &Secret, timeout: Duration) -> Result<DatabaseConnection, StartError> {
-    open("the database", url, Access::ReadWrite, 1, timeout).await
+async fn open(what: &'static str, url: &Secret, options: &database::Options) -> Result<DatabaseConnection, StartError> {
+    database::connect(url.expose(), options).await.map_err(|cause| StartError::Database { what, cause })
+}
+
+/// A single connection that may write, to migrate or to seed. It is opened at once: nothing can be done without it.
+pub async fn open_for_upkeep(
+    what: &'static str,
+    url: &Secret,
+    timeout: Duration,
+) -> Result<DatabaseConnection, StartError> {
+    let options = database::Options { lazy: false, ..options(Access::ReadWrite, 1, timeout) };
+    open(what, url, &options).await
 }
 
 /// The embedded database belongs to this process: it is migrated. The demo, which has to be asked
 /// for, brings its tables and rows to whichever database the sources share with the cache.
-async fn prepare(config: &Config, pool: &DatabaseConnection) -> Result<(), StartError> {
+async fn prepare(config: &Config) -> Result<(), StartError> {
+    let url = &config.database.url;
     let shared = config.sources.database_url.is_none();
-    if database::is_sqlite(pool) || (config.demo.enabled && shared) {
-        let tables = if shared { Tables::CacheAndSources } else { Tables::Cache };
-        for name in userdata_migrations::up(pool, tables).await? {
-            tracing::info!(name, "migrated");
-        }
+    let seeding = config.demo.enabled && shared;
+    if !(url.expose().starts_with("sqlite:") || seeding) {
+        return Ok(());
     }
-    if config.demo.enabled
-        && config.sources.database_url.is_none()
-        && demo::sources_are_empty(pool).await.map_err(StartError::Demo)?
-    {
+    // Not the cache's pool, whose limits are made for look-ups.
+    let database = open_for_upkeep("the cache's database (database.url)", url, config.sources.hard_timeout).await?;
+    let tables = if shared { Tables::CacheAndSources } else { Tables::Cache };
+    for name in userdata_migrations::up(&database, tables).await? {
+        tracing::info!(name, "migrated");
+    }
+    if seeding && demo::sources_are_empty(&database).await.map_err(StartError::Demo)? {
         let options = demo::Options::on(config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive()));
-        let seeded = demo::seed(pool, &options, |_, _| {}).await.map_err(StartError::Demo)?;
+        let seeded = demo::seed(&database, &options, |_, _| {}).await.map_err(StartError::Demo)?;
         tracing::info!(users = seeded.users, rows = seeded.rows, "seeded the demo data");
     }
+    let _ = database.close().await;
     Ok(())
 }
 

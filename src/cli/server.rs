@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
-use userdata_migrations::Tables;
+use userdata_migrations::{MigrationError, Tables};
 
 use super::{
     failure::Failure,
@@ -150,17 +150,17 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 }
 
 async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
-    let database = open(config).await?;
+    let database = open(&config.database.url, config).await?;
     // In another database than the embedded one, the planning application's tables are its own.
     let embedded = crate::database::is_sqlite(&database) && config.sources.database_url.is_none();
     let tables = if embedded { Tables::CacheAndSources } else { Tables::Cache };
     match migration {
         Migration::Up => {
-            let applied = userdata_migrations::up(&database, tables).await.map_err(failed)?;
+            let applied = userdata_migrations::up(&database, tables).await.map_err(not_migrated)?;
             output.say(&listed(&applied, "applied", "nothing to apply: the tables are up to date"))
         }
         Migration::Down { steps } => {
-            let undone = userdata_migrations::down(&database, tables, steps).await.map_err(failed)?;
+            let undone = userdata_migrations::down(&database, tables, steps).await.map_err(not_migrated)?;
             output.say(&listed(&undone, "taken back", "nothing to take back"))
         }
         Migration::Status(format) => {
@@ -177,8 +177,8 @@ async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>)
 
 async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     let url = config.sources.database_url.as_ref().unwrap_or(&config.database.url);
-    let database = open_for_upkeep(url, config.sources.hard_timeout).await.map_err(failed)?;
-    userdata_migrations::up(&database, Tables::CacheAndSources).await.map_err(failed)?;
+    let database = open(url, config).await?;
+    userdata_migrations::up(&database, Tables::CacheAndSources).await.map_err(not_migrated)?;
     let base_day = config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive());
     let seeded = demo::seed(&database, &demo::Options::on(base_day), |_, _| {}).await.map_err(failed)?;
     output.say(&match seeded.already {
@@ -187,8 +187,9 @@ async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     })
 }
 
-async fn open(config: &Config) -> Result<DatabaseConnection, Failure> {
-    open_for_upkeep(&config.database.url, config.sources.hard_timeout).await.map_err(failed)
+async fn open(url: &Secret, config: &Config) -> Result<DatabaseConnection, Failure> {
+    let opened = open_for_upkeep("the database", url, config.sources.hard_timeout).await;
+    opened.map_err(|error| Failure::new(Code::Unavailable, format!("{}: {}", place(url), with_causes(&error))))
 }
 
 fn listed(names: &[String], what: &str, nothing: &str) -> String {
@@ -198,12 +199,25 @@ fn listed(names: &[String], what: &str, nothing: &str) -> String {
     names.iter().map(|name| format!("{what} {name}")).collect::<Vec<_>>().join("\n")
 }
 
+/// Another try helps only if the database was out of reach.
+fn not_migrated(error: MigrationError) -> Failure {
+    match error {
+        MigrationError::ForeignTable => Failure::new(Code::FailedPrecondition, error.to_string()),
+        MigrationError::Database(_) => failed(error),
+    }
+}
+
 fn failed(error: impl std::error::Error) -> Failure {
     Failure::new(Code::Unavailable, with_causes(&error))
 }
 
-/// An error and what caused it, in one line.
+/// An error and what caused it, in one line. Libraries' errors often say their cause themselves.
 fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut line = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }

@@ -13,8 +13,9 @@ use userdata::proto::v1::{
 
 use super::{asking, assert_refused, retry_after};
 use crate::support::{
-    database::{Kind, TestDatabase},
+    database::{Kind, TestDatabase, database},
     demo::{demo_settings, hold_onboarding, serve_demo},
+    postgres::postgres,
     raw::{GET, call, framed},
     redis::redis,
     server::serve,
@@ -150,13 +151,20 @@ async fn a_reply_beyond_the_limit_names_the_sections_and_their_sizes_and_is_not_
     assert_eq!((stats.total_entries, stats.tiers[0].entries), (0, Some(0)));
 }
 
-/// Nobody gets into the database until it is let in again.
-async fn lock_out(database: &TestDatabase, out: bool) {
+/// Nobody gets into the database, and whoever is in it is thrown out.
+async fn lock_out(database: &TestDatabase) {
     let name = database.url.rsplit_once('/').unwrap().1;
-    let db = crate::support::postgres::postgres().await.administer().await;
-    db.execute_unprepared(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {}", !out)).await.unwrap();
+    let db = postgres().await.administer().await;
+    db.execute_unprepared(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await.unwrap();
     let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
     db.execute_unprepared(&end).await.unwrap();
+}
+
+/// Undoes [`lock_out`].
+async fn let_in(database: &TestDatabase) {
+    let name = database.url.rsplit_once('/').unwrap().1;
+    let db = postgres().await.administer().await;
+    db.execute_unprepared(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await.unwrap();
 }
 
 #[tokio::test]
@@ -164,11 +172,11 @@ async fn an_invalidation_without_database_is_not_acknowledged_and_may_be_repeate
     let (database, server) = serve_demo(Kind::Postgres, &[]).await;
     let mut client = server.client().await;
     client.get_comprehensive_user_data(asking("1")).await.unwrap();
-    lock_out(&database, true).await;
+    lock_out(&database).await;
     let status = client.invalidate_cache(invalidation("1")).await.unwrap_err();
     assert_refused(&status, Code::Unavailable, "FENCE_NOT_DURABLE");
     assert_eq!(retry_after(&status), Duration::from_secs(1));
-    lock_out(&database, false).await;
+    let_in(&database).await;
     wait_for("the database to be used again", async || client.clone().invalidate_cache(invalidation("1")).await.ok())
         .await;
 }
@@ -176,7 +184,7 @@ async fn an_invalidation_without_database_is_not_acknowledged_and_may_be_repeate
 #[tokio::test]
 async fn a_purge_names_the_tier_that_it_cannot_clean_and_its_fence_holds() {
     let mut redis = redis().await;
-    let database = crate::support::database::database(Kind::Sqlite).await;
+    let database = database(Kind::Sqlite).await;
     let server = serve(demo_settings(&database, &[("USERDATA__REDIS__URL", &redis.url())])).await;
     let mut client = server.client().await;
     client.get_comprehensive_user_data(asking("1")).await.unwrap();
