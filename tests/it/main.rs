@@ -4,7 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "for whoever looks at a failure")]
 
+mod ai_analysis;
 mod demo;
 mod documents;
 mod migrations;
+mod source_failures;
+mod sources;
 mod support;

@@ -5,6 +5,7 @@ pub(crate) mod ai;
 pub(crate) mod assembly;
 pub(crate) mod database;
 pub(crate) mod get;
+pub(crate) mod inputs;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod redis;
