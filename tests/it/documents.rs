@@ -247,7 +247,11 @@ async fn users_with_text_ids_have_nothing_in_integer_tables() {
     let demo = Demo::on(Kind::Sqlite).await;
     for user in &DEMO_USERS[30..] {
         let assembled = demo.read(user).await;
-        assert!(is_ok(&assembled, &[(Section::Recommendations, State::NotFound)]), "{user}: {:?}", outcomes(&assembled));
+        assert!(
+            is_ok(&assembled, &[(Section::Recommendations, State::NotFound)]),
+            "{user}: {:?}",
+            outcomes(&assembled)
+        );
         let document = document(&assembled);
         assert_eq!(document.user_id, *user);
         let strategy = document.strategy_data.unwrap();

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "for whoever looks at a failure")]
 
+mod ai_analysis;
 mod bad_input;
 mod command_line;
 mod contract;
@@ -11,4 +12,6 @@ mod demo;
 mod documents;
 mod migrations;
 mod shutdown;
+mod source_failures;
+mod sources;
 mod support;

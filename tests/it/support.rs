@@ -7,6 +7,7 @@ pub(crate) mod command;
 pub(crate) mod database;
 pub(crate) mod demo;
 pub(crate) mod get;
+pub(crate) mod inputs;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod raw;

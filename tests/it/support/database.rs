@@ -64,17 +64,26 @@ impl TestDatabase {
         self.pool(Access::ReadOnly).await
     }
 
-    async fn pool(&self, access: Access) -> DatabaseConnection {
-        let options = Options {
-            access,
-            application_name: "userdata-test".to_owned(),
-            max_connections: 8,
-            acquire_timeout: Duration::from_secs(30),
-            statement_timeout: Duration::from_secs(30),
-            lazy: false,
-        };
-        connect(&self.url, &options).await.unwrap()
+    /// A pool as the sources have it, for another role.
+    pub(crate) async fn connect_as(&self, role: &str) -> DatabaseConnection {
+        pool(&self.url.replacen("postgres@", &format!("{role}@"), 1), Access::ReadOnly).await
     }
+
+    async fn pool(&self, access: Access) -> DatabaseConnection {
+        pool(&self.url, access).await
+    }
+}
+
+async fn pool(url: &str, access: Access) -> DatabaseConnection {
+    let options = Options {
+        access,
+        application_name: "userdata-test".to_owned(),
+        max_connections: 8,
+        acquire_timeout: Duration::from_secs(30),
+        statement_timeout: Duration::from_secs(30),
+        lazy: false,
+    };
+    connect(url, &options).await.unwrap()
 }
 
 impl Drop for Place {
