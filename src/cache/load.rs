@@ -253,7 +253,9 @@ impl Loader {
 
     fn jittered_ttl(&self) -> Duration {
         let config = &self.config.database;
-        config.ttl.mul_f64(1.0 + config.ttl_jitter * (2.0 * rand::random::<f64>() - 1.0))
+        let ttl = config.ttl.mul_f64(1.0 + config.ttl_jitter * (2.0 * rand::random::<f64>() - 1.0));
+        // Redis and the table keep microseconds: the same instant in every tier.
+        Duration::from_micros(u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX))
     }
 
     fn check_size(&self, snapshot: &Snapshot) -> Result<(), Error> {
