@@ -3,4 +3,5 @@
 
 mod demo;
 mod migrations;
+mod read_path;
 mod support;

@@ -5,9 +5,15 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, QueryResult, Statement};
 use tempfile::TempDir;
-use userdata::database::{Access, Options, connect};
+use tokio::sync::OnceCell;
+use userdata::{
+    clock::Clock,
+    database::{Access, Options, connect},
+    demo,
+};
+use userdata_migrations::{Tables, up};
 
 use super::postgres::{Postgres, postgres};
 
@@ -44,14 +50,53 @@ pub(crate) async fn database(kind: Kind) -> TestDatabase {
             let url = format!("sqlite://{}/userdata.db?mode=rwc", directory.path().display());
             TestDatabase { kind, url, _place: Place::Directory { _directory: directory } }
         }
+        Kind::Postgres => create("").await,
+    }
+}
+
+/// A database with all tables and the demo data of today. It is seeded once; every test gets a copy.
+pub(crate) async fn demo_database(kind: Kind) -> TestDatabase {
+    match kind {
+        Kind::Sqlite => {
+            static FILE: OnceCell<Vec<u8>> = OnceCell::const_new();
+            let seeded = FILE.get_or_init(async || {
+                let seeded = database(Kind::Sqlite).await;
+                seed(&seeded).await;
+                std::fs::read(seeded.file()).unwrap()
+            });
+            let copy = database(Kind::Sqlite).await;
+            std::fs::write(copy.file(), seeded.await).unwrap();
+            copy
+        }
         Kind::Postgres => {
-            static NUMBER: AtomicU32 = AtomicU32::new(1);
-            let server = postgres().await;
-            let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-            server.administer().await.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-            TestDatabase { kind, url: server.url(&name), _place: Place::Server { server, name } }
+            static TEMPLATE: OnceCell<TestDatabase> = OnceCell::const_new();
+            let template = TEMPLATE.get_or_init(async || {
+                let template = create("").await;
+                seed(&template).await;
+                template
+            });
+            create(&format!("TEMPLATE {}", template.await.name())).await
         }
     }
+}
+
+/// Migrates a database and writes the demo data into it.
+pub(crate) async fn seed(database: &TestDatabase) {
+    let pool = database.connect().await;
+    up(&pool, Tables::CacheAndSources).await.unwrap();
+    let today = demo::Options::on(Clock::system().utc().date_naive());
+    demo::seed(&pool, &today, |_, _| ()).await.unwrap();
+    // A file is complete once its last connection is closed, and a template may have none.
+    pool.close().await.unwrap();
+}
+
+/// A database on the binary's PostgreSQL.
+async fn create(options: &str) -> TestDatabase {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    let server = postgres().await;
+    let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    server.administer().await.execute_unprepared(&format!("CREATE DATABASE {name} {options}")).await.unwrap();
+    TestDatabase { kind: Kind::Postgres, url: server.url(&name), _place: Place::Server { server, name } }
 }
 
 impl TestDatabase {
@@ -63,6 +108,32 @@ impl TestDatabase {
     /// A pool as the sources have it.
     pub(crate) async fn connect_read_only(&self) -> DatabaseConnection {
         self.pool(Access::ReadOnly).await
+    }
+
+    /// Runs statements. A server may be writing to the same SQLite file.
+    pub(crate) async fn execute(&self, sql: &str) {
+        self.connect().await.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// A query's rows.
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<QueryResult> {
+        let pool = self.connect().await;
+        pool.query_all_raw(Statement::from_string(pool.get_database_backend(), sql)).await.unwrap()
+    }
+
+    /// How many documents the cache table holds.
+    pub(crate) async fn documents(&self) -> i64 {
+        let rows = self.rows("SELECT COUNT(*) AS n FROM comprehensive_user_data_cache").await;
+        rows[0].try_get("", "n").unwrap()
+    }
+
+    fn file(&self) -> &str {
+        let path = self.url.strip_prefix("sqlite://").expect("a file");
+        path.strip_suffix("?mode=rwc").expect("as `database` says it")
+    }
+
+    fn name(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or_default()
     }
 
     async fn pool(&self, access: Access) -> DatabaseConnection {
