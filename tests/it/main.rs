@@ -5,3 +5,4 @@ mod demo;
 mod migrations;
 mod read_path;
 mod support;
+mod upkeep;
