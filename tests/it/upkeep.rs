@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use tonic::Code;
 use userdata::{
-    model::State,
+    model::{Generator, State},
     proto::v1::{
         AccessedEntry, CacheStatus, CleanupCacheRequest, GetCacheStatsRequest, GetCacheStatsResponse,
         GetComprehensiveUserDataRequest, InvalidateCacheRequest, WarmCacheRequest, WarmCacheResponse, WarmItem,
@@ -13,7 +12,7 @@ use userdata::{
 };
 
 use crate::support::{
-    ai::{FakeAi, Say},
+    ai::{FakeAi, Say, valid_answer},
     call::about,
     database::{BOTH, Kind, TestDatabase, demo_database},
     redis::redis,
@@ -42,10 +41,6 @@ fn counts(stats: &GetCacheStatsResponse) -> Vec<(&str, i64)> {
     stats.most_accessed.iter().map(|entry| (entry.user_id.as_str(), entry.access_count)).collect()
 }
 
-async fn wait_for_documents(database: &TestDatabase, documents: i64) {
-    wait_for("the documents' rows", async || (database.documents().await == documents).then_some(())).await;
-}
-
 #[tokio::test]
 async fn hits_are_counted_and_listed_by_count() {
     for kind in BOTH {
@@ -55,17 +50,16 @@ async fn hits_are_counted_and_listed_by_count() {
         for user in ["1", "2", "3"] {
             caller.get(user).await;
         }
-        wait_for_documents(&place, 3).await;
+        place.wait_for_documents(3).await;
         for (user, hits) in [("1", 2), ("2", 5), ("3", 1)] {
             for _ in 0..hits {
                 assert_eq!(caller.get(user).await.status(), CacheStatus::HitMemory);
             }
         }
         let expected = [("2", 5), ("1", 2), ("3", 1)];
-        let counted = wait_for("the counts", async || {
-            Some(stats(&mut client).await).filter(|stats| counts(stats) == expected)
-        })
-        .await;
+        let counted =
+            wait_for("the counts", async || Some(stats(&mut client).await).filter(|stats| counts(stats) == expected))
+                .await;
         let newest = counted.most_accessed.iter().map(|entry| entry.last_accessed.as_ref().unwrap().seconds).max();
         let row = AccessedEntry { last_accessed: None, ..counted.most_accessed[0].clone() };
         let data_hash = caller.get("2").await.info.data_hash;
@@ -89,7 +83,7 @@ async fn hits_write_nothing_until_the_tally_is_due_and_a_shutdown_loses_none() {
         let mut server = serve(settings).await;
         let caller = server.caller().await;
         caller.get("1").await;
-        wait_for_documents(&place, 1).await;
+        place.wait_for_documents(1).await;
         let (mut hits, mut tiers) = (0, Vec::new());
         wait_for("hits in Redis and in the table", async || {
             let answer = caller.get("1").await;
@@ -122,7 +116,7 @@ async fn statistics_count_rows_look_ups_answers_and_source_runs() {
         for user in ["1", "1", "1", "2"] {
             caller.get(user).await;
         }
-        wait_for_documents(&place, 2).await;
+        place.wait_for_documents(2).await;
         place.execute("UPDATE comprehensive_user_data_cache SET expires_at = '2020-01-01 00:00:00.000000' WHERE user_id = '2'").await;
 
         let stats = stats(&mut client).await;
@@ -144,10 +138,7 @@ async fn statistics_count_rows_look_ups_answers_and_source_runs() {
 
 #[tokio::test]
 async fn a_refresh_reads_no_tier_and_no_memo_and_is_stored_as_usual() {
-    let analysis = json!({
-        "insights": [], "recommendations": [], "strategic_scores": {}, "market_analysis": {}, "risks": [],
-    });
-    let ai = FakeAi::saying([Say::answer(&analysis)]).await;
+    let ai = FakeAi::saying([Say::answer(&valid_answer())]).await;
     let (place, redis) = (demo_database(Kind::Sqlite).await, redis().await);
     let settings = Settings::on(&place.url)
         .with("redis.url", redis.url())
@@ -158,9 +149,13 @@ async fn a_refresh_reads_no_tier_and_no_memo_and_is_stored_as_usual() {
     let refresh = || GetComprehensiveUserDataRequest { force_refresh: true, ..about("1") };
 
     let assembled = caller.get("1").await;
-    println!("{:?} {:?}", assembled.sections[2], ai.newest_call());
-    assert_eq!(ai.calls(), 1);
-    wait_for_documents(&place, 1).await;
+    let report = &assembled.sections[2];
+    assert_eq!((report.generator(), report.state()), (Generator::Model, State::Ok), "{report:?}");
+    place.wait_for_documents(1).await;
+    let parameters = Some(serde_json::Map::from_iter([("other".to_owned(), true.into())]).into());
+    let other = caller.ask(GetComprehensiveUserDataRequest { parameters, ..about("1") }).await.unwrap();
+    assert_eq!((other.status(), ai.calls()), (CacheStatus::Assembled, 1), "another document, but the memo knows");
+    place.wait_for_documents(2).await;
     let before = stats(&mut client).await;
     place.execute("UPDATE content_strategies SET name = 'renamed' WHERE user_id = 1").await;
     for times in 1..=2 {
@@ -176,7 +171,7 @@ async fn a_refresh_reads_no_tier_and_no_memo_and_is_stored_as_usual() {
     let after = stats(&mut client).await;
     let [memory, redis, table] = look_ups(&before)[..] else { panic!("three tiers") };
     assert_eq!(look_ups(&after), [(memory.0 + 2, memory.1), redis, table], "only the two gets looked");
-    assert_eq!(runs(&after), [3; 6]);
+    assert_eq!(runs(&after), [4; 6]);
 }
 
 #[tokio::test]
@@ -243,7 +238,7 @@ async fn serve_six(place: &TestDatabase, settings: Settings) -> Server {
     for user in 1..=6 {
         caller.get(&user.to_string()).await;
     }
-    wait_for_documents(place, 6).await;
+    place.wait_for_documents(6).await;
     server
 }
 
@@ -277,7 +272,7 @@ async fn the_sweep_deletes_what_is_too_old_to_be_served_stale_and_nothing_else()
         let _server = serve_six(&place, settings).await;
         age(&place, "'4', '5'", &hours_ago.replace("{}", "23")).await;
         age(&place, "'1', '2', '3'", &hours_ago.replace("{}", "25")).await;
-        wait_for_documents(&place, 3).await;
+        place.wait_for_documents(3).await;
         let left = place.rows("SELECT user_id FROM comprehensive_user_data_cache ORDER BY user_id").await;
         let left: Vec<String> = left.iter().map(|row| row.try_get("", "user_id").unwrap()).collect();
         assert_eq!(left, ["4", "5", "6"], "{kind:?}");
@@ -348,7 +343,9 @@ async fn the_most_accessed_are_warmed_after_a_restart() {
     let warmed: Vec<_> =
         messages.iter().map(|message| (message.item.clone().unwrap().user_id, message.status())).collect();
     assert_eq!(warmed, ["2", "5"].map(|user| (user.to_owned(), CacheStatus::HitDatabase)));
-    for (user, status) in [("2", CacheStatus::HitMemory), ("5", CacheStatus::HitMemory), ("6", CacheStatus::HitDatabase)] {
+    for (user, status) in
+        [("2", CacheStatus::HitMemory), ("5", CacheStatus::HitMemory), ("6", CacheStatus::HitDatabase)]
+    {
         let answer = caller.get(user).await;
         assert_eq!(answer.status(), status, "{user}");
         assert!(answer.sections.iter().all(|report| report.state() == State::Ok), "{user}");

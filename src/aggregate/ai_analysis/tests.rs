@@ -1,6 +1,6 @@
 //! The source as a whole, against an endpoint on loopback and a memo in SQLite.
 
-mod fake_ai;
+pub(super) mod fake_ai;
 
 use std::time::Duration;
 

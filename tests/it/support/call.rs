@@ -10,6 +10,8 @@ use userdata::proto::v1::{
     CacheInfo, CacheStatus, ComprehensiveUserData, GetComprehensiveUserDataRequest, SectionReport,
 };
 
+use super::wait_for;
+
 /// The reply's twin on the wire.
 #[derive(Clone, PartialEq, prost::Message)]
 struct RawReply {
@@ -54,6 +56,12 @@ impl Caller {
     /// The user's whole document, as anybody asks for it.
     pub(crate) async fn get(&self, user: &str) -> Answer {
         self.ask(about(user)).await.unwrap_or_else(|status| panic!("user {user}: {status}"))
+    }
+
+    /// Asks until the answer comes from there: what is stored behind an answer takes a moment.
+    pub(crate) async fn until(&self, user: &str, status: CacheStatus) -> Answer {
+        let get = async || Some(self.get(user).await).filter(|answer| answer.status() == status);
+        wait_for(status.as_str_name(), get).await
     }
 
     pub(crate) async fn ask(&self, request: GetComprehensiveUserDataRequest) -> Result<Answer, Status> {

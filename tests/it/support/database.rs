@@ -15,7 +15,10 @@ use userdata::{
 };
 use userdata_migrations::{Tables, up};
 
-use super::postgres::{Postgres, postgres};
+use super::{
+    postgres::{Postgres, postgres},
+    wait_for,
+};
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +64,7 @@ pub(crate) async fn demo_database(kind: Kind) -> TestDatabase {
             static FILE: OnceCell<Vec<u8>> = OnceCell::const_new();
             let seeded = FILE.get_or_init(async || {
                 let seeded = database(Kind::Sqlite).await;
-                seed(&seeded).await;
+                seed(&seeded.url).await;
                 std::fs::read(seeded.file()).unwrap()
             });
             let copy = database(Kind::Sqlite).await;
@@ -72,7 +75,7 @@ pub(crate) async fn demo_database(kind: Kind) -> TestDatabase {
             static TEMPLATE: OnceCell<TestDatabase> = OnceCell::const_new();
             let template = TEMPLATE.get_or_init(async || {
                 let template = create("").await;
-                seed(&template).await;
+                seed(&template.url).await;
                 template
             });
             create(&format!("TEMPLATE {}", template.await.name())).await
@@ -81,8 +84,8 @@ pub(crate) async fn demo_database(kind: Kind) -> TestDatabase {
 }
 
 /// Migrates a database and writes the demo data into it.
-pub(crate) async fn seed(database: &TestDatabase) {
-    let pool = database.connect().await;
+pub(crate) async fn seed(url: &str) {
+    let pool = pool(url, Access::ReadWrite).await;
     up(&pool, Tables::CacheAndSources).await.unwrap();
     let today = demo::Options::on(Clock::system().utc().date_naive());
     demo::seed(&pool, &today, |_, _| ()).await.unwrap();
@@ -102,12 +105,12 @@ async fn create(options: &str) -> TestDatabase {
 impl TestDatabase {
     /// A pool as the cache has it.
     pub(crate) async fn connect(&self) -> DatabaseConnection {
-        self.pool(Access::ReadWrite).await
+        pool(&self.url, Access::ReadWrite).await
     }
 
     /// A pool as the sources have it.
     pub(crate) async fn connect_read_only(&self) -> DatabaseConnection {
-        self.pool(Access::ReadOnly).await
+        pool(&self.url, Access::ReadOnly).await
     }
 
     /// Runs statements. A server may be writing to the same SQLite file.
@@ -127,6 +130,11 @@ impl TestDatabase {
         rows[0].try_get("", "n").unwrap()
     }
 
+    /// Waits until the cache table holds so many: they are stored behind their answers.
+    pub(crate) async fn wait_for_documents(&self, documents: i64) {
+        wait_for("the documents' rows", async || (self.documents().await == documents).then_some(())).await;
+    }
+
     fn file(&self) -> &str {
         let path = self.url.strip_prefix("sqlite://").expect("a file");
         path.strip_suffix("?mode=rwc").expect("as `database` says it")
@@ -135,18 +143,23 @@ impl TestDatabase {
     fn name(&self) -> &str {
         self.url.rsplit('/').next().unwrap_or_default()
     }
+}
 
-    async fn pool(&self, access: Access) -> DatabaseConnection {
-        let options = Options {
-            access,
-            application_name: "userdata-test".to_owned(),
-            max_connections: 8,
-            acquire_timeout: Duration::from_secs(30),
-            statement_timeout: Duration::from_secs(30),
-            lazy: false,
-        };
-        connect(&self.url, &options).await.unwrap()
-    }
+/// Our own tables only, as beside sources that are elsewhere.
+pub(crate) async fn migrate_cache(url: &str) {
+    up(&pool(url, Access::ReadWrite).await, Tables::Cache).await.unwrap();
+}
+
+async fn pool(url: &str, access: Access) -> DatabaseConnection {
+    let options = Options {
+        access,
+        application_name: "userdata-test".to_owned(),
+        max_connections: 8,
+        acquire_timeout: Duration::from_secs(30),
+        statement_timeout: Duration::from_secs(30),
+        lazy: false,
+    };
+    connect(url, &options).await.unwrap()
 }
 
 impl Drop for Place {

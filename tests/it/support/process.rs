@@ -8,7 +8,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
@@ -19,13 +19,13 @@ const KEEPER: &str = r#"
 remove=$1 signal=$2; shift 2
 "$@" >&3 2>&3 3>&- & pid=$!
 echo "$pid"
-cat >/dev/null
+said=$(cat)
 kill -CONT "$pid" 2>/dev/null
 kill -"$signal" "$pid" 2>/dev/null
 for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
 kill -KILL "$pid" 2>/dev/null
 wait "$pid" 2>/dev/null
-[ -z "$remove" ] || rm -rf -- "$remove"
+[ -z "$remove" ] || [ "$said" = keep ] || rm -rf -- "$remove"
 "#;
 
 /// A running server; dropping it ends it.
@@ -45,7 +45,7 @@ pub(crate) struct Start<'a> {
     pub(crate) log: &'a Path,
     /// What ends it, without `SIG`; after five seconds it is killed.
     pub(crate) signal: &'a str,
-    /// Removed after its end.
+    /// Removed after its end, unless it shall be kept.
     pub(crate) directory: Option<&'a Path>,
 }
 
@@ -82,6 +82,12 @@ impl Process {
         // A child that ended stays a zombie until the keeper waits for it; its state tells.
         let status = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         status.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+    }
+
+    /// Ends it and leaves its directory, for the next start.
+    pub(crate) fn end_but_keep_directory(mut self) {
+        let said = self.input.as_mut().map(|input| input.write_all(b"keep"));
+        assert!(matches!(said, Some(Ok(()))), "the keeper listens");
     }
 
     fn shell(&self, script: &str) {
