@@ -36,7 +36,7 @@ pub use tier_error::TierError;
 
 use crate::{
     error::{Error, Unavailable},
-    model::{CacheKey, CacheStatus, Scope, SectionSet, Served, Tier, Token, UserDataQuery},
+    model::{CacheKey, CacheStatus, Scope, SectionSet, Served, Snapshot, State, Tier, Token, UserDataQuery},
 };
 
 /// What a caller wants of an answer.
@@ -256,7 +256,8 @@ impl UserDataCache {
             (CacheStatus::Assembled, Role::Follower) => CacheStatus::Shared,
             (status, _) => status,
         };
-        if matches!(status, CacheStatus::Stale(_)) && wish.freshness != Freshness::Default {
+        let stale = matches!(status, CacheStatus::Stale(_)) || has_stale_section(&snapshot, wish.sections);
+        if stale && wish.freshness != Freshness::Default {
             return Err(unavailable(Unavailable::FreshnessUnverified));
         }
         let verified = trust == Trust::Verified;
@@ -273,6 +274,11 @@ impl UserDataCache {
     pub fn fence(&self) -> &Fence {
         &self.loader.fence
     }
+}
+
+fn has_stale_section(snapshot: &Snapshot, asked: SectionSet) -> bool {
+    let mut sections = snapshot.sections.iter().map(|section| &section.facts);
+    sections.any(|facts| facts.state == State::Stale && asked.contains(facts.section))
 }
 
 fn is_too_old(as_of: DateTime<Utc>, wish: &Wish, now: DateTime<Utc>) -> bool {

@@ -160,7 +160,18 @@ impl Loader {
         if found.fresh.is_none() {
             self.judge(&mut found, Tier::Database, self.database.get(key).await, key).await;
         }
+        if found.fresh.is_none() {
+            self.look_at_what_memory_held(&mut found, key);
+        }
         found
+    }
+
+    /// A copy whose time in memory is up is not served as fresh, but it is there when the database is not.
+    fn look_at_what_memory_held(&self, found: &mut Found, key: &CacheKey) {
+        let Some(Held { answer: Answer::Snapshot(snapshot), .. }) = self.memory.get(key) else { return };
+        if self.fence.view(key).admits(&snapshot, SectionSet::ALL) {
+            self.keep_in_reserve(found, snapshot, Tier::Memory);
+        }
     }
 
     async fn judge(&self, found: &mut Found, tier: Tier, read: Result<Option<Snapshot>, TierError>, key: &CacheKey) {
@@ -180,14 +191,19 @@ impl Loader {
             figures.refused();
             return;
         }
-        let now = self.clock.utc();
-        if snapshot.expires_at > now {
+        if snapshot.expires_at > self.clock.utc() {
             found.fresh = Some((snapshot, tier));
             return;
         }
         figures.refused();
-        if is_younger(&snapshot, self.config.database.stale_max, now)
-            && found.last_good.as_ref().is_none_or(|(held, _)| held.as_of < snapshot.as_of)
+        self.keep_in_reserve(found, snapshot, tier);
+    }
+
+    /// Remembers the newest document that may be served if the sources fail; before a partial one, a complete one.
+    fn keep_in_reserve(&self, found: &mut Found, snapshot: Snapshot, tier: Tier) {
+        let worth = |snapshot: &Snapshot| (snapshot.complete(), snapshot.as_of);
+        if is_younger(&snapshot, self.config.database.stale_max, self.clock.utc())
+            && found.last_good.as_ref().is_none_or(|(held, _)| worth(held) < worth(&snapshot))
         {
             found.last_good = Some((snapshot, tier));
         }
@@ -259,7 +275,9 @@ impl Loader {
 
     fn jittered_ttl(&self) -> Duration {
         let config = &self.config.database;
-        config.ttl.mul_f64(1.0 + config.ttl_jitter * (2.0 * rand::random::<f64>() - 1.0))
+        let ttl = config.ttl.mul_f64(1.0 + config.ttl_jitter * (2.0 * rand::random::<f64>() - 1.0));
+        // Redis and the table keep microseconds: the same instant in every tier.
+        Duration::from_micros(u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX))
     }
 
     /// The last good document, or why there is none.

@@ -2,7 +2,9 @@
 //! its PostgreSQL is started once.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stderr, reason = "for whoever looks at a failure")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "for whoever looks at a failure or a figure")]
+#![expect(clippy::disallowed_methods, reason = "tests have clocks of their own")]
+#![expect(clippy::large_futures, reason = "a test's future is made once")]
 
 mod ai_analysis;
 mod bad_input;
@@ -11,7 +13,10 @@ mod contract;
 mod demo;
 mod documents;
 mod migrations;
+mod read_path;
 mod shutdown;
 mod source_failures;
 mod sources;
 mod support;
+mod tiers;
+mod upkeep;

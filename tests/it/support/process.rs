@@ -8,7 +8,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
@@ -19,13 +19,13 @@ const KEEPER: &str = r#"
 remove=$1 signal=$2; shift 2
 "$@" >&3 2>&3 3>&- & pid=$!
 echo "$pid"
-cat >/dev/null
+said=$(cat)
 kill -CONT "$pid" 2>/dev/null
 kill -"$signal" "$pid" 2>/dev/null
 for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
 kill -KILL "$pid" 2>/dev/null
 wait "$pid" 2>/dev/null; echo "$?"
-[ -z "$remove" ] || rm -rf -- "$remove"
+[ -z "$remove" ] || [ "$said" = keep ] || rm -rf -- "$remove"
 "#;
 
 /// A running server; dropping it ends it.
@@ -46,7 +46,7 @@ pub(crate) struct Start<'a> {
     pub(crate) log: &'a Path,
     /// What ends it, without `SIG`; after five seconds it is killed.
     pub(crate) signal: &'a str,
-    /// Removed after its end.
+    /// Removed after its end, unless it shall be kept.
     pub(crate) directory: Option<&'a Path>,
 }
 
@@ -93,6 +93,12 @@ impl Process {
         let mut code = String::new();
         self.output.read_line(&mut code).unwrap();
         code.trim().parse().expect("the keeper prints the exit code")
+    }
+
+    /// Ends it and leaves its directory, for the next start.
+    pub(crate) fn end_but_keep_directory(mut self) {
+        let said = self.input.as_mut().map(|input| input.write_all(b"keep"));
+        assert!(matches!(said, Some(Ok(()))), "the keeper listens");
     }
 
     fn shell(&self, script: &str) {

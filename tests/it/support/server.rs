@@ -11,6 +11,7 @@ use tonic::transport::{Channel, Endpoint};
 use userdata::proto::v1::user_data_service_client::UserDataServiceClient;
 
 use super::{
+    call::Caller,
     log_of,
     process::{Process, Start},
     wait_for,
@@ -24,6 +25,20 @@ pub(crate) type Client = UserDataServiceClient<Channel>;
 pub(crate) struct Settings {
     pub(crate) flags: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// With its cache in this database.
+    pub(crate) fn on(database_url: &str) -> Self {
+        Self::default().with("database.url", database_url)
+    }
+
+    /// With one more setting, by its name in the configuration.
+    pub(crate) fn with(mut self, setting: &str, value: impl ToString) -> Self {
+        let variable = format!("USERDATA__{}", setting.replace('.', "__").to_uppercase());
+        self.environment.push((variable, value.to_string()));
+        self
+    }
 }
 
 /// A running instance; dropping it kills it.
@@ -126,6 +141,11 @@ impl Server {
     /// A client with a connection of its own.
     pub(crate) async fn client(&self) -> Client {
         client(self.address).await
+    }
+
+    /// A caller with a connection of its own.
+    pub(crate) async fn caller(&self) -> Caller {
+        Caller::new(endpoint(self.address).connect().await.unwrap())
     }
 
     /// What it has written since its start.
