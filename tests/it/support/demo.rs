@@ -36,6 +36,16 @@ pub(crate) async fn hold_onboarding(database: &DatabaseConnection) -> DatabaseTr
 }
 
 impl Server {
+    /// Waits until so many documents are in the cache table: they are stored behind the answers.
+    pub(crate) async fn documents_stored(&self, count: i64) {
+        let client = self.client().await;
+        wait_for("documents to be stored", async || {
+            let stats = client.clone().get_cache_stats(GetCacheStatsRequest::default()).await.unwrap().into_inner();
+            (stats.total_entries == count).then_some(())
+        })
+        .await;
+    }
+
     /// How many runs of a source have begun, and how many of them go on.
     pub(crate) async fn runs(&self, source: &str) -> (i64, i32) {
         let stats = self.client().await.get_cache_stats(GetCacheStatsRequest::default()).await.unwrap().into_inner();
