@@ -26,13 +26,13 @@ pub(crate) const BOTH: [Kind; 2] = [Kind::Sqlite, Kind::Postgres];
 pub(crate) struct TestDatabase {
     pub(crate) kind: Kind,
     pub(crate) url: String,
-    _place: Place,
+    place: Place,
 }
 
 /// What has to be removed.
 #[derive(Debug)]
 enum Place {
-    Directory { _directory: TempDir },
+    Directory { _kept: TempDir },
     Server { server: &'static Postgres, name: String },
 }
 
@@ -42,14 +42,14 @@ pub(crate) async fn database(kind: Kind) -> TestDatabase {
         Kind::Sqlite => {
             let directory = tempfile::Builder::new().prefix("userdata-sqlite-").tempdir().unwrap();
             let url = format!("sqlite://{}/userdata.db?mode=rwc", directory.path().display());
-            TestDatabase { kind, url, _place: Place::Directory { _directory: directory } }
+            TestDatabase { kind, url, place: Place::Directory { _kept: directory } }
         }
         Kind::Postgres => {
             static NUMBER: AtomicU32 = AtomicU32::new(1);
             let server = postgres().await;
             let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
             server.administer().await.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-            TestDatabase { kind, url: server.url(&name), _place: Place::Server { server, name } }
+            TestDatabase { kind, url: server.url(&name), place: Place::Server { server, name } }
         }
     }
 }
@@ -63,6 +63,22 @@ impl TestDatabase {
     /// A pool as the sources have it.
     pub(crate) async fn connect_read_only(&self) -> DatabaseConnection {
         self.pool(Access::ReadOnly).await
+    }
+
+    /// Ends all connections and lets nobody connect, as a PostgreSQL that is down.
+    pub(crate) async fn shut(&self) {
+        let Place::Server { server, name } = &self.place else { panic!("a file cannot be shut") };
+        let server = server.administer().await;
+        server.execute_unprepared(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await.unwrap();
+        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+        server.execute_unprepared(&end).await.unwrap();
+    }
+
+    /// Lets everybody connect again.
+    pub(crate) async fn open(&self) {
+        let Place::Server { server, name } = &self.place else { panic!("a file cannot be shut") };
+        let open = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true");
+        server.administer().await.execute_unprepared(&open).await.unwrap();
     }
 
     async fn pool(&self, access: Access) -> DatabaseConnection {
