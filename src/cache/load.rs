@@ -316,6 +316,8 @@ impl Loader {
     /// Keeps a snapshot in memory for what is left of its life, if it is not outdated by now and does
     /// not put a partial document in a complete one's place.
     fn keep(&self, snapshot: &Snapshot) {
+        // While a purge erases, nothing is kept: its fence may come between judging and putting.
+        let Ok(_storing) = self.storing.try_read() else { return };
         let remaining = (snapshot.expires_at - self.clock.utc()).to_std().unwrap_or_default();
         let until = self.clock.now().after(remaining.min(self.config.memory.ttl));
         let view = self.fence.view(&snapshot.key);

@@ -2,8 +2,10 @@
 //! gone, however that happens. What is missing is a failure, never a skip.
 
 pub(crate) mod ai;
+pub(crate) mod ask;
 pub(crate) mod assembly;
 pub(crate) mod call;
+pub(crate) mod cluster;
 pub(crate) mod command;
 pub(crate) mod database;
 pub(crate) mod demo;
@@ -15,6 +17,7 @@ pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod server;
+pub(crate) mod sources;
 
 use std::{
     net::{Ipv4Addr, TcpListener},

@@ -34,13 +34,13 @@ pub(crate) const BOTH: [Kind; 2] = [Kind::Sqlite, Kind::Postgres];
 #[derive(Debug)]
 pub(crate) struct TestDatabase {
     pub(crate) url: String,
-    _place: Place,
+    place: Place,
 }
 
 /// What has to be removed.
 #[derive(Debug)]
 enum Place {
-    Directory { _directory: TempDir },
+    Directory { _kept: TempDir },
     Server { server: &'static Postgres, name: String },
 }
 
@@ -50,7 +50,7 @@ pub(crate) async fn database(kind: Kind) -> TestDatabase {
         Kind::Sqlite => {
             let directory = tempfile::Builder::new().prefix("userdata-sqlite-").tempdir().unwrap();
             let url = format!("sqlite://{}/userdata.db?mode=rwc", directory.path().display());
-            TestDatabase { url, _place: Place::Directory { _directory: directory } }
+            TestDatabase { url, place: Place::Directory { _kept: directory } }
         }
         Kind::Postgres => create("").await,
     }
@@ -98,10 +98,18 @@ async fn create(options: &str) -> TestDatabase {
     let server = postgres().await;
     let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     server.administer().await.execute_unprepared(&format!("CREATE DATABASE {name} {options}")).await.unwrap();
-    TestDatabase { url: server.url(&name), _place: Place::Server { server, name } }
+    TestDatabase { url: server.url(&name), place: Place::Server { server, name } }
 }
 
 impl TestDatabase {
+    /// Which of the two it is.
+    pub(crate) fn kind(&self) -> Kind {
+        match self.place {
+            Place::Directory { .. } => Kind::Sqlite,
+            Place::Server { .. } => Kind::Postgres,
+        }
+    }
+
     /// A pool as the cache has it.
     pub(crate) async fn connect(&self) -> DatabaseConnection {
         pool(&self.url, Access::ReadWrite).await
@@ -115,6 +123,22 @@ impl TestDatabase {
     /// A pool as the sources have it, for another role.
     pub(crate) async fn connect_as(&self, role: &str) -> DatabaseConnection {
         pool(&self.url.replacen("postgres@", &format!("{role}@"), 1), Access::ReadOnly).await
+    }
+
+    /// Ends all connections and lets nobody connect, as a PostgreSQL that is down.
+    pub(crate) async fn shut(&self) {
+        let Place::Server { server, name } = &self.place else { panic!("a file cannot be shut") };
+        let server = server.administer().await;
+        server.execute_unprepared(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await.unwrap();
+        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+        server.execute_unprepared(&end).await.unwrap();
+    }
+
+    /// Lets everybody connect again.
+    pub(crate) async fn open(&self) {
+        let Place::Server { server, name } = &self.place else { panic!("a file cannot be shut") };
+        let open = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true");
+        server.administer().await.execute_unprepared(&open).await.unwrap();
     }
 
     /// Runs statements. A server may be writing to the same SQLite file.
