@@ -305,7 +305,7 @@ async fn a_server_that_is_not_there_is_unavailable() {
         let (_, result) = run_against(&format!("http://{unused}"), arguments).await;
         let failure = result.expect_err("nobody listens");
         assert_eq!(failure.number(), 14);
-        let expected = format!("UNAVAILABLE: cannot connect to http://{unused}/: Connection refused");
+        let expected = format!("UNAVAILABLE: cannot connect to http://{unused}: Connection refused");
         assert!(failure.to_string().starts_with(&expected), "{failure}");
     }
 }

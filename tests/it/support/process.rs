@@ -14,6 +14,7 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
+/// Order: the exit code is told last, because that ends the shell if the test process is gone already.
 /// `$1`: directory to remove or nothing; `$2`: signal that ends the server; then its command.
 const KEEPER: &str = r#"
 remove=$1 signal=$2; shift 2
@@ -24,8 +25,10 @@ kill -CONT "$pid" 2>/dev/null
 kill -"$signal" "$pid" 2>/dev/null
 for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
 kill -KILL "$pid" 2>/dev/null
-wait "$pid" 2>/dev/null; echo "$?"
+wait "$pid" 2>/dev/null; code=$?
 [ -z "$remove" ] || [ "$said" = keep ] || rm -rf -- "$remove"
+# Last: who reads it may go on at once.
+echo "$code"
 "#;
 
 /// A running server; dropping it ends it.
