@@ -103,9 +103,9 @@ fn page(user: &User, domain: &str, n: usize, draw: &mut Draw) -> Json {
         .collect();
     let mut page = json!({
         "title": format!("{} and {}", capitalised(main[0]), main[1]),
-        "summary": format!("Guides to {}, {} and {}.", main[0], main[1], main[2]),
+        "summary": format!("{}, {} and {}.", capitalised(main[0]), main[1], main[2]),
         "relevance_score": f64::from(draw.between(400, 990)) / 1000.0,
-        "highlights": [capitalised(main[2]), format!("{}, step by step", capitalised(main[3]))],
+        "highlights": [capitalised(main[2]), capitalised(main[3])],
         "subpages": subpages,
         "favicon": format!("https://www.{domain}/favicon.ico"),
         "published_date": user.days_ago(draw.between(50, 400), 0).format("%Y-%m-%d").to_string(),
@@ -116,11 +116,11 @@ fn page(user: &User, domain: &str, n: usize, draw: &mut Draw) -> Json {
             "value_proposition": format!("{} without the effort", capitalised(main[0])),
             "competitive_advantages": ["Large library", "Weekly webinars"],
         },
-        "content_insights": {"topics": [main[0], main[3]], "content_focus": "guides"},
+        "content_insights": {"topics": [main[0], main[3]]},
         "industry_context": industry.name,
         "completed_at": user.days_ago(3, 3).format("%Y-%m-%dT%H:%M:%S").to_string(),
     });
-    if n % 3 != 0 {
+    if !n.is_multiple_of(3) {
         page["seo_audit"] = json!({"overall_score": draw.between(50, 97)});
     }
     page
@@ -151,9 +151,8 @@ fn deep_analysis(user: &User, domains: &[&str], draw: &mut Draw, batch: &mut Bat
         "headline": format!("Competitors publish most about {}", topics[draw.count(0, 11)]),
         "findings": [
             {"finding": format!("Nobody explains {} to beginners", topics[draw.count(0, 11)]), "confidence": "medium"},
-            {"finding": "Two competitors moved their guides behind a form", "confidence": "high"},
         ],
-        "next_steps": ["Publish one reference article", "Answer three customer questions a month"],
+
     });
     // The newest run, and an older one that had nothing to do.
     let runs =
@@ -169,22 +168,27 @@ fn deep_analysis(user: &User, domains: &[&str], draw: &mut Draw, batch: &mut Bat
 
 fn stored_gaps(user: &User, number: i32, domains: &[&str], draw: &mut Draw, batch: &mut Batch) {
     let topics = &user.industry().topics;
-    let keywords = keywords(user, draw);
+    // The more competitors, the fewer keywords: nobody's document has most of everything.
+    let most = 20 - 2 * i32::try_from(domains.len()).unwrap_or_default();
+    let keywords = keywords(user, most, draw);
     let targets: Vec<Json> = keywords.iter().take(6).map(|keyword| keyword["keyword"].clone()).collect();
     let results = json!({
         "content_gaps": [
-            {"topic": "Pricing pages", "gap_score": draw.between(30, 90), "opportunity_size": "high", "competitor_coverage": "medium"},
-            {"topic": "Customer stories", "gap_score": draw.between(20, 80), "opportunity_size": "medium", "competitor_coverage": "high"},
+            {"topic": "Pricing pages", "gap_score": draw.between(30, 90), "opportunity_size": "high",
+             "competitor_coverage": "medium"},
+            {"topic": "Customer stories", "gap_score": draw.between(20, 80), "opportunity_size": "medium",
+             "competitor_coverage": "high"},
         ],
         "keyword_opportunities": keywords,
         "competitor_insights": [
-            {"competitor": domains[0], "strengths": ["Deep archive"], "weaknesses": ["Slow pages"], "content_frequency": "weekly"},
+            {"competitor": domains[0], "strengths": ["Deep archive"], "weaknesses": ["Slow pages"],
+             "content_frequency": "weekly"},
         ],
     });
     let gap = topics[TOPICS_PLANNED];
     let recommendations = json!([
-        {"type": "Content Creation", "priority": "high", "title": format!("Explain {gap}"), "description": "Competitors rank for it.", "estimated_impact": "High", "implementation_time": "2 weeks"},
-        {"type": "Content Refresh", "priority": "low", "title": "Update the oldest guide", "description": "It is three years old.", "estimated_impact": "Low", "implementation_time": "1 week"},
+        {"type": "Content Creation", "priority": "high", "title": format!("Explain {gap}"),
+         "description": "Competitors rank for it.", "estimated_impact": "High", "implementation_time": "2 weeks"},
     ]);
     let urls: Vec<String> = domains.iter().map(|domain| format!("https://www.{domain}/")).collect();
     let days = draw.between(5, 60);
@@ -205,18 +209,18 @@ fn stored_gaps(user: &User, number: i32, domains: &[&str], draw: &mut Draw, batc
     );
 }
 
-/// 8 to 20: the industry's topics, then variations of them.
-fn keywords(user: &User, draw: &mut Draw) -> Vec<Json> {
+/// 8 at least: the industry's topics, then variations of them.
+fn keywords(user: &User, most: i32, draw: &mut Draw) -> Vec<Json> {
     let topics = user.industry().topics;
     let variations = topics.iter().map(|topic| format!("{topic} checklist"));
     let all: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).chain(variations).collect();
-    let count = draw.count(8, 20);
+    let count = draw.count(8, most);
     all.into_iter()
         .take(count)
         .map(|keyword| {
             // Both forms occur in what the planning application stores.
-            let competition = match draw.between(0, 3) {
-                0 => json!(f64::from(draw.between(5, 95)) / 100.0),
+            let competition = match draw.between(0, 5) {
+                0 => json!(f64::from(draw.between(50, 95)) / 100.0),
                 1 => json!("low"),
                 2 => json!("medium"),
                 _ => json!("high"),

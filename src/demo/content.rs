@@ -53,7 +53,7 @@ static RECOMMENDATIONS: Table<14> = Table {
 /// Days of analytics, and how far the calendar reaches back.
 const DAYS: i32 = 90;
 
-/// Analytics of one day in this many belong to an event; the others are the platform's as a whole.
+/// Every so many days the figures are those of one event; otherwise of the platform as a whole.
 const DAYS_PER_EVENT: i32 = 15;
 
 pub(super) fn describe(user: &User, strategy: i32, draw: &mut Draw, batch: &mut Batch) {
@@ -61,7 +61,7 @@ pub(super) fn describe(user: &User, strategy: i32, draw: &mut Draw, batch: &mut 
     // By turns, and recommendations in inverse proportion: nobody's document has most of everything.
     let platforms = draw.some(&PLATFORMS, 2 + usize::try_from(user.turn % 3).unwrap_or_default());
     analytics(user, strategy, &platforms, &events, draw, batch);
-    let most = if platforms.len() > 3 { 12 } else { 20 };
+    let most = 26 - 5 * i32::try_from(platforms.len()).unwrap_or_default();
     recommendations(user, strategy, most, draw, batch);
 }
 
@@ -71,7 +71,7 @@ fn calendar(user: &User, strategy: i32, draw: &mut Draw, batch: &mut Batch) -> V
     let mut published = Vec::new();
     for n in 1..=draw.count(20, 60) {
         let days = draw.between(-30, DAYS);
-        let (topic, platform) = (draw.pick(planned), draw.pick(&PLATFORMS));
+        let (topic, platform) = (planned[n % planned.len()], draw.pick(&PLATFORMS));
         let (form, kind) = draw.pick(&[
             ("{}: a short introduction", "blog_post"),
             ("What we learned about {}", "article"),
@@ -94,7 +94,7 @@ fn calendar(user: &User, strategy: i32, draw: &mut Draw, batch: &mut Batch) -> V
                 id.into(),
                 strategy.into(),
                 capitalised(&form.replace("{}", topic)).into(),
-                format!("For {}.", draw.pick(&user.industry().roles)).into(),
+                format!("On {topic}, for {}.", draw.pick(&user.industry().roles)).into(),
                 kind.into(),
                 platform.into(),
                 user.days_ago(days, 9).into(),
@@ -120,7 +120,7 @@ fn analytics(
     let slope = [4, -4, 0][usize::try_from(user.turn % 3).unwrap_or_default()];
     let mut n = 0;
     for platform in platforms {
-        let theirs: Vec<i32> = events.iter().filter(|(_, of)| of == platform).map(|(id, _)| *id).collect();
+        let event = events.iter().find(|(_, of)| of == platform).map(|(id, _)| *id);
         for day in 0..DAYS {
             n += 1;
             let level = 500 + slope * (DAYS / 2 - day);
@@ -132,12 +132,12 @@ fn analytics(
                 (Story::Broken, 3) => Cell::Json(json!([0.04, 1200])),
                 _ => measured.into(),
             };
-            let event = (day % DAYS_PER_EVENT == 0 && !theirs.is_empty()).then(|| draw.pick(&theirs));
+            let of_event = event.filter(|_| day % DAYS_PER_EVENT == 0);
             batch.add(
                 &ANALYTICS,
                 [
                     user.row(n).into(),
-                    event.into(),
+                    of_event.into(),
                     strategy.into(),
                     (*platform).into(),
                     metrics,
@@ -168,6 +168,9 @@ fn recommendations(user: &User, strategy: i32, most: i32, draw: &mut Draw, batch
         // Some are not about any strategy.
         let about = (draw.between(0, 4) > 0).then_some(strategy);
         let days = draw.between(1, 60);
+        // The planning application leaves it out as often as not.
+        let reason =
+            (draw.between(0, 1) == 0).then(|| format!("{} ask.", capitalised(draw.pick(&user.industry().roles))));
         batch.add(
             &RECOMMENDATIONS,
             [
@@ -181,13 +184,13 @@ fn recommendations(user: &User, strategy: i32, most: i32, draw: &mut Draw, batch
                     draw.pick(&["a checklist", "common mistakes", "a case", "an overview"])
                 )
                 .into(),
-                format!("{} ask about it.", capitalised(draw.pick(&user.industry().roles))).into(),
+                Cell::Plain(reason.into()),
                 json!([topic]).into(),
-                (draw.pick(&["800 words", "1500 words", "3 minutes"])).into(),
-                (draw.pick(&["high", "medium", "low"])).into(),
-                json!(draw.some(&PLATFORMS, 2)).into(),
-                (draw.pick(&["above average", "average"])).into(),
-                (draw.pick(&["pending", "pending", "accepted", "implemented", "rejected"])).into(),
+                draw.pick(&["800 words", "1500 words", "3 minutes"]).into(),
+                draw.pick(&["high", "medium", "low"]).into(),
+                json!([draw.pick(&PLATFORMS)]).into(),
+                draw.pick(&["good", "average"]).into(),
+                draw.pick(&["pending", "pending", "accepted", "implemented", "rejected"]).into(),
                 user.days_ago(days + 1, 15).into(),
                 user.days_ago(days, 15).into(),
             ],

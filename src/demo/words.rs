@@ -16,7 +16,7 @@ pub(super) struct Industry {
 }
 
 /// How many of an industry's topics its users have planned.
-pub(super) const TOPICS_PLANNED: usize = 6;
+pub(super) const TOPICS_PLANNED: usize = 8;
 
 /// The platforms that the demo's users plan for.
 pub(super) const PLATFORMS: [&str; 5] = ["linkedin", "twitter", "blog", "instagram", "youtube"];

@@ -69,10 +69,10 @@ impl File {
                 unfold(&code[start..], &mut Vec::new(), &mut paths);
             }
         }
-        paths.into_iter().filter_map(|path| self.rooted(&path)).collect()
+        paths.into_iter().filter_map(|path| self.path_from_the_root(&path)).collect()
     }
 
-    fn rooted(&self, path: &[String]) -> Option<Vec<String>> {
+    fn path_from_the_root(&self, path: &[String]) -> Option<Vec<String>> {
         let ups = path.iter().take_while(|part| *part == "super").count();
         if ups == 0 {
             return Some(path[1..].to_vec());

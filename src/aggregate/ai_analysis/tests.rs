@@ -1,16 +1,14 @@
 //! The source as a whole, against an endpoint on loopback and a memo in SQLite.
 
-mod fake_ai;
-
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use serde_json::{Value as Json, json};
 use tokio::time::{Instant, timeout};
 
-use self::fake_ai::{FakeAi, Say};
 use super::{
-    fixture::{answer, onboarding, plain_strategy},
+    fake_ai::{FakeAi, Say, valid_answer},
+    fixture::{onboarding, plain_strategy},
     *,
 };
 use crate::config::{Ai, Secret, Structured};
@@ -44,7 +42,8 @@ impl Setup {
         let connection = memory_database().await;
         let clock = Clock::system();
         let tracker = TaskTracker::new();
-        let source = AiAnalysis::new(&config, Memo::new(connection.clone()), clock.clone(), tracker.clone()).unwrap();
+        let memo = Memo::new(connection.clone());
+        let source = AiAnalysis::new(&config, guard(&clock), memo, clock.clone(), tracker.clone()).unwrap();
         Self {
             endpoint,
             source,
@@ -93,6 +92,11 @@ impl Setup {
     }
 }
 
+fn guard(clock: &Clock) -> Guard {
+    let limits = crate::config::Sources { breaker_failures: 3, ..crate::config::Sources::default() };
+    Guard::new("ai_analysis", &limits, clock.clone())
+}
+
 /// A database that is gone with its only connection.
 async fn memory_database() -> DatabaseConnection {
     let mut options = ConnectOptions::new("sqlite::memory:");
@@ -103,7 +107,7 @@ async fn memory_database() -> DatabaseConnection {
 }
 
 fn titled(title: &str) -> Say {
-    let mut answer = answer();
+    let mut answer = valid_answer();
     answer["content_recommendations"][0]["title"] = title.into();
     Say::answer(&answer)
 }
@@ -115,7 +119,8 @@ fn title(results: &AiAnalysisResults) -> &str {
 #[tokio::test]
 async fn without_an_endpoint_the_rules_answer() {
     let memo = Memo::new(memory_database().await);
-    let source = AiAnalysis::new(&Ai::default(), memo, Clock::system(), TaskTracker::new()).unwrap();
+    let clock = Clock::system();
+    let source = AiAnalysis::new(&Ai::default(), guard(&clock), memo, clock, TaskTracker::new()).unwrap();
     let (onboarding, strategy) = (onboarding("website_analysis"), plain_strategy());
     let user = UserId::parse("1").unwrap();
     let as_of = DateTime::from_timestamp(1_756_684_800, 0).unwrap();
@@ -184,8 +189,8 @@ async fn each_failure_has_its_reason_and_is_not_remembered() {
     let nested = format!("{}1{}", "[".repeat(65), "]".repeat(65));
     let body = |body: Vec<u8>| Say::Http(200, "", body);
     for (say, expected, calls) in [
-        (Say::answer_finished(&answer(), "length"), "AI_TRUNCATED", 1),
-        (Say::answer_finished(&answer(), "content_filter"), "AI_REFUSED", 1),
+        (Say::answer_finished(&valid_answer(), "length"), "AI_TRUNCATED", 1),
+        (Say::answer_finished(&valid_answer(), "content_filter"), "AI_REFUSED", 1),
         (Say::json(refusal), "AI_REFUSED", 1),
         (Say::status(401), "AI_UNAUTHORIZED", 1),
         (Say::status(403), "AI_UNAUTHORIZED", 1),
@@ -360,6 +365,38 @@ async fn the_first_answer_of_several_processes_is_everybodys() {
     });
     assert_eq!(title(&ours.unwrap()), "theirs");
     assert_eq!(setup.remembered().await, 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_left_alone_keeps_nobody_from_what_is_remembered() {
+    let mut setup = Setup::new([titled("kept"), Say::status(501)]).await;
+    setup.analyse().await.unwrap();
+    setup.strategy.row.industry = Some("finance".to_owned());
+    for _ in 0..3 {
+        assert_eq!(setup.reason().await, "AI_SERVER_ERROR");
+    }
+    assert_eq!(setup.reason().await, "BREAKER_OPEN");
+    assert_eq!(setup.endpoint.calls(), 4);
+
+    setup.strategy = plain_strategy();
+    assert_eq!(title(&setup.analyse().await.unwrap()), "kept");
+    // What is remembered says nothing about the endpoint.
+    assert_eq!(setup.source.guard().stats().breaker_state, "open");
+}
+
+#[tokio::test]
+async fn slow_answers_that_come_are_no_failures() {
+    let mut setup = Setup::with([titled("a")], |config| config.soft_timeout = Duration::from_millis(20)).await;
+    setup.endpoint.hold();
+    for n in 0..4 {
+        setup.strategy.row.industry = Some(format!("industry {n}"));
+        assert_eq!(setup.reason().await, "AI_TIMEOUT");
+    }
+    setup.endpoint.release();
+    setup.idle().await;
+    let stats = setup.source.guard().stats();
+    assert_eq!((stats.runs, stats.failures, &stats.breaker_state[..]), (4, 0, "closed"));
+    assert_eq!(setup.remembered().await, 4);
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ async fn an_invalidation_that_cannot_be_durable_says_so_and_empties_memory_all_t
 
         // SQLite: somebody else is writing. PostgreSQL: the log hangs, as a database that is gone does.
         let stuck = sea_orm::TransactionTrait::begin(&cluster.cache).await.unwrap();
-        let lock = match cluster.database().kind {
+        let lock = match cluster.database().kind() {
             Kind::Sqlite => "UPDATE fence_head SET floor = floor",
             Kind::Postgres => "LOCK TABLE fence_head IN ACCESS EXCLUSIVE MODE",
         };

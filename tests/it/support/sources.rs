@@ -56,7 +56,7 @@ impl Sources {
     /// From now on whoever reads this table waits. What they will see was decided when they asked:
     /// a source's snapshot of the database is older than its wait for the lock.
     pub(crate) async fn hold(&self, table: &'static str) -> Hold {
-        assert_eq!(self.database.kind, Kind::Postgres, "in SQLite nothing keeps readers waiting");
+        assert_eq!(self.database.kind(), Kind::Postgres, "in SQLite nothing keeps readers waiting");
         let holder = self.db.begin().await.unwrap();
         holder.execute_unprepared(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
         Hold { holder, watcher: self.db.clone(), table }
