@@ -9,6 +9,7 @@ pub(crate) mod inputs;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod redis;
+pub(crate) mod seeded;
 #[expect(dead_code, reason = "the server comes with the next change; this compiles against its contract")]
 pub(crate) mod server;
 

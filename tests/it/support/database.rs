@@ -1,6 +1,7 @@
 //! A fresh database for a test, on either kind; it is gone when the test ends.
 
 use std::{
+    path::Path,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -25,32 +26,59 @@ pub(crate) const BOTH: [Kind; 2] = [Kind::Sqlite, Kind::Postgres];
 #[derive(Debug)]
 pub(crate) struct TestDatabase {
     pub(crate) url: String,
-    _place: Place,
+    place: Place,
 }
+
+/// The file's name in its directory.
+const FILE: &str = "userdata.db";
 
 /// What has to be removed.
 #[derive(Debug)]
 enum Place {
-    Directory { _directory: TempDir },
+    Directory { directory: TempDir },
     Server { server: &'static Postgres, name: String },
 }
 
 /// An empty database of this kind.
 pub(crate) async fn database(kind: Kind) -> TestDatabase {
     match kind {
-        Kind::Sqlite => {
-            let directory = tempfile::Builder::new().prefix("userdata-sqlite-").tempdir().unwrap();
-            let url = format!("sqlite://{}/userdata.db?mode=rwc", directory.path().display());
-            TestDatabase { url, _place: Place::Directory { _directory: directory } }
-        }
-        Kind::Postgres => {
-            static NUMBER: AtomicU32 = AtomicU32::new(1);
-            let server = postgres().await;
-            let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-            server.administer().await.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-            TestDatabase { url: server.url(&name), _place: Place::Server { server, name } }
-        }
+        Kind::Sqlite => in_file(|_| ()),
+        Kind::Postgres => in_server("template1").await,
     }
+}
+
+/// A database in SQLite that begins with this file.
+pub(crate) fn copy_of_file(bytes: &[u8]) -> TestDatabase {
+    in_file(|file| std::fs::write(file, bytes).unwrap())
+}
+
+/// A database in PostgreSQL that begins as this template, to which nobody is connected.
+pub(crate) async fn copy_of_template(name: &str) -> TestDatabase {
+    in_server(name).await
+}
+
+/// A new template with this name; it goes with the server.
+pub(crate) async fn template(name: &str) -> DatabaseConnection {
+    let server = postgres().await;
+    server.administer().await.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+    pool(&server.url(name), Access::ReadWrite).await
+}
+
+fn in_file(prepare: impl FnOnce(&Path)) -> TestDatabase {
+    let directory = tempfile::Builder::new().prefix("userdata-sqlite-").tempdir().unwrap();
+    let file = directory.path().join(FILE);
+    prepare(&file);
+    let url = format!("sqlite://{}?mode=rwc", file.display());
+    TestDatabase { url, place: Place::Directory { directory } }
+}
+
+async fn in_server(template: &str) -> TestDatabase {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    let server = postgres().await;
+    let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
+    server.administer().await.execute_unprepared(&create).await.unwrap();
+    TestDatabase { url: server.url(&name), place: Place::Server { server, name } }
 }
 
 impl TestDatabase {
@@ -67,6 +95,12 @@ impl TestDatabase {
     /// A pool as the sources have it, for another role.
     pub(crate) async fn connect_as(&self, role: &str) -> DatabaseConnection {
         pool(&self.url.replacen("postgres@", &format!("{role}@"), 1), Access::ReadOnly).await
+    }
+
+    /// The file, after everybody has left it.
+    pub(crate) fn file_bytes(&self) -> Vec<u8> {
+        let Place::Directory { directory } = &self.place else { panic!("PostgreSQL has no file") };
+        std::fs::read(directory.path().join(FILE)).unwrap()
     }
 
     async fn pool(&self, access: Access) -> DatabaseConnection {
