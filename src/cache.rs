@@ -36,7 +36,7 @@ pub use tier_error::TierError;
 
 use crate::{
     error::{Error, Unavailable},
-    model::{CacheKey, CacheStatus, Scope, SectionSet, Served, Tier, Token, UserDataQuery},
+    model::{CacheKey, CacheStatus, Scope, SectionSet, Served, Snapshot, State, Tier, Token, UserDataQuery},
 };
 
 /// What a caller wants of an answer.
@@ -92,7 +92,8 @@ pub struct Invalidated {
 #[derive(Debug)]
 pub struct UserDataCache {
     loader: Arc<Loader>,
-    flights: Flights<CacheKey, Result<Loaded, Error>>,
+    /// By key and log: the positions of two logs cannot be compared, so their loads are never shared.
+    flights: Flights<(CacheKey, Arc<str>), Result<Loaded, Error>>,
     /// Loads that skip the tiers, for callers who want nothing older than a moment ago.
     fresh: Refreshes<CacheKey, Result<Loaded, Error>>,
     /// Loads that skip the memo too.
@@ -224,7 +225,8 @@ impl UserDataCache {
     fn board(&self, query: &UserDataQuery) -> (Landing<Result<Loaded, Error>>, Role) {
         let view = self.loader.fence.view(query.key());
         let (fence, tag) = (view.fence(), view.applied);
-        self.flights.join(query.key(), fence, tag, || Arc::clone(&self.loader).load(query.clone(), view, Depth::Tiers))
+        let key = (query.key().clone(), Arc::clone(&view.incarnation));
+        self.flights.join(&key, fence, tag, || Arc::clone(&self.loader).load(query.clone(), view, Depth::Tiers))
     }
 
     /// Loads from the sources, sharing only loads that have not begun yet.
@@ -254,7 +256,8 @@ impl UserDataCache {
             (CacheStatus::Assembled, Role::Follower) => CacheStatus::Shared,
             (status, _) => status,
         };
-        if matches!(status, CacheStatus::Stale(_)) && wish.freshness != Freshness::Default {
+        let stale = matches!(status, CacheStatus::Stale(_)) || has_stale_section(&snapshot, wish.sections);
+        if stale && wish.freshness != Freshness::Default {
             return Err(unavailable(Unavailable::FreshnessUnverified));
         }
         let verified = trust == Trust::Verified;
@@ -271,6 +274,11 @@ impl UserDataCache {
     pub fn fence(&self) -> &Fence {
         &self.loader.fence
     }
+}
+
+fn has_stale_section(snapshot: &Snapshot, asked: SectionSet) -> bool {
+    let mut sections = snapshot.sections.iter().map(|section| &section.facts);
+    sections.any(|facts| facts.state == State::Stale && asked.contains(facts.section))
 }
 
 fn is_too_old(as_of: DateTime<Utc>, wish: &Wish, now: DateTime<Utc>) -> bool {

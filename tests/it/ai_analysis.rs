@@ -7,7 +7,7 @@ use userdata::{
 };
 
 use crate::support::{
-    ai::{FakeAi, Say, answer},
+    ai::{FakeAi, Say, valid_answer},
     assembly::{execute, scalar, serve_from},
     database::{BOTH, Kind, TestDatabase},
     get::{complete, failed, get, invalidate, refresh, report},
@@ -53,7 +53,7 @@ impl Modelled {
 }
 
 fn titled(title: &str) -> Say {
-    let mut answer = answer();
+    let mut answer = valid_answer();
     answer["content_recommendations"][0]["title"] = title.into();
     Say::answer(&answer)
 }

@@ -18,9 +18,9 @@ use crate::support::{
     assembly::{
         DEMO_USERS, aggregator, assemble, base_day, document, facts, json, noon, patient, payload, scalar, serve_from,
     },
-    database::{BOTH, Kind, TestDatabase},
+    database::{BOTH, Kind, TestDatabase, today},
     get::get,
-    seeded::{seeded, today},
+    seeded::seeded,
     wait_for,
 };
 

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    fake_ai::{FakeAi, Say, answer},
+    fake_ai::{FakeAi, Say, valid_answer},
     fixture::{onboarding, plain_strategy},
     *,
 };
@@ -107,7 +107,7 @@ async fn memory_database() -> DatabaseConnection {
 }
 
 fn titled(title: &str) -> Say {
-    let mut answer = answer();
+    let mut answer = valid_answer();
     answer["content_recommendations"][0]["title"] = title.into();
     Say::answer(&answer)
 }
@@ -189,8 +189,8 @@ async fn each_failure_has_its_reason_and_is_not_remembered() {
     let nested = format!("{}1{}", "[".repeat(65), "]".repeat(65));
     let body = |body: Vec<u8>| Say::Http(200, "", body);
     for (say, expected, calls) in [
-        (Say::answer_finished(&answer(), "length"), "AI_TRUNCATED", 1),
-        (Say::answer_finished(&answer(), "content_filter"), "AI_REFUSED", 1),
+        (Say::answer_finished(&valid_answer(), "length"), "AI_TRUNCATED", 1),
+        (Say::answer_finished(&valid_answer(), "content_filter"), "AI_REFUSED", 1),
         (Say::json(refusal), "AI_REFUSED", 1),
         (Say::status(401), "AI_UNAUTHORIZED", 1),
         (Say::status(403), "AI_UNAUTHORIZED", 1),

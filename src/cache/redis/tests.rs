@@ -1,3 +1,5 @@
+//! The tier against a real Redis: what is stored where, what replaces what, and what a broken one costs.
+
 use chrono::TimeDelta;
 
 use super::*;

@@ -113,6 +113,31 @@ impl FakeAi {
     }
 }
 
+/// A valid answer with one element in each list.
+pub(crate) fn valid_answer() -> Json {
+    json!({
+        "market_positioning": {
+            "industry_position": "niche",
+            "competitive_advantage": "Own data",
+            "market_share": "small",
+            "differentiation_factors": ["depth"],
+        },
+        "competitive_advantages": [{"type": "data", "name": "Own data", "description": "d", "strength": "high"}],
+        "strategic_scores": {
+            "market_positioning_score": 0,
+            "competitive_advantage_score": 1,
+            "content_strategy_score": 0.25,
+            "overall_strategic_score": 0.5,
+        },
+        "risk_assessment": [{"type": "churn", "severity": "low", "description": "d", "mitigation": "m"}],
+        "opportunity_analysis": [{"type": "niche", "priority": "medium", "description": "d", "action_items": ["go"]}],
+        "content_recommendations": [{
+            "type": "series", "title": "Start", "description": "d", "priority": "high", "estimated_impact": "large",
+            "implementation_time": "soon\u{7}\nor later", "ai_confidence": 0.75, "content_suggestions": ["one"],
+        }],
+    })
+}
+
 async fn serve(listener: TcpListener, script: Arc<Script>) {
     let connections = TaskTracker::new();
     while let Ok((connection, _)) = listener.accept().await {
@@ -152,29 +177,4 @@ async fn read_call(connection: &mut TcpStream) -> Option<(String, Json)> {
             return None;
         }
     }
-}
-
-/// A valid answer with one element in each list.
-pub(crate) fn answer() -> Json {
-    json!({
-        "market_positioning": {
-            "industry_position": "niche",
-            "competitive_advantage": "Own data",
-            "market_share": "small",
-            "differentiation_factors": ["depth"],
-        },
-        "competitive_advantages": [{"type": "data", "name": "Own data", "description": "d", "strength": "high"}],
-        "strategic_scores": {
-            "market_positioning_score": 0,
-            "competitive_advantage_score": 1,
-            "content_strategy_score": 0.25,
-            "overall_strategic_score": 0.5,
-        },
-        "risk_assessment": [{"type": "churn", "severity": "low", "description": "d", "mitigation": "m"}],
-        "opportunity_analysis": [{"type": "niche", "priority": "medium", "description": "d", "action_items": ["go"]}],
-        "content_recommendations": [{
-            "type": "series", "title": "Start", "description": "d", "priority": "high", "estimated_impact": "large",
-            "implementation_time": "soon\u{7}\nor later", "ai_confidence": 0.75, "content_suggestions": ["one"],
-        }],
-    })
 }

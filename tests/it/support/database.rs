@@ -1,16 +1,26 @@
 //! A fresh database for a test, on either kind; it is gone when the test ends.
 
 use std::{
-    path::Path,
+    collections::{BTreeMap, btree_map::Entry},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use chrono::NaiveDate;
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, QueryResult, Statement};
 use tempfile::TempDir;
-use userdata::database::{Access, Options, connect};
+use tokio::sync::Mutex;
+use userdata::{
+    clock::Clock,
+    database::{Access, Options, connect},
+    demo,
+};
+use userdata_migrations::{Tables, up};
 
-use super::postgres::{Postgres, postgres};
+use super::{
+    postgres::{Postgres, postgres},
+    wait_for,
+};
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,67 +39,102 @@ pub(crate) struct TestDatabase {
     place: Place,
 }
 
-/// The file's name in its directory.
-const FILE: &str = "userdata.db";
-
 /// What has to be removed.
 #[derive(Debug)]
 enum Place {
-    Directory { directory: TempDir },
+    Directory { _kept: TempDir },
     Server { server: &'static Postgres, name: String },
 }
 
 /// An empty database of this kind.
 pub(crate) async fn database(kind: Kind) -> TestDatabase {
     match kind {
-        Kind::Sqlite => in_file(|_| ()),
-        Kind::Postgres => in_server("template1").await,
+        Kind::Sqlite => {
+            let directory = tempfile::Builder::new().prefix("userdata-sqlite-").tempdir().unwrap();
+            let url = format!("sqlite://{}/userdata.db?mode=rwc", directory.path().display());
+            TestDatabase { url, place: Place::Directory { _kept: directory } }
+        }
+        Kind::Postgres => create("").await,
     }
 }
 
-/// A database in SQLite that begins with this file.
-pub(crate) fn copy_of_file(bytes: &[u8]) -> TestDatabase {
-    in_file(|file| std::fs::write(file, bytes).unwrap())
+/// A database with all tables and the demo data of today.
+pub(crate) async fn demo_database(kind: Kind) -> TestDatabase {
+    demo_database_of(kind, today()).await
 }
 
-/// A database in PostgreSQL that begins as this template, to which nobody is connected.
-pub(crate) async fn copy_of_template(name: &str) -> TestDatabase {
-    in_server(name).await
+/// The same, dated from another day. It is seeded once for each day; every test gets a copy.
+pub(crate) async fn demo_database_of(kind: Kind, base_day: NaiveDate) -> TestDatabase {
+    match kind {
+        Kind::Sqlite => {
+            static FILES: Mutex<BTreeMap<NaiveDate, Vec<u8>>> = Mutex::const_new(BTreeMap::new());
+            let mut files = FILES.lock().await;
+            if let Entry::Vacant(vacant) = files.entry(base_day) {
+                let seeded = database(Kind::Sqlite).await;
+                seed_from(&seeded.url, base_day).await;
+                vacant.insert(std::fs::read(seeded.file()).unwrap());
+            }
+            let copy = database(Kind::Sqlite).await;
+            std::fs::write(copy.file(), &files[&base_day]).unwrap();
+            copy
+        }
+        Kind::Postgres => {
+            static TEMPLATES: Mutex<BTreeMap<NaiveDate, TestDatabase>> = Mutex::const_new(BTreeMap::new());
+            let mut templates = TEMPLATES.lock().await;
+            if let Entry::Vacant(vacant) = templates.entry(base_day) {
+                let template = create("").await;
+                seed_from(&template.url, base_day).await;
+                vacant.insert(template);
+            }
+            create(&format!("TEMPLATE {}", templates[&base_day].name())).await
+        }
+    }
 }
 
-/// A new template with this name; it goes with the server.
-pub(crate) async fn template(name: &str) -> DatabaseConnection {
-    let server = postgres().await;
-    server.administer().await.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-    pool(&server.url(name), Access::ReadWrite).await
+/// Migrates a database and writes the demo data of today into it.
+pub(crate) async fn seed(url: &str) {
+    seed_from(url, today()).await;
 }
 
-fn in_file(prepare: impl FnOnce(&Path)) -> TestDatabase {
-    let directory = tempfile::Builder::new().prefix("userdata-sqlite-").tempdir().unwrap();
-    let file = directory.path().join(FILE);
-    prepare(&file);
-    let url = format!("sqlite://{}?mode=rwc", file.display());
-    TestDatabase { url, place: Place::Directory { directory } }
+async fn seed_from(url: &str, base_day: NaiveDate) {
+    let pool = pool(url, Access::ReadWrite).await;
+    up(&pool, Tables::CacheAndSources).await.unwrap();
+    demo::seed(&pool, &demo::Options::on(base_day), |_, _| ()).await.unwrap();
+    // A file is complete once its last connection is closed, and a template may have none.
+    pool.close().await.unwrap();
 }
 
-async fn in_server(template: &str) -> TestDatabase {
+/// The day on which the tests run, which is what a server's clock says.
+pub(crate) fn today() -> NaiveDate {
+    Clock::system().utc().date_naive()
+}
+
+/// A database on the binary's PostgreSQL.
+async fn create(options: &str) -> TestDatabase {
     static NUMBER: AtomicU32 = AtomicU32::new(1);
     let server = postgres().await;
     let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-    let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
-    server.administer().await.execute_unprepared(&create).await.unwrap();
+    server.administer().await.execute_unprepared(&format!("CREATE DATABASE {name} {options}")).await.unwrap();
     TestDatabase { url: server.url(&name), place: Place::Server { server, name } }
 }
 
 impl TestDatabase {
+    /// Which of the two it is.
+    pub(crate) fn kind(&self) -> Kind {
+        match self.place {
+            Place::Directory { .. } => Kind::Sqlite,
+            Place::Server { .. } => Kind::Postgres,
+        }
+    }
+
     /// A pool as the cache has it.
     pub(crate) async fn connect(&self) -> DatabaseConnection {
-        self.pool(Access::ReadWrite).await
+        pool(&self.url, Access::ReadWrite).await
     }
 
     /// A pool as the sources have it.
     pub(crate) async fn connect_read_only(&self) -> DatabaseConnection {
-        self.pool(Access::ReadOnly).await
+        pool(&self.url, Access::ReadOnly).await
     }
 
     /// A pool as the sources have it, for another role.
@@ -97,15 +142,57 @@ impl TestDatabase {
         pool(&self.url.replacen("postgres@", &format!("{role}@"), 1), Access::ReadOnly).await
     }
 
-    /// The file, after everybody has left it.
-    pub(crate) fn file_bytes(&self) -> Vec<u8> {
-        let Place::Directory { directory } = &self.place else { panic!("PostgreSQL has no file") };
-        std::fs::read(directory.path().join(FILE)).unwrap()
+    /// Ends all connections and lets nobody connect, as a PostgreSQL that is down.
+    pub(crate) async fn shut(&self) {
+        let Place::Server { server, name } = &self.place else { panic!("a file cannot be shut") };
+        let server = server.administer().await;
+        server.execute_unprepared(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await.unwrap();
+        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+        server.execute_unprepared(&end).await.unwrap();
     }
 
-    async fn pool(&self, access: Access) -> DatabaseConnection {
-        pool(&self.url, access).await
+    /// Lets everybody connect again.
+    pub(crate) async fn open(&self) {
+        let Place::Server { server, name } = &self.place else { panic!("a file cannot be shut") };
+        let open = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true");
+        server.administer().await.execute_unprepared(&open).await.unwrap();
     }
+
+    /// Runs statements. A server may be writing to the same SQLite file.
+    pub(crate) async fn execute(&self, sql: &str) {
+        self.connect().await.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// A query's rows.
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<QueryResult> {
+        let pool = self.connect().await;
+        pool.query_all_raw(Statement::from_string(pool.get_database_backend(), sql)).await.unwrap()
+    }
+
+    /// How many documents the cache table holds.
+    pub(crate) async fn documents(&self) -> i64 {
+        let rows = self.rows("SELECT COUNT(*) AS n FROM comprehensive_user_data_cache").await;
+        rows[0].try_get("", "n").unwrap()
+    }
+
+    /// Waits until the cache table holds so many: they are stored behind their answers.
+    pub(crate) async fn wait_for_documents(&self, documents: i64) {
+        wait_for("the documents' rows", async || (self.documents().await == documents).then_some(())).await;
+    }
+
+    fn file(&self) -> &str {
+        let path = self.url.strip_prefix("sqlite://").expect("a file");
+        path.strip_suffix("?mode=rwc").expect("as `database` says it")
+    }
+
+    fn name(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// Our own tables only, as beside sources that are elsewhere.
+pub(crate) async fn migrate_cache(url: &str) {
+    up(&pool(url, Access::ReadWrite).await, Tables::Cache).await.unwrap();
 }
 
 async fn pool(url: &str, access: Access) -> DatabaseConnection {
