@@ -2,16 +2,16 @@
 
 use sea_orm::DatabaseConnection;
 use userdata::{
-    clock::Clock,
     model::{Generator, Section, State},
     proto::v1::{AiAnalysisResults, GetCacheStatsRequest, GetCacheStatsResponse, GetComprehensiveUserDataResponse},
 };
 
 use crate::support::{
     ai::{FakeAi, Say, valid_answer},
-    assembly::{execute, scalar, seeded, serve_from},
+    assembly::{execute, scalar, serve_from},
     database::{BOTH, Kind, TestDatabase},
     get::{complete, failed, get, invalidate, refresh, report},
+    seeded::seeded_today,
     server::{Client, Server},
     wait_for,
 };
@@ -28,7 +28,7 @@ struct Modelled {
 impl Modelled {
     async fn start(kind: Kind, replies: impl IntoIterator<Item = Say>, environment: &[(&str, &str)]) -> Self {
         let endpoint = FakeAi::saying(replies).await;
-        let (place, db) = seeded(kind, Clock::system().utc().date_naive()).await;
+        let (place, db) = seeded_today(kind).await;
         let url = endpoint.base_url();
         let model = [("USERDATA__AI__BASE_URL", &url[..]), ("USERDATA__AI__MODEL", "fake-1")];
         let server = serve_from(&place, &[&model, environment].concat()).await;
@@ -183,7 +183,7 @@ async fn a_call_that_never_ends_is_given_up() {
 
 #[tokio::test]
 async fn without_an_endpoint_the_rules_answer_and_are_not_remembered() {
-    let (place, db) = seeded(Kind::Sqlite, Clock::system().utc().date_naive()).await;
+    let (place, db) = seeded_today(Kind::Sqlite).await;
     let server = serve_from(&place, &[]).await;
     let reply = get(&mut server.client().await, "1").await;
     assert_eq!(report(&reply, Section::AiAnalysis).generator(), Generator::Rules);

@@ -7,7 +7,6 @@ use futures::{StreamExt, future::join, stream};
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use userdata::{
     aggregate::{AggregateError, Aggregator, Assembled},
-    clock::Clock,
     model::{SECTIONS, Section, State},
     proto::{
         Kind as Shape,
@@ -17,11 +16,11 @@ use userdata::{
 
 use crate::support::{
     assembly::{
-        DEMO_USERS, aggregator, assemble, base_day, document, facts, json, noon, patient, payload, scalar, seeded,
-        serve_from,
+        DEMO_USERS, aggregator, assemble, base_day, document, facts, json, noon, patient, payload, scalar, serve_from,
     },
-    database::{BOTH, Kind, TestDatabase},
+    database::{BOTH, Kind, TestDatabase, today},
     get::get,
+    seeded::seeded,
     wait_for,
 };
 
@@ -86,7 +85,8 @@ async fn both_databases_give_equal_documents_and_every_time_the_same() {
     let questions = sqlite.questions().await;
     assert!(questions.len() > 33 + 29 + 25, "{questions:?}");
     let compare = async |(user, strategy): (&str, Option<i64>)| {
-        let (ours, theirs) = join(sqlite.try_read(user, strategy), postgres.try_read(user, strategy)).await;
+        let ours = sqlite.try_read(user, strategy).await;
+        let theirs = postgres.try_read(user, strategy).await;
         let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
         let what = format!("{user} {strategy:?}");
         assert_eq!(ours.strategy, theirs.strategy, "{what}");
@@ -105,7 +105,7 @@ async fn both_databases_give_equal_documents_and_every_time_the_same() {
 #[tokio::test]
 async fn servers_on_either_database_answer_what_the_other_one_holds() {
     // The server counts from its own clock, so the demo has to be of today.
-    let today = Clock::system().utc().date_naive();
+    let today = today();
     let (sqlite, postgres) = join(seeded(Kind::Sqlite, today), seeded(Kind::Postgres, today)).await;
     for (served, other) in [(&sqlite, &postgres), (&postgres, &sqlite)] {
         let server = serve_from(&served.0, &[]).await;

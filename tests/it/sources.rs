@@ -14,11 +14,12 @@ use userdata_migrations::{Tables, up};
 use crate::support::{
     assembly::{
         DEMO_USERS, aggregator, assemble, base_day, document, execute, facts, json, noon, patient, payload, scalar,
-        seeded, serve_from,
+        serve_from,
     },
     database::{BOTH, Kind, TestDatabase, database},
     get::{complete, get, invalidate, status},
     inputs::{INPUTS, Input},
+    seeded::{seeded, seeded_today},
     wait_for,
 };
 
@@ -215,7 +216,7 @@ async fn nothing_is_read_but_the_inputs() {
 async fn sources_may_be_in_another_database_of_either_kind() {
     for (cache_kind, sources_kind) in BOTH.into_iter().flat_map(|cache| BOTH.map(|sources| (cache, sources))) {
         let what = format!("cache {cache_kind:?}, sources {sources_kind:?}");
-        let (sources, sources_db) = seeded(sources_kind, userdata::clock::Clock::system().utc().date_naive()).await;
+        let (sources, sources_db) = seeded_today(sources_kind).await;
         let cache = database(cache_kind).await;
         let cache_db = cache.connect().await;
         up(&cache_db, Tables::Cache).await.unwrap();

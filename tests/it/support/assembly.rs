@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use super::{
+    database::TestDatabase,
+    server::{Server, Settings, serve},
+};
 use chrono::{DateTime, NaiveDate, Utc};
 use prost::Message as _;
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
@@ -14,18 +18,12 @@ use userdata::{
         sql::SourceDatabase,
     },
     clock::Clock,
-    config, demo,
+    config,
     model::{
         Parameters, Section, SectionSet, StrategyId, UserDataQuery, UserId, section::DOCUMENT_ORDER,
         snapshot::SectionFacts,
     },
     proto::v1::ComprehensiveUserData,
-};
-use userdata_migrations::{Tables, up};
-
-use super::{
-    database::{Kind, TestDatabase, database},
-    server::{Server, Settings, serve},
 };
 
 /// The users of the demo.
@@ -34,15 +32,6 @@ pub(crate) const DEMO_USERS: [&str; 33] = [
     "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19", "20",
     "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "demo_anna", "demo_ben", "demo_chloé",
 ];
-
-/// A database with all tables and the demo's rows, dated from `base_day`.
-pub(crate) async fn seeded(kind: Kind, base_day: NaiveDate) -> (TestDatabase, DatabaseConnection) {
-    let place = database(kind).await;
-    let db = place.connect().await;
-    up(&db, Tables::CacheAndSources).await.unwrap();
-    demo::seed(&db, &demo::Options::on(base_day), |_, _| ()).await.unwrap();
-    (place, db)
-}
 
 /// The day from which tests that fix their instant date the demo.
 pub(crate) fn base_day() -> NaiveDate {
@@ -102,11 +91,14 @@ pub(crate) fn facts(assembled: &Assembled, section: Section) -> &SectionFacts {
     &assembled.parts.iter().find(|part| part.facts.section == section).unwrap().facts
 }
 
+/// Limits that a busy machine does not reach, for servers whose limits are not the matter.
+const PATIENT: [(&str, &str); 2] = [("USERDATA__SOURCES__SOFT_TIMEOUT", "7s"), ("USERDATA__DATABASE__TIMEOUT", "7s")];
+
 /// Serves from a database that is there, with these further variables.
 pub(crate) async fn serve_from(database: &TestDatabase, environment: &[(&str, &str)]) -> Server {
     let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let flags = vec!["--database-url".to_owned(), database.url.clone()];
-    serve(Settings { flags, environment: environment.iter().map(own).collect() }).await
+    serve(Settings { flags, environment: PATIENT.iter().chain(environment).map(own).collect() }).await
 }
 
 /// The first column of the first row, as text.

@@ -1,13 +1,15 @@
 //! A fresh database for a test, on either kind; it is gone when the test ends.
 
 use std::{
+    collections::{BTreeMap, btree_map::Entry},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
+use chrono::NaiveDate;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, QueryResult, Statement};
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 use userdata::{
     clock::Clock,
     database::{Access, Options, connect},
@@ -56,40 +58,55 @@ pub(crate) async fn database(kind: Kind) -> TestDatabase {
     }
 }
 
-/// A database with all tables and the demo data of today. It is seeded once; every test gets a copy.
+/// A database with all tables and the demo data of today.
 pub(crate) async fn demo_database(kind: Kind) -> TestDatabase {
+    demo_database_of(kind, today()).await
+}
+
+/// The same, dated from another day. It is seeded once for each day; every test gets a copy.
+pub(crate) async fn demo_database_of(kind: Kind, base_day: NaiveDate) -> TestDatabase {
     match kind {
         Kind::Sqlite => {
-            static FILE: OnceCell<Vec<u8>> = OnceCell::const_new();
-            let seeded = FILE.get_or_init(async || {
+            static FILES: Mutex<BTreeMap<NaiveDate, Vec<u8>>> = Mutex::const_new(BTreeMap::new());
+            let mut files = FILES.lock().await;
+            if let Entry::Vacant(vacant) = files.entry(base_day) {
                 let seeded = database(Kind::Sqlite).await;
-                seed(&seeded.url).await;
-                std::fs::read(seeded.file()).unwrap()
-            });
+                seed_from(&seeded.url, base_day).await;
+                vacant.insert(std::fs::read(seeded.file()).unwrap());
+            }
             let copy = database(Kind::Sqlite).await;
-            std::fs::write(copy.file(), seeded.await).unwrap();
+            std::fs::write(copy.file(), &files[&base_day]).unwrap();
             copy
         }
         Kind::Postgres => {
-            static TEMPLATE: OnceCell<TestDatabase> = OnceCell::const_new();
-            let template = TEMPLATE.get_or_init(async || {
+            static TEMPLATES: Mutex<BTreeMap<NaiveDate, TestDatabase>> = Mutex::const_new(BTreeMap::new());
+            let mut templates = TEMPLATES.lock().await;
+            if let Entry::Vacant(vacant) = templates.entry(base_day) {
                 let template = create("").await;
-                seed(&template.url).await;
-                template
-            });
-            create(&format!("TEMPLATE {}", template.await.name())).await
+                seed_from(&template.url, base_day).await;
+                vacant.insert(template);
+            }
+            create(&format!("TEMPLATE {}", templates[&base_day].name())).await
         }
     }
 }
 
-/// Migrates a database and writes the demo data into it.
+/// Migrates a database and writes the demo data of today into it.
 pub(crate) async fn seed(url: &str) {
+    seed_from(url, today()).await;
+}
+
+async fn seed_from(url: &str, base_day: NaiveDate) {
     let pool = pool(url, Access::ReadWrite).await;
     up(&pool, Tables::CacheAndSources).await.unwrap();
-    let today = demo::Options::on(Clock::system().utc().date_naive());
-    demo::seed(&pool, &today, |_, _| ()).await.unwrap();
+    demo::seed(&pool, &demo::Options::on(base_day), |_, _| ()).await.unwrap();
     // A file is complete once its last connection is closed, and a template may have none.
     pool.close().await.unwrap();
+}
+
+/// The day on which the tests run, which is what a server's clock says.
+pub(crate) fn today() -> NaiveDate {
+    Clock::system().utc().date_naive()
 }
 
 /// A database on the binary's PostgreSQL.
