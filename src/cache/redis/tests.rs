@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::{
-    cache::testing::{RedisServer, eventually, key, partial, parts, sealed, snapshot},
+    cache::testing::{RedisServer, Silencer, eventually, key, partial, parts, sealed, snapshot},
     config::Secret,
     model::{SectionSet, State, StrategyId},
 };
@@ -228,6 +228,22 @@ async fn a_redis_that_hangs_costs_the_timeout_until_the_breaker_opens() {
     assert_eq!(tier.stats().last_error, "timed out");
 
     server.thaw();
+    probed_until_closed(&tier).await;
+    assert!(tier.get(&snapshot.key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_connection_that_swallows_everything_is_replaced() {
+    let server = RedisServer::started();
+    let proxy = Silencer::before(server.port()).await;
+    let tier = tier_at(format!("redis://{}", proxy.address));
+    assert!(tier.connected_within(Duration::from_secs(10)).await);
+    let snapshot = snapshot("1", None, 0);
+    tier.put(&snapshot).await.unwrap();
+    proxy.silence();
+    for _ in 0..BREAKER_FAILURES {
+        assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Timeout)));
+    }
     probed_until_closed(&tier).await;
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
 }
