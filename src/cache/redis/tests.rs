@@ -224,12 +224,27 @@ async fn a_redis_that_hangs_costs_the_timeout_until_the_breaker_opens() {
     assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Open)));
     assert!(matches!(tier.put(&snapshot).await, Err(TierError::Open)));
     assert!(matches!(tier.remove(&scope("1", None)).await, Err(TierError::Open)));
+    assert!(matches!(tier.publish(String::new()).await, Err(TierError::Open)));
     assert!(clock.now().since(began) < Duration::from_millis(20));
     assert_eq!(tier.stats().last_error, "timed out");
 
     server.thaw();
     probed_until_closed(&tier).await;
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn publishing_finds_out_that_redis_hangs() {
+    let (server, tier) = connected().await;
+    tier.publish("1".to_owned()).await.unwrap();
+    server.freeze();
+    for _ in 0..BREAKER_FAILURES {
+        assert!(matches!(tier.publish("2".to_owned()).await, Err(TierError::Timeout)));
+    }
+    assert!(matches!(tier.publish("3".to_owned()).await, Err(TierError::Open)));
+    server.thaw();
+    probed_until_closed(&tier).await;
+    tier.publish("4".to_owned()).await.unwrap();
 }
 
 #[tokio::test]
