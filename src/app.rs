@@ -23,7 +23,8 @@ use crate::{
         Parts, TierError, UserDataCache,
         database::DatabaseTier,
         fence::{Fence, FenceError, Trust},
-        redis::RedisTier,
+        hint,
+        redis::{RedisTier, Subscriber},
     },
     clock::Clock,
     config::{Config, Secret},
@@ -91,6 +92,8 @@ pub enum RunError {
 pub struct App {
     config: Config,
     cache: Arc<UserDataCache>,
+    /// Hears the other instances' hints, if there is a Redis.
+    hints: Option<Subscriber>,
     clock: Clock,
     pools: Vec<DatabaseConnection>,
     /// Loads, and what they write behind their answers.
@@ -134,14 +137,15 @@ impl App {
         if let Err(error @ FenceError::Lease { .. }) = fence.catch_up().await {
             return Err(StartError::Fence(error));
         }
-        let redis = match &config.redis.url {
+        let (redis, hints) = match &config.redis.url {
             Some(_) => {
+                let hints = Subscriber::connect(&config.redis).map_err(StartError::Redis)?;
                 let redis = RedisTier::connect(&config.redis, clock.clone()).map_err(StartError::Redis)?;
                 // So that the first request finds it if it is there; nobody waits for one that is not.
                 redis.connected_within(REDIS_AT_START).await;
-                Some(redis)
+                (Some(redis), Some(hints))
             }
-            None => None,
+            None => (None, None),
         };
         let parts = Parts {
             fence,
@@ -153,7 +157,7 @@ impl App {
         };
         let cache = Arc::new(UserDataCache::new(parts, &loads));
         let pools = vec![cache_pool, fence_pool, sources_pool];
-        Ok(Self { config, cache, clock, pools, loads, tasks, stop: CancellationToken::new() })
+        Ok(Self { config, cache, hints, clock, pools, loads, tasks, stop: CancellationToken::new() })
     }
 
     /// Serves until `shutdown`, then stops within `server.drain`.
@@ -163,7 +167,7 @@ impl App {
         probes_listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), RunError> {
-        let Self { config, cache, clock, pools, loads, tasks, stop } = self;
+        let Self { config, cache, hints, clock, pools, loads, tasks, stop } = self;
         let told = Arc::new(SetOnce::new());
         let shutdown = {
             let told = Arc::clone(&told);
@@ -174,6 +178,9 @@ impl App {
         };
         let server = grpc::Server::new(Arc::clone(&cache), &config.server, clock, tasks.clone()).await?;
         background::start(&cache, &config, &tasks, &stop);
+        if let Some(subscriber) = hints {
+            tasks.spawn(hint::listen(Arc::clone(&cache), subscriber, stop.clone()));
+        }
         let sources_elsewhere = config.sources.database_url.is_some();
         probes::serve(probes_listener, server.health(), &tasks, &stop);
         tasks.spawn(report_ready(Arc::clone(&cache), server.health(), sources_elsewhere, stop.clone()));

@@ -2,12 +2,15 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{cache::UserDataCache, config::Config};
 
-/// Runs `work` at once and then every `period` until `stop`, never two runs at a time.
+/// Runs `work` every `period` until `stop`, never two runs at a time.
+///
+/// Runs begin up to a tenth of the period early, and the first one anywhere within it: instances that
+/// were started together, or that waited for the same database, do not go on in step.
 pub fn every<F>(
     tasks: &TaskTracker,
     stop: &CancellationToken,
@@ -18,9 +21,10 @@ pub fn every<F>(
 {
     let stop = stop.clone();
     tasks.spawn(async move {
-        let mut ticks = interval(period);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let mut next = Instant::now() + period.mul_f64(rand::random());
+        while stop.run_until_cancelled(sleep_until(next)).await.is_some() {
+            // Counted from the beginning of a run; when one takes longer, the next follows at once.
+            next = Instant::now() + period.mul_f64(rand::random_range(0.9..=1.0));
             if stop.run_until_cancelled(work()).await.is_none() {
                 break;
             }

@@ -10,6 +10,7 @@ pub mod database;
 pub mod fence;
 pub mod figures;
 pub mod flight;
+pub mod hint;
 mod load;
 pub mod memory;
 pub mod record;
@@ -149,10 +150,14 @@ impl UserDataCache {
                 });
             }
         };
-        let removed = match how.purge {
-            true => self.loader.purge(&scope).await?,
-            false => self.loader.drop_copies(&scope, raised.token.position).await,
+        let removing = async {
+            match how.purge {
+                true => self.loader.purge(&scope).await,
+                false => Ok(self.loader.drop_copies(&scope, raised.token.position).await),
+            }
         };
+        let (removed, ()) = tokio::join!(removing, self.hint());
+        let removed = removed?;
         if how.wait_all {
             self.loader.fence.wait_for_all(&raised).await;
         }

@@ -83,7 +83,7 @@ setting::sections! {
         url: Option<Secret> = None, Optional(Url(REDIS));
         /// How long a record stays at most; never longer than its snapshot stays fresh.
         ttl: Duration = hours(1), Durations(millis(1)..=days(7));
-        /// Starts every key.
+        /// Starts every key, and the channel of the instances' hints.
         prefix: String = "comprehensive_user_data".to_owned(), Text(1..=64);
         /// For one command: what a request loses at most to a Redis that hangs, until the breaker opens.
         timeout: Duration = millis(50), Durations(millis(1)..=seconds(10));

@@ -89,6 +89,7 @@ pub struct Fence {
     caught_up: AtomicBool,
     /// When the log could not be read, last; 0 after a success.
     failed_at: AtomicU64,
+    hints: AtomicU64,
     gaps: AtomicU64,
     commits: AtomicU64,
     config: config::Fence,
@@ -123,6 +124,7 @@ impl Fence {
             tickets: AtomicU64::new(0),
             caught_up: AtomicBool::new(false),
             failed_at: AtomicU64::new(0),
+            hints: AtomicU64::new(0),
             gaps: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             config,
@@ -194,6 +196,17 @@ impl Fence {
         result
     }
 
+    /// As [`Fence::catch_up`], if one of others' positions is ahead of ours or in another log.
+    pub async fn hear(&self, positions: impl Iterator<Item = Token>) -> Result<(), FenceError> {
+        let ours = self.position();
+        let ahead = positions.filter(|of| of.incarnation != ours.incarnation || of.position > ours.position).count();
+        if ahead == 0 {
+            return Ok(());
+        }
+        self.hints.fetch_add(ahead as u64, Ordering::Relaxed);
+        self.catch_up().await
+    }
+
     /// Commits a fence for a scope durably, then applies the log at least up to it.
     pub async fn raise(&self, scope: Scope) -> Result<Raised, FenceError> {
         let position = self.committer.commit(scope).await?;
@@ -228,7 +241,7 @@ impl Fence {
         FenceStats {
             applied: self.read().applied,
             lease_remaining: Some(until.since(self.clock.now()).into()),
-            hints: 0,
+            hints: self.hints.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
             gaps: self.gaps.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
             commits: self.commits.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
         }

@@ -9,6 +9,7 @@
 
 mod client;
 mod script;
+mod subscriber;
 
 use std::{
     fmt::Write as _,
@@ -21,10 +22,13 @@ use bytes::Bytes;
 use fred::{
     clients::Client,
     error::{Error, ErrorKind},
-    interfaces::{ClientLike, KeysInterface, LuaInterface},
+    interfaces::{ClientLike, KeysInterface, LuaInterface, PubsubInterface},
     types::{ConnectHandle, Value},
 };
 use sha2::{Digest, Sha256};
+
+pub(super) use subscriber::Heard;
+pub use subscriber::Subscriber;
 
 use super::{breaker::Breaker, figures::TierFigures, record, tier_error::TierError};
 use crate::{
@@ -49,6 +53,8 @@ pub struct RedisTier {
     /// fred's connection task; it ends only on errors that fred holds to be final.
     connection: Mutex<ConnectHandle>,
     prefix: String,
+    /// What instances tell each other on.
+    channel: String,
     ttl: Duration,
     timeout: Duration,
     compress_above: usize,
@@ -67,6 +73,7 @@ impl RedisTier {
             connection: Mutex::new(client.connect()),
             client,
             prefix: config.prefix.clone(),
+            channel: channel(config),
             ttl: config.ttl,
             timeout: config.timeout,
             compress_above: config.compress_above,
@@ -131,6 +138,20 @@ impl RedisTier {
             arguments.extend(["0".into(), strategy.get().to_string().into()]);
         }
         self.run(script::REMOVE, vec![names.index()], arguments).await
+    }
+
+    /// Tells every [`Subscriber`] something, best effort.
+    pub async fn publish(&self, message: String) -> Result<(), TierError> {
+        if !self.breaker.allows() {
+            return Err(TierError::Open);
+        }
+        let answer = self.ask(Box::pin(self.client.publish::<i64, _, _>(self.channel.as_str(), message))).await;
+        // A Redis that hangs must not cost every invalidation the timeout until a read finds out. One
+        // that refuses may still be read.
+        if matches!(answer, Ok(_) | Err(TierError::Timeout)) {
+            self.breaker.learn(&answer);
+        }
+        answer.map(|_receivers| ()).inspect_err(|error| self.figures.failed(error))
     }
 
     /// Finds out whether Redis answers again, if it is time to. Called periodically.
@@ -208,6 +229,11 @@ impl RedisTier {
         base.push_str("}:");
         Names { base }
     }
+}
+
+/// The one channel of a cluster's instances.
+fn channel(config: &config::Redis) -> String {
+    format!("{}:hints", config.prefix)
 }
 
 /// The names of a user's keys.

@@ -2,6 +2,7 @@
 
 mod databases;
 mod redis_server;
+mod silencer;
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use prost::Message as _;
 pub(super) use self::{
     databases::{PostgresServer, open_sqlite, sqlite},
     redis_server::RedisServer,
+    silencer::Silencer,
 };
 use crate::{
     clock::Clock,

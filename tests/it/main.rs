@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "for whoever looks at a failure or a figure")]
+#![expect(clippy::large_futures, reason = "a test's future is made once")]
 
 mod ai_analysis;
 mod architecture;
@@ -14,6 +15,7 @@ mod data_hash;
 mod demo;
 mod documents;
 mod herd;
+mod hints;
 mod migrations;
 mod read_path;
 mod shutdown;

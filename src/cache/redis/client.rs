@@ -13,6 +13,12 @@ use fred::{
 
 /// Longer than a request may wait: connecting includes TLS and authentication.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
+/// A connection on which nothing came for so long after a command timed out is replaced: TCP alone
+/// notices after minutes. Every command that is sent puts that off, so it has to be shorter than the
+/// pause between probes, or a connection that swallows everything is kept for ever.
+const SILENCE_MAX: Duration = Duration::from_millis(250);
+/// How often fred looks for that.
+const SILENCE_CHECKED_EVERY: Duration = Duration::from_millis(100);
 /// Commands waiting for the connection: several times what can be in flight within one timeout.
 const COMMANDS_MAX: usize = 4096;
 
@@ -33,10 +39,9 @@ pub(super) fn build(url: &str, timeout: Duration) -> Result<Client, Error> {
                 max_command_attempts: 1,
                 max_redirections: 5,
                 max_command_buffer_len: COMMANDS_MAX,
-                // A connection that says nothing for a second is replaced: TCP alone notices after minutes.
                 unresponsive: UnresponsiveConfig {
-                    max_timeout: Some(Duration::from_secs(1)),
-                    interval: Duration::from_millis(300),
+                    max_timeout: Some(timeout + SILENCE_MAX),
+                    interval: SILENCE_CHECKED_EVERY,
                 },
                 reconnect_on_auth_error: true,
                 tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },

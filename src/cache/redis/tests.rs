@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::{
-    cache::testing::{RedisServer, eventually, key, partial, parts, sealed, snapshot},
+    cache::testing::{RedisServer, Silencer, eventually, key, partial, parts, sealed, snapshot},
     config::Secret,
     model::{SectionSet, State, StrategyId},
 };
@@ -228,10 +228,41 @@ async fn a_redis_that_hangs_costs_the_timeout_until_the_breaker_opens() {
     assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Open)));
     assert!(matches!(tier.put(&snapshot).await, Err(TierError::Open)));
     assert!(matches!(tier.remove(&scope("1", None)).await, Err(TierError::Open)));
+    assert!(matches!(tier.publish(String::new()).await, Err(TierError::Open)));
     assert!(clock.now().since(began) < Duration::from_millis(20));
     assert_eq!(tier.stats().last_error, "timed out");
 
     server.thaw();
+    probed_until_closed(&tier).await;
+    assert!(tier.get(&snapshot.key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn publishing_finds_out_that_redis_hangs() {
+    let (server, tier) = connected().await;
+    tier.publish("1".to_owned()).await.unwrap();
+    server.freeze();
+    for _ in 0..BREAKER_FAILURES {
+        assert!(matches!(tier.publish("2".to_owned()).await, Err(TierError::Timeout)));
+    }
+    assert!(matches!(tier.publish("3".to_owned()).await, Err(TierError::Open)));
+    server.thaw();
+    probed_until_closed(&tier).await;
+    tier.publish("4".to_owned()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_swallows_everything_is_replaced() {
+    let server = RedisServer::started();
+    let proxy = Silencer::before(server.port()).await;
+    let tier = tier_at(format!("redis://{}", proxy.address));
+    assert!(tier.connected_within(Duration::from_secs(10)).await);
+    let snapshot = snapshot("1", None, 0);
+    tier.put(&snapshot).await.unwrap();
+    proxy.silence();
+    for _ in 0..BREAKER_FAILURES {
+        assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Timeout)));
+    }
     probed_until_closed(&tier).await;
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
 }

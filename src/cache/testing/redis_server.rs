@@ -30,6 +30,10 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    pub(in crate::cache) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(in crate::cache) fn cluster_url(&self) -> String {
         format!("redis-cluster://127.0.0.1:{}", self.port)
     }
