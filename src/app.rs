@@ -29,6 +29,7 @@ use crate::{
     database::{self, Access},
     demo,
     grpc::{self, health::Health},
+    lease::Leases,
     probes,
 };
 
@@ -98,7 +99,7 @@ impl App {
     /// Opens databases and Redis. Waits for neither: what is down is used once it is up. The embedded
     /// database is migrated, and seeded if the demo is on.
     pub async fn connect(config: Config) -> Result<Self, StartError> {
-        let (clock, tasks) = (Clock::system(), TaskTracker::new());
+        let (clock, tasks, stop) = (Clock::system(), TaskTracker::new(), CancellationToken::new());
         let cache_pool = open(
             "the cache's database",
             &config.database.url,
@@ -137,8 +138,17 @@ impl App {
             }
             None => None,
         };
+        let leases = Leases::new(
+            cache_pool.clone(),
+            &config.load_lease,
+            config.database.timeout,
+            clock.clone(),
+            tasks.clone(),
+            stop.clone(),
+        );
         let parts = Parts {
             fence,
+            leases,
             redis,
             database: DatabaseTier::new(cache_pool.clone(), &config.database, clock.clone()),
             aggregator: Aggregator::new(sources, ai, &config.sources, clock.clone()),
@@ -147,7 +157,7 @@ impl App {
         };
         let cache = Arc::new(UserDataCache::new(parts, &tasks));
         let pools = vec![cache_pool, fence_pool, sources_pool];
-        Ok(Self { config, cache, clock, pools, tasks, stop: CancellationToken::new() })
+        Ok(Self { config, cache, clock, pools, tasks, stop })
     }
 
     /// Serves until `shutdown`, then stops within `server.drain`.
