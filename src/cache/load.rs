@@ -16,7 +16,7 @@ use super::{
     database::DatabaseTier,
     fence::{Fence, Trust, View},
     figures::TierFigures,
-    load_lease::Outcome,
+    load_lease::{Failure, Outcome},
     memory::{Answer, Held, MemoryTier},
     redis::RedisTier,
     stats::Counts,
@@ -29,7 +29,7 @@ use crate::{
     config::Config,
     error::{Error, Missing, Unavailable},
     lease::{Lease, Leases},
-    model::{CacheKey, CacheStatus, SECTIONS, Scope, SectionSet, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
+    model::{CacheKey, CacheStatus, Scope, SectionSet, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
 };
 
 /// What the cache is put together from.
@@ -224,14 +224,16 @@ impl Loader {
     ) -> Result<Loaded, Error> {
         let snapshot = match self.assemble(query, view, depth, last_good.as_ref().map(|(snapshot, _)| snapshot)).await {
             Ok(snapshot) => snapshot,
-            Err(outcome) => {
-                if let Some(lease) = lease {
-                    lease.end(outcome.to_json(view), outcome.life());
-                }
-                return self.conclude(query.key(), view, view.applied, last_good, outcome);
+            Err(failure) => {
+                Outcome::Failed(failure.clone()).tell(lease, view);
+                return self.conclude(query.key(), view, view.applied, last_good, failure);
             }
         };
-        if view.can_judge(&snapshot) && !view.incarnation.is_empty() {
+        // A document that no reply can carry would only push others out of the tiers; those who ask for fewer
+        // sections of it get them from here.
+        if snapshot.payload.len() > self.config.server.max_response_bytes {
+            Outcome::TooLarge.tell(lease, view);
+        } else if view.can_judge(&snapshot) && !view.incarnation.is_empty() {
             self.keep(&snapshot);
             self.store_behind(snapshot.clone(), None, lease);
         }
@@ -245,20 +247,18 @@ impl Loader {
         view: &View,
         depth: Depth,
         last_good: Option<&Snapshot>,
-    ) -> Result<Snapshot, Outcome> {
+    ) -> Result<Snapshot, Failure> {
         let as_of = self.clock.utc();
         let budget = self.config.flight.budget;
         let plan = Plan { sections: SectionSet::ALL, as_of, refresh: depth == Depth::Anew, budget };
         let assembled = match tokio::time::timeout(budget, Box::pin(self.aggregator.aggregate(query, &plan))).await {
             Ok(Ok(assembled)) => assembled,
-            Ok(Err(AggregateError::UnknownUser)) => return Err(Outcome::NotFound(Missing::User)),
-            Ok(Err(AggregateError::UnknownStrategy)) => return Err(Outcome::NotFound(Missing::Strategy)),
+            Ok(Err(AggregateError::UnknownUser)) => return Err(Failure::NotFound(Missing::User)),
+            Ok(Err(AggregateError::UnknownStrategy)) => return Err(Failure::NotFound(Missing::Strategy)),
             Ok(Err(AggregateError::Source { name, error })) => return Err(source_failed(name, error)),
             Err(_) => return Err(source_failed("onboarding", SourceError::Timeout)),
         };
-        let snapshot = self.seal(query.key(), view, as_of, assembled, last_good);
-        self.check_size(&snapshot)?;
-        Ok(snapshot)
+        Ok(self.seal(query.key(), view, as_of, assembled, last_good))
     }
 
     /// What a load without a document means for those who asked, whether it ran here or elsewhere, with `tag`.
@@ -268,12 +268,11 @@ impl Loader {
         view: &View,
         tag: i64,
         last_good: Option<(Snapshot, Tier)>,
-        outcome: Outcome,
+        failure: Failure,
     ) -> Result<Loaded, Error> {
-        match &outcome {
-            Outcome::NotFound(what) => self.remember_missing(key, view, tag, *what),
-            Outcome::TooLarge { .. } => {}
-            Outcome::SourceFailed { cause, .. } => {
+        match &failure {
+            Failure::NotFound(what) => self.remember_missing(key, view, tag, *what),
+            Failure::SourceFailed { cause, .. } => {
                 let fallback = last_good.is_some();
                 if let Some(error) = cause {
                     let error: &dyn std::error::Error = error;
@@ -287,7 +286,7 @@ impl Loader {
                 }
             }
         }
-        Err(outcome.into())
+        Err(failure.into())
     }
 
     /// Joins the parts; what failed is taken from the last good document, as far as that is not outdated.
@@ -318,15 +317,6 @@ impl Loader {
     fn jittered_ttl(&self) -> Duration {
         let config = &self.config.database;
         config.ttl.mul_f64(1.0 + config.ttl_jitter * (2.0 * rand::random::<f64>() - 1.0))
-    }
-
-    fn check_size(&self, snapshot: &Snapshot) -> Result<(), Outcome> {
-        let bytes = snapshot.payload.len();
-        if bytes <= self.config.server.max_response_bytes {
-            return Ok(());
-        }
-        let size = |section| snapshot.section(section).map(|sealed| (section, sealed.range.len()));
-        Err(Outcome::TooLarge { bytes, sections: SECTIONS.into_iter().filter_map(size).collect() })
     }
 
     /// Remembers for a short while, in memory only, that there is nothing.
@@ -433,8 +423,8 @@ fn stale_part(failed: &Part, view: &View, last_good: Option<&Snapshot>) -> Optio
     Some(part)
 }
 
-fn source_failed(name: &'static str, error: SourceError) -> Outcome {
-    Outcome::SourceFailed { source_name: name, cause: Some(Arc::new(AggregateError::Source { name, error })) }
+fn source_failed(name: &'static str, error: SourceError) -> Failure {
+    Failure::SourceFailed { source_name: name, cause: Some(Arc::new(AggregateError::Source { name, error })) }
 }
 
 fn is_younger(snapshot: &Snapshot, age: Duration, now: DateTime<Utc>) -> bool {

@@ -15,12 +15,12 @@ use super::fence::View;
 use crate::{
     aggregate::AggregateError,
     error::{Error, Missing, Unavailable},
-    lease::{Check, Work},
-    model::{CacheKey, Section, StrategyId},
+    lease::{Check, Lease, Work},
+    model::{CacheKey, StrategyId},
 };
 
 /// When a required source that failed is worth another try.
-pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// What is not there, or too large, stays so for longer than any lease's outcome is shared.
 const FINAL: Duration = Duration::MAX;
 
@@ -33,18 +33,20 @@ pub(super) fn work(key: &CacheKey, view: &View, done: Check) -> Work {
     Work { key, s: view.applied, fence: view.fence(), done }
 }
 
-/// How a load ended that brought no document.
+/// How a load ended that leaves no document in the tiers.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
+    /// There is none.
+    Failed(Failure),
+    /// It is too large for them: everybody has to load it for itself, all at once rather than in turn.
+    TooLarge,
+}
+
+/// Why a load brought no document.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
     /// There is nothing.
     NotFound(Missing),
-    /// More than a reply may hold.
-    TooLarge {
-        /// Its encoded size.
-        bytes: usize,
-        /// The sections and theirs.
-        sections: Vec<(Section, usize)>,
-    },
     /// A required source failed; here, or where the load ran.
     SourceFailed {
         /// Which one.
@@ -54,12 +56,11 @@ pub(super) enum Outcome {
     },
 }
 
-impl From<Outcome> for Error {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::NotFound(what) => Self::NotFound { what },
-            Outcome::TooLarge { bytes, sections } => Self::TooLarge { bytes, sections },
-            Outcome::SourceFailed { source_name, cause } => {
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotFound(what) => Self::NotFound { what },
+            Failure::SourceFailed { source_name, cause } => {
                 Self::Unavailable { reason: Unavailable::SourceFailed { source_name }, retry_after: RETRY_AFTER, cause }
             }
         }
@@ -67,27 +68,23 @@ impl From<Outcome> for Error {
 }
 
 impl Outcome {
-    /// How long nobody should try again.
-    pub(super) fn life(&self) -> Duration {
-        match self {
-            Self::SourceFailed { .. } => RETRY_AFTER,
-            Self::NotFound(_) | Self::TooLarge { .. } => FINAL,
-        }
-    }
-
-    /// For the lease's row.
-    pub(super) fn to_json(&self, view: &View) -> serde_json::Value {
+    /// Gives a lease back and tells those who wait for it.
+    pub(super) fn tell(&self, lease: Option<Lease>, view: &View) {
+        let Some(lease) = lease else { return };
+        let life = match self {
+            Self::Failed(Failure::SourceFailed { .. }) => RETRY_AFTER,
+            Self::Failed(Failure::NotFound(_)) | Self::TooLarge => FINAL,
+        };
         let kind = match self {
-            Self::NotFound(Missing::User) => Kind::UserNotFound,
-            Self::NotFound(Missing::Strategy) => Kind::StrategyNotFound,
-            Self::TooLarge { bytes, sections } => {
-                let named = |(section, size): &(Section, usize)| (section.as_str_name().to_owned(), *size);
-                Kind::TooLarge { bytes: *bytes, sections: sections.iter().map(named).collect() }
+            Self::Failed(Failure::NotFound(Missing::User)) => Kind::UserNotFound,
+            Self::Failed(Failure::NotFound(Missing::Strategy)) => Kind::StrategyNotFound,
+            Self::Failed(Failure::SourceFailed { source_name, .. }) => {
+                Kind::SourceFailed { source: (*source_name).to_owned() }
             }
-            Self::SourceFailed { source_name, .. } => Kind::SourceFailed { source: (*source_name).to_owned() },
+            Self::TooLarge => Kind::TooLarge,
         };
         let shared = Shared { incarnation: view.incarnation.to_string(), tag: view.applied, kind };
-        serde_json::to_value(shared).expect("texts and numbers have a JSON form")
+        lease.end(serde_json::to_value(shared).expect("texts and numbers have a JSON form"), life);
     }
 
     /// From the row, with its tag; none if it says nothing to someone who holds `view`.
@@ -96,19 +93,16 @@ impl Outcome {
         if *incarnation != *view.incarnation || tag < view.fence() {
             return None;
         }
-        let outcome = match kind {
-            Kind::UserNotFound => Self::NotFound(Missing::User),
-            Kind::StrategyNotFound => Self::NotFound(Missing::Strategy),
-            Kind::TooLarge { bytes, sections } => {
-                let known = |(name, size): (String, usize)| Some((Section::from_str_name(&name)?, size));
-                Self::TooLarge { bytes, sections: sections.into_iter().filter_map(known).collect() }
-            }
+        let failure = match kind {
+            Kind::TooLarge => return Some((Self::TooLarge, tag)),
+            Kind::UserNotFound => Failure::NotFound(Missing::User),
+            Kind::StrategyNotFound => Failure::NotFound(Missing::Strategy),
             Kind::SourceFailed { source } => {
                 let source_name = REQUIRED.into_iter().find(|name| *name == source)?;
-                Self::SourceFailed { source_name, cause: None }
+                Failure::SourceFailed { source_name, cause: None }
             }
         };
-        Some((outcome, tag))
+        Some((Self::Failed(failure), tag))
     }
 }
 
@@ -129,6 +123,6 @@ struct Shared {
 enum Kind {
     UserNotFound,
     StrategyNotFound,
-    TooLarge { bytes: usize, sections: Vec<(String, usize)> },
+    TooLarge,
     SourceFailed { source: String },
 }

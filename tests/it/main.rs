@@ -5,5 +5,6 @@
 #![expect(clippy::print_stderr, reason = "for whoever looks at a failure")]
 
 mod demo;
+mod load_lease;
 mod migrations;
 mod support;

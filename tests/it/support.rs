@@ -1,12 +1,14 @@
 //! Real servers for tests: on free ports, in temporary directories, gone when the test process is
 //! gone, however that happens. What is missing is a failure, never a skip.
 
+pub(crate) mod ask;
+pub(crate) mod cluster;
 pub(crate) mod database;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod redis;
-#[expect(dead_code, reason = "the server comes with the next change; this compiles against its contract")]
 pub(crate) mod server;
+pub(crate) mod sources;
 
 use std::{
     net::{Ipv4Addr, TcpListener},

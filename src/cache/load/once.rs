@@ -53,7 +53,10 @@ impl Loader {
                         Seen::Gone => {}
                         Seen::Over(watch) => over = Some(watch),
                         Seen::Ended { outcome, watch } => match Outcome::read(outcome, &self.fence.view(key)) {
-                            Some((outcome, tag)) => return self.conclude(key, view, tag, found.last_good, outcome),
+                            Some((Outcome::Failed(failure), tag)) => {
+                                return self.conclude(key, view, tag, found.last_good, failure);
+                            }
+                            Some((Outcome::TooLarge, _)) => together = false,
                             None => over = Some(watch),
                         },
                         Seen::Nothing => together = false,

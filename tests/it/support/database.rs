@@ -24,6 +24,7 @@ pub(crate) const BOTH: [Kind; 2] = [Kind::Sqlite, Kind::Postgres];
 /// An empty database.
 #[derive(Debug)]
 pub(crate) struct TestDatabase {
+    pub(crate) kind: Kind,
     pub(crate) url: String,
     _place: Place,
 }
@@ -41,14 +42,14 @@ pub(crate) async fn database(kind: Kind) -> TestDatabase {
         Kind::Sqlite => {
             let directory = tempfile::Builder::new().prefix("userdata-sqlite-").tempdir().unwrap();
             let url = format!("sqlite://{}/userdata.db?mode=rwc", directory.path().display());
-            TestDatabase { url, _place: Place::Directory { _directory: directory } }
+            TestDatabase { kind, url, _place: Place::Directory { _directory: directory } }
         }
         Kind::Postgres => {
             static NUMBER: AtomicU32 = AtomicU32::new(1);
             let server = postgres().await;
             let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
             server.administer().await.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-            TestDatabase { url: server.url(&name), _place: Place::Server { server, name } }
+            TestDatabase { kind, url: server.url(&name), _place: Place::Server { server, name } }
         }
     }
 }
