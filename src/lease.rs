@@ -142,7 +142,7 @@ impl Leases {
         if let Some(over) = over
             && let Some(taken) = self.table.take_over(claim, work, over.holder(), over.beat()).await?
         {
-            tracing::info!("took over a lease that stood still");
+            tracing::info!("took over a lease whose holder is gone");
             return Ok(Turn::Ours(self.hold(claim.clone(), taken)));
         }
         for _ in 0..TRIES {

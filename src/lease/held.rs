@@ -85,7 +85,7 @@ impl Holder {
         let note = Note { at_ms, life_ms: milliseconds(life), value };
         let text = serde_json::to_string(&note).expect("texts and numbers have a JSON form");
         let left = tokio::time::timeout(self.config.beat, self.table.leave(&self.claim, text)).await;
-        if let Ok(Ok(())) = left {
+        if let Ok(Ok(true)) = left {
             self.stop.run_until_cancelled(tokio::time::sleep(life)).await;
         }
     }

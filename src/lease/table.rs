@@ -134,12 +134,12 @@ impl Table {
         Ok(self.change(SQL, claim.values()).await? > 0)
     }
 
-    /// Says how the work ended without a result.
-    pub(super) async fn leave(&self, claim: &Claim, outcome: String) -> Result<(), DbErr> {
+    /// Says how the work ended without a result; false if the lease is somebody else's by now.
+    pub(super) async fn leave(&self, claim: &Claim, outcome: String) -> Result<bool, DbErr> {
         const SQL: &str = "UPDATE load_lease SET outcome = $4 WHERE key = $1 AND holder = $2 AND s = $3";
         let mut values = claim.values();
         values.push(outcome.into());
-        self.change(SQL, values).await.map(drop)
+        Ok(self.change(SQL, values).await? > 0)
     }
 
     /// Gives the lease back.

@@ -210,6 +210,7 @@ async fn a_load_without_a_document_is_told_to_those_who_wait_for_it() {
         let after = runs_of(&instances).await;
         assert_eq!(after["strategy"] - before.get("strategy").copied().unwrap_or_default(), 1, "{user}");
     }
+    leases_are_given_back(&cluster).await;
 }
 
 #[tokio::test]

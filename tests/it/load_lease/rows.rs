@@ -26,6 +26,7 @@ struct Instance {
     leases: Leases,
     clock: Clock,
     tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 async fn instances<const N: usize>(kind: Kind) -> (TestDatabase, DatabaseConnection, [Instance; N]) {
@@ -33,10 +34,10 @@ async fn instances<const N: usize>(kind: Kind) -> (TestDatabase, DatabaseConnect
     let db = database.connect().await;
     up(&db, Tables::Cache).await.unwrap();
     let instance = |_| {
-        let (clock, tasks) = (Clock::system(), TaskTracker::new());
+        let (clock, tasks, stop) = (Clock::system(), TaskTracker::new(), CancellationToken::new());
         let config = LoadLease { poll: Duration::from_millis(5), ..LoadLease::default() };
-        let leases = Leases::new(db.clone(), &config, LIMIT, clock.clone(), tasks.clone(), CancellationToken::new());
-        Instance { leases, clock, tasks }
+        let leases = Leases::new(db.clone(), &config, LIMIT, clock.clone(), tasks.clone(), stop.clone());
+        Instance { leases, clock, tasks, stop }
     };
     (database, db.clone(), std::array::from_fn(instance))
 }
@@ -143,17 +144,18 @@ async fn a_holder_that_is_alive_moves_its_beat() {
 }
 
 #[tokio::test]
-async fn an_outcome_is_shared_at_once_and_forgotten_soon() {
+async fn an_outcome_is_shared_and_goes_with_its_holder() {
     for kind in BOTH {
         let (_database, db, [a, b]) = instances(kind).await;
         let Turn::Ours(lease) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
-        lease.end(json!({ "kind": "why" }), Duration::from_secs(2));
+        lease.end(json!({ "kind": "why" }), LIMIT);
         let watch = b.is_told(&work(9, 7)).await;
         let seen = b.watch(watch, 7).await;
         let Seen::Ended { outcome, watch } = seen else { panic!("{kind:?}: {seen:?}") };
         assert_eq!(outcome, json!({ "kind": "why" }), "{kind:?}");
         // Of no use to somebody with a newer fence.
         assert!(matches!(b.watch(watch, 8).await, Seen::Gone), "{kind:?}");
+        a.stop.cancel();
         a.ends().await;
         assert_eq!(leases(&db).await, 0, "{kind:?}");
     }
