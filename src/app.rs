@@ -31,6 +31,7 @@ use crate::{
     database::{self, Access},
     demo,
     grpc::{self, health::Health},
+    lease::Leases,
     probes,
 };
 
@@ -108,7 +109,8 @@ impl App {
     /// database is migrated, and seeded if the demo is on.
     pub async fn connect(config: Config) -> Result<Self, StartError> {
         prepare(&config).await?;
-        let (clock, loads, tasks) = (Clock::system(), TaskTracker::new(), TaskTracker::new());
+        let (clock, stop) = (Clock::system(), CancellationToken::new());
+        let (loads, tasks) = (TaskTracker::new(), TaskTracker::new());
         let cache_pool = open(
             "the cache's database (database.url)",
             &config.database.url,
@@ -147,8 +149,17 @@ impl App {
             }
             None => (None, None),
         };
+        let leases = Leases::new(
+            cache_pool.clone(),
+            &config.load_lease,
+            config.database.timeout,
+            clock.clone(),
+            loads.clone(),
+            stop.clone(),
+        );
         let parts = Parts {
             fence,
+            leases,
             redis,
             database: DatabaseTier::new(cache_pool.clone(), &config.database, clock.clone()),
             aggregator: Aggregator::new(sources, ai, &config.sources, clock.clone()),
@@ -157,7 +168,7 @@ impl App {
         };
         let cache = Arc::new(UserDataCache::new(parts, &loads));
         let pools = vec![cache_pool, fence_pool, sources_pool];
-        Ok(Self { config, cache, hints, clock, pools, loads, tasks, stop: CancellationToken::new() })
+        Ok(Self { config, cache, hints, clock, pools, loads, tasks, stop })
     }
 
     /// Serves until `shutdown`, then stops within `server.drain`.

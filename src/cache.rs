@@ -12,6 +12,7 @@ pub mod figures;
 pub mod flight;
 pub mod hint;
 mod load;
+mod load_lease;
 pub mod memory;
 pub mod record;
 pub mod redis;
@@ -123,7 +124,13 @@ impl UserDataCache {
             return answer;
         }
         let (landing, role) = self.board(query);
-        let loaded = self.wait(landing).await?;
+        let loaded = match self.wait(landing).await {
+            // Another instance may have found nothing some seconds ago.
+            Err(Error::NotFound { .. }) if wish.max_age.is_some() => {
+                return self.load_past_the_tiers(query, trust, Depth::Sources).await;
+            }
+            loaded => loaded?,
+        };
         if is_too_old(loaded.snapshot.as_of, wish, self.loader.clock.utc()) {
             return self.load_past_the_tiers(query, trust, Depth::Sources).await;
         }

@@ -147,6 +147,21 @@ setting::sections! {
         not_found_ttl: Duration = seconds(30), Durations(millis(1)..=days(1));
     }
 
+    /// The leases by which one instance works for all.
+    load_lease: LoadLease {
+        /// How often a holder shows that it is alive. Most loads end before the first time.
+        beat: Duration = seconds(1), Durations(millis(10)..=minutes(1));
+        /// A holder that shows nothing for so long is taken for dead: several beats, or a busy database would make the
+        /// others load too; but all of it is waited for when an instance dies.
+        takeover: Duration = seconds(5), Durations(millis(50)..=minutes(5));
+        /// How often those who wait look: what the slowest of them loses after a load.
+        poll: Duration = millis(100), Durations(millis(1)..=seconds(10));
+        /// After this they load by themselves, however alive the holder is: longer than a flight.
+        wait_max: Duration = seconds(15), Durations(millis(100)..=hours(1));
+        /// How long a failure or a NOT_FOUND is shared at most before it is tried again.
+        outcome_max: Duration = seconds(5), Durations(Duration::ZERO..=minutes(1));
+    }
+
     /// The tables of the planning application.
     sources: Sources {
         /// Where they are; read only. None: the cache's database.

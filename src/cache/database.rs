@@ -27,6 +27,7 @@ use crate::{
     clock::Clock,
     config,
     entity::cache_entry,
+    lease::Check,
     model::{CacheKey, Scope, Snapshot, StrategyId, Tier, UserId},
     proto::v1::{AccessedEntry, TierStats},
 };
@@ -106,6 +107,19 @@ impl DatabaseTier {
         self.breaker.learn(&row);
         let Some(row) = row? else { return Ok(None) };
         StoredRow::read(&row)?.into_snapshot(key, asked_at).map(Some)
+    }
+
+    /// Whether a key has a row that `get` might as well return: the question that goes with taking a lease.
+    #[must_use]
+    pub fn is_stored(&self, key: &CacheKey) -> Check {
+        let values = vec![key.user.as_str().into(), strategy_key(key.strategy).into(), key.hash.to_string().into()];
+        Check { sql: self.statements.is_stored, values }
+    }
+
+    /// Whether requests ask it at all.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        self.breaker.allows()
     }
 
     /// Stores a snapshot for what is left of its life, unless the row there is newer, or complete and

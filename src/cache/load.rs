@@ -1,7 +1,10 @@
-//! What a flight does: look into Redis and the table, else assemble; then fill the tiers.
+//! What a flight does: look into Redis and the table, else assemble ([`once`]: one instance for all);
+//! then fill the tiers.
 //!
 //! Order: the fence's position is noted before anything is read, so a tag is never too high. What is
 //! stored is stored behind the answer, and only while no invalidation has outdated it.
+
+mod once;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,6 +16,7 @@ use super::{
     database::DatabaseTier,
     fence::{Fence, Trust, View},
     figures::TierFigures,
+    load_lease::{Failure, Outcome},
     memory::{Answer, Held, MemoryTier},
     redis::RedisTier,
     stats::Counts,
@@ -20,10 +24,11 @@ use super::{
     tier_error::TierError,
 };
 use crate::{
-    aggregate::{AggregateError, Aggregator, Assembled, AssembledPart, Plan},
+    aggregate::{AggregateError, Aggregator, Assembled, AssembledPart, Plan, SourceError},
     clock::Clock,
     config::Config,
     error::{Error, Missing, Unavailable},
+    lease::{Lease, Leases},
     model::{CacheKey, CacheStatus, Scope, SectionSet, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
 };
 
@@ -34,6 +39,8 @@ pub struct Parts {
     pub config: Config,
     /// The fence log.
     pub fence: Fence,
+    /// Who loads what for the whole cluster.
+    pub leases: Leases,
     /// The Redis tier, if one is configured.
     pub redis: Option<RedisTier>,
     /// The cache table.
@@ -72,6 +79,7 @@ pub(super) struct Loaded {
 pub(super) struct Loader {
     pub(super) config: Config,
     pub(super) fence: Fence,
+    pub(super) leases: Leases,
     pub(super) memory: MemoryTier,
     pub(super) memory_figures: TierFigures,
     pub(super) redis: Option<RedisTier>,
@@ -97,11 +105,13 @@ struct Found {
     fresh: Option<(Snapshot, Tier)>,
     /// Expired, but not outdated: the answer if the sources fail.
     last_good: Option<(Snapshot, Tier)>,
+    /// What is left of a request's time for the cache's database; none if it could not be asked at all.
+    database_left: Duration,
 }
 
 impl Loader {
     pub(super) fn new(parts: Parts, tasks: TaskTracker) -> Self {
-        let Parts { config, fence, redis, database, aggregator, clock } = parts;
+        let Parts { config, fence, leases, redis, database, aggregator, clock } = parts;
         Self {
             memory: MemoryTier::new(&config.memory),
             memory_figures: TierFigures::default(),
@@ -113,6 +123,7 @@ impl Loader {
             storing: RwLock::new(()),
             config,
             fence,
+            leases,
             redis,
             database,
             aggregator,
@@ -123,30 +134,36 @@ impl Loader {
 
     /// Loads a document. `view` was taken before: its position becomes the tag of what is read here.
     pub(super) async fn load(self: Arc<Self>, query: UserDataQuery, view: View, depth: Depth) -> Result<Loaded, Error> {
-        let found = match depth {
-            Depth::Tiers => self.look_into_tiers(query.key()).await,
-            Depth::Sources | Depth::Anew => Found::default(),
-        };
-        if let Some((snapshot, tier)) = found.fresh {
-            self.keep(&snapshot);
-            if tier == Tier::Database {
-                self.store_behind(snapshot.clone(), Some(Tier::Redis));
-            }
-            return Ok(Loaded { snapshot, status: CacheStatus::Hit(tier), position: view.applied });
+        if depth == Depth::Tiers {
+            return self.load_once(&query, &view).await;
         }
-        let (_place, _permit) = self.turn().await?;
+        let _permit = self.permit().await?;
         // Looked up again: nothing has been read yet, so fences that came meanwhile are honoured too.
         let view = self.fence.view(query.key());
-        // On the heap: the sources' statements make it large, and hits in Redis need not carry it.
-        Box::pin(self.assemble(&query, &view, depth, found.last_good)).await
+        // On the heap: the sources' statements make it large.
+        Box::pin(self.load_from_the_sources(&query, &view, depth, None, None)).await
     }
 
     /// A place in the queue, then a permit to read the sources.
-    async fn turn(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Error> {
+    async fn permit(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Error> {
         let overloaded = || Error::Overloaded { retry_after: Duration::from_secs(1) };
         let place = self.places.try_acquire().map_err(|_| overloaded())?;
         let permit = tokio::time::timeout(self.config.flight.budget, self.permits.acquire()).await;
         Ok((place, permit.map_err(|_| overloaded())?.map_err(|_| overloaded())?))
+    }
+
+    /// A snapshot that a tier had: fills the tiers above it.
+    fn found(
+        self: &Arc<Self>,
+        (snapshot, tier): (Snapshot, Tier),
+        status: fn(Tier) -> CacheStatus,
+        view: &View,
+    ) -> Loaded {
+        self.keep(&snapshot);
+        if tier == Tier::Database {
+            self.store_behind(snapshot.clone(), Some(Tier::Redis), None);
+        }
+        Loaded { snapshot, status: status(tier), position: view.applied }
     }
 
     async fn look_into_tiers(&self, key: &CacheKey) -> Found {
@@ -157,12 +174,14 @@ impl Loader {
         if let Some(redis) = &self.redis {
             self.judge(&mut found, Tier::Redis, redis.get(key).await, key).await;
         }
+        let began = self.clock.now();
         if found.fresh.is_none() {
             self.judge(&mut found, Tier::Database, self.database.get(key).await, key).await;
         }
         if found.fresh.is_none() {
             self.look_at_what_memory_held(&mut found, key);
         }
+        found.database_left = self.config.database.timeout.saturating_sub(self.clock.now().since(began));
         found
     }
 
@@ -209,41 +228,81 @@ impl Loader {
         }
     }
 
-    async fn assemble(
+    /// Loads from the sources: for everybody who waits for `lease`, which is given back when the
+    /// document is stored or it is known why there is none.
+    async fn load_from_the_sources(
         self: &Arc<Self>,
         query: &UserDataQuery,
         view: &View,
         depth: Depth,
         last_good: Option<(Snapshot, Tier)>,
+        lease: Option<Lease>,
     ) -> Result<Loaded, Error> {
+        let snapshot = match self.assemble(query, view, depth, last_good.as_ref().map(|(snapshot, _)| snapshot)).await {
+            Ok(snapshot) => snapshot,
+            Err(failure) => {
+                Outcome::Failed(failure.clone()).tell(lease, view);
+                return self.conclude(query.key(), view, view.applied, last_good, failure);
+            }
+        };
+        // A document that no reply can carry would only push others out of the tiers; those who ask for fewer
+        // sections of it get them from here.
+        if snapshot.payload.len() > self.config.server.max_response_bytes {
+            Outcome::TooLarge.tell(lease, view);
+        } else if view.can_judge(&snapshot) && !view.incarnation.is_empty() {
+            self.keep(&snapshot);
+            self.store_behind(snapshot.clone(), None, lease);
+        }
+        let status = if depth == Depth::Anew { CacheStatus::Refreshed } else { CacheStatus::Assembled };
+        Ok(Loaded { snapshot, status, position: view.applied })
+    }
+
+    async fn assemble(
+        &self,
+        query: &UserDataQuery,
+        view: &View,
+        depth: Depth,
+        last_good: Option<&Snapshot>,
+    ) -> Result<Snapshot, Failure> {
         let as_of = self.clock.utc();
         let budget = self.config.flight.budget;
         let plan = Plan { sections: SectionSet::ALL, as_of, refresh: depth == Depth::Anew, budget };
         let assembled = match tokio::time::timeout(budget, Box::pin(self.aggregator.aggregate(query, &plan))).await {
             Ok(Ok(assembled)) => assembled,
-            Ok(Err(AggregateError::UnknownUser)) => return Err(self.not_found(query.key(), view, Missing::User)),
-            Ok(Err(AggregateError::UnknownStrategy)) => {
-                return Err(self.not_found(query.key(), view, Missing::Strategy));
-            }
-            Ok(Err(error @ AggregateError::Source { .. })) => {
-                return self.fall_back(query.key(), view, last_good, error);
-            }
-            Err(_) => {
-                let error =
-                    AggregateError::Source { name: "onboarding", error: crate::aggregate::SourceError::Timeout };
-                return self.fall_back(query.key(), view, last_good, error);
-            }
+            Ok(Err(AggregateError::UnknownUser)) => return Err(Failure::NotFound(Missing::User)),
+            Ok(Err(AggregateError::UnknownStrategy)) => return Err(Failure::NotFound(Missing::Strategy)),
+            Ok(Err(AggregateError::Source { name, error })) => return Err(source_failed(name, error)),
+            Err(_) => return Err(source_failed("onboarding", SourceError::Timeout)),
         };
-        let snapshot = self.seal(query.key(), view, as_of, assembled, last_good.as_ref().map(|(snapshot, _)| snapshot));
-        // A document that no reply can carry would only push others out of the tiers; those who ask for fewer
-        // sections of it get them from here.
-        let fits = snapshot.payload.len() <= self.config.server.max_response_bytes;
-        if fits && view.can_judge(&snapshot) && !view.incarnation.is_empty() {
-            self.keep(&snapshot);
-            self.store_behind(snapshot.clone(), None);
+        Ok(self.seal(query.key(), view, as_of, assembled, last_good))
+    }
+
+    /// What a load without a document means for those who asked, whether it ran here or elsewhere, with `tag`.
+    fn conclude(
+        &self,
+        key: &CacheKey,
+        view: &View,
+        tag: i64,
+        last_good: Option<(Snapshot, Tier)>,
+        failure: Failure,
+    ) -> Result<Loaded, Error> {
+        match &failure {
+            Failure::NotFound(what) => self.remember_missing(key, view, tag, *what),
+            Failure::SourceFailed { cause, .. } => {
+                let fallback = last_good.is_some();
+                if let Some(error) = cause {
+                    let error: &dyn std::error::Error = error;
+                    tracing::warn!(error, data_hash = %key.hash, fallback, "a required source failed");
+                }
+                // Judged again: a fence may have come while the sources were tried.
+                let now = self.fence.view(key);
+                if let Some((snapshot, tier)) = last_good.filter(|(snapshot, _)| now.admits(snapshot, SectionSet::ALL))
+                {
+                    return Ok(Loaded { snapshot, status: CacheStatus::Stale(tier), position: view.applied });
+                }
+            }
         }
-        let status = if depth == Depth::Anew { CacheStatus::Refreshed } else { CacheStatus::Assembled };
-        Ok(Loaded { snapshot, status, position: view.applied })
+        Err(failure.into())
     }
 
     /// Joins the parts; what failed is taken from the last good document, as far as that is not outdated.
@@ -275,42 +334,14 @@ impl Loader {
 
     fn jittered_ttl(&self) -> Duration {
         let config = &self.config.database;
-        let ttl = config.ttl.mul_f64(1.0 + config.ttl_jitter * (2.0 * rand::random::<f64>() - 1.0));
-        // Redis and the table keep microseconds: the same instant in every tier.
-        Duration::from_micros(u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX))
-    }
-
-    /// The last good document, or why there is none.
-    fn fall_back(
-        &self,
-        key: &CacheKey,
-        view: &View,
-        last_good: Option<(Snapshot, Tier)>,
-        error: AggregateError,
-    ) -> Result<Loaded, Error> {
-        tracing::warn!(error = &error as &dyn std::error::Error, data_hash = %key.hash, fallback = last_good.is_some(), "a required source failed");
-        // Judged again: a fence may have come while the sources were tried.
-        let now = self.fence.view(key);
-        if let Some((snapshot, tier)) = last_good.filter(|(snapshot, _)| now.admits(snapshot, SectionSet::ALL)) {
-            return Ok(Loaded { snapshot, status: CacheStatus::Stale(tier), position: view.applied });
-        }
-        let source_name = match &error {
-            AggregateError::Source { name, .. } => name,
-            AggregateError::UnknownUser | AggregateError::UnknownStrategy => "none",
-        };
-        Err(Error::Unavailable {
-            reason: Unavailable::SourceFailed { source_name },
-            retry_after: Duration::from_secs(1),
-            cause: Some(Arc::new(error)),
-        })
+        config.ttl.mul_f64(1.0 + config.ttl_jitter * (2.0 * rand::random::<f64>() - 1.0))
     }
 
     /// Remembers for a short while, in memory only, that there is nothing.
-    fn not_found(&self, key: &CacheKey, view: &View, what: Missing) -> Error {
-        let answer = Answer::NotFound { what, incarnation: Arc::clone(&view.incarnation), tag: view.applied };
+    fn remember_missing(&self, key: &CacheKey, view: &View, tag: i64, what: Missing) {
+        let answer = Answer::NotFound { what, incarnation: Arc::clone(&view.incarnation), tag };
         let until = self.clock.now().after(self.config.flight.not_found_ttl);
         self.memory.put(key.clone(), Held { answer, until });
-        Error::NotFound { what }
     }
 
     /// Keeps a snapshot in memory for what is left of its life, if it is not outdated by now and does
@@ -333,15 +364,16 @@ impl Loader {
         }
     }
 
-    /// Stores a snapshot in one tier, or in both, without anybody waiting for it.
-    fn store_behind(self: &Arc<Self>, snapshot: Snapshot, only: Option<Tier>) {
+    /// Stores a snapshot in one tier, or in both. Nobody here waits for it; elsewhere those do who wait for
+    /// `lease`, which is given back when the snapshot can be found.
+    fn store_behind(self: &Arc<Self>, snapshot: Snapshot, only: Option<Tier>, lease: Option<Lease>) {
         let Ok(permit) = Arc::clone(&self.writes).try_acquire_owned() else {
             self.counts.writes_left_out.add(1);
             return;
         };
         let loader = Arc::clone(self);
         self.tasks.spawn(async move {
-            let _permit = permit;
+            let (_permit, _lease) = (permit, lease);
             let _storing = loader.storing.read().await;
             let view = loader.fence.view(&snapshot.key);
             if !view.admits(&snapshot, SectionSet::ALL) {
@@ -409,6 +441,10 @@ fn stale_part(failed: &Part, view: &View, last_good: Option<&Snapshot>) -> Optio
     part.facts.state = State::Stale;
     part.facts.reason.clone_from(&failed.facts.reason);
     Some(part)
+}
+
+fn source_failed(name: &'static str, error: SourceError) -> Failure {
+    Failure::SourceFailed { source_name: name, cause: Some(Arc::new(AggregateError::Source { name, error })) }
 }
 
 fn is_younger(snapshot: &Snapshot, age: Duration, now: DateTime<Utc>) -> bool {

@@ -27,6 +27,9 @@ impl UserDataCache {
         if let Err(error) = loader.aggregator.ai().sweep_memo(loader.config.database.sweep_batch).await {
             tracing::warn!(%error, "unused memos could not be swept");
         }
+        if let Err(error) = loader.leases.sweep(loader.config.database.sweep_batch).await {
+            tracing::warn!(%error, "leases of the dead could not be swept");
+        }
         if let Err(error) = loader.fence.trim(stale_max + TRIM_MARGIN).await {
             tracing::warn!(%error, "old fences could not be trimmed");
         }

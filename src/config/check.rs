@@ -50,6 +50,20 @@ const RULES: &[Rule] = &[
         right: "fence.poll",
         holds: |config| config.fence.lease > 2 * config.fence.poll,
     },
+    // A single late beat would make others take over.
+    Rule {
+        left: "load_lease.takeover",
+        must: "must be more than twice",
+        right: "load_lease.beat",
+        holds: |config| config.load_lease.takeover > 2 * config.load_lease.beat,
+    },
+    // Everybody would load at the very moment at which one of them should take over.
+    Rule {
+        left: "load_lease.wait_max",
+        must: "must be longer than",
+        right: "load_lease.takeover",
+        holds: |config| config.load_lease.wait_max > config.load_lease.takeover,
+    },
     // A source would be given up before anything could be answered without it.
     Rule {
         left: "sources.soft_timeout",

@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "for whoever looks at a failure or a figure")]
-#![expect(clippy::large_futures, reason = "a test's future is made once")]
 
 mod ai_analysis;
 mod architecture;
@@ -16,6 +15,7 @@ mod demo;
 mod documents;
 mod herd;
 mod hints;
+mod load_lease;
 mod migrations;
 mod read_path;
 mod shutdown;

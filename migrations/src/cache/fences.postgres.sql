@@ -22,8 +22,9 @@ CREATE TABLE fence_log (
     at TIMESTAMP NOT NULL DEFAULT (now() AT TIME ZONE 'utc')
 );
 
--- Who is loading what. No clock: a holder is alive while its beat moves.
-CREATE TABLE load_lease (
+-- Who is loading what. No clock: a holder is alive while its beat moves. Unlogged: a lease lost in a crash is a lease
+-- given back, and nobody waits for the disk to have one.
+CREATE UNLOGGED TABLE load_lease (
     key VARCHAR(512) PRIMARY KEY,
     holder VARCHAR(36) NOT NULL,
     s BIGINT NOT NULL,

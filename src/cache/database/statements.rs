@@ -8,6 +8,8 @@
 pub(super) struct Statements {
     /// user, strategy key, hash -> document, sections, incarnation, as_of, format, microseconds left.
     pub(super) read: &'static str,
+    /// fence ($4), user, strategy key, hash ($7 to $9): whether there is a row worth reading.
+    pub(super) is_stored: &'static str,
     /// user, strategy, hash, document, microseconds of life, strategy key, s, as_of, incarnation, sections,
     /// complete, format, fence.
     pub(super) upsert: &'static str,
@@ -36,6 +38,12 @@ macro_rules! statements {
                 $micros_left,
                 " AS micros_left ",
                 "FROM comprehensive_user_data_cache WHERE user_id = $1 AND strategy_key = $2 AND data_hash = $3",
+            ),
+            is_stored: concat!(
+                "EXISTS (SELECT 1 FROM comprehensive_user_data_cache WHERE user_id = $7 AND strategy_key = $8 ",
+                "AND data_hash = $9 AND s >= $4 AND expires_at > ",
+                $now,
+                ")",
             ),
             // An older assembly never replaces a newer one, nor a partial one a complete one that is of use.
             upsert: concat!(

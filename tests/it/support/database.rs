@@ -160,7 +160,7 @@ impl TestDatabase {
 
     /// Runs statements. A server may be writing to the same SQLite file.
     pub(crate) async fn execute(&self, sql: &str) {
-        self.connect().await.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        execute(&self.connect().await, sql).await;
     }
 
     /// A query's rows.
@@ -221,4 +221,13 @@ impl Drop for Place {
             eprintln!("{name} was not dropped: {error}");
         }
     }
+}
+
+/// Runs statements. SQLite has one writer: to wait longer for it than a pool does is no failure here.
+pub(crate) async fn execute(db: &DatabaseConnection, sql: &str) {
+    wait_for("the database to take a write", async || match db.execute_unprepared(sql).await {
+        Err(error) if error.to_string().contains("database is locked") => None,
+        done => Some(done.unwrap_or_else(|error| panic!("{sql}: {error}"))),
+    })
+    .await;
 }

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, Statemen
 use userdata_migrations::{Tables, up};
 
 use super::{
-    database::{Kind, TestDatabase, database},
+    database::{Kind, TestDatabase, database, execute},
     wait_for,
 };
 
@@ -63,7 +63,7 @@ impl Sources {
     }
 
     async fn run(&self, sql: &str) {
-        self.db.execute_unprepared(sql).await.unwrap();
+        execute(&self.db, sql).await;
     }
 }
 

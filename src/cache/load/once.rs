@@ -1,0 +1,89 @@
+//! A load that looks into the tiers first, and whose reading of the sources happens once in the whole
+//! cluster while the database is up.
+//!
+//! Order: tiers, permit, lease, sources. Whoever finds that another instance holds the lease gives its
+//! permit back and waits with empty hands; the document is in the tiers before the lease is free again.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Depth, Found, Loaded, Loader};
+use crate::{
+    cache::{
+        fence::View,
+        load_lease::{self, Outcome},
+    },
+    error::{Error, Unavailable},
+    lease::{Seen, Turn, Watch},
+    model::{CacheKey, CacheStatus, UserDataQuery},
+};
+
+impl Loader {
+    /// From a tier, from another instance's load, or from the sources. `view` was taken before.
+    pub(super) async fn load_once(self: &Arc<Self>, query: &UserDataQuery, view: &View) -> Result<Loaded, Error> {
+        let key = query.key();
+        let until = self.clock.now().after(self.config.load_lease.wait_max);
+        let mut over = None;
+        let mut status: fn(_) -> _ = CacheStatus::Hit;
+        let mut together = true;
+        loop {
+            let mut found = self.look_into_tiers(key).await;
+            if let Some(fresh) = found.fresh {
+                return Ok(self.found(fresh, status, view));
+            }
+            let permit = self.permit().await?;
+            // Looked up again: nothing has been read yet, so fences that came meanwhile are honoured too.
+            let view = &self.fence.view(key);
+            let turn = if together { self.ask_for_lease(key, view, over.take(), &found).await } else { Turn::Alone };
+            let lease = match turn {
+                Turn::Alone => None,
+                Turn::Ours(lease) => {
+                    if lease.done {
+                        // Between our look into the tiers and the taking of the lease.
+                        found = self.look_into_tiers(key).await;
+                    }
+                    if let Some(fresh) = found.fresh {
+                        return Ok(self.found(fresh, |_| CacheStatus::Shared, view));
+                    }
+                    Some(lease)
+                }
+                Turn::Theirs(watch) => {
+                    drop(permit);
+                    status = |_| CacheStatus::Shared;
+                    match self.leases.watch(watch, until, || self.fence.view(key).fence()).await {
+                        Seen::Gone => {}
+                        Seen::Over(watch) => over = Some(watch),
+                        Seen::Ended { outcome, watch } => match Outcome::read(outcome, &self.fence.view(key)) {
+                            Some((Outcome::Failed(failure), tag)) => {
+                                return self.conclude(key, view, tag, found.last_good, failure);
+                            }
+                            Some((Outcome::TooLarge, _)) => together = false,
+                            None => over = Some(watch),
+                        },
+                        Seen::Nothing => together = false,
+                        Seen::Stopped => return Err(draining()),
+                    }
+                    continue;
+                }
+            };
+            // On the heap: the sources' statements make it large, and hits in Redis need not carry it.
+            let loading = Box::pin(self.load_from_the_sources(query, view, Depth::Tiers, found.last_good, lease));
+            let loaded = loading.await;
+            drop(permit);
+            return loaded;
+        }
+    }
+
+    /// In what the look into the tiers has left of the time for the database.
+    async fn ask_for_lease(&self, key: &CacheKey, view: &View, over: Option<Watch>, found: &Found) -> Turn {
+        // Without a log no row can be judged, so nobody could use what is stored for all.
+        if found.database_left.is_zero() || view.incarnation.is_empty() || !self.database.is_in_use() {
+            return Turn::Alone;
+        }
+        let work = load_lease::work(key, view, self.database.is_stored(key));
+        self.leases.take(&work, over, found.database_left).await
+    }
+}
+
+fn draining() -> Error {
+    Error::Unavailable { reason: Unavailable::Draining, retry_after: Duration::ZERO, cause: None }
+}

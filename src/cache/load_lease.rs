@@ -1,0 +1,128 @@
+//! One load per key in the whole cluster: what a load's lease is about, and how a load without a
+//! document is told to those who waited for it.
+//!
+//! Whoever waits for another instance's load holds neither permit nor connection, and is answered
+//! SHARED, from whichever tier the document then came: it did wait for a load that somebody else had
+//! begun. A failure is shared as a failure of the sources, not as an answer: each instance may still
+//! have a last good document of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::fence::View;
+use crate::{
+    aggregate::AggregateError,
+    error::{Error, Missing, Unavailable},
+    lease::{Check, Lease, Work},
+    model::{CacheKey, StrategyId},
+};
+
+/// When a required source that failed is worth another try.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// What is not there, or too large, stays so for longer than any lease's outcome is shared.
+const FINAL: Duration = Duration::MAX;
+
+/// The work of loading `key`. The user stands there as a digest: the row of an instance that died would
+/// else name a user who was erased meanwhile.
+pub(super) fn work(key: &CacheKey, view: &View, done: Check) -> Work {
+    let strategy = key.strategy.map_or(0, StrategyId::get);
+    let user: String = Sha256::digest(key.user.as_str()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = format!("{user}/{strategy}/{}", key.hash);
+    Work { key, s: view.applied, fence: view.fence(), done }
+}
+
+/// How a load ended that leaves no document in the tiers.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    /// There is none.
+    Failed(Failure),
+    /// It is too large for them: everybody has to load it for itself, all at once rather than in turn.
+    TooLarge,
+}
+
+/// Why a load brought no document.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    /// There is nothing.
+    NotFound(Missing),
+    /// A required source failed; here, or where the load ran.
+    SourceFailed {
+        /// Which one.
+        source_name: &'static str,
+        /// None: elsewhere, where it was logged.
+        cause: Option<Arc<AggregateError>>,
+    },
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotFound(what) => Self::NotFound { what },
+            Failure::SourceFailed { source_name, cause } => {
+                Self::Unavailable { reason: Unavailable::SourceFailed { source_name }, retry_after: RETRY_AFTER, cause }
+            }
+        }
+    }
+}
+
+impl Outcome {
+    /// Gives a lease back and tells those who wait for it.
+    pub(super) fn tell(&self, lease: Option<Lease>, view: &View) {
+        let Some(lease) = lease else { return };
+        let life = match self {
+            Self::Failed(Failure::SourceFailed { .. }) => RETRY_AFTER,
+            Self::Failed(Failure::NotFound(_)) | Self::TooLarge => FINAL,
+        };
+        let kind = match self {
+            Self::Failed(Failure::NotFound(Missing::User)) => Kind::UserNotFound,
+            Self::Failed(Failure::NotFound(Missing::Strategy)) => Kind::StrategyNotFound,
+            Self::Failed(Failure::SourceFailed { source_name, .. }) => {
+                Kind::SourceFailed { source: (*source_name).to_owned() }
+            }
+            Self::TooLarge => Kind::TooLarge,
+        };
+        let shared = Shared { incarnation: view.incarnation.to_string(), tag: view.applied, kind };
+        lease.end(serde_json::to_value(shared).expect("texts and numbers have a JSON form"), life);
+    }
+
+    /// From the row, with its tag; none if it says nothing to someone who holds `view`.
+    pub(super) fn read(outcome: serde_json::Value, view: &View) -> Option<(Self, i64)> {
+        let Shared { incarnation, tag, kind } = serde_json::from_value(outcome).ok()?;
+        if *incarnation != *view.incarnation || tag < view.fence() {
+            return None;
+        }
+        let failure = match kind {
+            Kind::TooLarge => return Some((Self::TooLarge, tag)),
+            Kind::UserNotFound => Failure::NotFound(Missing::User),
+            Kind::StrategyNotFound => Failure::NotFound(Missing::Strategy),
+            Kind::SourceFailed { source } => {
+                let source_name = REQUIRED.into_iter().find(|name| *name == source)?;
+                Failure::SourceFailed { source_name, cause: None }
+            }
+        };
+        Some((Self::Failed(failure), tag))
+    }
+}
+
+/// The sources that a load fails with.
+const REQUIRED: [&str; 2] = ["onboarding", "strategy"];
+
+/// An outcome's form in the row.
+#[derive(Serialize, Deserialize)]
+struct Shared {
+    incarnation: String,
+    tag: i64,
+    #[serde(flatten)]
+    kind: Kind,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE")]
+enum Kind {
+    UserNotFound,
+    StrategyNotFound,
+    TooLarge,
+    SourceFailed { source: String },
+}

@@ -1,0 +1,193 @@
+//! The leases themselves, on both databases: who gets one, who keeps it, and what is left of it.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+use serde_json::json;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use userdata::{
+    clock::Clock,
+    config::LoadLease,
+    lease::{Check, Leases, Seen, Turn, Watch, Work},
+};
+use userdata_migrations::{Tables, up};
+
+use crate::support::{
+    database::{BOTH, Kind, TestDatabase, database},
+    sources::count,
+    wait_for,
+};
+
+/// For one asking: a busy machine is not what is tested.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The leases of one instance, whose clock the test moves.
+struct Instance {
+    leases: Leases,
+    clock: Clock,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+async fn instances<const N: usize>(kind: Kind) -> (TestDatabase, DatabaseConnection, [Instance; N]) {
+    let database = database(kind).await;
+    let db = database.connect().await;
+    up(&db, Tables::Cache).await.unwrap();
+    let instance = |_| {
+        let (clock, tasks, stop) = (Clock::system(), TaskTracker::new(), CancellationToken::new());
+        let config = LoadLease { poll: Duration::from_millis(5), ..LoadLease::default() };
+        let leases = Leases::new(db.clone(), &config, LIMIT, clock.clone(), tasks.clone(), stop.clone());
+        Instance { leases, clock, tasks, stop }
+    };
+    (database, db.clone(), std::array::from_fn(instance))
+}
+
+fn work(s: i64, fence: i64) -> Work {
+    Work { key: "k".to_owned(), s, fence, done: Check { sql: "1 = 0", values: vec![] } }
+}
+
+impl Instance {
+    async fn take(&self, work: &Work) -> Turn {
+        self.leases.take(work, None, LIMIT).await
+    }
+
+    async fn is_told(&self, work: &Work) -> Watch {
+        match self.take(work).await {
+            Turn::Theirs(watch) => watch,
+            turn => panic!("somebody else has it, but: {turn:?}"),
+        }
+    }
+
+    async fn watch(&self, watch: Watch, fence: i64) -> Seen {
+        self.leases.watch(watch, self.clock.now().after(LIMIT), || fence).await
+    }
+
+    /// Waits until what was given back is given back.
+    async fn ends(&self) {
+        self.tasks.close();
+        tokio::time::timeout(LIMIT, self.tasks.wait()).await.unwrap();
+    }
+}
+
+async fn leases(db: &DatabaseConnection) -> i64 {
+    count(db, "SELECT COUNT(*) FROM load_lease").await
+}
+
+#[tokio::test]
+async fn one_of_many_gets_a_lease_and_the_next_one_when_it_is_given_back() {
+    for kind in BOTH {
+        let (_database, db, [a, b]) = instances(kind).await;
+        let Turn::Ours(lease) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
+        assert!(!lease.done, "{kind:?}");
+        let watch = b.is_told(&work(9, 7)).await;
+        let (seen, ()) = tokio::join!(b.watch(watch, 7), async { drop(lease) });
+        assert!(matches!(seen, Seen::Gone), "{kind:?}: {seen:?}");
+        a.ends().await;
+        assert_eq!(leases(&db).await, 0, "{kind:?}");
+        assert!(matches!(b.take(&work(9, 7)).await, Turn::Ours(_)), "{kind:?}");
+        b.ends().await;
+    }
+}
+
+#[tokio::test]
+async fn work_begun_below_the_fence_is_taken_away_and_its_holder_cannot_give_back_what_it_lost() {
+    for kind in BOTH {
+        let (_database, db, [a, b]) = instances(kind).await;
+        let Turn::Ours(old) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
+        let Turn::Ours(new) = b.take(&work(9, 8)).await else { panic!("{kind:?}: the old one is outdated") };
+        old.end(json!("late"), LIMIT);
+        a.ends().await;
+        assert_eq!(leases(&db).await, 1, "{kind:?}: the new one");
+        assert_eq!(count(&db, "SELECT s FROM load_lease WHERE outcome IS NULL").await, 9, "{kind:?}");
+        drop(new);
+        b.ends().await;
+        assert_eq!(leases(&db).await, 0, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_beat_that_stands_still_is_taken_over_by_one_and_one_that_moves_by_nobody() {
+    for kind in BOTH {
+        let (_database, db, [a, b]) = instances(kind).await;
+        // Left by an instance that is gone.
+        db.execute_unprepared("INSERT INTO load_lease (key, holder, s, beat) VALUES ('k', 'gone', 7, 3)")
+            .await
+            .unwrap();
+        let (work, still) = (work(9, 7), LoadLease::default().takeover);
+        let stands_still = async |instance: &Instance| {
+            let watch = instance.is_told(&work).await;
+            instance.clock.advance(still);
+            match instance.watch(watch, 7).await {
+                Seen::Over(watch) => Some(watch),
+                seen => panic!("{kind:?}: it stands still, but: {seen:?}"),
+            }
+        };
+        let over = stands_still(&a).await;
+        db.execute_unprepared("UPDATE load_lease SET beat = 4").await.unwrap();
+        assert!(matches!(a.leases.take(&work, over, LIMIT).await, Turn::Theirs(_)), "{kind:?}: it moved");
+
+        let (of_a, of_b) = (stands_still(&a).await, stands_still(&b).await);
+        let Turn::Ours(lease) = a.leases.take(&work, of_a, LIMIT).await else { panic!("{kind:?}: it is over") };
+        assert!(matches!(b.leases.take(&work, of_b, LIMIT).await, Turn::Theirs(_)), "{kind:?}: one only");
+        drop(lease);
+        a.ends().await;
+    }
+}
+
+#[tokio::test]
+async fn a_holder_that_is_alive_moves_its_beat() {
+    for kind in BOTH {
+        let (_database, db, [a]) = instances(kind).await;
+        let Turn::Ours(_lease) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
+        wait_for("a beat", async || (count(&db, "SELECT beat FROM load_lease").await > 0).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_is_shared_and_goes_with_its_holder() {
+    for kind in BOTH {
+        let (_database, db, [a, b]) = instances(kind).await;
+        let Turn::Ours(lease) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
+        lease.end(json!({ "kind": "why" }), LIMIT);
+        let watch = b.is_told(&work(9, 7)).await;
+        let seen = b.watch(watch, 7).await;
+        let Seen::Ended { outcome, watch } = seen else { panic!("{kind:?}: {seen:?}") };
+        assert_eq!(outcome, json!({ "kind": "why" }), "{kind:?}");
+        // Of no use to somebody with a newer fence.
+        assert!(matches!(b.watch(watch, 8).await, Seen::Gone), "{kind:?}");
+        a.stop.cancel();
+        a.ends().await;
+        assert_eq!(leases(&db).await, 0, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_done_already_is_noticed_when_the_lease_is_taken() {
+    for kind in BOTH {
+        let (_database, _db, [a]) = instances(kind).await;
+        for (key, done) in [("k", false), ("l", true)] {
+            let check = Check { sql: "$7 = 'l' AND $4 = 7", values: vec![key.into()] };
+            let work = Work { key: key.to_owned(), s: 9, fence: 7, done: check };
+            let Turn::Ours(lease) = a.take(&work).await else { panic!("{kind:?}: nobody has it") };
+            assert_eq!(lease.done, done, "{kind:?} {key}");
+        }
+        a.ends().await;
+    }
+}
+
+#[tokio::test]
+async fn only_leases_that_have_long_stood_still_are_swept() {
+    for kind in BOTH {
+        let (_database, db, [a]) = instances(kind).await;
+        for key in ["dead", "alive"] {
+            let sql = format!("INSERT INTO load_lease (key, holder, s, beat) VALUES ('{key}', 'h', 7, 3)");
+            db.execute_unprepared(&sql).await.unwrap();
+        }
+        assert_eq!(a.leases.sweep(100).await.unwrap(), 0, "{kind:?}: seen for the first time");
+        assert_eq!(a.leases.sweep(100).await.unwrap(), 0, "{kind:?}: seen a moment ago");
+        a.clock.advance(Duration::from_secs(60));
+        db.execute_unprepared("UPDATE load_lease SET beat = 4 WHERE key = 'alive'").await.unwrap();
+        assert_eq!(a.leases.sweep(100).await.unwrap(), 1, "{kind:?}");
+        assert_eq!(count(&db, "SELECT COUNT(*) FROM load_lease WHERE key = 'alive'").await, 1, "{kind:?}");
+    }
+}
