@@ -92,7 +92,8 @@ pub struct Invalidated {
 #[derive(Debug)]
 pub struct UserDataCache {
     loader: Arc<Loader>,
-    flights: Flights<CacheKey, Result<Loaded, Error>>,
+    /// By the log's incarnation too: a load tagged with a position of another log may be older than it looks.
+    flights: Flights<(Arc<str>, CacheKey), Result<Loaded, Error>>,
     /// Loads that skip the tiers, for callers who want nothing older than a moment ago.
     fresh: Refreshes<CacheKey, Result<Loaded, Error>>,
     /// Loads that skip the memo too.
@@ -224,7 +225,8 @@ impl UserDataCache {
     fn board(&self, query: &UserDataQuery) -> (Landing<Result<Loaded, Error>>, Role) {
         let view = self.loader.fence.view(query.key());
         let (fence, tag) = (view.fence(), view.applied);
-        self.flights.join(query.key(), fence, tag, || Arc::clone(&self.loader).load(query.clone(), view, Depth::Tiers))
+        let key = (Arc::clone(&view.incarnation), query.key().clone());
+        self.flights.join(&key, fence, tag, || Arc::clone(&self.loader).load(query.clone(), view, Depth::Tiers))
     }
 
     /// Loads from the sources, sharing only loads that have not begun yet.
