@@ -310,3 +310,6 @@ pub struct Raised {
     pub token: Token,
     committed_at: Moment,
 }
+
+#[cfg(test)]
+mod tests;
