@@ -38,7 +38,7 @@ use guard::Guard;
 use rows::ResolvedStrategy;
 use sql::SourceDatabase;
 
-/// The five sources, each behind its guard.
+/// The five sources, each behind its guard; the AI analysis brings its own.
 #[derive(Debug)]
 pub struct Aggregator {
     database: SourceDatabase,
@@ -48,7 +48,6 @@ pub struct Aggregator {
     hard_timeout: Duration,
     onboarding: Guard,
     strategy: Guard,
-    ai_analysis: Guard,
     gap_analysis: Guard,
     performance: Guard,
     /// The performance source's second section: its own statement, limits and figures.
@@ -94,7 +93,6 @@ impl Aggregator {
         Self {
             onboarding: guard("onboarding"),
             strategy: guard("strategy"),
-            ai_analysis: guard("ai_analysis"),
             gap_analysis: guard("gap_analysis"),
             performance: guard("performance"),
             recommendations: guard("recommendations"),
@@ -145,7 +143,7 @@ impl Aggregator {
     /// The sources' figures, in a fixed order.
     #[must_use]
     pub fn stats(&self) -> Vec<SourceStats> {
-        let made = [&self.ai_analysis, &self.gap_analysis];
+        let made = [self.ai.guard(), &self.gap_analysis];
         let read = [&self.performance, &self.recommendations];
         let guards = [&self.onboarding, &self.strategy].into_iter().chain(made).chain(read);
         guards.map(Guard::stats).collect()

@@ -7,7 +7,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use sea_orm::{DatabaseConnection, DbErr};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::SetOnce, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use userdata_migrations::Tables;
 
@@ -15,6 +15,7 @@ use crate::{
     aggregate::{
         Aggregator,
         ai_analysis::{AiAnalysis, AiConfigError, Memo},
+        guard::Guard,
         sql::SourceDatabase,
     },
     background,
@@ -40,6 +41,8 @@ const FENCE_CONNECTIONS: u32 = 3;
 const START_WITHOUT_DATABASE: Duration = Duration::from_secs(1);
 /// How long the start waits for Redis.
 const REDIS_AT_START: Duration = Duration::from_millis(300);
+/// The share of the shutdown's time that is kept for access counts, Redis and pools.
+const CLOSING_SHARE: f64 = 0.1;
 /// How often readiness is looked at: a start should not feel slow.
 const READINESS_EVERY: Duration = Duration::from_millis(20);
 
@@ -75,7 +78,7 @@ pub enum StartError {
 /// Why serving ended other than by shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// It could not serve, or had to cut requests off.
+    /// It could not serve.
     #[error(transparent)]
     Serve(#[from] grpc::ServeError),
     /// The contract's description cannot be served: a defect of the build.
@@ -90,6 +93,9 @@ pub struct App {
     cache: Arc<UserDataCache>,
     clock: Clock,
     pools: Vec<DatabaseConnection>,
+    /// Loads, and what they write behind their answers.
+    loads: TaskTracker,
+    /// Everything else; some of it ends only once the cache is gone.
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -98,30 +104,30 @@ impl App {
     /// Opens databases and Redis. Waits for neither: what is down is used once it is up. The embedded
     /// database is migrated, and seeded if the demo is on.
     pub async fn connect(config: Config) -> Result<Self, StartError> {
-        let (clock, tasks) = (Clock::system(), TaskTracker::new());
+        prepare(&config).await?;
+        let (clock, loads, tasks) = (Clock::system(), TaskTracker::new(), TaskTracker::new());
         let cache_pool = open(
-            "the cache's database",
+            "the cache's database (database.url)",
             &config.database.url,
-            Access::ReadWrite,
-            config.database.max_connections,
-            config.database.timeout,
+            &options(Access::ReadWrite, config.database.max_connections, config.database.timeout),
         )
         .await?;
-        prepare(&config, &cache_pool).await?;
-        let fence_pool =
-            open("the fence log", &config.database.url, Access::ReadWrite, FENCE_CONNECTIONS, config.database.timeout)
-                .await?;
+        let fence_pool = open(
+            "the fence log (database.url)",
+            &config.database.url,
+            &options(Access::ReadWrite, FENCE_CONNECTIONS, config.database.timeout),
+        )
+        .await?;
         let sources_url = config.sources.database_url.as_ref().unwrap_or(&config.database.url);
         let sources_pool = open(
-            "the sources' database",
+            "the sources' database (sources.database_url)",
             sources_url,
-            Access::ReadOnly,
-            config.sources.max_connections,
-            config.sources.hard_timeout,
+            &options(Access::ReadOnly, config.sources.max_connections, config.sources.hard_timeout),
         )
         .await?;
 
-        let ai = AiAnalysis::new(&config.ai, Memo::new(cache_pool.clone()), clock.clone(), tasks.clone())?;
+        let ai_guard = Guard::new("ai_analysis", &config.sources, clock.clone());
+        let ai = AiAnalysis::new(&config.ai, ai_guard, Memo::new(cache_pool.clone()), clock.clone(), tasks.clone())?;
         let sources = SourceDatabase::new(sources_pool.clone(), config.sources.column_bytes_max);
         let fence =
             Fence::new(fence_pool.clone(), config.fence.clone(), config.database.timeout, clock.clone(), &tasks);
@@ -145,9 +151,9 @@ impl App {
             clock: clock.clone(),
             config: config.clone(),
         };
-        let cache = Arc::new(UserDataCache::new(parts, &tasks));
+        let cache = Arc::new(UserDataCache::new(parts, &loads));
         let pools = vec![cache_pool, fence_pool, sources_pool];
-        Ok(Self { config, cache, clock, pools, tasks, stop: CancellationToken::new() })
+        Ok(Self { config, cache, clock, pools, loads, tasks, stop: CancellationToken::new() })
     }
 
     /// Serves until `shutdown`, then stops within `server.drain`.
@@ -157,7 +163,15 @@ impl App {
         probes_listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), RunError> {
-        let Self { config, cache, clock, pools, tasks, stop } = self;
+        let Self { config, cache, clock, pools, loads, tasks, stop } = self;
+        let told = Arc::new(SetOnce::new());
+        let shutdown = {
+            let told = Arc::clone(&told);
+            async move {
+                shutdown.await;
+                told.set(Instant::now()).expect("set here only");
+            }
+        };
         let server = grpc::Server::new(Arc::clone(&cache), &config.server, clock, tasks.clone()).await?;
         background::start(&cache, &config, &tasks, &stop);
         let sources_elsewhere = config.sources.database_url.is_some();
@@ -167,72 +181,88 @@ impl App {
         // Until told; then health says NOT_SERVING, the listener closes, and running requests finish.
         let served = server.serve(listener, shutdown).await;
 
+        // What the requests have left of it; all of it if they ended for another reason.
+        let until = told.get().copied().unwrap_or_else(Instant::now) + config.server.drain;
         let stopping = async {
             stop.cancel();
-            // Loads store what they have; the fence's committer ends with the cache.
-            tasks.close();
+            loads.close();
+            // Order: they store what they have, which access counts are added to.
+            if tokio::time::timeout_at(until - config.server.drain.mul_f64(CLOSING_SHARE), loads.wait()).await.is_err()
+            {
+                tracing::warn!(loads = loads.len(), "some loads did not end in time and are given up");
+            }
             cache.close().await;
             drop(cache);
+            tasks.close();
             tasks.wait().await;
             for pool in pools {
                 let _ = pool.close().await;
             }
         };
-        if tokio::time::timeout(config.server.drain, stopping).await.is_err() {
-            tracing::warn!(tasks = tasks.len(), "some loads did not end in time and are given up");
+        if tokio::time::timeout_at(until, stopping).await.is_err() {
+            tracing::warn!(tasks = tasks.len(), "some tasks did not end in time and are given up");
         }
-        Ok(served?)
+        match served {
+            // Said in the log; the process that was told to end has done so in time.
+            Err(grpc::ServeError::CutOff(_)) => Ok(()),
+            served => Ok(served?),
+        }
     }
 }
 
-async fn open(
-    what: &'static str,
-    url: &Secret,
-    access: Access,
-    max_connections: u32,
-    timeout: Duration,
-) -> Result<DatabaseConnection, StartError> {
-    let options = database::Options {
+fn options(access: Access, max_connections: u32, timeout: Duration) -> database::Options {
+    database::Options {
         access,
         application_name: "userdata".to_owned(),
         max_connections,
         acquire_timeout: timeout,
         statement_timeout: 2 * timeout,
         lazy: true,
-    };
-    database::connect(url.expose(), &options).await.map_err(|cause| StartError::Database { what, cause })
+    }
 }
 
-/// A single connection that may write, to migrate or to seed.
-pub async fn open_for_upkeep(url: &Secret, timeout: Duration) -> Result<DatabaseConnection, StartError> {
-    open("the database", url, Access::ReadWrite, 1, timeout).await
+async fn open(what: &'static str, url: &Secret, options: &database::Options) -> Result<DatabaseConnection, StartError> {
+    database::connect(url.expose(), options).await.map_err(|cause| StartError::Database { what, cause })
+}
+
+/// A single connection that may write, to migrate or to seed. It is opened at once: nothing can be done without it.
+pub async fn open_for_upkeep(
+    what: &'static str,
+    url: &Secret,
+    timeout: Duration,
+) -> Result<DatabaseConnection, StartError> {
+    let options = database::Options { lazy: false, ..options(Access::ReadWrite, 1, timeout) };
+    open(what, url, &options).await
 }
 
 /// The embedded database belongs to this process: it is migrated. The demo, which has to be asked
 /// for, brings its tables and rows to whichever database the sources share with the cache.
-async fn prepare(config: &Config, pool: &DatabaseConnection) -> Result<(), StartError> {
+async fn prepare(config: &Config) -> Result<(), StartError> {
+    let url = &config.database.url;
     let shared = config.sources.database_url.is_none();
-    if database::is_sqlite(pool) || (config.demo.enabled && shared) {
-        let tables = if shared { Tables::CacheAndSources } else { Tables::Cache };
-        for name in userdata_migrations::up(pool, tables).await? {
-            tracing::info!(name, "migrated");
-        }
+    let seeding = config.demo.enabled && shared;
+    if !(url.expose().starts_with("sqlite:") || seeding) {
+        return Ok(());
     }
-    if config.demo.enabled
-        && config.sources.database_url.is_none()
-        && demo::sources_are_empty(pool).await.map_err(StartError::Demo)?
-    {
+    // Not the cache's pool, whose limits are made for look-ups.
+    let database = open_for_upkeep("the cache's database (database.url)", url, config.sources.hard_timeout).await?;
+    let tables = if shared { Tables::CacheAndSources } else { Tables::Cache };
+    for name in userdata_migrations::up(&database, tables).await? {
+        tracing::info!(name, "migrated");
+    }
+    if seeding && demo::sources_are_empty(&database).await.map_err(StartError::Demo)? {
         let options = demo::Options::on(config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive()));
-        let seeded = demo::seed(pool, &options, |_, _| {}).await.map_err(StartError::Demo)?;
+        let seeded = demo::seed(&database, &options, |_, _| {}).await.map_err(StartError::Demo)?;
         tracing::info!(users = seeded.users, rows = seeded.rows, "seeded the demo data");
     }
+    let _ = database.close().await;
     Ok(())
 }
 
 /// Reports SERVING once the fence log can be read, which a migrated database allows; or, when the
 /// sources are elsewhere, once it was out of reach for a moment.
 async fn report_ready(cache: Arc<UserDataCache>, health: Health, sources_elsewhere: bool, stop: CancellationToken) {
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let mut told = false;
     loop {
         let readable = cache.fence().trust() != Trust::None;
@@ -243,9 +273,12 @@ async fn report_ready(cache: Arc<UserDataCache>, health: Health, sources_elsewhe
         }
         if !told && began.elapsed() > START_WITHOUT_DATABASE {
             told = true;
-            tracing::warn!(
-                "the cache's database cannot be read yet: is it up, and has `userdata migrate up` been run?"
-            );
+            if let Err(error) = cache.fence().catch_up().await {
+                tracing::warn!(
+                    %error,
+                    "not serving: the cache's database cannot be read yet. Is it up, and has `userdata migrate up` been run? Serving begins by itself."
+                );
+            }
         }
         if stop.run_until_cancelled(tokio::time::sleep(READINESS_EVERY)).await.is_none() {
             return;

@@ -36,7 +36,7 @@ pub use tier_error::TierError;
 
 use crate::{
     error::{Error, Unavailable},
-    model::{CacheKey, CacheStatus, Scope, SectionSet, Served, Tier, Token, UserDataQuery},
+    model::{CacheKey, CacheStatus, Scope, SectionSet, Served, Snapshot, State, Tier, Token, UserDataQuery},
 };
 
 /// What a caller wants of an answer.
@@ -92,8 +92,8 @@ pub struct Invalidated {
 #[derive(Debug)]
 pub struct UserDataCache {
     loader: Arc<Loader>,
-    /// By the log's incarnation too: a load tagged with a position of another log may be older than it looks.
-    flights: Flights<(Arc<str>, CacheKey), Result<Loaded, Error>>,
+    /// By key and log: the positions of two logs cannot be compared, so their loads are never shared.
+    flights: Flights<(CacheKey, Arc<str>), Result<Loaded, Error>>,
     /// Loads that skip the tiers, for callers who want nothing older than a moment ago.
     fresh: Refreshes<CacheKey, Result<Loaded, Error>>,
     /// Loads that skip the memo too.
@@ -228,7 +228,7 @@ impl UserDataCache {
     fn board(&self, query: &UserDataQuery) -> (Landing<Result<Loaded, Error>>, Role) {
         let view = self.loader.fence.view(query.key());
         let (fence, tag) = (view.fence(), view.applied);
-        let key = (Arc::clone(&view.incarnation), query.key().clone());
+        let key = (query.key().clone(), Arc::clone(&view.incarnation));
         self.flights.join(&key, fence, tag, || Arc::clone(&self.loader).load(query.clone(), view, Depth::Tiers))
     }
 
@@ -259,7 +259,8 @@ impl UserDataCache {
             (CacheStatus::Assembled, Role::Follower) => CacheStatus::Shared,
             (status, _) => status,
         };
-        if matches!(status, CacheStatus::Stale(_)) && wish.freshness != Freshness::Default {
+        let stale = matches!(status, CacheStatus::Stale(_)) || has_stale_section(&snapshot, wish.sections);
+        if stale && wish.freshness != Freshness::Default {
             return Err(unavailable(Unavailable::FreshnessUnverified));
         }
         let verified = trust == Trust::Verified;
@@ -276,6 +277,11 @@ impl UserDataCache {
     pub fn fence(&self) -> &Fence {
         &self.loader.fence
     }
+}
+
+fn has_stale_section(snapshot: &Snapshot, asked: SectionSet) -> bool {
+    let mut sections = snapshot.sections.iter().map(|section| &section.facts);
+    sections.any(|facts| facts.state == State::Stale && asked.contains(facts.section))
 }
 
 fn is_too_old(as_of: DateTime<Utc>, wish: &Wish, now: DateTime<Utc>) -> bool {

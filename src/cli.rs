@@ -31,9 +31,13 @@ pub enum Invocation {
     Local(local::Command),
 }
 
+const FIRST_STEPS: &str = "To begin: `userdata serve --demo`, and in another terminal `userdata get 1`.";
+const SETTINGS_BESIDE_FLAGS: &str = "Every setting can also be given in the file (--config), as --set SECTION.KEY=VALUE or in the environment as \
+     USERDATA__SECTION__KEY; `userdata config show` lists them all.";
+
 /// One call, the whole user: a coherent, three-tier cache and assembler of comprehensive user data, served by gRPC.
 #[derive(Debug, Parser)]
-#[command(name = "userdata", version, arg_required_else_help = true)]
+#[command(name = "userdata", version, arg_required_else_help = true, after_help = FIRST_STEPS)]
 struct Line {
     #[command(subcommand)]
     command: Command,
@@ -42,6 +46,7 @@ struct Line {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until SIGTERM or SIGINT
+    #[command(after_help = SETTINGS_BESIDE_FLAGS)]
     Serve(Settings),
     /// Bring the database's tables up to date, or tell how far they are
     Migrate(Migrate),

@@ -109,7 +109,9 @@ fn sqlite_options(sqlite: SqliteConnectOptions, access: Access) -> SqliteConnect
 fn postgres_options(postgres: PgConnectOptions, options: &Options) -> PgConnectOptions {
     let postgres = postgres
         .application_name(&options.application_name)
-        .options([("statement_timeout", format!("{}ms", options.statement_timeout.as_millis()))]);
+        .options([("statement_timeout", format!("{}ms", options.statement_timeout.as_millis()))])
+        // "already exists, skipping" is for people at a prompt; here it would be logged.
+        .options([("client_min_messages", "warning")]);
     match options.access {
         // A server or a role may have it off, and an acknowledged fence must not be lost.
         Access::ReadWrite => postgres.options([("synchronous_commit", "on")]),

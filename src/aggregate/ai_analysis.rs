@@ -5,6 +5,9 @@
 //! its input, so it is remembered under the input's hash for every user with the same input, and
 //! nothing that changes without meaning (dates, ids, analytics) is part of that input.
 //!
+//! What the source's guard watches over is the making: the rules, or one call to the endpoint, to its
+//! end. What is remembered is handed out without it: a memo is there whatever the endpoint's state.
+//!
 //! `rules` and `input` read the `subject`; `calls` decides between memo and call; `endpoint` makes one
 //! call; `reply` and `answer` check what came back against one table, `shape`.
 
@@ -22,11 +25,14 @@ mod spend;
 mod subject;
 
 #[cfg(test)]
+#[path = "../../tests/it/support/ai.rs"]
+mod fake_ai;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio_util::task::TaskTracker;
@@ -35,6 +41,7 @@ use self::{calls::Calls, endpoint::Endpoint, input::Input, subject::Subject};
 pub use self::{endpoint::AiConfigError, memo::Memo, spend::Figures};
 use super::{
     SourceError,
+    guard::Guard,
     rows::{Onboarding, Strategy},
 };
 use crate::{
@@ -44,9 +51,13 @@ use crate::{
     proto::v1::{AiAnalysisResults, StrategyKind},
 };
 
+/// For the rules, which take less than a millisecond: none waits that long for its turn.
+const RULES_LIMIT: Duration = Duration::from_secs(1);
+
 /// The source of the AI analysis. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct AiAnalysis {
+    guard: Arc<Guard>,
     /// None: the rules.
     model: Option<Arc<Calls>>,
 }
@@ -79,11 +90,25 @@ pub struct Analysis {
 
 impl AiAnalysis {
     /// Chooses the generator: the model if an endpoint is configured, else the rules.
-    /// Calls run as tasks of `tracker`, and answers are kept in `memo`.
-    pub fn new(config: &config::Ai, memo: Memo, clock: Clock, tracker: TaskTracker) -> Result<Self, AiConfigError> {
-        let Some(base_url) = &config.base_url else { return Ok(Self { model: None }) };
+    /// Calls run under `guard` as tasks of `tracker`, and answers are kept in `memo`.
+    pub fn new(
+        config: &config::Ai,
+        guard: Guard,
+        memo: Memo,
+        clock: Clock,
+        tracker: TaskTracker,
+    ) -> Result<Self, AiConfigError> {
+        let guard = Arc::new(guard);
+        let Some(base_url) = &config.base_url else { return Ok(Self { guard, model: None }) };
         let endpoint = Endpoint::new(config, base_url)?;
-        Ok(Self { model: Some(Arc::new(Calls::new(config, endpoint, memo, clock, tracker))) })
+        let calls = Calls::new(config, endpoint, Arc::clone(&guard), memo, clock, tracker);
+        Ok(Self { guard, model: Some(Arc::new(calls)) })
+    }
+
+    /// What watches over it.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// The analysis of one user and strategy.
@@ -93,7 +118,7 @@ impl AiAnalysis {
     pub async fn analyse(&self, request: Request<'_>) -> Result<Analysis, SourceError> {
         let subject = Subject::new(request.onboarding, request.strategy);
         let Some(calls) = &self.model else {
-            let mut results = rules::analyse(&subject);
+            let mut results = self.guard.run(RULES_LIMIT, async { Ok(rules::analyse(&subject)) }).await.result?;
             results.analysis_date = Some(request.as_of.into());
             return Ok(Analysis {
                 results: Some(of_strategy(results, request.strategy)),

@@ -3,10 +3,14 @@
 //! A required source's failure is an error. An optional section's failure ends here: it is logged
 //! once and becomes a FAILED part without bytes. Nothing is made up in its place.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use prost::Message as _;
-use tokio::{sync::SetOnce, time::Instant};
+use tokio::{
+    sync::SetOnce,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     AggregateError, Aggregator, AssembledPart, Plan, Read, SourceError, ai_analysis, derived,
@@ -156,11 +160,18 @@ impl<'a> Assembly<'a> {
             strategy: strategy.value.as_deref(),
             refresh: self.plan.refresh,
         };
-        let Run { result, took } =
-            self.sources.ai_analysis.run(self.remaining(), self.sources.ai.analyse(request)).await;
+        let begun = self.sources.clock.now();
+        // Its guard is around what makes the analysis; a panic before that costs one section too.
+        let analysing = AssertUnwindSafe(self.sources.ai.analyse(request)).catch_unwind();
+        let result = match timeout_at(self.deadline, analysing).await {
+            Ok(result) => result.unwrap_or(Err(SourceError::Panic)),
+            // When the load's time is up this says so as the AI analysis says everything else.
+            Err(_) => Err(SourceError::Ai { reason: "AI_TIMEOUT", detail: "the load's time was up".to_owned() }),
+        };
+        let took = self.sources.clock.now().since(begun);
         let analysis = match result {
             Ok(analysis) => analysis,
-            Err(error) => return Some(self.failed(Section::AiAnalysis, &ai_error(error), took)),
+            Err(error) => return Some(self.failed(Section::AiAnalysis, &error, took)),
         };
         let found = analysis.results.is_some();
         let document = ComprehensiveUserData { ai_analysis_results: analysis.results, ..Default::default() };
@@ -317,14 +328,6 @@ impl<S> Loaded<S> {
 impl Answer {
     fn new(found: bool, warnings: Vec<String>, document: ComprehensiveUserData) -> Self {
         Self { found, reason: "", warnings, document }
-    }
-}
-
-/// When the load's time is up the AI analysis says so as it says everything else.
-fn ai_error(error: SourceError) -> SourceError {
-    match error {
-        SourceError::Timeout => SourceError::Ai { reason: "AI_TIMEOUT", detail: "the load's time was up".to_owned() },
-        error => error,
     }
 }
 

@@ -51,7 +51,7 @@ pub async fn performance(
         data.strategy_ids = scope::strategy_ids(&reading, scope, &mut warnings).await?;
         // Without a strategy of the legacy kind nothing can hang on one.
         if !data.strategy_ids.is_empty() {
-            sums = analytics::sums(&reading, scope, as_of).await?;
+            sums = analytics::sums(&reading, scope, as_of, &mut warnings).await?;
             data.top_content = top_content::read(&reading, scope, as_of, &mut warnings).await?;
         }
     }

@@ -100,10 +100,12 @@ impl DatabaseTier {
     async fn look_up(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
         let values = [key.user.as_str().into(), strategy_key(key.strategy).into(), key.hash.to_string().into()];
         let read = self.statement(self.statements.read, values);
+        // Before the database is asked what is left, or the document would live on by the time of the answer's way.
+        let asked_at = self.clock.utc();
         let row = within(self.timeout, self.connection.query_one_raw(read)).await;
         self.breaker.learn(&row);
         let Some(row) = row? else { return Ok(None) };
-        StoredRow::read(&row)?.into_snapshot(key, self.clock.utc()).map(Some)
+        StoredRow::read(&row)?.into_snapshot(key, asked_at).map(Some)
     }
 
     /// Stores a snapshot for what is left of its life, unless the row there is newer, or complete and

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use tokio::sync::{RwLock, Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +24,7 @@ use crate::{
     clock::Clock,
     config::Config,
     error::{Error, Missing, Unavailable},
-    model::{CacheKey, CacheStatus, SECTIONS, Scope, SectionSet, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
+    model::{CacheKey, CacheStatus, Scope, SectionSet, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
 };
 
 /// What the cache is put together from.
@@ -160,7 +160,18 @@ impl Loader {
         if found.fresh.is_none() {
             self.judge(&mut found, Tier::Database, self.database.get(key).await, key).await;
         }
+        if found.fresh.is_none() {
+            self.look_at_what_memory_held(&mut found, key);
+        }
         found
+    }
+
+    /// A copy whose time in memory is up is not served as fresh, but it is there when the database is not.
+    fn look_at_what_memory_held(&self, found: &mut Found, key: &CacheKey) {
+        let Some(Held { answer: Answer::Snapshot(snapshot), .. }) = self.memory.get(key) else { return };
+        if self.fence.view(key).admits(&snapshot, SectionSet::ALL) {
+            self.keep_in_reserve(found, snapshot, Tier::Memory);
+        }
     }
 
     async fn judge(&self, found: &mut Found, tier: Tier, read: Result<Option<Snapshot>, TierError>, key: &CacheKey) {
@@ -180,14 +191,19 @@ impl Loader {
             figures.refused();
             return;
         }
-        let now = self.clock.utc();
-        if snapshot.expires_at > now {
+        if snapshot.expires_at > self.clock.utc() {
             found.fresh = Some((snapshot, tier));
             return;
         }
         figures.refused();
-        if is_younger(&snapshot, self.config.database.stale_max, now)
-            && found.last_good.as_ref().is_none_or(|(held, _)| held.as_of < snapshot.as_of)
+        self.keep_in_reserve(found, snapshot, tier);
+    }
+
+    /// Remembers the newest document that may be served if the sources fail; before a partial one, a complete one.
+    fn keep_in_reserve(&self, found: &mut Found, snapshot: Snapshot, tier: Tier) {
+        let worth = |snapshot: &Snapshot| (snapshot.complete(), snapshot.as_of);
+        if is_younger(&snapshot, self.config.database.stale_max, self.clock.utc())
+            && found.last_good.as_ref().is_none_or(|(held, _)| worth(held) < worth(&snapshot))
         {
             found.last_good = Some((snapshot, tier));
         }
@@ -219,8 +235,10 @@ impl Loader {
             }
         };
         let snapshot = self.seal(query.key(), view, as_of, assembled, last_good.as_ref().map(|(snapshot, _)| snapshot));
-        self.check_size(&snapshot)?;
-        if view.can_judge(&snapshot) && !view.incarnation.is_empty() {
+        // A document that no reply can carry would only push others out of the tiers; those who ask for fewer
+        // sections of it get them from here.
+        let fits = snapshot.payload.len() <= self.config.server.max_response_bytes;
+        if fits && view.can_judge(&snapshot) && !view.incarnation.is_empty() {
             self.keep(&snapshot);
             self.store_behind(snapshot.clone(), None);
         }
@@ -250,21 +268,16 @@ impl Loader {
             .collect();
         let partial = parts.iter().any(|part| matches!(part.facts.state, State::Failed | State::Stale));
         let life = if partial { self.config.flight.partial_ttl } else { self.jittered_ttl() };
-        Snapshot::seal(key.clone(), Arc::clone(&view.incarnation), as_of, as_of + life, parts)
+        // Cut to what the tiers keep, or a hit in one would name another instant.
+        let expires_at = (as_of + life).trunc_subsecs(6);
+        Snapshot::seal(key.clone(), Arc::clone(&view.incarnation), as_of, expires_at, parts)
     }
 
     fn jittered_ttl(&self) -> Duration {
         let config = &self.config.database;
-        config.ttl.mul_f64(1.0 + config.ttl_jitter * (2.0 * rand::random::<f64>() - 1.0))
-    }
-
-    fn check_size(&self, snapshot: &Snapshot) -> Result<(), Error> {
-        let bytes = snapshot.payload.len();
-        if bytes <= self.config.server.max_response_bytes {
-            return Ok(());
-        }
-        let size = |section| snapshot.section(section).map(|sealed| (section, sealed.range.len()));
-        Err(Error::TooLarge { bytes, sections: SECTIONS.into_iter().filter_map(size).collect() })
+        let ttl = config.ttl.mul_f64(1.0 + config.ttl_jitter * (2.0 * rand::random::<f64>() - 1.0));
+        // Redis and the table keep microseconds: the same instant in every tier.
+        Duration::from_micros(u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX))
     }
 
     /// The last good document, or why there is none.
@@ -303,6 +316,8 @@ impl Loader {
     /// Keeps a snapshot in memory for what is left of its life, if it is not outdated by now and does
     /// not put a partial document in a complete one's place.
     fn keep(&self, snapshot: &Snapshot) {
+        // While a purge erases, nothing is kept: its fence may come between judging and putting.
+        let Ok(_storing) = self.storing.try_read() else { return };
         let remaining = (snapshot.expires_at - self.clock.utc()).to_std().unwrap_or_default();
         let until = self.clock.now().after(remaining.min(self.config.memory.ttl));
         let view = self.fence.view(&snapshot.key);

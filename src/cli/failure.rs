@@ -6,7 +6,7 @@ use tonic::{
     Code, Status, TimeoutExpired,
     transport::{self, Uri},
 };
-use tonic_types::{ErrorDetails, StatusExt};
+use tonic_types::StatusExt;
 
 /// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,9 @@ impl Failure {
     pub(super) fn unreachable(server: &Uri, error: &transport::Error) -> Self {
         // The outermost error only says "transport error"; the innermost says what happened.
         let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
-        Self::new(Code::Unavailable, format!("cannot connect to {server}: {cause}"))
+        // A `Uri` without path is shown with one.
+        let server = server.to_string();
+        Self::new(Code::Unavailable, format!("cannot connect to {}: {cause}", server.trim_end_matches('/')))
     }
 
     /// The first failure of several pieces of work, of which others may have succeeded.
@@ -65,7 +67,7 @@ impl From<Status> for Failure {
             return Self::timed_out();
         }
         let message = if status.message().is_empty() { status.code().description() } else { status.message() };
-        Self::new(status.code(), format!("{message}{}", outline(&status.get_error_details())))
+        Self::new(status.code(), format!("{message}{}", outline(message, &status)))
     }
 }
 
@@ -85,19 +87,22 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     iter::successors(Some(error), |error| (*error).source())
 }
 
-/// What google.rpc's details add to the message, in parentheses.
-fn outline(details: &ErrorDetails) -> String {
+/// What google.rpc's details add to the message and the code, in parentheses.
+fn outline(message: &str, status: &Status) -> String {
+    let details = status.get_error_details();
     let mut notes = Vec::new();
     for violation in details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default() {
-        notes.push(format!("{}: {}", violation.field, violation.description));
+        if !message.contains(&format!("{} {}", violation.field, violation.description)) {
+            notes.push(format!("{}: {}", violation.field, violation.description));
+        }
     }
-    if let Some(info) = details.error_info() {
+    if let Some(info) = details.error_info().filter(|info| info.reason != code_name(status.code())) {
         notes.push(info.reason.clone());
     }
     if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
         notes.push(format!("retry in {delay:?}"));
     }
-    if let Some(request) = details.request_info() {
+    if let Some(request) = details.request_info().filter(|request| !message.contains(&request.request_id)) {
         notes.push(format!("request {}", request.request_id));
     }
     if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) }
@@ -130,18 +135,27 @@ fn code_name(code: Code) -> &'static str {
 mod tests {
     use std::time::Duration;
 
+    use tonic_types::ErrorDetails;
+
     use super::*;
 
     #[test]
     fn a_failure_is_one_line_with_code_message_and_details() {
         let mut details = ErrorDetails::with_bad_request_violation("user_id", "must not be empty");
         details.set_error_info("INVALID_FIELD", "userdata", [("field".to_owned(), "user_id".to_owned())]);
+        let mut told_twice = ErrorDetails::with_bad_request_violation("user_id", "must not be empty");
+        told_twice.set_error_info("INVALID_ARGUMENT", "userdata", []);
         let mut overloaded = ErrorDetails::with_retry_info(Some(Duration::from_millis(1500)));
         overloaded.set_request_info("r-1", "");
         let cases = [
             (
                 Status::with_error_details(Code::InvalidArgument, "invalid request", details),
                 "INVALID_ARGUMENT: invalid request (user_id: must not be empty; INVALID_FIELD)",
+                3,
+            ),
+            (
+                Status::with_error_details(Code::InvalidArgument, "user_id must not be empty", told_twice),
+                "INVALID_ARGUMENT: user_id must not be empty",
                 3,
             ),
             (

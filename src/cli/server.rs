@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
-use userdata_migrations::Tables;
+use userdata_migrations::{MigrationError, Tables};
 
 use super::{
     failure::Failure,
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     app::{App, StartError, open_for_upkeep},
     clock::Clock,
-    config::{Config, Secret},
+    config::{self, Config, Secret},
     demo,
 };
 
@@ -39,20 +39,25 @@ pub fn run(command: Command) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match command {
+    let ended = match command {
         Command::Serve(loaded) => runtime.block_on(serve(loaded.config)),
         Command::Migrate(migration, loaded) => {
             Output::with_stdout(|output| runtime.block_on(migrate(migration, &loaded.config, output)))
         }
         Command::DemoSeed(loaded) => Output::with_stdout(|output| runtime.block_on(seed(&loaded.config, output))),
-    }
+    };
+    // Whatever was worth waiting for has been waited for; a thread that hangs in a name look-up is not.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(config: Config) -> ExitCode {
     let listening = async {
         let listener = listen("server.listen", config.server.listen).await?;
-        let address = listener.local_addr().map_err(|error| error.to_string())?;
-        Ok::<_, String>((listener, listen("metrics.listen", config.metrics.listen).await?, banner(&config, address)))
+        let probes_listener = listen("metrics.listen", config.metrics.listen).await?;
+        let address = |listener: &TcpListener| listener.local_addr().map_err(|error| error.to_string());
+        let banner = banner(&config, address(&listener)?, address(&probes_listener)?);
+        Ok::<_, String>((listener, probes_listener, banner))
     };
     let (listener, probes_listener, banner) = match listening.await {
         Ok(listening) => listening,
@@ -90,7 +95,7 @@ async fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Strin
 }
 
 /// Address, storage, tiers, and what to try next.
-fn banner(config: &Config, address: SocketAddr) -> String {
+fn banner(config: &Config, address: SocketAddr, probes: SocketAddr) -> String {
     let redis = if config.redis.url.is_some() { "Redis" } else { "no Redis" };
     let sources = match &config.sources.database_url {
         Some(url) => place(url),
@@ -98,21 +103,28 @@ fn banner(config: &Config, address: SocketAddr) -> String {
         None => "the same database".to_owned(),
     };
     let ai = config.ai.base_url.as_deref().unwrap_or("no endpoint configured: rules");
+    // As it was called: it may not be in the PATH.
+    let program = std::env::args().next().unwrap_or_else(|| "userdata".to_owned());
+    let target =
+        if address == config::Server::default().listen { String::new() } else { format!(" --addr http://{address}") };
     pairs([
         ("userdata", format!("listening on http://{address}")),
         ("storage", place(&config.database.url)),
         ("tiers", format!("memory, {redis}, database")),
         ("sources", sources),
         ("AI", ai.to_owned()),
-        ("try", format!("userdata get 1 --addr http://{address}")),
+        ("probes", format!("http://{probes}/healthz and /readyz")),
+        ("try", format!("{program} get 1{target}")),
     ])
 }
 
-/// Where a database is, without the credentials in its address.
+/// Where a database is, without what its address may hold of credentials: before the host, or among the options.
 fn place(url: &Secret) -> String {
-    let url = url.expose();
-    match url.split_once("://") {
-        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, place)| place)),
+    match url.expose().split_once("://") {
+        Some((scheme, rest)) => {
+            let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+            format!("{scheme}://{}", place.split('?').next().unwrap_or_default())
+        }
         None => "?".to_owned(),
     }
 }
@@ -138,17 +150,17 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 }
 
 async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
-    let database = open(config).await?;
+    let database = open(&config.database.url, config).await?;
     // In another database than the embedded one, the planning application's tables are its own.
     let embedded = crate::database::is_sqlite(&database) && config.sources.database_url.is_none();
     let tables = if embedded { Tables::CacheAndSources } else { Tables::Cache };
     match migration {
         Migration::Up => {
-            let applied = userdata_migrations::up(&database, tables).await.map_err(failed)?;
+            let applied = userdata_migrations::up(&database, tables).await.map_err(not_migrated)?;
             output.say(&listed(&applied, "applied", "nothing to apply: the tables are up to date"))
         }
         Migration::Down { steps } => {
-            let undone = userdata_migrations::down(&database, tables, steps).await.map_err(failed)?;
+            let undone = userdata_migrations::down(&database, tables, steps).await.map_err(not_migrated)?;
             output.say(&listed(&undone, "taken back", "nothing to take back"))
         }
         Migration::Status(format) => {
@@ -165,8 +177,8 @@ async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>)
 
 async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     let url = config.sources.database_url.as_ref().unwrap_or(&config.database.url);
-    let database = open_for_upkeep(url, config.sources.hard_timeout).await.map_err(failed)?;
-    userdata_migrations::up(&database, Tables::CacheAndSources).await.map_err(failed)?;
+    let database = open(url, config).await?;
+    userdata_migrations::up(&database, Tables::CacheAndSources).await.map_err(not_migrated)?;
     let base_day = config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive());
     let seeded = demo::seed(&database, &demo::Options::on(base_day), |_, _| {}).await.map_err(failed)?;
     output.say(&match seeded.already {
@@ -175,8 +187,9 @@ async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     })
 }
 
-async fn open(config: &Config) -> Result<DatabaseConnection, Failure> {
-    open_for_upkeep(&config.database.url, config.sources.hard_timeout).await.map_err(failed)
+async fn open(url: &Secret, config: &Config) -> Result<DatabaseConnection, Failure> {
+    let opened = open_for_upkeep("the database", url, config.sources.hard_timeout).await;
+    opened.map_err(|error| Failure::new(Code::Unavailable, format!("{}: {}", place(url), with_causes(&error))))
 }
 
 fn listed(names: &[String], what: &str, nothing: &str) -> String {
@@ -186,12 +199,25 @@ fn listed(names: &[String], what: &str, nothing: &str) -> String {
     names.iter().map(|name| format!("{what} {name}")).collect::<Vec<_>>().join("\n")
 }
 
+/// Another try helps only if the database was out of reach.
+fn not_migrated(error: MigrationError) -> Failure {
+    match error {
+        MigrationError::ForeignTable => Failure::new(Code::FailedPrecondition, error.to_string()),
+        MigrationError::Database(_) => failed(error),
+    }
+}
+
 fn failed(error: impl std::error::Error) -> Failure {
     Failure::new(Code::Unavailable, with_causes(&error))
 }
 
-/// An error and what caused it, in one line.
+/// An error and what caused it, in one line. Libraries' errors often say their cause themselves.
 fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut line = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }

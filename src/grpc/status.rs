@@ -13,12 +13,14 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use super::request_id::RequestId;
 use crate::{
     error::{Error, Missing, Unavailable},
-    model::Section,
+    model::{Section, canonical::CanonicalError},
 };
 
 const DOMAIN: &str = "userdata";
 /// Tells gRPC's own retry policies how long to wait; they do not read `RetryInfo`.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// How prost ends its message about a message that is nested deeper than it follows, which is 100 levels of its own.
+const TOO_DEEP: &str = ": recursion limit reached";
 
 /// The answer to a request that failed.
 #[must_use]
@@ -68,9 +70,13 @@ pub fn deadline_exceeded() -> Status {
 /// A defect of ours, to be looked up in the log by the request's id.
 #[must_use]
 pub fn internal(id: &RequestId) -> Status {
+    internal_because("internal error", id)
+}
+
+fn internal_because(what: &str, id: &RequestId) -> Status {
     let mut details = info("INTERNAL");
     details.set_request_info(id.as_str(), "");
-    Status::with_error_details(Code::Internal, format!("internal error, request {}", id.as_str()), details)
+    Status::with_error_details(Code::Internal, format!("{what}, request {}", id.as_str()), details)
 }
 
 /// Gives an error that tonic answered by itself (a message too large, an unknown method) the details
@@ -80,19 +86,26 @@ pub fn complete(headers: &mut HeaderMap, id: &RequestId) {
     if status.code() == Code::Ok || !status.details().is_empty() {
         return;
     }
-    let mut details = info(reason_of_tonics(status.code()));
-    if status.code() == Code::Internal {
-        details.set_request_info(id.as_str(), "");
-    }
-    let complete = Status::with_error_details(status.code(), status.message(), details);
+    let complete = match status.code() {
+        Code::Internal if status.message().ends_with(TOO_DEEP) => invalid(vec![too_deep()]),
+        // What the decoder says lists every level on the way to the mistake, so it may not fit into a header.
+        Code::Internal => internal_because("the message cannot be read", id),
+        Code::Unimplemented => {
+            Status::with_error_details(Code::Unimplemented, "there is no such method", info("UNIMPLEMENTED"))
+        }
+        code => Status::with_error_details(code, status.message(), info(reason_of_tonics(code))),
+    };
     complete.add_header(headers).expect("messages are percent-encoded and details base64");
+}
+
+/// Only parameters can be nested at will, and the decoder gives up a level later than they are refused.
+fn too_deep() -> FieldViolation {
+    FieldViolation::new("parameters", CanonicalError::TooDeep.to_string())
 }
 
 fn reason_of_tonics(code: Code) -> &'static str {
     match code {
         Code::OutOfRange | Code::ResourceExhausted => "MESSAGE_TOO_LARGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
         Code::NotFound => "SERVICE_NOT_FOUND",
         Code::InvalidArgument => "INVALID_ARGUMENT",
         Code::Cancelled => "CANCELLED",

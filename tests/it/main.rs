@@ -2,8 +2,23 @@
 //! its PostgreSQL is started once.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stderr, reason = "for whoever looks at a failure")]
+#![expect(clippy::print_stderr, reason = "for whoever looks at a failure or a figure")]
 
+mod ai_analysis;
+mod architecture;
+mod bad_input;
+mod coherence;
+mod command_line;
+mod contract;
+mod data_hash;
 mod demo;
+mod documents;
+mod herd;
 mod migrations;
+mod read_path;
+mod shutdown;
+mod source_failures;
+mod sources;
 mod support;
+mod tiers;
+mod upkeep;

@@ -3,6 +3,9 @@
 //! Look-up, call and writing to the memo are one task of the app's tracker. Those who ask wait for
 //! it until their soft timeout; the task goes on to the hard one, because an answer that is paid for
 //! is worth keeping. A memo that fails costs a call and never an answer.
+//!
+//! The source's guard is around the call alone. A breaker that is open refuses no remembered answer,
+//! and a call that is slow but answers is no failure, though those who asked have left.
 
 use std::{
     collections::HashMap,
@@ -14,7 +17,7 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -27,7 +30,12 @@ use super::{
     reply::Reply,
     spend::{Figures, Spend},
 };
-use crate::{aggregate::SourceError, clock::Clock, config, model::UserId};
+use crate::{
+    aggregate::{SourceError, guard::Guard},
+    clock::Clock,
+    config,
+    model::UserId,
+};
 
 type Outcome = Result<Arc<Remembered>, SourceError>;
 
@@ -35,6 +43,7 @@ type Outcome = Result<Arc<Remembered>, SourceError>;
 #[derive(Debug)]
 pub(super) struct Calls {
     endpoint: Endpoint,
+    guard: Arc<Guard>,
     memo: Memo,
     clock: Clock,
     tracker: TaskTracker,
@@ -42,7 +51,7 @@ pub(super) struct Calls {
     hard_timeout: Duration,
     spend: Spend,
     /// Tasks under way; each removes itself when it ends. Bounded by the loads that wait for one
-    /// and, beyond them, by the calls that a minute and the hard timeout allow.
+    /// and, beyond them, by the loads that can come and go within the hard timeout.
     running: Mutex<HashMap<Job, Shared<BoxFuture<'static, Outcome>>>>,
 }
 
@@ -54,9 +63,17 @@ struct Job {
 }
 
 impl Calls {
-    pub(super) fn new(config: &config::Ai, endpoint: Endpoint, memo: Memo, clock: Clock, tracker: TaskTracker) -> Self {
+    pub(super) fn new(
+        config: &config::Ai,
+        endpoint: Endpoint,
+        guard: Arc<Guard>,
+        memo: Memo,
+        clock: Clock,
+        tracker: TaskTracker,
+    ) -> Self {
         Self {
             endpoint,
+            guard,
             memo,
             spend: Spend::new(clock.clone(), config.calls_per_minute),
             clock,
@@ -120,10 +137,9 @@ impl Calls {
         })
     }
 
-    /// Asks the model, at most twice and at most until the hard timeout.
-    async fn ask(&self, input: &str) -> Result<Reply, Failure> {
-        let give_up = Instant::now() + self.hard_timeout;
-        let asked = timeout(self.hard_timeout, async {
+    /// Asks the model, at most twice and at most until `give_up`.
+    async fn ask(&self, input: &str, give_up: Instant) -> Result<Reply, Failure> {
+        let asked = timeout_at(give_up, async {
             if !self.spend.begin_call() {
                 return Err(Failure::new(Reason::Budget, "this minute's calls are spent"));
             }
@@ -144,9 +160,20 @@ impl Calls {
         asked.await.unwrap_or_else(|_| Err(Failure::new(Reason::Timeout, "no answer until the hard timeout")))
     }
 
+    /// A new answer, unless the endpoint is left alone.
+    async fn fresh(&self, key: MemoKey, input: &str) -> Result<Remembered, SourceError> {
+        // Waiting for a permit counts: who waits for one longer than a call may take gets none.
+        let give_up = Instant::now() + self.hard_timeout;
+        let made = async { self.make(key, input, give_up).await.map_err(SourceError::from) };
+        match self.guard.run(self.hard_timeout, made).await.result {
+            Err(SourceError::Timeout) => Err(Failure::new(Reason::Timeout, "too many calls under way").into()),
+            result => result,
+        }
+    }
+
     /// Asks the model and checks what it says.
-    async fn fresh(&self, key: MemoKey, input: &str) -> Result<Remembered, Failure> {
-        let reply = self.ask(input).await?;
+    async fn make(&self, key: MemoKey, input: &str, give_up: Instant) -> Result<Remembered, Failure> {
+        let reply = self.ask(input, give_up).await?;
         let usage = reply.usage();
         self.spend.count_tokens(usage);
         Ok(Remembered {
@@ -169,9 +196,11 @@ async fn run(calls: Arc<Calls>, job: Job, user: UserId, input: String) -> Outcom
         calls.spend.avoid_call();
         return Ok(Arc::new(remembered));
     }
-    let fresh = calls.fresh(job.key.clone(), &input).await.inspect_err(|failure| {
+    let fresh = calls.fresh(job.key.clone(), &input).await.inspect_err(|error| match error {
+        // Told when it failed; every call refused meanwhile would say the same.
+        SourceError::BreakerOpen => {}
         // Said here because those who asked may be gone.
-        tracing::warn!(reason = failure.reason.name(), detail = failure.detail, "the AI endpoint gave no answer");
+        _ => tracing::warn!(error = error as &dyn std::error::Error, "the AI endpoint gave no answer"),
     })?;
     let kept = if job.refresh {
         calls.memo.overwrite(&user, fresh.clone()).await

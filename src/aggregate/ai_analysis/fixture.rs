@@ -76,28 +76,3 @@ pub(super) fn competitor(domain: &str, relevance: f64) -> CompetitorRow {
     let data = json!({"relevance_score": relevance, "title": format!("About {domain}"), "summary": "s".repeat(500)});
     CompetitorRow { domain: domain.to_owned(), analysis_data: data, ..CompetitorRow::default() }
 }
-
-/// A valid answer with one element in each list.
-pub(super) fn answer() -> Json {
-    json!({
-        "market_positioning": {
-            "industry_position": "niche",
-            "competitive_advantage": "Own data",
-            "market_share": "small",
-            "differentiation_factors": ["depth"],
-        },
-        "competitive_advantages": [{"type": "data", "name": "Own data", "description": "d", "strength": "high"}],
-        "strategic_scores": {
-            "market_positioning_score": 0,
-            "competitive_advantage_score": 1,
-            "content_strategy_score": 0.25,
-            "overall_strategic_score": 0.5,
-        },
-        "risk_assessment": [{"type": "churn", "severity": "low", "description": "d", "mitigation": "m"}],
-        "opportunity_analysis": [{"type": "niche", "priority": "medium", "description": "d", "action_items": ["go"]}],
-        "content_recommendations": [{
-            "type": "series", "title": "Start", "description": "d", "priority": "high", "estimated_impact": "large",
-            "implementation_time": "soon\u{7}\nor later", "ai_confidence": 0.75, "content_suggestions": ["one"],
-        }],
-    })
-}

@@ -1,6 +1,6 @@
 //! The source as a whole, against an endpoint on loopback and a memo in SQLite.
 
-mod fake_ai;
+mod memo;
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use serde_json::{Value as Json, json};
 use tokio::time::{Instant, timeout};
 
-use self::fake_ai::{FakeAi, Say};
 use super::{
-    fixture::{answer, onboarding, plain_strategy},
+    fake_ai::{FakeAi, Say, valid_answer},
+    fixture::{onboarding, plain_strategy},
     *,
 };
 use crate::config::{Ai, Secret, Structured};
@@ -44,7 +44,8 @@ impl Setup {
         let connection = memory_database().await;
         let clock = Clock::system();
         let tracker = TaskTracker::new();
-        let source = AiAnalysis::new(&config, Memo::new(connection.clone()), clock.clone(), tracker.clone()).unwrap();
+        let memo = Memo::new(connection.clone());
+        let source = AiAnalysis::new(&config, guard(&clock), memo, clock.clone(), tracker.clone()).unwrap();
         Self {
             endpoint,
             source,
@@ -93,6 +94,11 @@ impl Setup {
     }
 }
 
+fn guard(clock: &Clock) -> Guard {
+    let limits = crate::config::Sources { breaker_failures: 3, ..crate::config::Sources::default() };
+    Guard::new("ai_analysis", &limits, clock.clone())
+}
+
 /// A database that is gone with its only connection.
 async fn memory_database() -> DatabaseConnection {
     let mut options = ConnectOptions::new("sqlite::memory:");
@@ -103,7 +109,7 @@ async fn memory_database() -> DatabaseConnection {
 }
 
 fn titled(title: &str) -> Say {
-    let mut answer = answer();
+    let mut answer = valid_answer();
     answer["content_recommendations"][0]["title"] = title.into();
     Say::answer(&answer)
 }
@@ -115,7 +121,8 @@ fn title(results: &AiAnalysisResults) -> &str {
 #[tokio::test]
 async fn without_an_endpoint_the_rules_answer() {
     let memo = Memo::new(memory_database().await);
-    let source = AiAnalysis::new(&Ai::default(), memo, Clock::system(), TaskTracker::new()).unwrap();
+    let clock = Clock::system();
+    let source = AiAnalysis::new(&Ai::default(), guard(&clock), memo, clock, TaskTracker::new()).unwrap();
     let (onboarding, strategy) = (onboarding("website_analysis"), plain_strategy());
     let user = UserId::parse("1").unwrap();
     let as_of = DateTime::from_timestamp(1_756_684_800, 0).unwrap();
@@ -184,8 +191,8 @@ async fn each_failure_has_its_reason_and_is_not_remembered() {
     let nested = format!("{}1{}", "[".repeat(65), "]".repeat(65));
     let body = |body: Vec<u8>| Say::Http(200, "", body);
     for (say, expected, calls) in [
-        (Say::answer_finished(&answer(), "length"), "AI_TRUNCATED", 1),
-        (Say::answer_finished(&answer(), "content_filter"), "AI_REFUSED", 1),
+        (Say::answer_finished(&valid_answer(), "length"), "AI_TRUNCATED", 1),
+        (Say::answer_finished(&valid_answer(), "content_filter"), "AI_REFUSED", 1),
         (Say::json(refusal), "AI_REFUSED", 1),
         (Say::status(401), "AI_UNAUTHORIZED", 1),
         (Say::status(403), "AI_UNAUTHORIZED", 1),
@@ -340,85 +347,4 @@ async fn nothing_to_ask_about_costs_no_call() {
     let analysis = setup.source.analyse(Request { strategy: None, ..setup.request() }).await.unwrap();
     assert_eq!((analysis.results, analysis.generator), (None, Generator::Model));
     assert_eq!(setup.endpoint.calls(), 0);
-}
-
-#[tokio::test]
-async fn the_first_answer_of_several_processes_is_everybodys() {
-    let setup = Setup::new([titled("ours"), titled("ours again")]).await;
-    setup.analyse().await.unwrap();
-    let row = "UPDATE ai_analysis_memo SET memo_key = 'x', answer = replace(answer, 'ours', 'theirs')";
-    setup.sql(row).await;
-    // While our call is under way, another process remembers an answer under the same key.
-    setup.endpoint.hold();
-    let (ours, ()) = tokio::join!(setup.analyse(), async {
-        setup.endpoint.called(2).await;
-        let key = Input::new(&Subject::new(&setup.onboarding, Some(&setup.strategy)))
-            .unwrap()
-            .memo_key("fake-1", prompt::PROMPT_VERSION);
-        setup.sql(&format!("UPDATE ai_analysis_memo SET memo_key = '{}'", key.as_str())).await;
-        setup.endpoint.release();
-    });
-    assert_eq!(title(&ours.unwrap()), "theirs");
-    assert_eq!(setup.remembered().await, 1);
-}
-
-#[tokio::test]
-async fn a_memo_that_fails_costs_a_call_and_no_answer() {
-    let setup = Setup::new([titled("a")]).await;
-    setup.sql("DROP TABLE ai_analysis_memo").await;
-    setup.analyse().await.unwrap();
-    setup.analyse().await.unwrap();
-    assert_eq!(setup.endpoint.calls(), 2);
-}
-
-#[tokio::test]
-async fn a_remembered_answer_that_cannot_be_read_is_replaced() {
-    let setup = Setup::new([titled("first"), titled("second")]).await;
-    setup.analyse().await.unwrap();
-    setup.sql("UPDATE ai_analysis_memo SET answer = '{\"unknown\": 1}'").await;
-    assert_eq!(title(&setup.analyse().await.unwrap()), "second");
-    assert_eq!(title(&setup.analyse().await.unwrap()), "second");
-    assert_eq!(setup.endpoint.calls(), 2);
-}
-
-#[tokio::test]
-async fn answers_that_nobody_uses_for_thirty_days_are_swept() {
-    const DAY: Duration = Duration::from_secs(24 * 3600);
-    let setup = Setup::new([titled("a")]).await;
-    let memo = Memo::new(setup.connection.clone());
-    setup.analyse().await.unwrap();
-    setup.clock.advance(20 * DAY);
-    setup.analyse().await.unwrap();
-    setup.clock.advance(20 * DAY);
-    assert_eq!(memo.sweep(setup.clock.utc(), 10).await.unwrap(), 0, "it was of use 20 days ago");
-    setup.clock.advance(10 * DAY);
-    assert_eq!(memo.sweep(setup.clock.utc(), 0).await.unwrap(), 0, "no more than asked for");
-    assert_eq!(memo.sweep(setup.clock.utc(), 10).await.unwrap(), 1);
-}
-
-#[tokio::test]
-async fn uses_are_written_once_a_day() {
-    let setup = Setup::new([titled("a")]).await;
-    setup.analyse().await.unwrap();
-    setup.sql("CREATE TABLE writes (n INTEGER)").await;
-    setup.sql("CREATE TRIGGER t AFTER UPDATE ON ai_analysis_memo BEGIN INSERT INTO writes VALUES (1); END").await;
-    for hours in [1, 1, 22, 1] {
-        setup.clock.advance(Duration::from_secs(hours * 3600));
-        setup.analyse().await.unwrap();
-    }
-    let statement = sea_orm::Statement::from_string(setup.connection.get_database_backend(), "SELECT n FROM writes");
-    assert_eq!(setup.connection.query_all_raw(statement).await.unwrap().len(), 1);
-}
-
-#[tokio::test]
-async fn erasing_a_user_deletes_the_answers_they_caused() {
-    let mut setup = Setup::new([titled("a")]).await;
-    setup.analyse().await.unwrap();
-    setup.user = UserId::parse("2").unwrap();
-    setup.strategy.row.industry = Some("finance".to_owned());
-    setup.analyse().await.unwrap();
-    let memo = Memo::new(setup.connection.clone());
-    assert_eq!(memo.erase(&UserId::parse("1").unwrap()).await.unwrap(), 1);
-    assert_eq!(memo.erase(&UserId::parse("1").unwrap()).await.unwrap(), 0);
-    assert_eq!(setup.remembered().await, 1);
 }

@@ -424,8 +424,7 @@ fn insights_follow_relevance_and_take_points_from_the_stored_analysis_first() {
         ]}));
     rows.onboarding.competitors[1].url = "https://a.example".to_owned();
     rows.onboarding.competitors[1].updated_at = Some(analyzed_at);
-    let insights = rows.analyse().competitor_insights;
-    let [a, b] = &insights[..] else { panic!("two competitors") };
+    let [a, b] = &rows.analyse().competitor_insights[..] else { panic!("two competitors") };
     assert_eq!(
         (&a.competitor[..], a.url.as_deref(), a.title.as_deref()),
         ("a.example", Some("https://a.example"), Some("Site"))

@@ -8,7 +8,7 @@ use sea_orm::{DbErr, Value};
 
 use super::{
     super::{
-        sql::{Dialect, Reading, Row},
+        sql::{Dialect, Reading, Row, Warnings},
         value::round,
     },
     scope::Scope,
@@ -16,9 +16,17 @@ use super::{
 };
 
 /// The sums of the scope's analytics up to `as_of`; nothing for what has no rows.
-pub(super) async fn sums(reading: &Reading, scope: Scope, as_of: DateTime<Utc>) -> Result<Vec<Sums>, DbErr> {
+pub(super) async fn sums(
+    reading: &Reading,
+    scope: Scope,
+    as_of: DateTime<Utc>,
+    warnings: &mut Warnings,
+) -> Result<Vec<Sums>, DbErr> {
     let dialect = reading.dialect();
     let rows = reading.all(&sql(dialect, scope), &values(dialect, scope, as_of)).await?;
+    if rows.iter().any(|row| row.integer("unread") > Some(0)) {
+        warnings.add("MALFORMED_COLUMN", "content_analytics.metrics");
+    }
     Ok(rows.iter().map(read).collect())
 }
 
@@ -43,15 +51,15 @@ pub(super) fn sql(dialect: Dialect, scope: Scope) -> String {
                   {object} AS m
            FROM src),
          r AS MATERIALIZED (
-           SELECT platform, recorded_at, score, {engagement} AS er, {conversion} AS cr, {click_through} AS ctr,
-                  {reach} AS reach
+           SELECT platform, recorded_at, score, CASE WHEN m IS NULL THEN 1 ELSE 0 END AS unread,
+                  {engagement} AS er, {conversion} AS cr, {click_through} AS ctr, {reach} AS reach
            FROM safe),
          w(days, since, mid) AS (VALUES {windows})
          SELECT CAST(w.days AS BIGINT) AS days, LOWER(TRIM(r.platform)) AS platform,
                 CAST(CASE WHEN r.recorded_at > w.mid THEN 1 ELSE 0 END AS BIGINT) AS recent, COUNT(*) AS n,
                 COUNT(r.score) AS n_score, SUM(r.score) AS sum_score, COUNT(r.er) AS n_er, SUM(r.er) AS sum_er,
                 COUNT(r.cr) AS n_cr, SUM(r.cr) AS sum_cr, COUNT(r.ctr) AS n_ctr, SUM(r.ctr) AS sum_ctr,
-                COUNT(r.reach) AS n_reach, SUM(r.reach) AS sum_reach
+                COUNT(r.reach) AS n_reach, SUM(r.reach) AS sum_reach, CAST(SUM(r.unread) AS BIGINT) AS unread
          FROM w JOIN r ON r.recorded_at > w.since
          GROUP BY w.days, LOWER(TRIM(r.platform)), CASE WHEN r.recorded_at > w.mid THEN 1 ELSE 0 END",
         own = scope.own(),
@@ -88,14 +96,16 @@ fn window(dialect: Dialect, days: i64) -> String {
 }
 
 /// `metrics` where members can be taken from it without failing: an object without U+0000 and
-/// surrogates in escaped form.
+/// surrogates in escaped form. Empty for what is absent or no object, NULL for what cannot be read.
 fn safe_object(dialect: Dialect) -> &'static str {
     if dialect.is_sqlite() {
-        r"CASE WHEN typeof(metrics) = 'text' AND json_valid(metrics) AND instr(metrics, '\u0000') = 0
-                    AND metrics NOT GLOB '*\u[dD][89a-fA-F]*' THEN metrics ELSE '{}' END"
+        r"CASE WHEN typeof(metrics) IN ('null', 'integer', 'real') THEN '{}'
+               WHEN typeof(metrics) = 'text' AND json_valid(metrics) AND instr(metrics, '\u0000') = 0
+                    AND metrics NOT GLOB '*\u[dD][89a-fA-F]*' THEN metrics END"
     } else {
-        r"CASE WHEN CAST(metrics AS TEXT) ~ '\\u(0000|[dD][89a-fA-F])' OR json_typeof(metrics) <> 'object'
-               THEN NULL ELSE metrics END"
+        r"CASE WHEN metrics IS NULL THEN CAST('{}' AS JSON)
+               WHEN CAST(metrics AS TEXT) ~ '\\u(0000|[dD][89a-fA-F])' THEN NULL
+               WHEN json_typeof(metrics) <> 'object' THEN CAST('{}' AS JSON) ELSE metrics END"
     }
 }
 

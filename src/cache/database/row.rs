@@ -51,8 +51,8 @@ impl StoredRow {
         columns().map_err(unreadable)
     }
 
-    /// The snapshot. `now` is our wall clock: only what is left of its life comes from the database's.
-    pub(super) fn into_snapshot(self, key: &CacheKey, now: DateTime<Utc>) -> Result<Snapshot, TierError> {
+    /// The snapshot. `asked_at` is of our wall clock: only what is left of its life comes from the database's.
+    pub(super) fn into_snapshot(self, key: &CacheKey, asked_at: DateTime<Utc>) -> Result<Snapshot, TierError> {
         let document: ComprehensiveUserData =
             serde_json::from_str(&self.document).map_err(|_| TierError::Garbage("a malformed document".to_owned()))?;
         let stored: Vec<StoredSection> = serde_json::from_str(&self.sections)
@@ -72,7 +72,7 @@ impl StoredRow {
                 _ => return Err(TierError::Garbage("section facts that do not fit the document".to_owned())),
             }
         }
-        let expires_at = now
+        let expires_at = asked_at
             .checked_add_signed(TimeDelta::microseconds(self.micros_left))
             .ok_or_else(|| TierError::Garbage("an expiry out of range".to_owned()))?;
         Ok(Snapshot::seal(key.clone(), self.incarnation.into(), self.as_of.and_utc(), expires_at, parts))

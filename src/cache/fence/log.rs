@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, IsolationLevel, QueryResult, SqlErr, Statement,
-    TransactionTrait, Value,
+    ConnectionTrait, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel, QueryResult,
+    SqlErr, Statement, TransactionTrait, Value,
 };
 
 use super::copy::LogRow;
@@ -39,10 +39,7 @@ impl FenceLog {
 
     /// Appends a fence for each scope in one durable commit and returns the last one's position.
     pub(super) async fn append(&self, scopes: &[Scope]) -> Result<i64, DbErr> {
-        // Said explicitly: under a stricter default the counter's update would fail instead of wait.
-        // On SQLite the first statement takes the write lock.
-        let isolation = (!self.is_sqlite()).then_some(IsolationLevel::ReadCommitted);
-        let transaction = self.connection.begin_with_config(isolation, None).await?;
+        let transaction = self.begin().await?;
         let count = i64::try_from(scopes.len()).unwrap_or(i64::MAX);
         let advance =
             self.statement("UPDATE fence_head SET seq = seq + $1 WHERE id = 1 RETURNING seq", vec![count.into()]);
@@ -108,10 +105,16 @@ impl FenceLog {
     /// Starts a new incarnation, unless somebody else has done so already: the database has lost
     /// commits that were seen, so nothing tagged with its positions means anything any more.
     pub(super) async fn replace_incarnation(&self, old: &str) -> Result<(), DbErr> {
-        const SQL: &str = "UPDATE fence_head SET incarnation = $1, floor = seq WHERE id = 1 AND incarnation = $2";
+        const REPLACE: &str = "UPDATE fence_head SET incarnation = $1, floor = seq WHERE id = 1 AND incarnation = $2";
+        // Where only the head went back, the lost log's rows would be in the way of every new fence.
+        const CLEAR: &str = "DELETE FROM fence_log WHERE seq > (SELECT seq FROM fence_head WHERE id = 1)";
         let new = uuid::Uuid::new_v4().to_string();
-        self.connection.execute_raw(self.statement(SQL, vec![new.into(), old.into()])).await?;
-        Ok(())
+        let transaction = self.begin().await?;
+        let replaced = transaction.execute_raw(self.statement(REPLACE, vec![new.into(), old.into()])).await?;
+        if replaced.rows_affected() > 0 {
+            transaction.execute_raw(self.statement(CLEAR, vec![])).await?;
+        }
+        transaction.commit().await
     }
 
     /// Deletes fences older than `seconds` and raises the floor over them, in one transaction.
@@ -121,8 +124,7 @@ impl FenceLog {
         } else {
             format!("((now() AT TIME ZONE 'utc') - interval '{seconds} seconds')")
         };
-        let isolation = (!self.is_sqlite()).then_some(IsolationLevel::ReadCommitted);
-        let transaction = self.connection.begin_with_config(isolation, None).await?;
+        let transaction = self.begin().await?;
         let raise = format!(
             "UPDATE fence_head SET floor = (SELECT COALESCE(MAX(CASE WHEN seq > fence_head.floor THEN seq END), fence_head.floor) \
              FROM fence_log WHERE at < {before}) WHERE id = 1 RETURNING floor"
@@ -137,6 +139,13 @@ impl FenceLog {
             .await?;
         transaction.commit().await?;
         Ok(deleted.rows_affected())
+    }
+
+    /// A transaction whose first statement writes the head, and so takes the lock that orders commits.
+    async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        // Said explicitly: under a stricter default the head's update would fail instead of wait.
+        let isolation = (!self.is_sqlite()).then_some(IsolationLevel::ReadCommitted);
+        self.connection.begin_with_config(isolation, None).await
     }
 
     fn statement(&self, sql: &str, values: Vec<Value>) -> Statement {

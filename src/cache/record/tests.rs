@@ -1,3 +1,5 @@
+//! What is decoded is what was encoded, and nothing else is taken for a record.
+
 use proptest::{collection::vec, prelude::*};
 use rand::{Rng, RngExt, SeedableRng};
 

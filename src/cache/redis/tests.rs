@@ -1,3 +1,5 @@
+//! The tier against a real Redis: what is stored where, what replaces what, and what a broken one costs.
+
 use chrono::TimeDelta;
 
 use super::*;
@@ -12,7 +14,9 @@ fn tier(server: &RedisServer) -> RedisTier {
 }
 
 fn tier_at(url: String) -> RedisTier {
-    let config = config::Redis { url: Some(Secret::new(url)), ..config::Redis::default() };
+    // Longer than the default: on a busy machine an answer takes its time.
+    let timeout = Duration::from_millis(500);
+    let config = config::Redis { url: Some(Secret::new(url)), timeout, ..config::Redis::default() };
     RedisTier::connect(&config, Clock::system()).unwrap()
 }
 

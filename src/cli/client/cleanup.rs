@@ -3,7 +3,10 @@
 use clap::Args;
 
 use super::{
-    super::{failure::Failure, output::Output},
+    super::{
+        failure::Failure,
+        output::{Output, pairs},
+    },
     target::{Target, service},
 };
 use crate::proto::v1::CleanupCacheRequest;
@@ -27,6 +30,6 @@ impl Cleanup {
                 Ok(service(channel).cleanup_cache(request).await?.into_inner())
             })
             .await?;
-        output.show(self.target.format(), &reply, |reply| format!("deleted {} expired rows", reply.deleted_count))
+        output.show(self.target.format(), &reply, |reply| pairs([("rows deleted", reply.deleted_count.to_string())]))
     }
 }

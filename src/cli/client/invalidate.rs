@@ -70,5 +70,5 @@ impl Invalidate {
 }
 
 fn in_words(reply: &InvalidateCacheResponse) -> String {
-    pairs([("removed", format!("{} rows", reply.removed_entries)), ("token", human::text(&reply.token))])
+    pairs([("rows removed", reply.removed_entries.to_string()), ("token", human::text(&reply.token))])
 }

@@ -1,3 +1,5 @@
+//! What is legal becomes a question, and every illegal field is named.
+
 use tonic::Code;
 use tonic_types::StatusExt as _;
 

@@ -1,3 +1,5 @@
+//! What a reply says about itself, and that it shares the document's bytes.
+
 use std::time::Duration;
 
 use chrono::TimeDelta;

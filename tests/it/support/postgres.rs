@@ -1,12 +1,7 @@
-//! One PostgreSQL for the whole test binary; every test gets a database of its own in it.
+//! One PostgreSQL for the whole test binary, in which every test gets a database of its own; and others
+//! for tests that kill them.
 
-use std::{
-    ffi::OsString,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{ffi::OsString, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use tokio::sync::OnceCell;
@@ -14,14 +9,16 @@ use tokio::sync::OnceCell;
 use super::{
     binary, free_port, log_of,
     process::{Process, Start},
+    wait_for,
 };
 
 /// A server in a temporary directory.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     pub(crate) port: u16,
-    process: Process,
-    log: PathBuf,
+    directory: PathBuf,
+    /// None while it is down.
+    process: Option<Process>,
 }
 
 impl Postgres {
@@ -34,64 +31,95 @@ impl Postgres {
     pub(crate) async fn administer(&self) -> DatabaseConnection {
         Database::connect(self.url("postgres")).await.unwrap()
     }
+
+    /// Ends it as a crash would: connections break, nothing is tidied up, the log is replayed at the next start.
+    pub(crate) async fn kill(&mut self) {
+        let process = self.process.take().expect("it runs");
+        // Its own word for that; after KILL its children would hold the shared memory for a while.
+        process.signal("QUIT");
+        wait_for("PostgreSQL to end", async || (!process.is_running()).then_some(())).await;
+        process.end_but_keep_directory();
+    }
+
+    /// Starts it again, on the same port.
+    pub(crate) async fn start(&mut self) {
+        assert!(self.try_start().await, "{}", self.log());
+    }
+
+    async fn try_start(&mut self) -> bool {
+        let log = self.directory.join("log");
+        let mut command = as_postgres("postgres");
+        command.extend(["-D".into(), self.directory.join("data").into(), "-p".into(), self.port.to_string().into()]);
+        let settings = [
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("unix_socket_directories={}", self.directory.display()),
+            // Every test has pools of its own, and several servers.
+            "max_connections=300".to_owned(),
+            "shared_buffers=32MB".to_owned(),
+            // As in production: an acknowledged commit is on the disk.
+            "fsync=on".to_owned(),
+            "synchronous_commit=on".to_owned(),
+        ];
+        command.extend(settings.into_iter().flat_map(|setting| ["-c".into(), setting.into()]));
+        // QUIT ends it without a checkpoint, and unlike KILL gives its shared memory back.
+        let start = Start { command, environment: vec![], log: &log, signal: "QUIT", directory: Some(&self.directory) };
+        self.process = Some(Process::start(start));
+        while self.process.as_ref().is_some_and(Process::is_running) {
+            if let Ok(connection) = Database::connect(self.url("postgres")).await {
+                connection.execute_unprepared("SELECT 1").await.unwrap();
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if let Some(ended) = self.process.take() {
+            ended.end_but_keep_directory();
+        }
+        false
+    }
+
+    fn log(&self) -> String {
+        log_of(&self.directory.join("log"))
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // Else its process' keeper does that, once it has ended.
+        if self.process.is_none() {
+            let _gone = std::fs::remove_dir_all(&self.directory);
+        }
+    }
 }
 
 /// The binary's server; started by whoever asks first, ended with the test process.
 pub(crate) async fn postgres() -> &'static Postgres {
     static POSTGRES: OnceCell<Postgres> = OnceCell::const_new();
-    POSTGRES.get_or_init(start).await
+    POSTGRES.get_or_init(own_postgres).await
 }
 
-async fn start() -> Postgres {
+/// A server of the test's own, to be killed and started again.
+pub(crate) async fn own_postgres() -> Postgres {
     let directory = tempfile::Builder::new().prefix("userdata-postgres-").tempdir().unwrap().keep();
     if running_as_root() {
         // PostgreSQL refuses to run as root.
         run(Command::new("chown").arg("postgres:").arg(&directory));
     }
     std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o750)).unwrap();
-    let data = directory.join("data");
     let mut initdb = as_postgres("initdb");
     initdb.extend(arguments(&["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]));
     initdb.extend(arguments(&["--no-sync", "--pgdata"]));
-    initdb.push(data.clone().into());
+    initdb.push(directory.join("data").into());
     run(Command::new(&initdb[0]).args(&initdb[1..]).current_dir("/"));
 
+    let mut postgres = Postgres { port: 0, directory, process: None };
     // Another process may take the port in the meantime.
     for _ in 0..3 {
-        if let Some(postgres) = start_on(free_port(), &directory, &data).await {
+        postgres.port = free_port();
+        if postgres.try_start().await {
             return postgres;
         }
     }
-    panic!("PostgreSQL does not start: {}", log_of(&directory.join("log")));
-}
-
-async fn start_on(port: u16, directory: &Path, data: &Path) -> Option<Postgres> {
-    let log = directory.join("log");
-    let mut command = as_postgres("postgres");
-    command.extend(["-D".into(), data.into(), "-p".into(), port.to_string().into()]);
-    let settings = [
-        "listen_addresses=127.0.0.1".to_owned(),
-        format!("unix_socket_directories={}", directory.display()),
-        // Every test has pools of its own, and several servers.
-        "max_connections=300".to_owned(),
-        "shared_buffers=32MB".to_owned(),
-        // As in production: an acknowledged commit is on the disk.
-        "fsync=on".to_owned(),
-        "synchronous_commit=on".to_owned(),
-    ];
-    command.extend(settings.into_iter().flat_map(|setting| ["-c".into(), setting.into()]));
-    // QUIT ends it without a checkpoint, and unlike KILL gives its shared memory back.
-    let start = Start { command, environment: vec![], log: &log, signal: "QUIT", directory: Some(directory) };
-    let postgres = Postgres { port, process: Process::start(start), log };
-    while postgres.process.is_running() {
-        if let Ok(connection) = Database::connect(postgres.url("postgres")).await {
-            connection.execute_unprepared("SELECT 1").await.unwrap();
-            return Some(postgres);
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    eprintln!("{}", log_of(&postgres.log));
-    None
+    panic!("PostgreSQL does not start: {}", postgres.log());
 }
 
 /// The command of one of PostgreSQL's programs, with which root becomes somebody else.

@@ -8,24 +8,27 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
     path::Path,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
+/// Order: the exit code is told last, because that ends the shell if the test process is gone already.
 /// `$1`: directory to remove or nothing; `$2`: signal that ends the server; then its command.
 const KEEPER: &str = r#"
 remove=$1 signal=$2; shift 2
 "$@" >&3 2>&3 3>&- & pid=$!
 echo "$pid"
-cat >/dev/null
+said=$(cat)
 kill -CONT "$pid" 2>/dev/null
 kill -"$signal" "$pid" 2>/dev/null
 for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
 kill -KILL "$pid" 2>/dev/null
-wait "$pid" 2>/dev/null
-[ -z "$remove" ] || rm -rf -- "$remove"
+wait "$pid" 2>/dev/null; code=$?
+[ -z "$remove" ] || [ "$said" = keep ] || rm -rf -- "$remove"
+# Last: who reads it may go on at once.
+echo "$code"
 "#;
 
 /// A running server; dropping it ends it.
@@ -33,6 +36,7 @@ wait "$pid" 2>/dev/null
 pub(crate) struct Process {
     keeper: Child,
     input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
     pid: u32,
 }
 
@@ -45,7 +49,7 @@ pub(crate) struct Start<'a> {
     pub(crate) log: &'a Path,
     /// What ends it, without `SIG`; after five seconds it is killed.
     pub(crate) signal: &'a str,
-    /// Removed after its end.
+    /// Removed after its end, unless it shall be kept.
     pub(crate) directory: Option<&'a Path>,
 }
 
@@ -66,10 +70,11 @@ impl Process {
             .process_group(0)
             .spawn()
             .expect("bash is needed to run the tests");
+        let mut output = BufReader::new(keeper.stdout.take().unwrap());
         let mut pid = String::new();
-        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut pid).unwrap();
+        output.read_line(&mut pid).unwrap();
         let input = keeper.stdin.take();
-        Self { keeper, input, pid: pid.trim().parse().expect("the keeper prints the process id") }
+        Self { keeper, input, output, pid: pid.trim().parse().expect("the keeper prints the process id") }
     }
 
     /// Sends a signal to the server: `KILL`, `TERM`, `STOP`, `CONT`.
@@ -82,6 +87,21 @@ impl Process {
         // A child that ended stays a zombie until the keeper waits for it; its state tells.
         let status = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         status.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+    }
+
+    /// The exit code of a server that has ended; 128 and the signal's number if that ended it.
+    pub(crate) fn exit_code(mut self) -> i32 {
+        assert!(!self.is_running(), "it runs");
+        self.input.take();
+        let mut code = String::new();
+        self.output.read_line(&mut code).unwrap();
+        code.trim().parse().expect("the keeper prints the exit code")
+    }
+
+    /// Ends it and leaves its directory, for the next start.
+    pub(crate) fn end_but_keep_directory(mut self) {
+        let said = self.input.as_mut().map(|input| input.write_all(b"keep"));
+        assert!(matches!(said, Some(Ok(()))), "the keeper listens");
     }
 
     fn shell(&self, script: &str) {

@@ -46,7 +46,6 @@ pub(crate) async fn redis() -> Redis {
 }
 
 impl Redis {
-    #[expect(dead_code, reason = "for servers that are started with it")]
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }

@@ -3,10 +3,15 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tonic::transport::{Channel, Endpoint};
 use userdata::proto::v1::user_data_service_client::UserDataServiceClient;
 
 use super::{
+    call::Caller,
     log_of,
     process::{Process, Start},
     wait_for,
@@ -22,6 +27,20 @@ pub(crate) struct Settings {
     pub(crate) environment: Vec<(String, String)>,
 }
 
+impl Settings {
+    /// With its cache in this database.
+    pub(crate) fn on(database_url: &str) -> Self {
+        Self::default().with("database.url", database_url)
+    }
+
+    /// With one more setting, by its name in the configuration.
+    pub(crate) fn with(mut self, setting: &str, value: impl ToString) -> Self {
+        let variable = format!("USERDATA__{}", setting.replace('.', "__").to_uppercase());
+        self.environment.push((variable, value.to_string()));
+        self
+    }
+}
+
 /// A running instance; dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -34,15 +53,36 @@ pub(crate) struct Server {
 
 /// Starts an instance and waits until it is healthy.
 pub(crate) async fn serve(settings: Settings) -> Server {
+    let server = launch(settings).await;
+    server.healthy().await;
+    server
+}
+
+/// Starts an instance and waits until it listens, not until it is healthy.
+pub(crate) async fn launch(settings: Settings) -> Server {
     let directory = tempfile::Builder::new().prefix("userdata-serve-").tempdir().unwrap();
     let mut server = Server { address: SocketAddr::from(([127, 0, 0, 1], 0)), settings, process: None, directory };
-    server.start().await;
+    server.listen().await;
     server
 }
 
 impl Server {
     /// Starts it again, on the same address and with the same settings.
     pub(crate) async fn start(&mut self) {
+        self.listen().await;
+        self.healthy().await;
+    }
+
+    /// Waits until it says that it serves.
+    pub(crate) async fn healthy(&self) {
+        wait_for("the server to be healthy", async || {
+            self.assert_running();
+            self.is_healthy().await.then_some(())
+        })
+        .await;
+    }
+
+    async fn listen(&mut self) {
         assert!(self.process.is_none(), "it runs");
         // A log of its own for every start, or the address of the last one would be found in it.
         let _gone = std::fs::remove_file(self.log_file());
@@ -60,11 +100,6 @@ impl Server {
             address.split(|c: char| c.is_whitespace() || c == '"').next()?.parse().ok()
         })
         .await;
-        wait_for("the server to be healthy", async || {
-            self.assert_running();
-            self.is_healthy().await.then_some(())
-        })
-        .await;
     }
 
     /// Kills it as a crash would.
@@ -77,14 +112,40 @@ impl Server {
         self.end("TERM").await;
     }
 
+    /// Waits until it has ended by itself, or because of an earlier signal, and returns its exit code.
+    pub(crate) async fn exit_code(&mut self) -> i32 {
+        let process = self.process.take().expect("it runs");
+        wait_for("the server to end", async || (!process.is_running()).then_some(())).await;
+        process.exit_code()
+    }
+
     /// Sends a signal: `STOP`, `CONT`.
     pub(crate) fn signal(&self, signal: &str) {
         self.process.as_ref().expect("it runs").signal(signal);
     }
 
+    /// The status and body of `GET path` on the port for probes.
+    pub(crate) async fn probe(&self, path: &str) -> (u16, String) {
+        let log = self.log();
+        let (before, _) = log.split_once("/healthz").expect("the port is printed");
+        let address = before.rsplit_once("http://").expect("a URL").1;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        let (head, body) = reply.split_once("\r\n\r\n").expect("a head and a body");
+        (head.split(' ').nth(1).expect("a status").parse().unwrap(), body.to_owned())
+    }
+
     /// A client with a connection of its own.
     pub(crate) async fn client(&self) -> Client {
         client(self.address).await
+    }
+
+    /// A caller with a connection of its own.
+    pub(crate) async fn caller(&self) -> Caller {
+        Caller::new(endpoint(self.address).connect().await.unwrap())
     }
 
     /// What it has written since its start.
@@ -96,6 +157,11 @@ impl Server {
         let process = self.process.take().expect("it runs");
         process.signal(signal);
         wait_for("the server to end", async || (!process.is_running()).then_some(())).await;
+    }
+
+    /// A connection of its own, for other clients than the contract's.
+    pub(crate) async fn channel(&self) -> Channel {
+        endpoint(self.address).connect().await.unwrap()
     }
 
     async fn is_healthy(&self) -> bool {

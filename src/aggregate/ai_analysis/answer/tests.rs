@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{super::fixture::answer, *};
+use super::{super::fake_ai::valid_answer as answer, *};
 
 fn reason(value: &Json) -> Option<Reason> {
     Answer::read(&value.to_string()).err().map(|failure| failure.reason)

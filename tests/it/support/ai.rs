@@ -1,4 +1,5 @@
-//! A small OpenAI-compatible endpoint on loopback that says what a test has written down.
+//! A small OpenAI-compatible endpoint on loopback that says what a test has written down. The AI
+//! source's unit tests include this file too.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +17,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// The endpoint. Dropping it closes it.
 #[derive(Debug)]
-pub(super) struct FakeAi {
+pub(crate) struct FakeAi {
     address: SocketAddr,
     script: Arc<Script>,
     _server: AbortOnDropHandle<()>,
@@ -24,7 +25,7 @@ pub(super) struct FakeAi {
 
 /// One scripted reply.
 #[derive(Clone, Debug)]
-pub(super) enum Say {
+pub(crate) enum Say {
     /// This status, these further header lines and this body.
     Http(u16, &'static str, Vec<u8>),
     /// Nothing: the connection is closed.
@@ -42,7 +43,7 @@ struct Script {
 
 impl Say {
     /// A completion with this answer, finished for this reason.
-    pub(super) fn answer_finished(answer: &Json, finish_reason: &str) -> Self {
+    pub(crate) fn answer_finished(answer: &Json, finish_reason: &str) -> Self {
         Self::json(json!({
             "model": "fake-1-mini",
             "choices": [{
@@ -54,24 +55,24 @@ impl Say {
     }
 
     /// A completion with this answer.
-    pub(super) fn answer(answer: &Json) -> Self {
+    pub(crate) fn answer(answer: &Json) -> Self {
         Self::answer_finished(answer, "stop")
     }
 
     /// Any JSON.
-    pub(super) fn json(body: Json) -> Self {
+    pub(crate) fn json(body: Json) -> Self {
         Self::Http(200, "", body.to_string().into_bytes())
     }
 
     /// A status without a body.
-    pub(super) fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self::Http(status, "", Vec::new())
     }
 }
 
 impl FakeAi {
     /// Starts to listen. The last reply is repeated.
-    pub(super) async fn saying(replies: impl IntoIterator<Item = Say>) -> Self {
+    pub(crate) async fn saying(replies: impl IntoIterator<Item = Say>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let script = Arc::new(Script {
@@ -83,44 +84,69 @@ impl FakeAi {
         Self { address, script, _server: server }
     }
 
-    pub(super) fn base_url(&self) -> String {
+    pub(crate) fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
     /// From now on calls are taken and not answered.
-    pub(super) fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.script.held.send_replace(true);
     }
 
     /// Answers what is held.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         self.script.held.send_replace(false);
     }
 
-    pub(super) fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.script.calls.borrow().len()
     }
 
     /// Waits until so many calls have arrived.
-    pub(super) async fn called(&self, times: usize) {
+    pub(crate) async fn called(&self, times: usize) {
         self.script.calls.subscribe().wait_for(|calls| calls.len() >= times).await.unwrap();
     }
 
     /// The head and the body of the newest call.
-    pub(super) fn newest_call(&self) -> (String, Json) {
+    pub(crate) fn newest_call(&self) -> (String, Json) {
         self.script.calls.borrow().last().cloned().unwrap()
     }
+}
+
+/// A valid answer with one element in each list.
+pub(crate) fn valid_answer() -> Json {
+    json!({
+        "market_positioning": {
+            "industry_position": "niche",
+            "competitive_advantage": "Own data",
+            "market_share": "small",
+            "differentiation_factors": ["depth"],
+        },
+        "competitive_advantages": [{"type": "data", "name": "Own data", "description": "d", "strength": "high"}],
+        "strategic_scores": {
+            "market_positioning_score": 0,
+            "competitive_advantage_score": 1,
+            "content_strategy_score": 0.25,
+            "overall_strategic_score": 0.5,
+        },
+        "risk_assessment": [{"type": "churn", "severity": "low", "description": "d", "mitigation": "m"}],
+        "opportunity_analysis": [{"type": "niche", "priority": "medium", "description": "d", "action_items": ["go"]}],
+        "content_recommendations": [{
+            "type": "series", "title": "Start", "description": "d", "priority": "high", "estimated_impact": "large",
+            "implementation_time": "soon\u{7}\nor later", "ai_confidence": 0.75, "content_suggestions": ["one"],
+        }],
+    })
 }
 
 async fn serve(listener: TcpListener, script: Arc<Script>) {
     let connections = TaskTracker::new();
     while let Ok((connection, _)) = listener.accept().await {
-        connections.spawn(answer(connection, script.clone()));
+        connections.spawn(converse(connection, script.clone()));
     }
 }
 
 /// Answers one call and closes the connection. A caller that leaves is none of its business.
-async fn answer(mut connection: TcpStream, script: Arc<Script>) {
+async fn converse(mut connection: TcpStream, script: Arc<Script>) {
     let Some(call) = read_call(&mut connection).await else { return };
     script.calls.send_modify(|calls| calls.push(call));
     let say = {

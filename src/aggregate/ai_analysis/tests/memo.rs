@@ -1,0 +1,116 @@
+//! What the memo keeps, for whom and for how long, and what it costs when it fails.
+
+use super::*;
+
+#[tokio::test]
+async fn the_first_answer_of_several_processes_is_everybodys() {
+    let setup = Setup::new([titled("ours"), titled("ours again")]).await;
+    setup.analyse().await.unwrap();
+    let row = "UPDATE ai_analysis_memo SET memo_key = 'x', answer = replace(answer, 'ours', 'theirs')";
+    setup.sql(row).await;
+    // While our call is under way, another process remembers an answer under the same key.
+    setup.endpoint.hold();
+    let (ours, ()) = tokio::join!(setup.analyse(), async {
+        setup.endpoint.called(2).await;
+        let key = Input::new(&Subject::new(&setup.onboarding, Some(&setup.strategy)))
+            .unwrap()
+            .memo_key("fake-1", prompt::PROMPT_VERSION);
+        setup.sql(&format!("UPDATE ai_analysis_memo SET memo_key = '{}'", key.as_str())).await;
+        setup.endpoint.release();
+    });
+    assert_eq!(title(&ours.unwrap()), "theirs");
+    assert_eq!(setup.remembered().await, 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_left_alone_keeps_nobody_from_what_is_remembered() {
+    let mut setup = Setup::new([titled("kept"), Say::status(501)]).await;
+    setup.analyse().await.unwrap();
+    setup.strategy.row.industry = Some("finance".to_owned());
+    for _ in 0..3 {
+        assert_eq!(setup.reason().await, "AI_SERVER_ERROR");
+    }
+    assert_eq!(setup.reason().await, "BREAKER_OPEN");
+    assert_eq!(setup.endpoint.calls(), 4);
+
+    setup.strategy = plain_strategy();
+    assert_eq!(title(&setup.analyse().await.unwrap()), "kept");
+    // What is remembered says nothing about the endpoint.
+    assert_eq!(setup.source.guard().stats().breaker_state, "open");
+}
+
+#[tokio::test]
+async fn slow_answers_that_come_are_no_failures() {
+    let mut setup = Setup::with([titled("a")], |config| config.soft_timeout = Duration::from_millis(20)).await;
+    setup.endpoint.hold();
+    for n in 0..4 {
+        setup.strategy.row.industry = Some(format!("industry {n}"));
+        assert_eq!(setup.reason().await, "AI_TIMEOUT");
+    }
+    setup.endpoint.release();
+    setup.idle().await;
+    let stats = setup.source.guard().stats();
+    assert_eq!((stats.runs, stats.failures, &stats.breaker_state[..]), (4, 0, "closed"));
+    assert_eq!(setup.remembered().await, 4);
+}
+
+#[tokio::test]
+async fn a_memo_that_fails_costs_a_call_and_no_answer() {
+    let setup = Setup::new([titled("a")]).await;
+    setup.sql("DROP TABLE ai_analysis_memo").await;
+    setup.analyse().await.unwrap();
+    setup.analyse().await.unwrap();
+    assert_eq!(setup.endpoint.calls(), 2);
+}
+
+#[tokio::test]
+async fn a_remembered_answer_that_cannot_be_read_is_replaced() {
+    let setup = Setup::new([titled("first"), titled("second")]).await;
+    setup.analyse().await.unwrap();
+    setup.sql("UPDATE ai_analysis_memo SET answer = '{\"unknown\": 1}'").await;
+    assert_eq!(title(&setup.analyse().await.unwrap()), "second");
+    assert_eq!(title(&setup.analyse().await.unwrap()), "second");
+    assert_eq!(setup.endpoint.calls(), 2);
+}
+
+#[tokio::test]
+async fn answers_that_nobody_uses_for_thirty_days_are_swept() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let setup = Setup::new([titled("a")]).await;
+    let memo = Memo::new(setup.connection.clone());
+    setup.analyse().await.unwrap();
+    setup.clock.advance(20 * DAY);
+    setup.analyse().await.unwrap();
+    setup.clock.advance(20 * DAY);
+    assert_eq!(memo.sweep(setup.clock.utc(), 10).await.unwrap(), 0, "it was of use 20 days ago");
+    setup.clock.advance(10 * DAY);
+    assert_eq!(memo.sweep(setup.clock.utc(), 0).await.unwrap(), 0, "no more than asked for");
+    assert_eq!(memo.sweep(setup.clock.utc(), 10).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn uses_are_written_once_a_day() {
+    let setup = Setup::new([titled("a")]).await;
+    setup.analyse().await.unwrap();
+    setup.sql("CREATE TABLE writes (n INTEGER)").await;
+    setup.sql("CREATE TRIGGER t AFTER UPDATE ON ai_analysis_memo BEGIN INSERT INTO writes VALUES (1); END").await;
+    for hours in [1, 1, 22, 1] {
+        setup.clock.advance(Duration::from_secs(hours * 3600));
+        setup.analyse().await.unwrap();
+    }
+    let statement = sea_orm::Statement::from_string(setup.connection.get_database_backend(), "SELECT n FROM writes");
+    assert_eq!(setup.connection.query_all_raw(statement).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn erasing_a_user_deletes_the_answers_they_caused() {
+    let mut setup = Setup::new([titled("a")]).await;
+    setup.analyse().await.unwrap();
+    setup.user = UserId::parse("2").unwrap();
+    setup.strategy.row.industry = Some("finance".to_owned());
+    setup.analyse().await.unwrap();
+    let memo = Memo::new(setup.connection.clone());
+    assert_eq!(memo.erase(&UserId::parse("1").unwrap()).await.unwrap(), 1);
+    assert_eq!(memo.erase(&UserId::parse("1").unwrap()).await.unwrap(), 0);
+    assert_eq!(setup.remembered().await, 1);
+}

@@ -1,0 +1,11 @@
+//! Nothing read before an acknowledged invalidation is served after it: docs/coherence.md, tested
+//! from outside. The document carries a count that the test writes into a source row, so that every
+//! answer says how old its data is.
+
+mod fence;
+mod held;
+mod instances;
+mod lost;
+mod purge;
+mod race;
+mod restart;

@@ -1,0 +1,114 @@
+//! The fence log under load, in this process: several instances, many tasks, both databases.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use userdata::{
+    cache::fence::Fence,
+    clock::Clock,
+    config,
+    model::{Parameters, Scope, SectionSet, StrategyId, UserDataQuery, UserId},
+};
+use userdata_migrations::{Tables, up};
+
+use crate::support::{
+    database::{BOTH, Kind, TestDatabase, database},
+    sources::count,
+};
+
+const INSTANCES: usize = 2;
+const TASKS: usize = 16;
+const FENCES_OF_A_TASK: usize = 12;
+
+async fn instance(database: &TestDatabase, tasks: &TaskTracker) -> Arc<Fence> {
+    let timeout = Duration::from_secs(10);
+    Arc::new(Fence::new(database.connect().await, config::Fence::default(), timeout, Clock::system(), tasks))
+}
+
+fn query(user: usize) -> UserDataQuery {
+    UserDataQuery::new(UserId::parse(&user.to_string()).unwrap(), None, Parameters::none())
+}
+
+/// Of the user, or of one of its strategies.
+fn scope(user: usize, strategy: usize) -> Scope {
+    let strategy = StrategyId::new(strategy.try_into().unwrap());
+    Scope { user: UserId::parse(&user.to_string()).unwrap(), strategy, sections: SectionSet::ALL }
+}
+
+/// Raises fences one after the other; each is in force here once it is acknowledged.
+async fn raise(fence: Arc<Fence>, user: usize) -> Vec<i64> {
+    let mut positions = Vec::new();
+    for strategy in 0..FENCES_OF_A_TASK {
+        let raised = fence.raise(scope(user, strategy)).await.unwrap();
+        assert!(fence.view(query(user).key()).fence() >= raised.token.position);
+        positions.push(raised.token.position);
+    }
+    assert!(positions.is_sorted(), "{positions:?}");
+    positions
+}
+
+/// Looks until told to stop: neither the log's position nor a user's fence ever goes back.
+async fn watch(fence: Arc<Fence>, stop: CancellationToken) {
+    let keys: Vec<_> = (0..TASKS).map(|user| query(user).key().clone()).collect();
+    let (mut applied, mut fences) = (0, vec![0; TASKS]);
+    while !stop.is_cancelled() {
+        fence.catch_up().await.unwrap();
+        let now = fence.position().position;
+        assert!(now >= applied, "{now} after {applied}");
+        applied = now;
+        for (key, before) in keys.iter().zip(&mut fences) {
+            let now = fence.view(key).fence();
+            assert!(now >= *before, "{now} after {before}");
+            *before = now;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn positions_have_no_gap_and_no_reader_goes_back() {
+    for kind in BOTH {
+        let database = database(kind).await;
+        let db = database.connect().await;
+        up(&db, Tables::Cache).await.unwrap();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let mut instances = Vec::new();
+        for _ in 0..INSTANCES {
+            instances.push(instance(&database, &tasks).await);
+        }
+        let watchers: Vec<_> = instances.iter().map(|fence| tasks.spawn(watch(fence.clone(), stop.clone()))).collect();
+        let writers: Vec<_> =
+            (0..TASKS).map(|user| tasks.spawn(raise(instances[user % INSTANCES].clone(), user))).collect();
+        let mut positions = Vec::new();
+        for writer in writers {
+            positions.extend(writer.await.unwrap());
+        }
+        stop.cancel();
+        for watcher in watchers {
+            watcher.await.unwrap();
+        }
+
+        let raised = i64::try_from(TASKS * FENCES_OF_A_TASK).unwrap();
+        let all: BTreeSet<i64> = positions.iter().copied().collect();
+        assert!(all.into_iter().eq(1..=raised), "{kind:?}: each position was given once: {positions:?}");
+        let rows = format!("SELECT COUNT(*) FROM fence_log WHERE seq BETWEEN 1 AND {raised}");
+        assert_eq!(count(&db, &rows).await, raised, "{kind:?}");
+        for fence in instances {
+            fence.catch_up().await.unwrap();
+            assert_eq!((fence.position().position, fence.stats().gaps), (raised, 0), "{kind:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn fences_raised_at_once_share_commits() {
+    const FENCES: usize = 500;
+    let database = database(Kind::Postgres).await;
+    let db = database.connect().await;
+    up(&db, Tables::Cache).await.unwrap();
+    let fence = instance(&database, &TaskTracker::new()).await;
+    let raised = futures::future::join_all((0..FENCES).map(|user| fence.raise(scope(user, 0)))).await;
+    assert!(raised.iter().all(Result::is_ok));
+    // Rows of one transaction carry its number.
+    let commits = count(&db, "SELECT COUNT(DISTINCT CAST(xmin AS TEXT)) FROM fence_log").await;
+    assert!(commits <= 20, "{FENCES} fences took {commits} commits");
+}

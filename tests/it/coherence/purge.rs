@@ -1,0 +1,90 @@
+//! Erasure: when it is acknowledged, no tier holds anything of the user.
+
+use sea_orm::ConnectionTrait;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use userdata::proto::v1::{CacheStatus, InvalidateCacheRequest};
+
+use crate::support::{
+    ask::{everything_of, get, invalidate, of, of_strategy, reason},
+    cluster::{Cluster, Layout, cluster},
+    server::{Client, Server},
+    sources::count,
+    wait_for,
+};
+
+fn purge() -> InvalidateCacheRequest {
+    InvalidateCacheRequest { purge: true, ..everything_of("1") }
+}
+
+/// Two documents and a memo of user 1, a memo of user 2.
+async fn filled(layout: Layout) -> (Cluster, Server, Client) {
+    let cluster = cluster(layout).await.with_redis().await;
+    cluster.sources.add_user("1", &[11]).await;
+    let server = cluster.serve().await;
+    let client = server.client().await;
+    get(&client, of("1")).await.unwrap();
+    get(&client, of_strategy("1", 11)).await.unwrap();
+    cluster.has_stored(2).await;
+    for user in 1..=2 {
+        let memo = format!(
+            "INSERT INTO ai_analysis_memo (memo_key, user_id, model, prompt_version, answer, created_at, last_used_at) \
+             VALUES ('memo{user}', '{user}', 'm', '1', '{{}}', '2025-01-01 00:00:00', '2025-01-01 00:00:00')"
+        );
+        cluster.cache.execute_unprepared(&memo).await.unwrap();
+    }
+    (cluster, server, client)
+}
+
+async fn nothing_is_left(cluster: &Cluster) {
+    assert_eq!(cluster.rows().await, 0);
+    assert_eq!(cluster.redis.as_ref().unwrap().command("DBSIZE").await, ":0");
+    let memos = "SELECT COUNT(*) FROM ai_analysis_memo WHERE user_id = ";
+    assert_eq!(count(&cluster.cache, &format!("{memos}'1'")).await, 0);
+    assert_eq!(count(&cluster.cache, &format!("{memos}'2'")).await, 1, "somebody else's");
+}
+
+fn tier(refused: &Status) -> String {
+    refused.get_details_error_info().unwrap().metadata["tier"].clone()
+}
+
+#[tokio::test]
+async fn a_purge_leaves_neither_row_nor_record_nor_memo() {
+    for layout in [Layout::Sqlite, Layout::Postgres] {
+        let (cluster, _server, client) = filled(layout).await;
+        let purged = client.clone().invalidate_cache(purge()).await.unwrap().into_inner();
+        nothing_is_left(&cluster).await;
+        assert_eq!(purged.removed_entries, 2, "{layout:?}");
+        let memory = &crate::support::ask::stats(&client).await.tiers[0];
+        assert_eq!(memory.entries, Some(0), "{layout:?}");
+        invalidate(&client, purge()).await.expect("it may be repeated");
+        assert_eq!(get(&client, of("1")).await.unwrap().status, CacheStatus::Assembled, "{layout:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_purge_that_cannot_reach_redis_says_so_and_succeeds_once_it_can() {
+    let (mut cluster, _server, client) = filled(Layout::Postgres).await;
+    cluster.redis().freeze();
+    let refused = invalidate(&client, purge()).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unavailable, "PURGE_INCOMPLETE"));
+    assert_eq!(tier(&refused), "redis");
+    cluster.sources.write(11, 1).await;
+    cluster.redis().thaw();
+    wait_for("the purge to succeed", async || invalidate(&client, purge()).await.ok()).await;
+    nothing_is_left(&cluster).await;
+    assert_eq!(get(&client, of("1")).await.unwrap().facts(), (CacheStatus::Assembled, 1));
+}
+
+#[tokio::test]
+async fn a_purge_that_cannot_clean_the_table_says_so() {
+    let (cluster, _server, client) = filled(Layout::Postgres).await;
+    let stuck = sea_orm::TransactionTrait::begin(&cluster.cache).await.unwrap();
+    stuck.execute_unprepared("LOCK TABLE comprehensive_user_data_cache IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let refused = invalidate(&client, purge()).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unavailable, "PURGE_INCOMPLETE"));
+    assert_eq!(tier(&refused), "database");
+    stuck.rollback().await.unwrap();
+    invalidate(&client, purge()).await.unwrap();
+    nothing_is_left(&cluster).await;
+}

@@ -1,0 +1,115 @@
+//! `serve`: what it says when it starts, and why it does not.
+
+use std::net::TcpListener;
+
+use sea_orm::ConnectionTrait;
+use tonic::Code;
+use userdata::{clock::Clock, proto::v1::GetComprehensiveUserDataRequest};
+use userdata_migrations::{Tables, up};
+
+use super::{complaint, has_line};
+use crate::support::{
+    command::userdata,
+    database::{BOTH, Kind, database},
+    demo::demo_settings,
+    server::{launch, serve},
+    wait_for,
+};
+
+#[tokio::test]
+async fn the_first_start_serves_within_seconds_and_says_what_to_try_next() {
+    let database = database(Kind::Sqlite).await;
+    let clock = Clock::system();
+    let began = clock.now();
+    let server = serve(demo_settings(&database, &[])).await;
+    let took = clock.now().since(began);
+    // Coarse: a debug build on a shared machine.
+    assert!(took.as_secs() < 10, "{took:?}");
+
+    let log = server.log();
+    let banner: Vec<&str> = log.lines().filter(|line| !line.contains(" INFO ")).collect();
+    assert!(banner.len() <= 10, "{log}");
+    let address = server.address.to_string();
+    for words in [
+        ["userdata", "listening on", &address],
+        ["storage", "sqlite://", "userdata.db"],
+        ["tiers", "memory, no Redis, database", ""],
+        ["sources", "demo's users 1 to 30", ""],
+        ["AI", "rules", ""],
+        ["probes", "/healthz", "/readyz"],
+        ["try", "userdata get 1 --addr", &address],
+    ] {
+        assert!(has_line(&log, &words), "{words:?}:\n{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_with_its_setting() {
+    let database = database(Kind::Sqlite).await;
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (listen, metrics, setting) in
+        [(&*taken, "127.0.0.1:0", "server.listen"), ("127.0.0.1:0", &*taken, "metrics.listen")]
+    {
+        let _taken = TcpListener::bind(&taken);
+        let flags = ["--listen", listen, "--metrics-listen", metrics, "--database-url", &database.url];
+        let line = complaint(&userdata(&[&["serve"][..], &flags].concat()).await, 1);
+        assert_eq!(line, format!("cannot listen on {taken} ({setting}): Address already in use (os error 98)"));
+    }
+}
+
+#[tokio::test]
+async fn a_lease_longer_than_the_clusters_is_refused_with_78() {
+    for kind in BOTH {
+        let database = database(kind).await;
+        let db = database.connect().await;
+        up(&db, Tables::CacheAndSources).await.unwrap();
+        db.execute_unprepared("UPDATE fence_head SET lease_ms = 300").await.unwrap();
+        let flags = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--database-url", &database.url];
+        let line = complaint(&userdata(&[&["serve"][..], &flags].concat()).await, 78);
+        assert!(line.contains("fence.lease is 500 ms, but the cluster agreed on 300 ms"), "{kind:?}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_opened_is_named_by_its_setting() {
+    let flags = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+    let url = ["--database-url", "sqlite:///proc/no/such.db"];
+    let line = complaint(&userdata(&[&["serve"][..], &flags, &url].concat()).await, 1);
+    assert!(line.contains("(database.url) cannot be opened"), "{line}");
+}
+
+#[tokio::test]
+async fn a_server_waits_for_its_migration_and_then_serves_by_itself() {
+    let database = database(Kind::Postgres).await;
+    let mut settings = demo_settings(&database, &[]);
+    settings.flags.retain(|flag| flag != "--demo");
+    let server = launch(settings).await;
+    let addr = format!("http://{}", server.address);
+    let line = complaint(&userdata(&["healthcheck", "--addr", &addr]).await, 14);
+    assert_eq!(line, "UNAVAILABLE: the server says NOT_SERVING");
+    wait_for("the log to say what to do", async || {
+        has_line(&server.log(), &["WARN", "not serving", "`userdata migrate up`", "fence_head"]).then_some(())
+    })
+    .await;
+
+    let applied = userdata(&["migrate", "up", "--database-url", &database.url]).await.output();
+    assert_eq!(applied.lines().count(), 3, "{applied}");
+    server.healthy().await;
+    assert_eq!(userdata(&["healthcheck", "--addr", &addr]).await.output(), "SERVING\n");
+
+    // Its sources are the planning application's own, which has none of its tables here yet.
+    let request = GetComprehensiveUserDataRequest { user_id: "1".to_owned(), ..Default::default() };
+    let status = server.client().await.get_comprehensive_user_data(request).await.map(drop).unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+}
+
+#[tokio::test]
+async fn two_servers_share_a_database_that_both_find_empty() {
+    let database = database(Kind::Postgres).await;
+    let (one, two) = tokio::join!(serve(demo_settings(&database, &[])), serve(demo_settings(&database, &[])));
+    for server in [&one, &two] {
+        let ran = userdata(&["get", "1", "--addr", &format!("http://{}", server.address)]).await;
+        assert!(has_line(&ran.output(), &["complete", "true"]));
+    }
+}

@@ -1,0 +1,121 @@
+//! Reflection tells a client that has no files everything it needs, in both versions of the protocol.
+
+use futures::{StreamExt, stream};
+use prost_reflect::{DescriptorPool, MessageDescriptor, Value};
+use tonic_reflection::pb::{v1, v1alpha};
+
+use crate::support::{database::Kind, demo::serve_demo, server::Server};
+
+const SERVICE: &str = "userdata.v1.UserDataService";
+const HEALTH: &str = "grpc.health.v1.Health";
+/// `google.api.field_behavior`, an extension of a field's options.
+const FIELD_BEHAVIOR: &str = "google.api.field_behavior";
+const OPTIONAL: i32 = 1;
+const REQUIRED: i32 = 2;
+
+/// What both versions answer: names of services, or files that describe a symbol.
+trait Reflection {
+    async fn services(&self) -> Vec<String>;
+    async fn files_with(&self, symbol: &str) -> Vec<Vec<u8>>;
+}
+
+/// The two versions differ in their package alone, so their clients are told apart by module only.
+macro_rules! reflection {
+    ($name:ident, $version:ident) => {
+        struct $name<'a>(&'a Server);
+
+        impl $name<'_> {
+            async fn ask(
+                &self,
+                request: $version::server_reflection_request::MessageRequest,
+            ) -> $version::server_reflection_response::MessageResponse {
+                let request = $version::ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+                let channel = self.0.channel().await;
+                let mut client = $version::server_reflection_client::ServerReflectionClient::new(channel);
+                let mut answers = client.server_reflection_info(stream::iter([request])).await.unwrap().into_inner();
+                answers.next().await.expect("an answer").unwrap().message_response.expect("a response")
+            }
+        }
+
+        impl Reflection for $name<'_> {
+            async fn services(&self) -> Vec<String> {
+                use $version::{
+                    server_reflection_request::MessageRequest::ListServices,
+                    server_reflection_response::MessageResponse::ListServicesResponse,
+                };
+                let ListServicesResponse(list) = self.ask(ListServices(String::new())).await else {
+                    panic!("a list of services")
+                };
+                list.service.into_iter().map(|service| service.name).collect()
+            }
+
+            async fn files_with(&self, symbol: &str) -> Vec<Vec<u8>> {
+                use $version::{
+                    server_reflection_request::MessageRequest::FileContainingSymbol,
+                    server_reflection_response::MessageResponse::FileDescriptorResponse,
+                };
+                let FileDescriptorResponse(files) = self.ask(FileContainingSymbol(symbol.to_owned())).await else {
+                    panic!("files that describe {symbol}")
+                };
+                files.file_descriptor_proto
+            }
+        }
+    };
+}
+
+reflection!(V1, v1);
+reflection!(V1Alpha, v1alpha);
+
+async fn lists_and_describes(reflection: impl Reflection) {
+    let services = reflection.services().await;
+    for name in [SERVICE, HEALTH] {
+        assert!(services.iter().any(|service| service == name), "{name}: {services:?}");
+    }
+    for symbol in [SERVICE, "userdata.v1.ComprehensiveUserData", "userdata.v1.UserDataService.WarmCache", HEALTH] {
+        assert!(!reflection.files_with(symbol).await.is_empty(), "{symbol}");
+    }
+}
+
+#[tokio::test]
+async fn reflection_lists_and_describes_the_service_in_both_versions() {
+    let (_database, server) = serve_demo(Kind::Sqlite, &[]).await;
+    lists_and_describes(V1(&server)).await;
+    lists_and_describes(V1Alpha(&server)).await;
+}
+
+/// The messages that a caller fills in: inputs of the methods, and ours within them.
+fn filled_in_by_callers(pool: &DescriptorPool) -> Vec<MessageDescriptor> {
+    let service = pool.get_service_by_name(SERVICE).unwrap();
+    let mut messages: Vec<MessageDescriptor> = service.methods().map(|method| method.input()).collect();
+    let mut next = 0;
+    while let Some(message) = messages.get(next).cloned() {
+        let within = message.fields().filter_map(|field| field.kind().as_message().cloned());
+        messages.extend(within.filter(|message| message.package_name() == "userdata.v1").collect::<Vec<_>>());
+        next += 1;
+    }
+    messages
+}
+
+#[test]
+fn every_field_of_a_request_says_whether_it_is_required() {
+    let pool = DescriptorPool::decode(userdata::proto::DESCRIPTORS).unwrap();
+    let behavior = pool.get_extension_by_name(FIELD_BEHAVIOR).unwrap();
+    let mut required = Vec::new();
+    let mut fields = 0;
+    for message in filled_in_by_callers(&pool) {
+        for field in message.fields() {
+            let options = field.options();
+            let said = options.get_extension(&behavior);
+            let said: Vec<_> = said.as_list().unwrap().iter().filter_map(Value::as_enum_number).collect();
+            match said[..] {
+                [REQUIRED] => required.push(field.full_name().to_owned()),
+                [OPTIONAL] => {}
+                ref other => panic!("{}: {other:?}", field.full_name()),
+            }
+            fields += 1;
+        }
+    }
+    assert_eq!(fields, 8 + 5 + 1 + 1 + 3 + 2);
+    let expected = ["GetComprehensiveUserDataRequest", "InvalidateCacheRequest", "WarmItem"];
+    assert_eq!(required, expected.map(|message| format!("userdata.v1.{message}.user_id")));
+}

@@ -1,0 +1,80 @@
+//! The questions that many tests ask, and what they look at in the answers.
+
+use tonic::Status;
+use tonic_types::StatusExt as _;
+use userdata::proto::v1::{
+    CacheStatus, GetCacheStatsRequest, GetCacheStatsResponse, GetComprehensiveUserDataRequest,
+    GetComprehensiveUserDataResponse, InvalidateCacheRequest,
+};
+
+use super::server::Client;
+
+/// What a test looks at in an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: CacheStatus,
+    /// Which strategy the document is about, and its count (support/sources.rs).
+    pub(crate) strategy: i32,
+    pub(crate) count: i64,
+    pub(crate) verified: bool,
+    pub(crate) token: String,
+}
+
+/// A user's document, as a request.
+pub(crate) fn of(user: &str) -> GetComprehensiveUserDataRequest {
+    GetComprehensiveUserDataRequest { user_id: user.to_owned(), ..Default::default() }
+}
+
+/// The same for one strategy.
+pub(crate) fn of_strategy(user: &str, strategy: i32) -> GetComprehensiveUserDataRequest {
+    GetComprehensiveUserDataRequest { strategy_id: Some(strategy.into()), ..of(user) }
+}
+
+/// Asks.
+pub(crate) async fn get(client: &Client, request: GetComprehensiveUserDataRequest) -> Result<Answer, Status> {
+    client.clone().get_comprehensive_user_data(request).await.map(|response| Answer::of(&response.into_inner()))
+}
+
+impl Answer {
+    pub(crate) fn of(response: &GetComprehensiveUserDataResponse) -> Self {
+        let info = response.cache_info.as_ref().unwrap();
+        let strategy = response.data.as_ref().unwrap().strategy_data.as_ref().unwrap();
+        Self {
+            status: info.status(),
+            strategy: strategy.strategy_id,
+            count: strategy.strategy_name.parse().unwrap(),
+            verified: info.verified,
+            token: info.token.clone(),
+        }
+    }
+
+    /// What most tests are about.
+    pub(crate) fn facts(&self) -> (CacheStatus, i64) {
+        (self.status, self.count)
+    }
+}
+
+/// An invalidation of everything of a user, as a request.
+pub(crate) fn everything_of(user: &str) -> InvalidateCacheRequest {
+    InvalidateCacheRequest { user_id: user.to_owned(), ..Default::default() }
+}
+
+/// Invalidates; the token.
+pub(crate) async fn invalidate(client: &Client, request: InvalidateCacheRequest) -> Result<String, Status> {
+    client.clone().invalidate_cache(request).await.map(|response| response.into_inner().token)
+}
+
+/// The statistics.
+pub(crate) async fn stats(client: &Client) -> GetCacheStatsResponse {
+    client.clone().get_cache_stats(GetCacheStatsRequest::default()).await.unwrap().into_inner()
+}
+
+/// How often each source has run.
+pub(crate) fn runs(stats: &GetCacheStatsResponse) -> Vec<(&str, i64)> {
+    stats.sources.iter().map(|source| (source.source.as_str(), source.runs)).collect()
+}
+
+/// The reason that a failure is named after.
+pub(crate) fn reason(status: &Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}

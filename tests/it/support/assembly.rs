@@ -1,0 +1,113 @@
+//! The sources without a server: what is assembled from a database at a given instant.
+
+use std::time::Duration;
+
+use super::{
+    database::TestDatabase,
+    server::{Server, Settings, serve},
+};
+use chrono::{DateTime, NaiveDate, Utc};
+use prost::Message as _;
+use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use tokio_util::task::TaskTracker;
+use userdata::{
+    aggregate::{
+        AggregateError, Aggregator, Assembled, Plan,
+        ai_analysis::{AiAnalysis, Memo},
+        guard::Guard,
+        sql::SourceDatabase,
+    },
+    clock::Clock,
+    config,
+    model::{
+        Parameters, Section, SectionSet, StrategyId, UserDataQuery, UserId, section::DOCUMENT_ORDER,
+        snapshot::SectionFacts,
+    },
+    proto::v1::ComprehensiveUserData,
+};
+
+/// The users of the demo.
+#[rustfmt::skip]
+pub(crate) const DEMO_USERS: [&str; 33] = [
+    "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19", "20",
+    "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "demo_anna", "demo_ben", "demo_chloé",
+];
+
+/// The day from which tests that fix their instant date the demo.
+pub(crate) fn base_day() -> NaiveDate {
+    NaiveDate::from_ymd_opt(2025, 9, 1).unwrap()
+}
+
+/// Noon of that day.
+pub(crate) fn noon() -> DateTime<Utc> {
+    base_day().and_hms_opt(12, 0, 0).unwrap().and_utc()
+}
+
+/// The five sources on this database, with the rules for an AI.
+pub(crate) fn aggregator(db: &DatabaseConnection, config: &config::Sources) -> Aggregator {
+    let clock = Clock::system();
+    let guard = Guard::new("ai_analysis", config, clock.clone());
+    let ai = AiAnalysis::new(&config::Ai::default(), guard, Memo::new(db.clone()), clock.clone(), TaskTracker::new());
+    Aggregator::new(SourceDatabase::new(db.clone(), config.column_bytes_max), ai.unwrap(), config, clock)
+}
+
+/// Limits that a busy machine does not reach.
+pub(crate) fn patient() -> config::Sources {
+    let minute = Duration::from_secs(60);
+    config::Sources { soft_timeout: minute, hard_timeout: minute, ..config::Sources::default() }
+}
+
+/// One assembly of all sections.
+pub(crate) async fn assemble(
+    aggregator: &Aggregator,
+    user: &str,
+    strategy: Option<i64>,
+    as_of: DateTime<Utc>,
+) -> Result<Assembled, AggregateError> {
+    let strategy = strategy.map(|id| StrategyId::new(id).unwrap());
+    let query = UserDataQuery::new(UserId::parse(user).unwrap(), strategy, Parameters::none());
+    let plan = Plan { sections: SectionSet::ALL, as_of, refresh: false, budget: Duration::from_secs(60) };
+    aggregator.aggregate(&query, &plan).await
+}
+
+/// The document's bytes, as a snapshot has them.
+pub(crate) fn payload(assembled: &Assembled) -> Vec<u8> {
+    let bytes = |section| &assembled.parts.iter().find(|part| part.facts.section == section).unwrap().bytes;
+    DOCUMENT_ORDER.into_iter().flat_map(|section| bytes(section).iter().copied()).collect()
+}
+
+/// The document.
+pub(crate) fn document(assembled: &Assembled) -> ComprehensiveUserData {
+    ComprehensiveUserData::decode(&payload(assembled)[..]).unwrap()
+}
+
+/// A document's JSON form.
+pub(crate) fn json(document: &ComprehensiveUserData) -> String {
+    serde_json::to_string(document).unwrap()
+}
+
+/// How a section came about.
+pub(crate) fn facts(assembled: &Assembled, section: Section) -> &SectionFacts {
+    &assembled.parts.iter().find(|part| part.facts.section == section).unwrap().facts
+}
+
+/// Limits that a busy machine does not reach, for servers whose limits are not the matter.
+const PATIENT: [(&str, &str); 2] = [("USERDATA__SOURCES__SOFT_TIMEOUT", "7s"), ("USERDATA__DATABASE__TIMEOUT", "7s")];
+
+/// Serves from a database that is there, with these further variables.
+pub(crate) async fn serve_from(database: &TestDatabase, environment: &[(&str, &str)]) -> Server {
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let flags = vec!["--database-url".to_owned(), database.url.clone()];
+    serve(Settings { flags, environment: PATIENT.iter().chain(environment).map(own).collect() }).await
+}
+
+/// The first column of the first row, as text.
+pub(crate) async fn scalar(db: &DatabaseConnection, sql: &str) -> Option<String> {
+    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap()?;
+    row.try_get_by_index(0).unwrap()
+}
+
+/// Runs statements, one after the other.
+pub(crate) async fn execute(db: &DatabaseConnection, sql: &str) {
+    db.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+}
