@@ -117,7 +117,7 @@ impl UserDataCache {
     /// The user's document, from a tier or assembled.
     pub async fn get(&self, query: &UserDataQuery, wish: &Wish) -> Result<Served, Error> {
         let trust = self.trust(wish).await?;
-        if self.is_of_another_log(wish) {
+        if !self.has_reached(wish.min_token.as_ref()) {
             return self.load_past_the_tiers(query, trust, Depth::Sources).await;
         }
         if let Some(answer) = self.in_memory(query, wish, trust) {
@@ -191,9 +191,12 @@ impl UserDataCache {
         }
     }
 
-    /// A token of another log says nothing about positions in ours: only the sources are surely newer.
-    fn is_of_another_log(&self, wish: &Wish) -> bool {
-        wish.min_token.as_ref().is_some_and(|token| token.incarnation != self.loader.fence.position().incarnation)
+    /// Whether what is cached can be judged by a token. Not by one of another log, which says nothing
+    /// about positions in ours: then only the sources are surely newer. The position counts here too,
+    /// because the token's own log may have been adopted since [`Self::trust`] looked.
+    fn has_reached(&self, token: Option<&Token>) -> bool {
+        let position = self.loader.fence.position();
+        token.is_none_or(|token| position.incarnation == token.incarnation && position.position >= token.position)
     }
 
     /// The hot path ends here: present, not fenced, not expired.

@@ -273,7 +273,16 @@ impl Fence {
                 self.log.replace_incarnation(&incarnation).await?;
                 continue;
             }
-            let rows = self.log.rows(applied, head.seq).await?;
+            // With the row applied last, unless it may be trimmed: between the two reads the database may
+            // have lost rows and gained others, which then would hide that from every later check.
+            let overlap = i64::from(applied > head.floor && head.seq > applied);
+            let mut rows = self.log.rows(applied - overlap, head.seq).await?;
+            if overlap == 1 {
+                if rows.first().is_none_or(|row| row.seq != applied || Some(row.nonce) != nonce) {
+                    continue; // the head, read again, tells what has happened
+                }
+                rows.remove(0);
+            }
             let contiguous = rows.iter().map(|row| row.seq).eq(applied + 1..=head.seq);
             {
                 let mut copy = self.write();
@@ -314,3 +323,6 @@ pub struct Raised {
     pub token: Token,
     committed_at: Moment,
 }
+
+#[cfg(test)]
+mod tests;

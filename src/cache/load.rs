@@ -433,7 +433,8 @@ impl Loader {
 /// A failed section as it was in the last good document, if nothing has outdated it.
 fn stale_part(failed: &Part, view: &View, last_good: Option<&Snapshot>) -> Option<Part> {
     let section = failed.facts.section;
-    let mut part = last_good?.part(section)?;
+    // Judged anew: since it was found, another incarnation may have begun, in which its tags mean nothing.
+    let mut part = last_good.filter(|snapshot| view.can_judge(snapshot))?.part(section)?;
     let had_content = matches!(part.facts.state, State::Ok | State::Stale);
     if !had_content || !view.is_valid(section, part.tag) {
         return None;

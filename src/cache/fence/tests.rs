@@ -1,0 +1,71 @@
+//! The copy of the log against a real one, in SQLite; what several instances see of each other is tested
+//! against servers.
+
+use sea_orm::{ConnectOptions, ConnectionTrait, Database};
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::{Parameters, SectionSet, UserDataQuery, UserId};
+
+async fn database() -> (TempDir, DatabaseConnection) {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", directory.path().join("fences.db").display());
+    let connection = Database::connect(ConnectOptions::new(url).sqlx_logging(false).to_owned()).await.unwrap();
+    userdata_migrations::up(&connection, userdata_migrations::Tables::Cache).await.unwrap();
+    (directory, connection)
+}
+
+fn fence(connection: &DatabaseConnection) -> Fence {
+    let timeout = Duration::from_secs(5);
+    Fence::new(connection.clone(), config::Fence::default(), timeout, Clock::system(), &TaskTracker::new())
+}
+
+fn scope(user: &str) -> Scope {
+    Scope { user: UserId::parse(user).unwrap(), strategy: None, sections: SectionSet::ALL }
+}
+
+fn fence_of(fence: &Fence, user: &str) -> i64 {
+    let query = UserDataQuery::new(UserId::parse(user).unwrap(), None, Parameters::none());
+    fence.view(query.key()).fence()
+}
+
+#[tokio::test]
+async fn rows_are_applied_however_many_came_since_the_last_time() {
+    let (_directory, connection) = database().await;
+    let (here, there) = (fence(&connection), fence(&connection));
+    here.catch_up().await.unwrap();
+    there.catch_up().await.unwrap();
+    let incarnation = here.position().incarnation;
+    for (user, missed) in [("1", 0), ("2", 1), ("3", 2)] {
+        for _ in 0..missed {
+            there.raise(scope("4")).await.unwrap();
+        }
+        let position = here.raise(scope(user)).await.unwrap().token.position;
+        assert_eq!(fence_of(&here, user), position);
+    }
+    there.catch_up().await.unwrap();
+    for (user, position) in [("1", 1), ("2", 3), ("3", 6), ("4", 5)] {
+        assert_eq!((fence_of(&here, user), fence_of(&there, user)), (position, position), "{user}");
+    }
+    assert_eq!((here.position(), here.position().incarnation), (there.position(), incarnation), "nothing was lost");
+}
+
+#[tokio::test]
+async fn lost_commits_begin_a_new_incarnation_also_when_others_took_their_places() {
+    for refilled in [0, 1, 2, 3] {
+        let (_directory, connection) = database().await;
+        let (here, there) = (fence(&connection), fence(&connection));
+        here.raise(scope("1")).await.unwrap();
+        let before = here.raise(scope("1")).await.unwrap().token;
+        for statement in ["DELETE FROM fence_log WHERE seq > 0", "UPDATE fence_head SET seq = 0"] {
+            connection.execute_unprepared(statement).await.unwrap();
+        }
+        for _ in 0..refilled {
+            there.raise(scope("2")).await.unwrap();
+        }
+        here.catch_up().await.unwrap();
+        let after = here.position();
+        assert_ne!(after.incarnation, before.incarnation, "{refilled}");
+        assert_eq!((after.position, fence_of(&here, "1")), (refilled, refilled), "the floor covers all there was");
+    }
+}

@@ -1,0 +1,106 @@
+//! What goes wrong, or is taken away: crashes, lost commits, a trimmed log, forgotten fences.
+
+use super::{Protocol, Step, Steps};
+use crate::{
+    configurations::Kind,
+    mutants::Mutant,
+    state::{Instance, LogRow, Lost, NOBODY, Phase, Progress, Request, SECTIONS, State},
+};
+
+impl Protocol {
+    pub(super) fn faults(&self, state: &State, steps: &mut Steps<'_>) {
+        let configuration = &self.configuration;
+        for at in self.instances() {
+            let own = &state.instances[usize::from(at)];
+            if state.crashes < configuration.crashes && own.incarnation != 0 {
+                steps.add(Step::Crash { at }, self.crash(state, at));
+            }
+            if state.prunes < configuration.prunes && own.fences != [0; SECTIONS] {
+                let mut after = *state;
+                let pruned = &mut after.instances[usize::from(at)];
+                pruned.fences = [0; SECTIONS];
+                if !self.is(Mutant::PrunesWithoutTheFloor) {
+                    pruned.floor = own.fence();
+                }
+                after.prunes += 1;
+                steps.add(Step::Prune { at }, after);
+            }
+        }
+        let database = &state.database;
+        if state.trims < configuration.trims {
+            for to in database.floor + 1..=database.seq {
+                let mut after = *state;
+                after.trims += 1;
+                after.database.floor = to;
+                after.database.log[..usize::from(to)].fill(LogRow::default());
+                steps.add(Step::Trim { to }, after);
+            }
+        }
+        if state.losses < configuration.losses {
+            for to in 0..database.seq {
+                steps.add(Step::Lose { to }, self.lose(state, to));
+            }
+        }
+    }
+
+    /// Everything in the process is gone; it starts again at once, knowing nothing.
+    fn crash(&self, state: &State, at: u8) -> State {
+        let mut after = *state;
+        after.crashes += 1;
+        after.instances[usize::from(at)] = Instance::default();
+        for request in &mut after.requests {
+            if request.at == at && request.phase != Phase::Idle {
+                *request = Request { phase: Phase::Answered, ..Default::default() };
+            }
+        }
+        for (one, invalidation) in after.invalidations.iter_mut().zip(self.configuration.invalidations) {
+            if one.at != at || one.progress == Progress::Idle {
+                continue;
+            }
+            one.lost = match one.lost {
+                Lost::KnownAtHome => Lost::Forgotten,
+                Lost::RenewedAndKnownAtHome => Lost::Renewed,
+                other => other,
+            };
+            one.progress = match (invalidation.kind, one.progress) {
+                (Kind::Elsewhere, same) | (_, same @ Progress::Done) => same,
+                // The relay's lock goes with it; the row is there for the next one.
+                (Kind::Change, Progress::Between) => Progress::Done,
+                (Kind::Change, _) => Progress::Called,
+                _ => Progress::Orphaned,
+            };
+            if one.progress == Progress::Called {
+                one.at = NOBODY;
+            }
+        }
+        after
+    }
+
+    /// A restore, or an asynchronous failover: commits are gone that instances may have seen.
+    fn lose(&self, state: &State, to: u8) -> State {
+        let mut after = *state;
+        after.losses += 1;
+        after.database.seq = to;
+        after.database.log[usize::from(to)..].fill(LogRow::default());
+        for one in &mut after.invalidations {
+            if one.position > to {
+                let known = state
+                    .instances
+                    .get(usize::from(one.at))
+                    .is_some_and(|home| home.incarnation == state.database.incarnation && home.applied >= one.position);
+                one.lost = if known { Lost::KnownAtHome } else { Lost::Forgotten };
+                one.since = 0;
+            }
+        }
+        // Who waits for an answer is excused too, as far as nobody is bound.
+        for request in &mut after.requests {
+            for (index, one) in after.invalidations.iter().enumerate().filter(|(_, one)| one.lost != Lost::No) {
+                request.must_if_verified &= !(1 << index);
+                if one.lost == Lost::Forgotten {
+                    request.must &= !(1 << index);
+                }
+            }
+        }
+        after
+    }
+}
