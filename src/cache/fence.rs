@@ -209,9 +209,16 @@ impl Fence {
 
     /// Commits a fence for a scope durably, then applies the log at least up to it.
     pub async fn raise(&self, scope: Scope) -> Result<Raised, FenceError> {
+        let before = self.position();
         let position = self.committer.commit(scope).await?;
         let committed_at = self.clock.now();
         self.commits.fetch_add(1, Ordering::Relaxed);
+        if position <= before.position {
+            // Applied here already, as another fence: the database has lost commits and filled their places
+            // again. Nobody who had applied them would apply this one; a new incarnation outdates everything.
+            tracing::error!(position, applied = before.position, "a fence was given a position that was in use");
+            self.log.replace_incarnation(&before.incarnation).await?;
+        }
         // Every row up to it, not only ours: an earlier one of another instance may still be missing.
         self.catch_up().await?;
         let Token { incarnation, position: applied } = self.position();

@@ -69,3 +69,18 @@ async fn lost_commits_begin_a_new_incarnation_also_when_others_took_their_places
         assert_eq!((after.position, fence_of(&here, "1")), (refilled, refilled), "the floor covers all there was");
     }
 }
+
+#[tokio::test]
+async fn a_fence_at_a_position_that_was_in_use_begins_a_new_incarnation() {
+    let (_directory, connection) = database().await;
+    let here = fence(&connection);
+    here.raise(scope("1")).await.unwrap();
+    let before = here.raise(scope("1")).await.unwrap().token;
+    // The floor stands where we do: no row's nonce tells that the head has gone back and come again.
+    for statement in ["DELETE FROM fence_log WHERE seq > 0", "UPDATE fence_head SET seq = 1, floor = 2"] {
+        connection.execute_unprepared(statement).await.unwrap();
+    }
+    let raised = here.raise(scope("1")).await.unwrap().token;
+    assert_ne!(raised.incarnation, before.incarnation);
+    assert_eq!((raised.position, fence_of(&here, "1")), (before.position, before.position));
+}

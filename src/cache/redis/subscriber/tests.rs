@@ -1,3 +1,5 @@
+//! The subscription against a real Redis: bursts, lost connections, and one that swallows everything.
+
 use super::*;
 use crate::{
     cache::{

@@ -1,0 +1,103 @@
+//! Where a loaded document goes, and how copies are dropped.
+//!
+//! Storing and erasing exclude each other: no copy outlives a purge because it was stored a moment late.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Loader;
+use crate::{
+    cache::{
+        memory::{Answer, Held},
+        tier_error::TierError,
+    },
+    error::{Error, Unavailable},
+    lease::Lease,
+    model::{Scope, SectionSet, Snapshot, Tier},
+};
+
+impl Loader {
+    /// Keeps a snapshot in memory for what is left of its life, if it is not outdated by now and does
+    /// not put a partial document in a complete one's place.
+    pub(super) fn keep(&self, snapshot: &Snapshot) {
+        // While a purge erases, nothing is kept: its fence may come between judging and putting.
+        let Ok(_storing) = self.storing.try_read() else { return };
+        let remaining = (snapshot.expires_at - self.clock.utc()).to_std().unwrap_or_default();
+        let until = self.clock.now().after(remaining.min(self.config.memory.ttl));
+        let view = self.fence.view(&snapshot.key);
+        let hides_a_better_one = !snapshot.complete()
+            && self.memory.get(&snapshot.key).is_some_and(|held| match held.answer {
+                Answer::Snapshot(held_one) => {
+                    self.clock.now() < held.until && held_one.complete() && view.admits(&held_one, SectionSet::ALL)
+                }
+                Answer::NotFound { .. } => false,
+            });
+        if view.admits(snapshot, SectionSet::ALL) && !hides_a_better_one {
+            self.memory.put(snapshot.key.clone(), Held { answer: Answer::Snapshot(snapshot.clone()), until });
+        }
+    }
+
+    /// Stores a snapshot in one tier, or in both. Nobody here waits for it; elsewhere those do who wait for
+    /// `lease`, which is given back when the snapshot can be found.
+    pub(super) fn store_behind(self: &Arc<Self>, snapshot: Snapshot, only: Option<Tier>, lease: Option<Lease>) {
+        let Ok(permit) = Arc::clone(&self.writes).try_acquire_owned() else {
+            self.counts.writes_left_out.add(1);
+            return;
+        };
+        let loader = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let (_permit, _lease) = (permit, lease);
+            let _storing = loader.storing.read().await;
+            let view = loader.fence.view(&snapshot.key);
+            if !view.admits(&snapshot, SectionSet::ALL) {
+                loader.counts.superseded.add(1);
+                return;
+            }
+            // Failures are counted and logged by the tiers; the next load tries again.
+            if let Some(redis) = loader.redis.as_ref().filter(|_| only != Some(Tier::Database)) {
+                let _ = redis.put(&snapshot).await;
+            }
+            if only != Some(Tier::Redis) {
+                let _ = loader.database.put(&snapshot, view.fence_on_all()).await;
+            }
+        });
+    }
+
+    /// Drops what this instance and Redis hold, though no fence says that it is outdated.
+    pub(in crate::cache) async fn drop_unfenced(&self, scope: &Scope) {
+        self.memory.remove(scope);
+        if let Some(redis) = &self.redis {
+            let _ = redis.remove(scope).await;
+        }
+    }
+
+    /// Drops copies that a fence has outdated. Nobody would be given them; this frees their space.
+    pub(in crate::cache) async fn drop_copies(&self, scope: &Scope, position: i64) -> u64 {
+        let redis = async {
+            if let Some(redis) = &self.redis {
+                let _ = redis.remove(scope).await;
+            }
+        };
+        let (rows, ()) = tokio::join!(self.database.remove(scope, position), redis);
+        rows.unwrap_or_default()
+    }
+
+    /// Erases every copy, after a fence: fails if a tier cannot be cleaned. Safe to repeat.
+    pub(in crate::cache) async fn purge(&self, scope: &Scope) -> Result<u64, Error> {
+        let incomplete = |tier| {
+            move |error: TierError| {
+                tracing::error!(%error, tier = Tier::name(tier), "a purge could not clean a tier");
+                Error::Unavailable {
+                    reason: Unavailable::PurgeIncomplete { tier },
+                    retry_after: Duration::from_secs(1),
+                    cause: None,
+                }
+            }
+        };
+        let _erasing = self.storing.write().await;
+        self.memory.remove(scope);
+        if let Some(redis) = &self.redis {
+            redis.remove(scope).await.map_err(incomplete(Tier::Redis))?;
+        }
+        self.database.purge(scope).await.map_err(incomplete(Tier::Database))
+    }
+}
