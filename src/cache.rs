@@ -118,7 +118,7 @@ impl UserDataCache {
     pub async fn get(&self, query: &UserDataQuery, wish: &Wish) -> Result<Served, Error> {
         let trust = self.trust(wish).await?;
         if !self.has_reached(wish.min_token.as_ref()) {
-            return self.load_past_the_tiers(query, trust, Depth::Sources).await;
+            return self.load_past_the_tiers(query, wish, trust, Depth::Sources).await;
         }
         if let Some(answer) = self.in_memory(query, wish, trust) {
             return answer;
@@ -127,20 +127,20 @@ impl UserDataCache {
         let loaded = match self.wait(landing).await {
             // Another instance may have found nothing some seconds ago.
             Err(Error::NotFound { .. }) if wish.max_age.is_some() => {
-                return self.load_past_the_tiers(query, trust, Depth::Sources).await;
+                return self.load_past_the_tiers(query, wish, trust, Depth::Sources).await;
             }
             loaded => loaded?,
         };
         if is_too_old(loaded.snapshot.as_of, wish, self.loader.clock.utc()) {
-            return self.load_past_the_tiers(query, trust, Depth::Sources).await;
+            return self.load_past_the_tiers(query, wish, trust, Depth::Sources).await;
         }
         self.served(loaded, role, trust, wish)
     }
 
     /// The user's document, assembled anew: nothing is read from any tier or memo.
-    pub async fn refresh(&self, query: &UserDataQuery) -> Result<Served, Error> {
-        let trust = self.loader.fence.renewed_trust().await;
-        self.load_past_the_tiers(query, trust, Depth::Anew).await
+    pub async fn refresh(&self, query: &UserDataQuery, wish: &Wish) -> Result<Served, Error> {
+        let trust = self.trust(wish).await?;
+        self.load_past_the_tiers(query, wish, trust, Depth::Anew).await
     }
 
     /// Makes everything read before this call unusable. `Ok` means that the fence is durable.
@@ -245,7 +245,13 @@ impl UserDataCache {
     }
 
     /// Loads from the sources, sharing only loads that have not begun yet.
-    async fn load_past_the_tiers(&self, query: &UserDataQuery, trust: Trust, depth: Depth) -> Result<Served, Error> {
+    async fn load_past_the_tiers(
+        &self,
+        query: &UserDataQuery,
+        wish: &Wish,
+        trust: Trust,
+        depth: Depth,
+    ) -> Result<Served, Error> {
         let refreshes = if depth == Depth::Anew { &self.refreshes } else { &self.fresh };
         let loader = Arc::clone(&self.loader);
         let asked = query.clone();
@@ -255,7 +261,7 @@ impl UserDataCache {
             loader.load(asked, view, depth).await
         });
         let loaded = self.wait(landing).await?;
-        self.served(loaded, role, trust, &Wish::default())
+        self.served(loaded, role, trust, wish)
     }
 
     async fn wait(&self, landing: Landing<Result<Loaded, Error>>) -> Result<Loaded, Error> {

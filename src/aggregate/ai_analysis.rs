@@ -136,6 +136,13 @@ impl AiAnalysis {
         Ok(Analysis { results, generator: Generator::Model, detail: calls.detail() })
     }
 
+    /// Before a user's answers are deleted: calls that are under way will leave none behind.
+    pub async fn forget(&self, user: &UserId) {
+        if let Some(calls) = &self.model {
+            calls.forget(user).await;
+        }
+    }
+
     /// Forgets answers that nobody has used for long; at most `rows_max` at once. Returns how many.
     pub async fn sweep_memo(&self, rows_max: u64) -> Result<u64, sea_orm::DbErr> {
         match &self.model {

@@ -45,7 +45,7 @@ impl Service {
 
     async fn serve(&self, asked: &convert::Get) -> Result<Served, Error> {
         if asked.refresh {
-            return self.cache.refresh(&asked.query).await;
+            return self.cache.refresh(&asked.query, &asked.wish).await;
         }
         self.cache.get(&asked.query, &asked.wish).await
     }

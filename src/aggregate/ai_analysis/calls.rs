@@ -17,7 +17,10 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::{
+    sync::RwLock,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -32,7 +35,7 @@ use super::{
 };
 use crate::{
     aggregate::{SourceError, guard::Guard},
-    clock::Clock,
+    clock::{Clock, Moment},
     config,
     model::UserId,
 };
@@ -53,6 +56,9 @@ pub(super) struct Calls {
     /// Tasks under way; each removes itself when it ends. Bounded by the loads that wait for one
     /// and, beyond them, by the loads that can come and go within the hard timeout.
     running: Mutex<HashMap<Job, Shared<BoxFuture<'static, Outcome>>>>,
+    /// Users erased lately, and when: what was asked about them before is not remembered. Held for
+    /// reading while an answer is written, so that none is on its way when an erasure begins.
+    erased: RwLock<Vec<(UserId, Moment)>>,
 }
 
 /// What a task is for. A refresh joins no task that would be content with the memo.
@@ -81,12 +87,23 @@ impl Calls {
             soft_timeout: config.soft_timeout,
             hard_timeout: config.hard_timeout,
             running: Mutex::default(),
+            erased: RwLock::default(),
         }
     }
 
     /// Forgets what nobody has used for long.
     pub(super) async fn sweep_memo(&self, rows_max: u64) -> Result<u64, sea_orm::DbErr> {
         self.memo.sweep(self.clock.utc(), rows_max).await
+    }
+
+    /// From now on nothing is remembered that was asked about this user before. What has been
+    /// remembered can be deleted afterwards.
+    pub(super) async fn forget(&self, user: &UserId) {
+        let now = self.clock.now();
+        let mut erased = self.erased.write().await;
+        // Twice the hard timeout: no call, with its look-ups, lasts so long.
+        erased.retain(|(other, at)| other != user && now.since(*at) < 2 * self.hard_timeout);
+        erased.push((user.clone(), now));
     }
 
     /// The answer to an input, from the memo or from the model.
@@ -190,6 +207,7 @@ impl Calls {
 /// One task: look up, ask, remember.
 async fn run(calls: Arc<Calls>, job: Job, user: UserId, input: String) -> Outcome {
     let _leaving = Leaving { calls: &calls, job: &job };
+    let began = calls.clock.now();
     if !job.refresh
         && let Some(remembered) = calls.recall(&job.key).await
     {
@@ -202,6 +220,10 @@ async fn run(calls: Arc<Calls>, job: Job, user: UserId, input: String) -> Outcom
         // Said here because those who asked may be gone.
         _ => tracing::warn!(error = error as &dyn std::error::Error, "the AI endpoint gave no answer"),
     })?;
+    let erased = calls.erased.read().await;
+    if erased.iter().any(|(other, at)| *other == user && *at >= began) {
+        return Ok(Arc::new(fresh));
+    }
     let kept = if job.refresh {
         calls.memo.overwrite(&user, fresh.clone()).await
     } else {

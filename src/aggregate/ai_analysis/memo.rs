@@ -124,13 +124,6 @@ impl Memo {
             row::Entity::delete_many().filter(row::Column::MemoKey.in_subquery(unused)).exec(&self.connection).await?;
         Ok(deleted.rows_affected)
     }
-
-    /// Deletes every answer that this user has caused. Returns how many.
-    pub async fn erase(&self, user: &UserId) -> Result<u64, DbErr> {
-        let deleted =
-            row::Entity::delete_many().filter(row::Column::UserId.eq(user.as_str())).exec(&self.connection).await?;
-        Ok(deleted.rows_affected)
-    }
 }
 
 /// A row that breaks the answer's limits is no answer: it is asked for again and replaced.

@@ -98,6 +98,7 @@ impl Loader {
         if let Some(redis) = &self.redis {
             redis.remove(scope).await.map_err(incomplete(Tier::Redis))?;
         }
+        self.aggregator.ai().forget(&scope.user).await;
         self.database.purge(scope).await.map_err(incomplete(Tier::Database))
     }
 }

@@ -30,9 +30,12 @@ async fn a_token_of_another_log_is_answered_from_the_sources_and_one_ahead_of_th
 
     let (incarnation, position) = first.token.rsplit_once(':').unwrap();
     let ahead = format!("{incarnation}:{}", position.parse::<i64>().unwrap() + 1);
-    let status = client.get_comprehensive_user_data(newer_than(ahead)).await.unwrap_err();
-    assert_refused(&status, Code::Unavailable, "TOKEN_AHEAD");
-    assert_eq!(retry_after(&status), Duration::from_secs(1));
+    for force_refresh in [false, true] {
+        let request = GetComprehensiveUserDataRequest { force_refresh, ..newer_than(ahead.clone()) };
+        let status = client.get_comprehensive_user_data(request).await.unwrap_err();
+        assert_refused(&status, Code::Unavailable, "TOKEN_AHEAD");
+        assert_eq!(retry_after(&status), Duration::from_secs(1));
+    }
 }
 
 #[tokio::test]
