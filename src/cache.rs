@@ -195,8 +195,10 @@ impl UserDataCache {
     /// about positions in ours: then only the sources are surely newer. The position counts here too,
     /// because the token's own log may have been adopted since [`Self::trust`] looked.
     fn has_reached(&self, token: Option<&Token>) -> bool {
-        let position = self.loader.fence.position();
-        token.is_none_or(|token| position.incarnation == token.incarnation && position.position >= token.position)
+        token.is_none_or(|token| {
+            let ours = self.loader.fence.position();
+            ours.incarnation == token.incarnation && ours.position >= token.position
+        })
     }
 
     /// The hot path ends here: present, not fenced, not expired.

@@ -14,7 +14,7 @@ mod log;
 use std::{
     sync::{
         PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -86,7 +86,6 @@ pub struct Fence {
     lease_until: AtomicU64,
     catching_up: Mutex<LastRun>,
     tickets: AtomicU64,
-    caught_up: AtomicBool,
     /// When the log could not be read, last; 0 after a success.
     failed_at: AtomicU64,
     hints: AtomicU64,
@@ -122,7 +121,6 @@ impl Fence {
             lease_until: AtomicU64::new(0),
             catching_up: Mutex::new(LastRun { ticket: 0, result: Ok(()) }),
             tickets: AtomicU64::new(0),
-            caught_up: AtomicBool::new(false),
             failed_at: AtomicU64::new(0),
             hints: AtomicU64::new(0),
             gaps: AtomicU64::new(0),
@@ -142,11 +140,12 @@ impl Fence {
     /// Whether the copy may be trusted at this moment.
     #[must_use]
     pub fn trust(&self) -> Trust {
-        let until = Moment::from_nanos(self.lease_until.load(Ordering::Acquire));
-        let now = self.clock.now();
-        if !self.caught_up.load(Ordering::Acquire) {
-            Trust::None
-        } else if now < until {
+        let until = self.lease_until.load(Ordering::Acquire);
+        if until == 0 {
+            return Trust::None;
+        }
+        let (until, now) = (Moment::from_nanos(until), self.clock.now());
+        if now < until {
             Trust::Verified
         } else if now < until.after(self.config.unverified_max) {
             Trust::Unverified
@@ -308,7 +307,6 @@ impl Fence {
             }
             // Order: last, and counted from before the read was sent.
             self.lease_until.store(sent_at.after(self.config.lease).nanos(), Ordering::Release);
-            self.caught_up.store(true, Ordering::Release);
             return Ok(());
         }
     }

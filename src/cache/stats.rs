@@ -37,7 +37,6 @@ pub(super) struct Counts {
     stale: Count,
     unverified: Count,
     pub(super) superseded: Count,
-    pub(super) writes_left_out: Count,
 }
 
 impl Counts {
@@ -50,7 +49,6 @@ impl Counts {
             stale: Count::default(),
             unverified: Count::default(),
             superseded: Count::default(),
-            writes_left_out: Count::default(),
         }
     }
 
