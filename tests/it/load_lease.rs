@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Status};
-use userdata::proto::v1::{CacheStatus, GetComprehensiveUserDataRequest};
+use userdata::proto::v1::{CacheStatus, GetComprehensiveUserDataRequest, InvalidateCacheRequest, Wait};
 
 use crate::support::{
     ask::{Answer, everything_of, get, invalidate, of, reason, runs, stats},
@@ -154,7 +154,9 @@ async fn check_takeover(signal: &str) {
     if signal == "STOP" {
         // What it read before this is what it will still write.
         cluster.sources.write(11, 1).await;
-        invalidate(&instances[0].client, everything_of("1")).await.unwrap();
+        // All of them are asked below, and without waiting only the instance that acknowledged has to know.
+        let everywhere = InvalidateCacheRequest { wait: Wait::All.into(), ..everything_of("1") };
+        invalidate(&instances[0].client, everywhere).await.unwrap();
         holder.server.signal("CONT");
         // Its own callers asked before the invalidation.
         for call in holders_calls {
