@@ -6,6 +6,7 @@
 //! make an answer wrong, because every section is judged by the fence when it is read.
 
 pub mod breaker;
+mod cooldown;
 pub mod database;
 pub mod fence;
 pub mod figures;
@@ -123,7 +124,7 @@ impl UserDataCache {
         if let Some(answer) = self.in_memory(query, wish, trust) {
             return answer;
         }
-        let (landing, role) = self.board(query);
+        let (landing, role) = self.board(query, Depth::Tiers);
         let loaded = match self.wait(landing).await {
             // Another instance may have found nothing some seconds ago.
             Err(Error::NotFound { .. }) if wish.max_age.is_some() => {
@@ -134,6 +135,7 @@ impl UserDataCache {
         if is_too_old(loaded.snapshot.as_of, wish, self.loader.clock.utc()) {
             return self.load_past_the_tiers(query, wish, trust, Depth::Sources).await;
         }
+        self.renew_if_due(query, &loaded, trust);
         self.served(loaded, role, trust, wish)
     }
 
@@ -160,6 +162,8 @@ impl UserDataCache {
         let removing = async {
             match how.purge {
                 true => self.loader.purge(&scope).await,
+                // What is fenced in part is of use for the rest.
+                false if !scope.sections.is_all() => Ok(0),
                 false => Ok(self.loader.drop_copies(&scope, raised.token.position).await),
             }
         };
@@ -221,6 +225,7 @@ impl UserDataCache {
                     return None;
                 }
                 let loaded = Loaded { snapshot, status: CacheStatus::Hit(Tier::Memory), position: view.applied };
+                self.renew_if_due(query, &loaded, trust);
                 Some(self.served(loaded, Role::Leader, trust, wish))
             }
             Answer::NotFound { what, incarnation, tag } => {
@@ -239,11 +244,25 @@ impl UserDataCache {
     }
 
     /// Joins the load of a key, if it began after every fence known now, or begins one.
-    fn board(&self, query: &UserDataQuery) -> (Landing<Result<Loaded, Error>>, Role) {
+    fn board(&self, query: &UserDataQuery, depth: Depth) -> (Landing<Result<Loaded, Error>>, Role) {
         let view = self.loader.fence.view(query.key());
         let (fence, tag) = (view.fence(), view.applied);
         let key = (query.key().clone(), Arc::clone(&view.incarnation));
-        self.flights.join(&key, fence, tag, || Arc::clone(&self.loader).load(query.clone(), view, Depth::Tiers))
+        self.flights.join(&key, fence, tag, || Arc::clone(&self.loader).load(query.clone(), view, depth))
+    }
+
+    /// Begins to assemble a document anew of whose life most is over, so that nobody has to wait when it ends.
+    /// As long as people ask for it: what nobody asks for expires.
+    fn renew_if_due(&self, query: &UserDataQuery, loaded: &Loaded, trust: Trust) {
+        let hit = matches!(loaded.status, CacheStatus::Hit(_)) && trust == Trust::Verified;
+        if !hit || !self.loader.is_due(&loaded.snapshot) {
+            return;
+        }
+        let view = self.loader.fence.view(query.key());
+        if self.loader.cooldowns.of(query.key(), &view).is_none() {
+            // Whoever misses meanwhile joins it; nobody waits for it here.
+            let _ = self.board(query, Depth::Newer(loaded.snapshot.as_of));
+        }
     }
 
     /// Loads from the sources, sharing only loads that have not begun yet.

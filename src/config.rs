@@ -100,6 +100,9 @@ setting::sections! {
         /// Expiry is spread by this share of the TTL to either side, so that what was loaded together does not expire
         /// together.
         ttl_jitter: f64 = 0.1, Number(0.0..=0.5);
+        /// The share of its life after which a document that is asked for is assembled anew behind the answer, so that
+        /// nobody waits when it expires. 1: never.
+        refresh_after: f64 = 0.8, Number(0.1..=1.0);
         /// For all of a request's reads in the cache table.
         timeout: Duration = millis(200), Durations(millis(1)..=seconds(30));
         /// Connections at most.

@@ -123,8 +123,8 @@ impl DatabaseTier {
     }
 
     /// Stores a snapshot for what is left of its life, unless the row there is newer, or complete and
-    /// of use where this one is partial. `fence` is the newest one of its scope on all sections: a row
-    /// below it is of no use.
+    /// of use where this one is partial. `fence` is the newest one of its scope: a row below it is of no
+    /// use as a whole.
     pub async fn put(&self, snapshot: &Snapshot, fence: i64) -> Result<(), TierError> {
         if !self.breaker.allows() {
             return Err(TierError::Open);

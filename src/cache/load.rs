@@ -1,10 +1,12 @@
-//! What a flight does: look into Redis and the table, else assemble ([`once`]: one instance for all);
-//! then fill the tiers.
+//! What a flight does: look into Redis and the table ([`look`]), else assemble ([`once`]: one instance
+//! for all); then fill the tiers ([`store`]).
 //!
 //! Order: the fence's position is noted before anything is read, so a tag is never too high. What is
 //! stored is stored behind the answer, and only while no invalidation has outdated it.
 
+mod look;
 mod once;
+mod reserve;
 mod store;
 
 use std::{sync::Arc, time::Duration};
@@ -14,15 +16,15 @@ use tokio::sync::{RwLock, Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
 use super::{
+    cooldown::{self, Cooldowns},
     database::DatabaseTier,
-    fence::{Fence, Trust, View},
+    fence::{Fence, View},
     figures::TierFigures,
     load_lease::{Failure, Outcome},
     memory::{Answer, Held, MemoryTier},
     redis::RedisTier,
     stats::Counts,
     tally::Tally,
-    tier_error::TierError,
 };
 use crate::{
     aggregate::{AggregateError, Aggregator, Assembled, AssembledPart, Plan, SourceError},
@@ -32,6 +34,7 @@ use crate::{
     lease::{Lease, Leases},
     model::{CacheKey, CacheStatus, SectionSet, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
 };
+use reserve::Reserve;
 
 /// What the cache is put together from.
 #[derive(Debug)]
@@ -54,12 +57,16 @@ pub struct Parts {
 
 /// Writes behind answers that may be under way; beyond it they are left out, which costs a reload at worst.
 const WRITES_MAX: usize = 256;
+/// Loads that may wait for other instances'; each costs the database ten small statements a second.
+const WATCHES_MAX: usize = 256;
 
 /// How deep a load goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Depth {
     /// Redis and the table first.
     Tiers,
+    /// The same, behind an answer: content only with a document assembled later than this one.
+    Newer(DateTime<Utc>),
     /// The sources, whatever the tiers hold.
     Sources,
     /// The sources, and no memo either.
@@ -94,20 +101,13 @@ pub(super) struct Loader {
     /// Those and the ones that wait for their turn.
     places: Semaphore,
     writes: Arc<Semaphore>,
+    /// Loads that wait for another instance's.
+    watches: Semaphore,
     /// Held for reading while a snapshot is checked and stored, for writing while a purge erases: so
     /// that no copy outlives a purge because it was stored a moment late.
     storing: RwLock<()>,
+    pub(super) cooldowns: Cooldowns,
     tasks: TaskTracker,
-}
-
-/// The best that the tiers have.
-#[derive(Default)]
-struct Found {
-    fresh: Option<(Snapshot, Tier)>,
-    /// Expired, but not outdated: the answer if the sources fail.
-    last_good: Option<(Snapshot, Tier)>,
-    /// What is left of a request's time for the cache's database; none if it could not be asked at all.
-    database_left: Duration,
 }
 
 impl Loader {
@@ -121,7 +121,9 @@ impl Loader {
             permits: Semaphore::new(config.flight.max_concurrent),
             places: Semaphore::new(config.flight.max_concurrent + config.flight.max_queued),
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
+            watches: Semaphore::new(WATCHES_MAX),
             storing: RwLock::new(()),
+            cooldowns: Cooldowns::new(clock.clone()),
             config,
             fence,
             leases,
@@ -135,19 +137,42 @@ impl Loader {
 
     /// Loads a document. `view` was taken before: its position becomes the tag of what is read here.
     pub(super) async fn load(self: Arc<Self>, query: UserDataQuery, view: View, depth: Depth) -> Result<Loaded, Error> {
-        if depth == Depth::Tiers {
-            return self.load_once(&query, &view).await;
+        match depth {
+            Depth::Tiers | Depth::Newer(_) => self.load_once(&query, &view, depth).await,
+            Depth::Sources | Depth::Anew => self.load_past_the_tiers(&query, &view, depth).await,
+        }
+    }
+
+    async fn load_past_the_tiers(
+        self: &Arc<Self>,
+        query: &UserDataQuery,
+        view: &View,
+        depth: Depth,
+    ) -> Result<Loaded, Error> {
+        // A refresh is somebody's wish to try now.
+        if depth != Depth::Anew
+            && let Some(cooling) = self.cooldowns.of(query.key(), view)
+        {
+            return self.conclude(query.key(), view, cooling.tag, &Reserve::default(), cooling.into());
         }
         let _permit = self.permit().await?;
         // Looked up again: nothing has been read yet, so fences that came meanwhile are honoured too.
         let view = self.fence.view(query.key());
         // On the heap: the sources' statements make it large.
-        Box::pin(self.load_from_the_sources(&query, &view, depth, None, None)).await
+        Box::pin(self.load_from_the_sources(query, &view, depth, &Reserve::default(), None)).await
+    }
+
+    /// Whether a document that has just been served is to be assembled anew behind its answer.
+    pub(super) fn is_due(&self, snapshot: &Snapshot) -> bool {
+        let now = self.clock.utc();
+        let due = snapshot.refresh_at(self.config.database.refresh_after);
+        // Half of the permits at most, or those who wait for an answer would wait for those who do not.
+        let free = 2 * self.permits.available_permits() >= self.config.flight.max_concurrent;
+        due <= now && now < snapshot.expires_at && free
     }
 
     /// A place in the queue, then a permit to read the sources.
     async fn permit(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Error> {
-        let overloaded = || Error::Overloaded { retry_after: Duration::from_secs(1) };
         let place = self.places.try_acquire().map_err(|_| overloaded())?;
         let permit = tokio::time::timeout(self.config.flight.budget, self.permits.acquire()).await;
         Ok((place, permit.map_err(|_| overloaded())?.map_err(|_| overloaded())?))
@@ -167,68 +192,6 @@ impl Loader {
         Loaded { snapshot, status: status(tier), position: view.applied }
     }
 
-    async fn look_into_tiers(&self, key: &CacheKey) -> Found {
-        let mut found = Found::default();
-        if self.fence.trust() == Trust::None {
-            return found;
-        }
-        if let Some(redis) = &self.redis {
-            self.judge(&mut found, Tier::Redis, redis.get(key).await, key).await;
-        }
-        let began = self.clock.now();
-        if found.fresh.is_none() {
-            self.judge(&mut found, Tier::Database, self.database.get(key).await, key).await;
-        }
-        if found.fresh.is_none() {
-            self.look_at_what_memory_held(&mut found, key);
-        }
-        found.database_left = self.config.database.timeout.saturating_sub(self.clock.now().since(began));
-        found
-    }
-
-    /// A copy whose time in memory is up is not served as fresh, but it is there when the database is not.
-    fn look_at_what_memory_held(&self, found: &mut Found, key: &CacheKey) {
-        let Some(Held { answer: Answer::Snapshot(snapshot), .. }) = self.memory.get(key) else { return };
-        if self.fence.view(key).admits(&snapshot, SectionSet::ALL) {
-            self.keep_in_reserve(found, snapshot, Tier::Memory);
-        }
-    }
-
-    async fn judge(&self, found: &mut Found, tier: Tier, read: Result<Option<Snapshot>, TierError>, key: &CacheKey) {
-        // A tier that fails is a miss; it has counted and logged its failure itself.
-        let Ok(Some(snapshot)) = read else { return };
-        let figures = match (&self.redis, tier) {
-            (Some(redis), Tier::Redis) => redis.figures(),
-            _ => self.database.figures(),
-        };
-        let mut view = self.fence.view(key);
-        if snapshot.incarnation == view.incarnation && !view.can_judge(&snapshot) && self.fence.catch_up().await.is_ok()
-        {
-            view = self.fence.view(key);
-        }
-        if !view.admits(&snapshot, SectionSet::ALL) {
-            self.counts.superseded.add(1);
-            figures.refused();
-            return;
-        }
-        if snapshot.expires_at > self.clock.utc() {
-            found.fresh = Some((snapshot, tier));
-            return;
-        }
-        figures.refused();
-        self.keep_in_reserve(found, snapshot, tier);
-    }
-
-    /// Remembers the newest document that may be served if the sources fail; before a partial one, a complete one.
-    fn keep_in_reserve(&self, found: &mut Found, snapshot: Snapshot, tier: Tier) {
-        let worth = |snapshot: &Snapshot| (snapshot.complete(), snapshot.as_of);
-        if is_younger(&snapshot, self.config.database.stale_max, self.clock.utc())
-            && found.last_good.as_ref().is_none_or(|(held, _)| worth(held) < worth(&snapshot))
-        {
-            found.last_good = Some((snapshot, tier));
-        }
-    }
-
     /// Loads from the sources: for everybody who waits for `lease`, which is given back when the
     /// document is stored or it is known why there is none.
     async fn load_from_the_sources(
@@ -236,14 +199,18 @@ impl Loader {
         query: &UserDataQuery,
         view: &View,
         depth: Depth,
-        last_good: Option<(Snapshot, Tier)>,
+        reserve: &Reserve,
         lease: Option<Lease>,
     ) -> Result<Loaded, Error> {
-        let snapshot = match self.assemble(query, view, depth, last_good.as_ref().map(|(snapshot, _)| snapshot)).await {
+        let key = query.key();
+        let snapshot = match self.assemble(query, view, depth, reserve).await {
             Ok(snapshot) => snapshot,
             Err(failure) => {
+                if let Failure::SourceFailed { source_name, retry_after, .. } = &failure {
+                    self.cooldowns.begin(key, view, source_name, *retry_after);
+                }
                 Outcome::Failed(failure.clone()).tell(lease, view);
-                return self.conclude(query.key(), view, view.applied, last_good, failure);
+                return self.conclude(key, view, view.applied, reserve, failure);
             }
         };
         // A document that no reply can carry would only push others out of the tiers; those who ask for fewer
@@ -258,24 +225,48 @@ impl Loader {
         Ok(Loaded { snapshot, status, position: view.applied })
     }
 
+    /// Reads what is not of use in the reserve, and joins it with what is.
     async fn assemble(
         &self,
         query: &UserDataQuery,
         view: &View,
         depth: Depth,
-        last_good: Option<&Snapshot>,
+        reserve: &Reserve,
     ) -> Result<Snapshot, Failure> {
         let as_of = self.clock.utc();
-        let budget = self.config.flight.budget;
-        let plan = Plan { sections: SectionSet::ALL, as_of, refresh: depth == Depth::Anew, budget };
-        let assembled = match tokio::time::timeout(budget, Box::pin(self.aggregator.aggregate(query, &plan))).await {
-            Ok(Ok(assembled)) => assembled,
-            Ok(Err(AggregateError::UnknownUser)) => return Err(Failure::NotFound(Missing::User)),
-            Ok(Err(AggregateError::UnknownStrategy)) => return Err(Failure::NotFound(Missing::Strategy)),
-            Ok(Err(AggregateError::Source { name, error })) => return Err(source_failed(name, error)),
-            Err(_) => return Err(source_failed("onboarding", SourceError::Timeout)),
+        let mut reused = Vec::new();
+        let assembled = match reserve.base(view, &self.config.database, as_of) {
+            None => self.aggregate(query, SectionSet::ALL, as_of, depth).await?,
+            Some(base) => {
+                let assembled = self.aggregate(query, base.missing(), as_of, depth).await?;
+                if base.strategy == Some(assembled.strategy) {
+                    reused = base.parts;
+                    assembled
+                } else {
+                    // About another strategy now, so that most of it has to be read again anyway.
+                    self.aggregate(query, SectionSet::ALL, as_of, depth).await?
+                }
+            }
         };
-        Ok(self.seal(query.key(), view, as_of, assembled, last_good))
+        Ok(self.seal(query.key(), view, as_of, reused, assembled, reserve))
+    }
+
+    async fn aggregate(
+        &self,
+        query: &UserDataQuery,
+        sections: SectionSet,
+        as_of: DateTime<Utc>,
+        depth: Depth,
+    ) -> Result<Assembled, Failure> {
+        let budget = self.config.flight.budget;
+        let plan = Plan { sections, as_of, refresh: depth == Depth::Anew, budget };
+        match tokio::time::timeout(budget, Box::pin(self.aggregator.aggregate(query, &plan))).await {
+            Ok(Ok(assembled)) => Ok(assembled),
+            Ok(Err(AggregateError::UnknownUser)) => Err(Failure::NotFound(Missing::User)),
+            Ok(Err(AggregateError::UnknownStrategy)) => Err(Failure::NotFound(Missing::Strategy)),
+            Ok(Err(AggregateError::Source { name, error })) => Err(source_failed(name, error)),
+            Err(_) => Err(source_failed("onboarding", SourceError::Timeout)),
+        }
     }
 
     /// What a load without a document means for those who asked, whether it ran here or elsewhere, with `tag`.
@@ -284,21 +275,19 @@ impl Loader {
         key: &CacheKey,
         view: &View,
         tag: i64,
-        last_good: Option<(Snapshot, Tier)>,
+        reserve: &Reserve,
         failure: Failure,
     ) -> Result<Loaded, Error> {
         match &failure {
             Failure::NotFound(what) => self.remember_missing(key, view, tag, *what),
             Failure::SourceFailed { cause, .. } => {
-                let fallback = last_good.is_some();
+                // Judged now: a fence may have come while the sources were tried.
+                let last_good = reserve.last_good(&self.fence.view(key));
                 if let Some(error) = cause {
-                    let error: &dyn std::error::Error = error;
+                    let (error, fallback): (&dyn std::error::Error, _) = (error, last_good.is_some());
                     tracing::warn!(error, data_hash = %key.hash, fallback, "a required source failed");
                 }
-                // Judged again: a fence may have come while the sources were tried.
-                let now = self.fence.view(key);
-                if let Some((snapshot, tier)) = last_good.filter(|(snapshot, _)| now.admits(snapshot, SectionSet::ALL))
-                {
+                if let Some((snapshot, tier)) = last_good {
                     return Ok(Loaded { snapshot, status: CacheStatus::Stale(tier), position: view.applied });
                 }
             }
@@ -306,30 +295,33 @@ impl Loader {
         Err(failure.into())
     }
 
-    /// Joins the parts; what failed is taken from the last good document, as far as that is not outdated.
+    /// Joins what is reused and what was read; what failed is taken from the reserve, as far as that is not outdated.
     fn seal(
         &self,
         key: &CacheKey,
         view: &View,
         as_of: DateTime<Utc>,
+        reused: Vec<Part>,
         assembled: Assembled,
-        last_good: Option<&Snapshot>,
+        reserve: &Reserve,
     ) -> Snapshot {
-        let parts: Vec<Part> = assembled
-            .parts
-            .into_iter()
-            .map(|AssembledPart { facts, bytes }| {
-                let fresh = Part { facts, tag: view.applied, bytes };
-                match fresh.facts.state {
-                    State::Failed => stale_part(&fresh, view, last_good).unwrap_or(fresh),
-                    _ => fresh,
-                }
-            })
-            .collect();
-        let partial = parts.iter().any(|part| matches!(part.facts.state, State::Failed | State::Stale));
-        let life = if partial { self.config.flight.partial_ttl } else { self.jittered_ttl() };
+        let stale_max = self.config.database.stale_max;
+        let read = assembled.parts.into_iter().map(|AssembledPart { facts, bytes }| {
+            let part = Part { facts, tag: view.applied, bytes };
+            match part.facts.state {
+                State::Failed => reserve.stale_part(&part, view, stale_max, as_of).unwrap_or(part),
+                _ => part,
+            }
+        });
+        let parts: Vec<Part> = reused.into_iter().chain(read).collect();
+        let life = self.jittered_ttl();
+        // The document expires with its first section. What failed is tried again soon, however old what stands there.
+        let ends = parts.iter().map(|part| match part.facts.state {
+            State::Failed | State::Stale => as_of + self.config.flight.partial_ttl,
+            _ => part.facts.read_at.min(as_of) + life,
+        });
         // Cut to what the tiers keep, or a hit in one would name another instant.
-        let expires_at = (as_of + life).trunc_subsecs(6);
+        let expires_at = ends.min().unwrap_or(as_of).trunc_subsecs(6);
         Snapshot::seal(key.clone(), Arc::clone(&view.incarnation), as_of, expires_at, parts)
     }
 
@@ -346,24 +338,11 @@ impl Loader {
     }
 }
 
-/// A failed section as it was in the last good document, if nothing has outdated it.
-fn stale_part(failed: &Part, view: &View, last_good: Option<&Snapshot>) -> Option<Part> {
-    let section = failed.facts.section;
-    // Judged anew: since it was found, another incarnation may have begun, in which its tags mean nothing.
-    let mut part = last_good.filter(|snapshot| view.can_judge(snapshot))?.part(section)?;
-    let had_content = matches!(part.facts.state, State::Ok | State::Stale);
-    if !had_content || !view.is_valid(section, part.tag) {
-        return None;
-    }
-    part.facts.state = State::Stale;
-    part.facts.reason.clone_from(&failed.facts.reason);
-    Some(part)
+fn overloaded() -> Error {
+    Error::Overloaded { retry_after: Duration::from_secs(1) }
 }
 
 fn source_failed(name: &'static str, error: SourceError) -> Failure {
-    Failure::SourceFailed { source_name: name, cause: Some(Arc::new(AggregateError::Source { name, error })) }
-}
-
-fn is_younger(snapshot: &Snapshot, age: Duration, now: DateTime<Utc>) -> bool {
-    (now - snapshot.as_of).to_std().unwrap_or_default() <= age
+    let cause = Some(Arc::new(AggregateError::Source { name, error }));
+    Failure::SourceFailed { source_name: name, retry_after: cooldown::pause(), cause }
 }

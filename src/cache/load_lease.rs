@@ -11,7 +11,10 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::fence::View;
+use super::{
+    cooldown::{self, Cooling},
+    fence::View,
+};
 use crate::{
     aggregate::AggregateError,
     error::{Error, Missing, Unavailable},
@@ -19,8 +22,6 @@ use crate::{
     model::{CacheKey, StrategyId},
 };
 
-/// When a required source that failed is worth another try.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// What is not there, or too large, stays so for longer than any lease's outcome is shared.
 const FINAL: Duration = Duration::MAX;
 
@@ -51,17 +52,25 @@ pub(super) enum Failure {
     SourceFailed {
         /// Which one.
         source_name: &'static str,
+        /// When it is worth another try.
+        retry_after: Duration,
         /// None: elsewhere, where it was logged.
         cause: Option<Arc<AggregateError>>,
     },
+}
+
+impl From<Cooling> for Failure {
+    fn from(cooling: Cooling) -> Self {
+        Self::SourceFailed { source_name: cooling.source_name, retry_after: cooling.left, cause: None }
+    }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::NotFound(what) => Self::NotFound { what },
-            Failure::SourceFailed { source_name, cause } => {
-                Self::Unavailable { reason: Unavailable::SourceFailed { source_name }, retry_after: RETRY_AFTER, cause }
+            Failure::SourceFailed { source_name, retry_after, cause } => {
+                Self::Unavailable { reason: Unavailable::SourceFailed { source_name }, retry_after, cause }
             }
         }
     }
@@ -72,7 +81,7 @@ impl Outcome {
     pub(super) fn tell(&self, lease: Option<Lease>, view: &View) {
         let Some(lease) = lease else { return };
         let life = match self {
-            Self::Failed(Failure::SourceFailed { .. }) => RETRY_AFTER,
+            Self::Failed(Failure::SourceFailed { retry_after, .. }) => *retry_after,
             Self::Failed(Failure::NotFound(_)) | Self::TooLarge => FINAL,
         };
         let kind = match self {
@@ -99,7 +108,7 @@ impl Outcome {
             Kind::StrategyNotFound => Failure::NotFound(Missing::Strategy),
             Kind::SourceFailed { source } => {
                 let source_name = REQUIRED.into_iter().find(|name| *name == source)?;
-                Failure::SourceFailed { source_name, cause: None }
+                Failure::SourceFailed { source_name, retry_after: cooldown::pause(), cause: None }
             }
         };
         Some((Self::Failed(failure), tag))

@@ -66,6 +66,12 @@ impl SectionSet {
         self.0 == 0
     }
 
+    /// Whether every known section is in it.
+    #[must_use]
+    pub fn is_all(self) -> bool {
+        SECTIONS.into_iter().all(|section| self.contains(section))
+    }
+
     /// Both sets together.
     #[must_use]
     pub fn union(self, other: Self) -> Self {

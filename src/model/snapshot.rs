@@ -126,6 +126,13 @@ impl Snapshot {
         !self.0.sections.iter().any(|s| matches!(s.facts.state, State::Stale | State::Failed))
     }
 
+    /// When this share of its life is over.
+    #[must_use]
+    pub fn refresh_at(&self, share: f64) -> DateTime<Utc> {
+        let life = (self.0.expires_at - self.0.as_of).to_std().unwrap_or_default();
+        self.0.as_of + life.mul_f64(share)
+    }
+
     /// The highest tag: below a fence on all sections nothing in it is of use.
     #[must_use]
     pub fn tag_max(&self) -> i64 {

@@ -18,6 +18,7 @@ mod hints;
 mod load_lease;
 mod migrations;
 mod read_path;
+mod renewal;
 mod shutdown;
 mod source_failures;
 mod sources;

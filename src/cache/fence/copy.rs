@@ -7,33 +7,26 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::model::{CacheKey, Section, SectionSet, Snapshot, StrategyId, UserId, section};
 
-/// One position per section, and one for fences on all of them.
+/// One position per section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Positions {
-    sections: [i64; section::SECTIONS.len()],
-    all: i64,
-}
+struct Positions([i64; section::SECTIONS.len()]);
 
 impl Positions {
     fn raise(&mut self, sections: SectionSet, position: i64) {
         for one in sections.with_dependents().iter() {
-            let held = &mut self.sections[section::index(one)];
+            let held = &mut self.0[section::index(one)];
             *held = (*held).max(position);
-        }
-        if section::SECTIONS.iter().all(|one| sections.contains(*one)) {
-            self.all = self.all.max(position);
         }
     }
 
     fn merge(&mut self, other: &Self) {
-        for (held, more) in self.sections.iter_mut().zip(other.sections) {
+        for (held, more) in self.0.iter_mut().zip(other.0) {
             *held = (*held).max(more);
         }
-        self.all = self.all.max(other.all);
     }
 
     fn highest(&self) -> i64 {
-        self.sections.iter().copied().max().unwrap_or_default()
+        self.0.iter().copied().max().unwrap_or_default()
     }
 }
 
@@ -161,12 +154,6 @@ impl View {
         self.positions.highest().max(self.floor)
     }
 
-    /// The newest fence on all sections: below it a row is useless.
-    #[must_use]
-    pub fn fence_on_all(&self) -> i64 {
-        self.positions.all.max(self.floor)
-    }
-
     /// Whether a stored snapshot can be judged at all: it is of this log, and of a part of it that
     /// this instance has applied.
     #[must_use]
@@ -177,7 +164,7 @@ impl View {
     /// Whether no invalidation has outdated what was read at `tag`.
     #[must_use]
     pub fn is_valid(&self, section: Section, tag: i64) -> bool {
-        tag >= self.positions.sections[section::index(section)].max(self.floor)
+        tag >= self.positions.0[section::index(section)].max(self.floor)
     }
 
     /// Whether every asked section of a snapshot can be served.
@@ -232,7 +219,7 @@ mod tests {
             assert_eq!(view.is_valid(section, 0), !outdated, "{section:?}");
             assert!(view.is_valid(section, 1));
         }
-        assert_eq!((view.fence(), view.fence_on_all()), (1, 0));
+        assert_eq!(view.fence(), 1);
     }
 
     #[test]

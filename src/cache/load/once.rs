@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Depth, Found, Loaded, Loader};
+use super::{Depth, Loaded, Loader, look::Found, overloaded};
 use crate::{
     cache::{
         fence::View,
@@ -19,16 +19,25 @@ use crate::{
 
 impl Loader {
     /// From a tier, from another instance's load, or from the sources. `view` was taken before.
-    pub(super) async fn load_once(self: &Arc<Self>, query: &UserDataQuery, view: &View) -> Result<Loaded, Error> {
+    pub(super) async fn load_once(
+        self: &Arc<Self>,
+        query: &UserDataQuery,
+        view: &View,
+        depth: Depth,
+    ) -> Result<Loaded, Error> {
         let key = query.key();
+        let newer_than = if let Depth::Newer(than) = depth { Some(than) } else { None };
         let until = self.clock.now().after(self.config.load_lease.wait_max);
         let mut over = None;
         let mut status: fn(_) -> _ = CacheStatus::Hit;
         let mut together = true;
         loop {
-            let mut found = self.look_into_tiers(key).await;
+            let mut found = self.look_into_tiers(key, newer_than).await;
             if let Some(fresh) = found.fresh {
                 return Ok(self.found(fresh, status, view));
+            }
+            if let Some(cooling) = self.cooldowns.of(key, &self.fence.view(key)) {
+                return self.conclude(key, view, cooling.tag, &found.reserve, cooling.into());
             }
             let permit = self.permit().await?;
             // Looked up again: nothing has been read yet, so fences that came meanwhile are honoured too.
@@ -39,7 +48,7 @@ impl Loader {
                 Turn::Ours(lease) => {
                     if lease.done {
                         // Between our look into the tiers and the taking of the lease.
-                        found = self.look_into_tiers(key).await;
+                        found = self.look_into_tiers(key, newer_than).await;
                     }
                     if let Some(fresh) = found.fresh {
                         return Ok(self.found(fresh, |_| CacheStatus::Shared, view));
@@ -48,13 +57,14 @@ impl Loader {
                 }
                 Turn::Theirs(watch) => {
                     drop(permit);
+                    let _watching = self.watches.try_acquire().map_err(|_| overloaded())?;
                     status = |_| CacheStatus::Shared;
                     match self.leases.watch(watch, until, || self.fence.view(key).fence()).await {
                         Seen::Gone => {}
                         Seen::Over(watch) => over = Some(watch),
                         Seen::Ended { outcome, watch } => match Outcome::read(outcome, &self.fence.view(key)) {
                             Some((Outcome::Failed(failure), tag)) => {
-                                return self.conclude(key, view, tag, found.last_good, failure);
+                                return self.conclude(key, view, tag, &found.reserve, failure);
                             }
                             Some((Outcome::TooLarge, _)) => together = false,
                             None => over = Some(watch),
@@ -66,7 +76,7 @@ impl Loader {
                 }
             };
             // On the heap: the sources' statements make it large, and hits in Redis need not carry it.
-            let loading = Box::pin(self.load_from_the_sources(query, view, Depth::Tiers, found.last_good, lease));
+            let loading = Box::pin(self.load_from_the_sources(query, view, depth, &found.reserve, lease));
             let loaded = loading.await;
             drop(permit);
             return loaded;

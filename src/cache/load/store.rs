@@ -57,7 +57,7 @@ impl Loader {
                 let _ = redis.put(&snapshot).await;
             }
             if only != Some(Tier::Redis) {
-                let _ = loader.database.put(&snapshot, view.fence_on_all()).await;
+                let _ = loader.database.put(&snapshot, view.fence()).await;
             }
         });
     }

@@ -48,6 +48,11 @@ impl Sources {
         }
     }
 
+    /// Makes a strategy the active one.
+    pub(crate) async fn activate(&self, strategy: i32) {
+        self.run(&format!("UPDATE strategy_activation_status SET strategy_id = {strategy}")).await;
+    }
+
     /// Sets a strategy's count.
     pub(crate) async fn write(&self, strategy: i32, count: i64) {
         self.run(&format!("UPDATE enhanced_content_strategies SET name = '{count}' WHERE id = {strategy}")).await;

@@ -1,0 +1,88 @@
+//! A pause after a load that failed: as long as it lasts, who asks is told of that failure.
+//!
+//! Without it every caller would send the next load against a source that has just failed. The pause
+//! is of one key: what ails a source for everybody is its guard's to notice. It is spread, so that
+//! those who were told at once when to come back do not come back at once.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    cache::fence::View,
+    clock::{Clock, Moment},
+    model::CacheKey,
+};
+
+/// A source that is well again is noticed about as fast.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Each pause is longer or shorter than that by this share at most.
+const JITTER: f64 = 0.25;
+/// Keys remembered at most; beyond it loads are tried without a pause. Each takes some 300 bytes.
+const KEYS_MAX: usize = 10_000;
+
+/// The keys whose loads have just failed.
+#[derive(Debug)]
+pub(super) struct Cooldowns {
+    keys: Mutex<HashMap<CacheKey, Cooldown>>,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct Cooldown {
+    until: Moment,
+    source_name: &'static str,
+    incarnation: Arc<str>,
+    tag: i64,
+}
+
+/// A pause that is not over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Cooling {
+    /// The source that failed.
+    pub(super) source_name: &'static str,
+    /// The position known before it was asked.
+    pub(super) tag: i64,
+    /// What is left of the pause.
+    pub(super) left: Duration,
+}
+
+/// How long to leave a key alone whose load has just failed.
+pub(super) fn pause() -> Duration {
+    PAUSE.mul_f64(rand::random_range(1.0 - JITTER..=1.0 + JITTER))
+}
+
+impl Cooldowns {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { keys: Mutex::default(), clock }
+    }
+
+    /// Begins a pause. `view` is what the load that failed began with.
+    pub(super) fn begin(&self, key: &CacheKey, view: &View, source_name: &'static str, pause: Duration) {
+        let now = self.clock.now();
+        let mut keys = self.keys();
+        if keys.len() >= KEYS_MAX {
+            keys.retain(|_, cooldown| now < cooldown.until);
+        }
+        if keys.len() < KEYS_MAX {
+            let (incarnation, tag) = (Arc::clone(&view.incarnation), view.applied);
+            keys.insert(key.clone(), Cooldown { until: now.after(pause), source_name, incarnation, tag });
+        }
+    }
+
+    /// The pause of a key. An invalidation ends it: who has just repaired something wants to see it.
+    pub(super) fn of(&self, key: &CacheKey, view: &View) -> Option<Cooling> {
+        let now = self.clock.now();
+        let keys = self.keys();
+        let Cooldown { until, source_name, incarnation, tag } = keys.get(key)?;
+        let holds = now < *until && view.incarnation == *incarnation && *tag >= view.fence();
+        holds.then(|| Cooling { source_name, tag: *tag, left: until.since(now) })
+    }
+
+    fn keys(&self) -> MutexGuard<'_, HashMap<CacheKey, Cooldown>> {
+        // Every change of the map is one call, so a panic cannot leave it half changed.
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

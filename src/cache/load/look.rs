@@ -1,0 +1,95 @@
+//! What the tiers have of a document, judged by the fence log.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{Loader, reserve::Reserve};
+use crate::{
+    cache::{
+        fence::Trust,
+        memory::{Answer, Held},
+        tier_error::TierError,
+    },
+    model::{CacheKey, SectionSet, Snapshot, Tier},
+};
+
+/// What was found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Can be served.
+    pub(super) fresh: Option<(Snapshot, Tier)>,
+    /// Cannot, but is of use.
+    pub(super) reserve: Reserve,
+    /// What is left of a request's time for the cache's database; none if it could not be asked at all.
+    pub(super) database_left: Duration,
+}
+
+impl Loader {
+    /// Looks into Redis, then into the table. With `newer_than`, a document has to have been assembled later than that
+    /// to be fresh enough.
+    pub(super) async fn look_into_tiers(&self, key: &CacheKey, newer_than: Option<DateTime<Utc>>) -> Found {
+        let mut found = Found::default();
+        if self.fence.trust() == Trust::None {
+            return found;
+        }
+        if let Some(redis) = &self.redis {
+            self.judge(&mut found, Tier::Redis, redis.get(key).await, key, newer_than).await;
+        }
+        let began = self.clock.now();
+        if found.fresh.is_none() {
+            self.judge(&mut found, Tier::Database, self.database.get(key).await, key, newer_than).await;
+        }
+        if found.fresh.is_none() {
+            self.look_at_what_memory_held(&mut found, key);
+        }
+        found.database_left = self.config.database.timeout.saturating_sub(self.clock.now().since(began));
+        found
+    }
+
+    /// A copy that memory does not serve is there when the database is not.
+    fn look_at_what_memory_held(&self, found: &mut Found, key: &CacheKey) {
+        let Some(Held { answer: Answer::Snapshot(snapshot), .. }) = self.memory.get(key) else { return };
+        if self.fence.view(key).can_judge(&snapshot) {
+            self.keep_in_reserve(found, snapshot, Tier::Memory);
+        }
+    }
+
+    async fn judge(
+        &self,
+        found: &mut Found,
+        tier: Tier,
+        read: Result<Option<Snapshot>, TierError>,
+        key: &CacheKey,
+        newer_than: Option<DateTime<Utc>>,
+    ) {
+        // A tier that fails is a miss; it has counted and logged its failure itself.
+        let Ok(Some(snapshot)) = read else { return };
+        let figures = match (&self.redis, tier) {
+            (Some(redis), Tier::Redis) => redis.figures(),
+            _ => self.database.figures(),
+        };
+        let mut view = self.fence.view(key);
+        if snapshot.incarnation == view.incarnation && !view.can_judge(&snapshot) && self.fence.catch_up().await.is_ok()
+        {
+            view = self.fence.view(key);
+        }
+        let admitted = view.admits(&snapshot, SectionSet::ALL);
+        let new_enough = newer_than.is_none_or(|than| snapshot.as_of > than);
+        if admitted && new_enough && snapshot.expires_at > self.clock.utc() {
+            found.fresh = Some((snapshot, tier));
+            return;
+        }
+        figures.refused();
+        if !admitted {
+            self.counts.superseded.add(1);
+        }
+        if view.can_judge(&snapshot) {
+            self.keep_in_reserve(found, snapshot, tier);
+        }
+    }
+
+    fn keep_in_reserve(&self, found: &mut Found, snapshot: Snapshot, tier: Tier) {
+        found.reserve.add(snapshot, tier, self.config.database.stale_max, self.clock.utc());
+    }
+}
