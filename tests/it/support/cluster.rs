@@ -20,6 +20,8 @@ pub(crate) enum Layout {
     SqliteBesidePostgres,
     /// All in one PostgreSQL database.
     Postgres,
+    /// The cache in one PostgreSQL database, the sources in another: the one can be cut off without the other.
+    PostgresBesidePostgres,
 }
 
 /// What instances share.
@@ -37,11 +39,14 @@ pub(crate) struct Cluster {
 pub(crate) async fn cluster(layout: Layout) -> Cluster {
     let kind = if layout == Layout::Sqlite { Kind::Sqlite } else { Kind::Postgres };
     let sources = sources(kind).await;
-    if layout != Layout::SqliteBesidePostgres {
-        let cache = sources.db.clone();
-        return Cluster { sources, redis: None, own: None, cache };
-    }
-    let own = database(Kind::Sqlite).await;
+    let own = match layout {
+        Layout::Sqlite | Layout::Postgres => {
+            let cache = sources.db.clone();
+            return Cluster { sources, redis: None, own: None, cache };
+        }
+        Layout::SqliteBesidePostgres => database(Kind::Sqlite).await,
+        Layout::PostgresBesidePostgres => database(Kind::Postgres).await,
+    };
     let cache = own.connect().await;
     up(&cache, Tables::Cache).await.unwrap();
     Cluster { sources, redis: None, own: Some(own), cache }
