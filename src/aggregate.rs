@@ -32,7 +32,7 @@ use crate::{
     model::{SectionSet, UserDataQuery, snapshot::SectionFacts},
     proto::v1::SourceStats,
 };
-use ai_analysis::AiAnalysis;
+use ai_analysis::{AiAnalysis, Late};
 use assembly::Assembly;
 use guard::Guard;
 use rows::ResolvedStrategy;
@@ -74,6 +74,8 @@ pub struct Assembled {
     pub parts: Vec<AssembledPart>,
     /// Which strategy the sections are about; none: the user has none.
     pub strategy: Option<ResolvedStrategy>,
+    /// The AI analysis FAILED only because its call takes long: when to assemble it again.
+    pub late: Option<Late>,
 }
 
 /// One section, fresh from its source.
@@ -116,13 +118,13 @@ impl Aggregator {
                 assembly.check_known(onboarding.as_ref(), &resolved)?;
                 let made = match (&onboarding, &strategy) {
                     (Some(onboarding), Some(strategy)) => {
-                        let (ai_analysis, gap_analysis) = tokio::join!(
+                        let ((ai_analysis, late), gap_analysis) = tokio::join!(
                             assembly.ai_analysis(onboarding, strategy),
                             assembly.gap_analysis(onboarding, strategy)
                         );
-                        (ai_analysis, gap_analysis, assembly.derived(onboarding, strategy))
+                        (ai_analysis, late, gap_analysis, assembly.derived(onboarding, strategy))
                     }
-                    _ => (None, None, None),
+                    _ => (None, None, None, None),
                 };
                 Ok((onboarding, strategy, made))
             },
@@ -132,12 +134,13 @@ impl Aggregator {
             },
         )?;
 
-        let (onboarding, strategy, (ai_analysis, gap_analysis, derived)) = from_both;
+        let (onboarding, strategy, (ai_analysis, late, gap_analysis, derived)) = from_both;
         let (performance, recommendations) = from_resolved;
         let onboarding = onboarding.and_then(|loaded| assembly.onboarding_part(loaded));
         let strategy = strategy.and_then(|loaded| assembly.strategy_part(loaded));
         let parts = [onboarding, strategy, ai_analysis, gap_analysis, performance, recommendations, derived];
-        Ok(Assembled { parts: parts.into_iter().flatten().collect(), strategy: resolved.into_inner().flatten() })
+        let parts = parts.into_iter().flatten().collect();
+        Ok(Assembled { parts, strategy: resolved.into_inner().flatten(), late })
     }
 
     /// The sources' figures, in a fixed order.

@@ -35,10 +35,11 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use self::{calls::Calls, endpoint::Endpoint, input::Input, subject::Subject};
-pub use self::{endpoint::AiConfigError, memo::Memo, spend::Figures};
+pub use self::{calls::Late, endpoint::AiConfigError, memo::Memo, spend::Figures};
 use super::{
     SourceError,
     guard::Guard,
@@ -75,6 +76,8 @@ pub struct Request<'a> {
     pub strategy: Option<&'a Strategy>,
     /// Whether a new answer is wanted though one is remembered.
     pub refresh: bool,
+    /// Nobody waits any longer than this.
+    pub until: Instant,
 }
 
 /// An analysis and who made it.
@@ -86,6 +89,21 @@ pub struct Analysis {
     pub generator: Generator,
     /// For the section's report: the endpoint's host and the model; empty for the rules.
     pub detail: String,
+}
+
+/// Why there is no analysis.
+#[derive(Clone, Debug)]
+pub struct Unanswered {
+    /// How it failed.
+    pub error: SourceError,
+    /// The call that goes on, if it is only its answer that has not come yet.
+    pub late: Option<Late>,
+}
+
+impl From<SourceError> for Unanswered {
+    fn from(error: SourceError) -> Self {
+        Self { error, late: None }
+    }
 }
 
 impl AiAnalysis {
@@ -113,12 +131,13 @@ impl AiAnalysis {
 
     /// The analysis of one user and strategy.
     ///
-    /// With a model this waits until the soft timeout; the call itself goes on until the hard one
-    /// and is remembered all the same, so that the next request finds it.
-    pub async fn analyse(&self, request: Request<'_>) -> Result<Analysis, SourceError> {
+    /// With a model this waits until the soft timeout, or `until`; the call itself goes on until the
+    /// hard one and is remembered all the same. [`Unanswered::late`] tells when.
+    pub async fn analyse(&self, request: Request<'_>) -> Result<Analysis, Unanswered> {
         let subject = Subject::new(request.onboarding, request.strategy);
         let Some(calls) = &self.model else {
-            let mut results = self.guard.run(RULES_LIMIT, async { Ok(rules::analyse(&subject)) }).await.result?;
+            let limit = RULES_LIMIT.min(request.until.saturating_duration_since(Instant::now()));
+            let mut results = self.guard.run(limit, async { Ok(rules::analyse(&subject)) }).await.result?;
             results.analysis_date = Some(request.as_of.into());
             return Ok(Analysis {
                 results: Some(of_strategy(results, request.strategy)),
@@ -129,8 +148,8 @@ impl AiAnalysis {
         let results = match Input::new(&subject) {
             None => None,
             Some(input) => {
-                let remembered = calls.answer(request.user, &input, request.refresh).await?;
-                Some(of_strategy(remembered.results(), request.strategy))
+                let answer = calls.answer(request.user, &input, request.refresh, request.until).await?;
+                Some(of_strategy(answer.results(), request.strategy))
             }
         };
         Ok(Analysis { results, generator: Generator::Model, detail: calls.detail() })

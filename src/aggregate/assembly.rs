@@ -7,13 +7,12 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use prost::Message as _;
-use tokio::{
-    sync::SetOnce,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::SetOnce, time::Instant};
 
 use super::{
-    AggregateError, Aggregator, AssembledPart, Plan, Read, SourceError, ai_analysis, derived,
+    AggregateError, Aggregator, AssembledPart, Plan, Read, SourceError,
+    ai_analysis::{self, Late, Unanswered},
+    derived,
     gap_analysis::{self, GapInput},
     guard::{Guard, Run},
     onboarding, performance,
@@ -149,9 +148,9 @@ impl<'a> Assembly<'a> {
         &self,
         onboarding: &LoadedOnboarding,
         strategy: &LoadedStrategy,
-    ) -> Option<AssembledPart> {
+    ) -> (Option<AssembledPart>, Option<Late>) {
         if !self.wants(Section::AiAnalysis) {
-            return None;
+            return (None, None);
         }
         let request = ai_analysis::Request {
             user: self.user,
@@ -159,26 +158,25 @@ impl<'a> Assembly<'a> {
             onboarding: &onboarding.value,
             strategy: strategy.value.as_deref(),
             refresh: self.plan.refresh,
+            until: self.deadline,
         };
         let begun = self.sources.clock.now();
         // Its guard is around what makes the analysis; a panic before that costs one section too.
         let analysing = AssertUnwindSafe(self.sources.ai.analyse(request)).catch_unwind();
-        let result = match timeout_at(self.deadline, analysing).await {
-            Ok(result) => result.unwrap_or(Err(SourceError::Panic)),
-            // When the load's time is up this says so as the AI analysis says everything else.
-            Err(_) => Err(SourceError::Ai { reason: "AI_TIMEOUT", detail: "the load's time was up".to_owned() }),
-        };
+        let result = analysing.await.unwrap_or_else(|_panic| Err(SourceError::Panic.into()));
         let took = self.sources.clock.now().since(begun);
         let analysis = match result {
             Ok(analysis) => analysis,
-            Err(error) => return Some(self.failed(Section::AiAnalysis, &error, took)),
+            Err(Unanswered { error, late }) => {
+                return (Some(self.failed(Section::AiAnalysis, &error, took)), late);
+            }
         };
         let found = analysis.results.is_some();
         let document = ComprehensiveUserData { ai_analysis_results: analysis.results, ..Default::default() };
         let mut part = self.answered(Section::AiAnalysis, Answer::new(found, Vec::new(), document), took);
         part.facts.generator = analysis.generator;
         part.facts.detail = analysis.detail;
-        Some(part)
+        (Some(part), None)
     }
 
     pub(super) async fn gap_analysis(

@@ -1,14 +1,18 @@
 //! The AI analysis end to end: a configured endpoint, its memo, and what its failures cost.
 
+use std::time::Duration;
+
 use sea_orm::DatabaseConnection;
 use userdata::{
-    model::{Generator, Section, State},
+    aggregate::Plan,
+    config,
+    model::{Generator, Parameters, Section, SectionSet, State, UserDataQuery, UserId},
     proto::v1::{AiAnalysisResults, GetCacheStatsRequest, GetCacheStatsResponse, GetComprehensiveUserDataResponse},
 };
 
 use crate::support::{
     ai::{FakeAi, Say, valid_answer},
-    assembly::{execute, scalar, serve_from},
+    assembly::{aggregator_asking, execute, noon, patient, scalar, serve_from},
     database::{BOTH, Kind, TestDatabase},
     get::{complete, failed, get, invalidate, refresh, report},
     seeded::seeded_today,
@@ -147,6 +151,31 @@ async fn an_answer_after_the_soft_timeout_is_there_for_the_next_request() {
     assert_eq!((server.endpoint.calls(), server.remembered().await), (1, "1".to_owned()));
     let ai = server.stats().await.sources.into_iter().find(|source| source.source == "ai_analysis").unwrap();
     assert_eq!((ai.runs, ai.failures, &ai.breaker_state[..]), (1, 0, "closed"), "a slow answer is no failure");
+}
+
+#[tokio::test]
+async fn a_document_that_was_not_waited_for_says_when_to_assemble_it_again() {
+    let endpoint = FakeAi::saying([titled("late")]).await;
+    let (_place, db) = seeded_today(Kind::Sqlite).await;
+    let model = config::Ai { base_url: Some(endpoint.base_url()), model: "fake-1".to_owned(), ..config::Ai::default() };
+    let aggregator = aggregator_asking(&db, &patient(), &model);
+    let query = UserDataQuery::new(UserId::parse("1").unwrap(), None, Parameters::none());
+    let assemble = async |budget| {
+        let plan = Plan { sections: SectionSet::NONE.with(Section::AiAnalysis), as_of: noon(), refresh: false, budget };
+        aggregator.aggregate(&query, &plan).await.unwrap()
+    };
+    endpoint.hold();
+    // As if the other sources had used up the time.
+    let hurried = assemble(Duration::ZERO).await;
+    let facts = &hurried.parts[0].facts;
+    assert_eq!((facts.section, facts.state, &facts.reason[..]), (Section::AiAnalysis, State::Failed, "AI_TIMEOUT"));
+    let late = hurried.late.expect("the call goes on");
+    endpoint.release();
+    assert!(late.is_remembered().await);
+    let again = assemble(Duration::from_secs(60)).await;
+    assert_eq!(again.parts[0].facts.state, State::Ok);
+    assert!(again.late.is_none());
+    assert_eq!(endpoint.calls(), 1);
 }
 
 #[tokio::test]

@@ -19,12 +19,13 @@ use futures::{
 };
 use tokio::{
     sync::RwLock,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::{
+    Unanswered,
     endpoint::Endpoint,
     failure::{Failure, Reason},
     input::{Input, MemoKey},
@@ -40,7 +41,29 @@ use crate::{
     model::UserId,
 };
 
-type Outcome = Result<Arc<Remembered>, SourceError>;
+type Outcome = Result<Answered, SourceError>;
+/// A task as those who wait for it have it.
+type Task = Shared<BoxFuture<'static, Outcome>>;
+
+/// An answer, and what has become of it.
+#[derive(Clone, Debug)]
+struct Answered {
+    answer: Arc<Remembered>,
+    /// Whether it is in the memo.
+    kept: bool,
+}
+
+/// An answer that those who asked did not wait for. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Late(Task);
+
+impl Late {
+    /// Waits for the call's end, at most twice its hard timeout; whether the answer came and is
+    /// remembered now, for the next one who asks.
+    pub async fn is_remembered(self) -> bool {
+        self.0.await.is_ok_and(|answered| answered.kept)
+    }
+}
 
 /// The model and all that keeps it from being called.
 #[derive(Debug)]
@@ -55,7 +78,7 @@ pub(super) struct Calls {
     spend: Spend,
     /// Tasks under way; each removes itself when it ends. Bounded by the loads that wait for one
     /// and, beyond them, by the loads that can come and go within the hard timeout.
-    running: Mutex<HashMap<Job, Shared<BoxFuture<'static, Outcome>>>>,
+    running: Mutex<HashMap<Job, Task>>,
     /// Users erased lately, and when: what was asked about them before is not remembered. Held for
     /// reading while an answer is written, so that none is on its way when an erasure begins.
     erased: RwLock<Vec<(UserId, Moment)>>,
@@ -106,12 +129,24 @@ impl Calls {
         erased.push((user.clone(), now));
     }
 
-    /// The answer to an input, from the memo or from the model.
-    pub(super) async fn answer(self: &Arc<Self>, user: &UserId, input: &Input, refresh: bool) -> Outcome {
+    /// The answer to an input, from the memo or from the model, if it comes before the soft timeout
+    /// and before `until`.
+    pub(super) async fn answer(
+        self: &Arc<Self>,
+        user: &UserId,
+        input: &Input,
+        refresh: bool,
+        until: Instant,
+    ) -> Result<Arc<Remembered>, Unanswered> {
+        let until = until.min(Instant::now() + self.soft_timeout);
         let job = Job { key: input.memo_key(&self.endpoint.model, PROMPT_VERSION), refresh };
-        match timeout(self.soft_timeout, self.join(job, user, input)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Failure::new(Reason::Timeout, "no answer yet; the call goes on").into()),
+        let task = self.join(job, user, input);
+        match timeout_at(until, task.clone()).await {
+            Ok(outcome) => Ok(outcome?.answer),
+            Err(_) => {
+                let error = Failure::new(Reason::Timeout, "no answer yet; the call goes on").into();
+                Err(Unanswered { error, late: Some(Late(task)) })
+            }
         }
     }
 
@@ -125,7 +160,7 @@ impl Calls {
     }
 
     /// Joins the task that is under way for the same job, or starts it.
-    fn join(self: &Arc<Self>, job: Job, user: &UserId, input: &Input) -> Shared<BoxFuture<'static, Outcome>> {
+    fn join(self: &Arc<Self>, job: Job, user: &UserId, input: &Input) -> Task {
         let mut running = self.running();
         if let Some(task) = running.get(&job) {
             return task.clone();
@@ -141,7 +176,7 @@ impl Calls {
         outcome
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<Job, Shared<BoxFuture<'static, Outcome>>>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<Job, Task>> {
         // Every change of the map is one call, so a panic cannot leave it half changed.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -212,7 +247,7 @@ async fn run(calls: Arc<Calls>, job: Job, user: UserId, input: String) -> Outcom
         && let Some(remembered) = calls.recall(&job.key).await
     {
         calls.spend.avoid_call();
-        return Ok(Arc::new(remembered));
+        return Ok(Answered { answer: Arc::new(remembered), kept: true });
     }
     let fresh = calls.fresh(job.key.clone(), &input).await.inspect_err(|error| match error {
         // Told when it failed; every call refused meanwhile would say the same.
@@ -222,17 +257,20 @@ async fn run(calls: Arc<Calls>, job: Job, user: UserId, input: String) -> Outcom
     })?;
     let erased = calls.erased.read().await;
     if erased.iter().any(|(other, at)| *other == user && *at >= began) {
-        return Ok(Arc::new(fresh));
+        return Ok(Answered { answer: Arc::new(fresh), kept: false });
     }
     let kept = if job.refresh {
         calls.memo.overwrite(&user, fresh.clone()).await
     } else {
         calls.memo.keep(&user, fresh.clone()).await
     };
-    Ok(Arc::new(kept.unwrap_or_else(|error| {
-        tracing::warn!(%error, "an AI answer could not be remembered");
-        fresh
-    })))
+    Ok(match kept {
+        Ok(answer) => Answered { answer: Arc::new(answer), kept: true },
+        Err(error) => {
+            tracing::warn!(%error, "an AI answer could not be remembered");
+            Answered { answer: Arc::new(fresh), kept: false }
+        }
+    })
 }
 
 /// Takes a task out of the map when it ends, also by a panic.

@@ -1,12 +1,13 @@
 //! The source as a whole, against an endpoint on loopback and a memo in SQLite.
 
+mod late;
 mod memo;
 
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use serde_json::{Value as Json, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{
     fake_ai::{FakeAi, Say, valid_answer},
@@ -19,6 +20,9 @@ const MEMO_TABLE: &str = "CREATE TABLE ai_analysis_memo (
     memo_key VARCHAR(64) NOT NULL PRIMARY KEY, user_id VARCHAR(255) NOT NULL,
     model VARCHAR(128) NOT NULL, prompt_version VARCHAR(32) NOT NULL, answer JSON NOT NULL,
     prompt_tokens INTEGER, completion_tokens INTEGER, created_at TIMESTAMP NOT NULL, last_used_at TIMESTAMP NOT NULL)";
+
+/// For an assembly whose time is not the matter.
+const NO_LIMIT: Duration = Duration::from_secs(60);
 
 /// A source, its endpoint and its memo.
 struct Setup {
@@ -65,15 +69,23 @@ impl Setup {
             onboarding: &self.onboarding,
             strategy: Some(&self.strategy),
             refresh: false,
+            until: Instant::now() + NO_LIMIT,
         }
     }
 
-    async fn analyse(&self) -> Result<AiAnalysisResults, SourceError> {
+    async fn analyse(&self) -> Result<AiAnalysisResults, Unanswered> {
         self.source.analyse(self.request()).await.map(|analysis| analysis.results.unwrap())
     }
 
     async fn reason(&self) -> &'static str {
-        self.analyse().await.unwrap_err().reason()
+        self.analyse().await.unwrap_err().error.reason()
+    }
+
+    /// Asks until the soft timeout, or a moment; the call goes on.
+    async fn late(&self, request: Request<'_>) -> Late {
+        let unanswered = self.source.analyse(request).await.unwrap_err();
+        assert_eq!(unanswered.error.reason(), "AI_TIMEOUT");
+        unanswered.late.expect("the call goes on")
     }
 
     async fn sql(&self, sql: &str) {
@@ -126,7 +138,9 @@ async fn without_an_endpoint_the_rules_answer() {
     let (onboarding, strategy) = (onboarding("website_analysis"), plain_strategy());
     let user = UserId::parse("1").unwrap();
     let as_of = DateTime::from_timestamp(1_756_684_800, 0).unwrap();
-    let request = Request { user: &user, as_of, onboarding: &onboarding, strategy: Some(&strategy), refresh: false };
+    let until = Instant::now() + NO_LIMIT;
+    let request =
+        Request { user: &user, as_of, onboarding: &onboarding, strategy: Some(&strategy), refresh: false, until };
     let analysis = source.analyse(request).await.unwrap();
     let results = analysis.results.unwrap();
     assert_eq!((analysis.generator, results.generator()), (Generator::Rules, Generator::Rules));

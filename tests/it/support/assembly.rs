@@ -45,9 +45,14 @@ pub(crate) fn noon() -> DateTime<Utc> {
 
 /// The five sources on this database, with the rules for an AI.
 pub(crate) fn aggregator(db: &DatabaseConnection, config: &config::Sources) -> Aggregator {
+    aggregator_asking(db, config, &config::Ai::default())
+}
+
+/// The same with a model, if `model` names an endpoint.
+pub(crate) fn aggregator_asking(db: &DatabaseConnection, config: &config::Sources, model: &config::Ai) -> Aggregator {
     let clock = Clock::system();
     let guard = Guard::new("ai_analysis", config, clock.clone());
-    let ai = AiAnalysis::new(&config::Ai::default(), guard, Memo::new(db.clone()), clock.clone(), TaskTracker::new());
+    let ai = AiAnalysis::new(model, guard, Memo::new(db.clone()), clock.clone(), TaskTracker::new());
     Aggregator::new(SourceDatabase::new(db.clone(), config.column_bytes_max), ai.unwrap(), config, clock)
 }
 
