@@ -12,6 +12,7 @@ mod store;
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, SubsecRound, Utc};
+use futures::future::BoxFuture;
 use tokio::sync::{RwLock, Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +28,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    aggregate::{AggregateError, Aggregator, Assembled, AssembledPart, Plan, SourceError},
+    aggregate::{AggregateError, Aggregator, Assembled, AssembledPart, Plan, SourceError, ai_analysis::Late},
     clock::Clock,
     config::Config,
     error::{Error, Missing},
@@ -81,6 +82,9 @@ pub(super) struct Loaded {
     /// Every fence up to here is honoured by the snapshot.
     pub(super) position: i64,
 }
+
+/// A load, on the heap: the sources' statements make it large.
+pub(super) type Loading = BoxFuture<'static, Result<Loaded, Error>>;
 
 /// Everything that a load needs.
 #[derive(Debug)]
@@ -136,11 +140,13 @@ impl Loader {
     }
 
     /// Loads a document. `view` was taken before: its position becomes the tag of what is read here.
-    pub(super) async fn load(self: Arc<Self>, query: UserDataQuery, view: View, depth: Depth) -> Result<Loaded, Error> {
-        match depth {
-            Depth::Tiers | Depth::Newer(_) => self.load_once(&query, &view, depth).await,
-            Depth::Sources | Depth::Anew => self.load_past_the_tiers(&query, &view, depth).await,
-        }
+    pub(super) fn load(self: Arc<Self>, query: UserDataQuery, view: View, depth: Depth) -> Loading {
+        Box::pin(async move {
+            match depth {
+                Depth::Tiers | Depth::Newer(_) => self.load_once(&query, &view, depth).await,
+                Depth::Sources | Depth::Anew => self.load_past_the_tiers(&query, &view, depth).await,
+            }
+        })
     }
 
     async fn load_past_the_tiers(
@@ -158,8 +164,7 @@ impl Loader {
         let _permit = self.permit().await?;
         // Looked up again: nothing has been read yet, so fences that came meanwhile are honoured too.
         let view = self.fence.view(query.key());
-        // On the heap: the sources' statements make it large.
-        Box::pin(self.load_from_the_sources(query, &view, depth, &Reserve::default(), None)).await
+        self.load_from_the_sources(query, &view, depth, &Reserve::default(), None).await
     }
 
     /// Whether a document that has just been served is to be assembled anew behind its answer.
@@ -203,8 +208,8 @@ impl Loader {
         lease: Option<Lease>,
     ) -> Result<Loaded, Error> {
         let key = query.key();
-        let snapshot = match self.assemble(query, view, depth, reserve).await {
-            Ok(snapshot) => snapshot,
+        let (snapshot, late) = match self.assemble(query, view, depth, reserve).await {
+            Ok(assembled) => assembled,
             Err(failure) => {
                 if let Failure::SourceFailed { source_name, retry_after, .. } = &failure {
                     self.cooldowns.begin(key, view, source_name, *retry_after);
@@ -221,8 +226,23 @@ impl Loader {
             self.keep(&snapshot);
             self.store_behind(snapshot.clone(), None, lease);
         }
+        if let Some(late) = late {
+            self.complete_when(late, query.clone(), snapshot.as_of);
+        }
         let status = if depth == Depth::Anew { CacheStatus::Refreshed } else { CacheStatus::Assembled };
         Ok(Loaded { snapshot, status, position: view.applied })
+    }
+
+    /// Assembles a document anew when the AI's answer has come for which it could not wait.
+    fn complete_when(self: &Arc<Self>, late: Late, query: UserDataQuery, as_of: DateTime<Utc>) {
+        let loader = Arc::clone(self);
+        self.tasks.spawn(async move {
+            if late.is_remembered().await {
+                let view = loader.fence.view(query.key());
+                // If it fails, the document without the answer expires soon enough.
+                let _ = loader.load(query, view, Depth::Newer(as_of)).await;
+            }
+        });
     }
 
     /// Reads what is not of use in the reserve, and joins it with what is.
@@ -232,10 +252,10 @@ impl Loader {
         view: &View,
         depth: Depth,
         reserve: &Reserve,
-    ) -> Result<Snapshot, Failure> {
+    ) -> Result<(Snapshot, Option<Late>), Failure> {
         let as_of = self.clock.utc();
         let mut reused = Vec::new();
-        let assembled = match reserve.base(view, &self.config.database, as_of) {
+        let mut assembled = match reserve.base(view, &self.config.database, as_of) {
             None => self.aggregate(query, SectionSet::ALL, as_of, depth).await?,
             Some(base) => {
                 let assembled = self.aggregate(query, base.missing(), as_of, depth).await?;
@@ -248,7 +268,8 @@ impl Loader {
                 }
             }
         };
-        Ok(self.seal(query.key(), view, as_of, reused, assembled, reserve))
+        let late = assembled.late.take();
+        Ok((self.seal(query.key(), view, as_of, reused, assembled, reserve), late))
     }
 
     async fn aggregate(

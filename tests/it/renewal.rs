@@ -11,10 +11,11 @@ use userdata::{
 };
 
 use crate::support::{
+    ai::{FakeAi, Say, valid_answer},
     ask::{everything_of, invalidate as fence, of, reason, stats},
     cluster::{Cluster, Layout, cluster},
-    database::BOTH,
-    get::{ask, complete, get, refresh, report, status},
+    database::{BOTH, Kind},
+    get::{ask, complete, failed, get, refresh, report, status},
     seeded::seeded_today,
     server::{Client, Server, Settings, serve},
     wait_for,
@@ -62,6 +63,31 @@ async fn a_partial_document_is_completed_by_reading_only_what_failed() {
         assert_eq!(std::mem::take(&mut whole.recommendations_data), anew.recommendations_data, "{kind:?}");
         assert_eq!(whole, partial, "{kind:?}: the rest is as it was");
     }
+}
+
+#[tokio::test]
+async fn a_document_gets_the_analysis_that_came_late_and_nobody_waits_for_it() {
+    let (place, _db) = seeded_today(Kind::Sqlite).await;
+    let ai = FakeAi::saying([Say::answer(&valid_answer())]).await;
+    ai.hold();
+    let settings = Settings::on(&place.url).with("ai.base_url", ai.base_url()).with("ai.model", "fake-1");
+    // Long: it is not by expiring that the partial document goes.
+    let settings = settings.with("flight.partial_ttl", "10m").with("ai.soft_timeout", "200ms");
+    let (_server, mut client) = with(settings).await;
+    let partial = get(&mut client, "1").await;
+    assert_eq!(failed(&partial), [(Section::AiAnalysis, "AI_TIMEOUT")]);
+    ai.called(1).await;
+    assert_eq!(status(&get(&mut client, "1").await), CacheStatus::HitMemory);
+
+    ai.release();
+    let whole = wait_for("the analysis", async || {
+        let reply = get(&mut client, "1").await;
+        assert_eq!(status(&reply), CacheStatus::HitMemory, "somebody waited");
+        Some(reply).filter(complete)
+    })
+    .await;
+    assert_eq!(read_again(&partial, &whole), [Section::AiAnalysis]);
+    assert_eq!(ai.calls(), 1);
 }
 
 #[tokio::test]
