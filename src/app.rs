@@ -25,7 +25,9 @@ use crate::{
         fence::{Fence, FenceError, Trust},
         hint,
         redis::{RedisTier, Subscriber},
+        relay::Relay,
     },
+    changes::{self, InstallError, Outbox},
     clock::Clock,
     config::{Config, Secret},
     database::{self, Access},
@@ -38,6 +40,8 @@ use crate::{
 /// Connections for the fence log alone: one appends, one reads, and one more lets a token's reader in
 /// while both are busy. Its own pool, so that slow look-ups never delay an invalidation.
 const FENCE_CONNECTIONS: u32 = 3;
+/// One moves changes, one counts them for the statistics.
+const RELAY_CONNECTIONS: u32 = 2;
 /// How long the database may be out of reach at start before an instance whose sources are elsewhere
 /// serves without it.
 const START_WITHOUT_DATABASE: Duration = Duration::from_secs(1);
@@ -66,6 +70,9 @@ pub enum StartError {
     /// The demo data cannot be written.
     #[error("the demo data cannot be written")]
     Demo(#[source] DbErr),
+    /// The triggers cannot be installed.
+    #[error("the triggers on the sources' tables cannot be installed")]
+    Triggers(#[from] InstallError),
     /// Redis is configured in a way that cannot work.
     #[error("redis.url cannot be used")]
     Redis(#[source] TierError),
@@ -157,7 +164,17 @@ impl App {
             loads.clone(),
             stop.clone(),
         );
+        let relay_pool = match (&config.sources.database_url, &config.sources.relay_database_url) {
+            _ if !config.sources.change_feed => None,
+            (None, _) => Some(cache_pool.clone()),
+            (Some(_), None) => None,
+            (Some(_), Some(url)) => {
+                let options = options(Access::ReadWrite, RELAY_CONNECTIONS, config.sources.hard_timeout);
+                Some(open("the outbox (sources.relay_database_url)", url, &options).await?)
+            }
+        };
         let parts = Parts {
+            relay: relay_pool.clone().map(|pool| Relay::new(Outbox::new(pool), clock.clone())),
             fence,
             leases,
             redis,
@@ -167,7 +184,7 @@ impl App {
             config: config.clone(),
         };
         let cache = Arc::new(UserDataCache::new(parts, &loads));
-        let pools = vec![cache_pool, fence_pool, sources_pool];
+        let pools = [cache_pool, fence_pool, sources_pool].into_iter().chain(relay_pool).collect();
         Ok(Self { config, cache, hints, clock, pools, loads, tasks, stop })
     }
 
@@ -272,6 +289,10 @@ async fn prepare(config: &Config) -> Result<(), StartError> {
         let options = demo::Options::on(config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive()));
         let seeded = demo::seed(&database, &options, |_, _| {}).await.map_err(StartError::Demo)?;
         tracing::info!(users = seeded.users, rows = seeded.rows, "seeded the demo data");
+    }
+    // Last: what is seeded concerns nobody yet.
+    if shared && config.sources.change_feed {
+        changes::install_if_outdated(&database).await?;
     }
     let _ = database.close().await;
     Ok(())

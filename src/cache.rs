@@ -17,6 +17,7 @@ mod load_lease;
 pub mod memory;
 pub mod record;
 pub mod redis;
+pub mod relay;
 mod stats;
 pub mod tally;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use fence::{Fence, FenceError, Trust};
 use flight::{Flights, Landing, Refreshes, Role};
 use load::{Depth, Loaded, Loader};
 use memory::Answer;
+use relay::Relay;
 
 pub use load::Parts;
 pub use tier_error::TierError;
@@ -101,13 +103,16 @@ pub struct UserDataCache {
     fresh: Refreshes<CacheKey, Result<Loaded, Error>>,
     /// Loads that skip the memo too.
     refreshes: Refreshes<CacheKey, Result<Loaded, Error>>,
+    /// Changes in the sources, if this instance looks for them.
+    relay: Option<Relay>,
 }
 
 impl UserDataCache {
     /// Puts the parts together; `tasks` owns every load and every write behind an answer.
     #[must_use]
-    pub fn new(parts: Parts, tasks: &TaskTracker) -> Self {
+    pub fn new(mut parts: Parts, tasks: &TaskTracker) -> Self {
         Self {
+            relay: parts.relay.take(),
             loader: Arc::new(Loader::new(parts, tasks.clone())),
             flights: Flights::new(tasks.clone()),
             fresh: Refreshes::new(tasks.clone()),

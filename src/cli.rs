@@ -50,6 +50,9 @@ enum Command {
     Serve(Settings),
     /// Bring the database's tables up to date, or tell how far they are
     Migrate(Migrate),
+    /// Let changes in the sources' tables invalidate by themselves
+    #[command(subcommand)]
+    Triggers(server_side::TriggerAction),
     #[command(flatten)]
     Client(client::Command),
     /// Check, show or describe the configuration
@@ -120,6 +123,10 @@ fn parse_from(
         Command::Migrate(Migrate { direction }) => {
             let (migration, settings) = direction.split();
             Invocation::Server(server_side::Command::Migrate(migration, load(settings)?))
+        }
+        Command::Triggers(action) => {
+            let (triggers, settings) = action.split();
+            Invocation::Server(server_side::Command::Triggers(triggers, load(settings)?))
         }
         Command::Demo(DemoCommand::Seed(settings)) => {
             Invocation::Server(server_side::Command::DemoSeed(load(settings)?))

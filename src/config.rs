@@ -169,6 +169,13 @@ setting::sections! {
     sources: Sources {
         /// Where they are; read only. None: the cache's database.
         database_url: Option<Secret> = None, Optional(Url(SQL));
+        /// Whether changes that triggers have noted become invalidations by themselves (`userdata triggers install`).
+        change_feed: bool = true, Switch;
+        /// How often the triggers' outbox is looked into: what it adds to the time in which a change is seen.
+        relay_poll: Duration = millis(100), Durations(millis(1)..=minutes(1));
+        /// A login that may write the outbox, if the tables are not in the cache's database. None: no change feed
+        /// from there.
+        relay_database_url: Option<Secret> = None, Optional(Url(SQL));
         /// Connections at most.
         max_connections: u32 = 16, Count(1..=1000);
         /// After this an optional section is answered without.

@@ -7,6 +7,7 @@ pub mod proto;
 pub mod model;
 pub mod database;
 pub mod entity;
+pub mod changes;
 pub mod lease;
 pub mod aggregate;
 pub mod error;

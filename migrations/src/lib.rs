@@ -97,6 +97,12 @@ pub async fn status(db: &DatabaseConnection, what: Tables) -> Result<Vec<Migrati
     Ok(states)
 }
 
+/// The script that creates the outbox: also wanted in the sources' own database, where nothing else of ours is.
+#[must_use]
+pub fn outbox(backend: DatabaseBackend) -> &'static str {
+    sources::OUTBOX.script(backend)
+}
+
 /// The planning application has had a table of this name: it is neither altered nor dropped.
 async fn refuse_foreign_table(db: &impl ConnectionTrait) -> Result<(), MigrationError> {
     let columns = columns_of(db, OUR_TABLE).await?;
@@ -107,7 +113,7 @@ async fn refuse_foreign_table(db: &impl ConnectionTrait) -> Result<(), Migration
 }
 
 /// The columns of a table; none if there is no such table.
-async fn columns_of(db: &impl ConnectionTrait, table: &str) -> Result<Vec<String>, DbErr> {
+pub async fn columns_of(db: &impl ConnectionTrait, table: &str) -> Result<Vec<String>, DbErr> {
     let backend = db.get_database_backend();
     let sql = match backend {
         DatabaseBackend::Sqlite => "SELECT name FROM pragma_table_info(?)",

@@ -15,6 +15,15 @@ pub(crate) struct Script {
     pub(crate) tables: &'static [&'static str],
 }
 
+impl Script {
+    pub(crate) fn script(&self, backend: DatabaseBackend) -> &'static str {
+        match backend {
+            DatabaseBackend::Sqlite => self.sqlite,
+            _ => self.postgres,
+        }
+    }
+}
+
 impl MigrationName for Script {
     fn name(&self) -> &str {
         self.name
@@ -25,11 +34,7 @@ impl MigrationName for Script {
 #[async_trait::async_trait]
 impl MigrationTrait for Script {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let script = match manager.get_database_backend() {
-            DatabaseBackend::Sqlite => self.sqlite,
-            _ => self.postgres,
-        };
-        manager.get_connection().execute_unprepared(script).await?;
+        manager.get_connection().execute_unprepared(self.script(manager.get_database_backend())).await?;
         Ok(())
     }
 

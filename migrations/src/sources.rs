@@ -39,11 +39,13 @@ pub(crate) const SET: Set = Set {
             sqlite: include_str!("sources/content.sqlite.sql"),
             tables: &["content_recommendations", "content_analytics", "calendar_events"],
         },
-        Script {
-            name: "s0004_outbox",
-            postgres: include_str!("sources/outbox.postgres.sql"),
-            sqlite: include_str!("sources/outbox.sqlite.sql"),
-            tables: &["invalidation_outbox"],
-        },
+        OUTBOX,
     ],
+};
+
+pub(crate) const OUTBOX: Script = Script {
+    name: "s0004_outbox",
+    postgres: include_str!("sources/outbox.postgres.sql"),
+    sqlite: include_str!("sources/outbox.sqlite.sql"),
+    tables: &["invalidation_outbox"],
 };

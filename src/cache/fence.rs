@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::try_join_all;
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
@@ -208,23 +209,30 @@ impl Fence {
 
     /// Commits a fence for a scope durably, then applies the log at least up to it.
     pub async fn raise(&self, scope: Scope) -> Result<Raised, FenceError> {
+        self.raise_all(vec![scope]).await
+    }
+
+    /// The same for several; the last one's position.
+    pub async fn raise_all(&self, scopes: Vec<Scope>) -> Result<Raised, FenceError> {
         let before = self.position();
-        let position = self.committer.commit(scope).await?;
+        let count = scopes.len() as u64;
+        let positions = try_join_all(scopes.into_iter().map(|scope| self.committer.commit(scope))).await?;
         let committed_at = self.clock.now();
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        if position <= before.position {
+        self.commits.fetch_add(count, Ordering::Relaxed);
+        let (first, last) = positions.iter().fold((i64::MAX, 0), |(low, high), one| (low.min(*one), high.max(*one)));
+        if first <= before.position {
             // Applied here already, as another fence: the database has lost commits and filled their places
             // again. Nobody who had applied them would apply this one; a new incarnation outdates everything.
-            tracing::error!(position, applied = before.position, "a fence was given a position that was in use");
+            tracing::error!(first, applied = before.position, "a fence was given a position that was in use");
             self.log.replace_incarnation(&before.incarnation).await?;
         }
         // Every row up to it, not only ours: an earlier one of another instance may still be missing.
         self.catch_up().await?;
         let Token { incarnation, position: applied } = self.position();
-        if applied < position {
-            return Err(FenceError::Database(format!("fence {position} was committed, but the log ends at {applied}")));
+        if applied < last {
+            return Err(FenceError::Database(format!("fence {last} was committed, but the log ends at {applied}")));
         }
-        Ok(Raised { token: Token { incarnation, position }, committed_at })
+        Ok(Raised { token: Token { incarnation, position: last }, committed_at })
     }
 
     /// Waits until every instance's lease that may predate a commit has lapsed.

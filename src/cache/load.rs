@@ -24,6 +24,7 @@ use super::{
     load_lease::{Failure, Outcome},
     memory::{Answer, Held, MemoryTier},
     redis::RedisTier,
+    relay::Relay,
     stats::Counts,
     tally::Tally,
 };
@@ -52,6 +53,8 @@ pub struct Parts {
     pub database: DatabaseTier,
     /// The sources.
     pub aggregator: Aggregator,
+    /// The sources' changes, if they are to be looked for.
+    pub relay: Option<Relay>,
     /// The clocks.
     pub clock: Clock,
 }
@@ -116,7 +119,7 @@ pub(super) struct Loader {
 
 impl Loader {
     pub(super) fn new(parts: Parts, tasks: TaskTracker) -> Self {
-        let Parts { config, fence, leases, redis, database, aggregator, clock } = parts;
+        let Parts { config, fence, leases, redis, database, aggregator, relay: _, clock } = parts;
         Self {
             memory: MemoryTier::new(&config.memory),
             memory_figures: TierFigures::default(),

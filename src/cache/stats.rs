@@ -22,7 +22,7 @@ impl Count {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
-    fn get(&self) -> i64 {
+    pub(super) fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX)
     }
 }
@@ -95,6 +95,10 @@ impl UserDataCache {
             version: String::new(),
             superseded: counts.superseded.get(),
             unverified_answers: counts.unverified.get(),
+            changes: match &self.relay {
+                Some(relay) => Some(relay.stats().await),
+                None => None,
+            },
             flights_active: self.flights.active().try_into().unwrap_or(i32::MAX),
         })
     }

@@ -15,10 +15,11 @@ use userdata_migrations::{MigrationError, Tables};
 use super::{
     failure::Failure,
     output::{Output, complain, pairs, table},
-    server_side::{Command, Migration},
+    server_side::{Command, Migration, Triggers},
 };
 use crate::{
     app::{App, StartError, open_for_upkeep},
+    changes::{self, InstallError},
     clock::Clock,
     config::{self, Config, Secret},
     demo,
@@ -43,6 +44,9 @@ pub fn run(command: Command) -> ExitCode {
         Command::Serve(loaded) => runtime.block_on(serve(loaded.config)),
         Command::Migrate(migration, loaded) => {
             Output::with_stdout(|output| runtime.block_on(migrate(migration, &loaded.config, output)))
+        }
+        Command::Triggers(triggers, loaded) => {
+            Output::with_stdout(|output| runtime.block_on(change_triggers(triggers, &loaded.config, output)))
         }
         Command::DemoSeed(loaded) => Output::with_stdout(|output| runtime.block_on(seed(&loaded.config, output))),
     };
@@ -160,6 +164,10 @@ async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>)
             output.say(&listed(&applied, "applied", "nothing to apply: the tables are up to date"))
         }
         Migration::Down { steps } => {
+            if embedded {
+                // They write into a table that goes.
+                changes::remove(&database).await.map_err(failed)?;
+            }
             let undone = userdata_migrations::down(&database, tables, steps).await.map_err(not_migrated)?;
             output.say(&listed(&undone, "taken back", "nothing to take back"))
         }
@@ -172,6 +180,38 @@ async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>)
                 table(["migration", "state"], states.iter().map(|state| [state.name.clone(), word(state.applied)]))
             })
         }
+    }
+}
+
+async fn change_triggers(what: Triggers, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
+    let sources = &config.sources;
+    let url = sources.relay_database_url.as_ref().or(sources.database_url.as_ref()).unwrap_or(&config.database.url);
+    let database = open(url, config).await?;
+    match what {
+        Triggers::Install => {
+            changes::install(&database).await.map_err(not_installed)?;
+            output.say("installed: changes in the sources' tables invalidate by themselves")
+        }
+        Triggers::Remove => {
+            changes::remove(&database).await.map_err(not_installed)?;
+            output.say("removed: from now on changes have to be told with InvalidateCache")
+        }
+        Triggers::Status(format) => {
+            let states = changes::status(&database).await.map_err(failed)?;
+            let rows: Vec<_> =
+                states.iter().map(|of| json!({"table": of.table, "triggers": of.state.name()})).collect();
+            output.show(format, &rows, |_| {
+                table(["table", "triggers"], states.iter().map(|of| [of.table.to_owned(), of.state.name().to_owned()]))
+            })
+        }
+    }
+}
+
+/// Another try helps only if the database was out of reach.
+fn not_installed(error: InstallError) -> Failure {
+    match error {
+        InstallError::Database(_) => failed(error),
+        _ => Failure::new(Code::FailedPrecondition, error.to_string()),
     }
 }
 

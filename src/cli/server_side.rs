@@ -14,6 +14,8 @@ pub enum Command {
     Serve(Box<Loaded>),
     /// Change or look at the database's tables.
     Migrate(Migration, Box<Loaded>),
+    /// Change or look at the triggers on the sources' tables.
+    Triggers(Triggers, Box<Loaded>),
     /// Write the demo data if the sources are empty.
     DemoSeed(Box<Loaded>),
 }
@@ -22,7 +24,8 @@ impl Command {
     /// The settings that it runs with.
     #[must_use]
     pub fn config(&self) -> &Config {
-        let (Self::Serve(loaded) | Self::Migrate(_, loaded) | Self::DemoSeed(loaded)) = self;
+        let (Self::Serve(loaded) | Self::Migrate(_, loaded) | Self::Triggers(_, loaded) | Self::DemoSeed(loaded)) =
+            self;
         &loaded.config
     }
 }
@@ -39,6 +42,42 @@ pub enum Migration {
     },
     /// Tell which are applied.
     Status(Format),
+}
+
+/// What to do with the triggers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Triggers {
+    /// Install what is missing or of another version, and the outbox.
+    Install,
+    /// Tell which tables have them.
+    Status(Format),
+    /// Drop them.
+    Remove,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TriggerAction {
+    /// Install them, and the outbox that they write; safe to repeat
+    Install(Settings),
+    /// Tell which tables have them
+    Status {
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Drop them; what is in the outbox stays
+    Remove(Settings),
+}
+
+impl TriggerAction {
+    pub(super) fn split(self) -> (Triggers, Settings) {
+        match self {
+            Self::Install(settings) => (Triggers::Install, settings),
+            Self::Status { settings, output } => (Triggers::Status(output.output), settings),
+            Self::Remove(settings) => (Triggers::Remove, settings),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

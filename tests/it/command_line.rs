@@ -10,7 +10,7 @@ use crate::support::command::Ran;
 
 /// What is said about a failure: one line, to stderr, by this program.
 #[track_caller]
-fn complaint(ran: &Ran, exit_code: i32) -> String {
+pub(crate) fn complaint(ran: &Ran, exit_code: i32) -> String {
     assert_eq!((ran.exit_code, ran.stdout.as_str()), (exit_code, ""), "{ran:?}");
     let line = ran.stderr.strip_suffix('\n').expect("a line");
     assert!(!line.contains('\n'), "one line: {line}");

@@ -7,6 +7,7 @@
 mod ai_analysis;
 mod architecture;
 mod bad_input;
+mod changes;
 mod coherence;
 mod command_line;
 mod contract;

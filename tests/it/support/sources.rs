@@ -58,6 +58,13 @@ impl Sources {
         self.run(&format!("UPDATE enhanced_content_strategies SET name = '{count}' WHERE id = {strategy}")).await;
     }
 
+    /// A change that its writer takes back.
+    pub(crate) async fn rolled_back(&self, sql: &str) {
+        let transaction = self.db.begin().await.unwrap();
+        transaction.execute_unprepared(sql).await.unwrap();
+        transaction.rollback().await.unwrap();
+    }
+
     /// From now on whoever reads this table waits. What they will see was decided when they asked:
     /// a source's snapshot of the database is older than its wait for the lock.
     pub(crate) async fn hold(&self, table: &'static str) -> Hold {

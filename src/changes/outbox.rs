@@ -1,0 +1,127 @@
+//! The outbox, as the relay reads it.
+//!
+//! Rows are deleted by their ids, only those that were read: a writer that commits late may bring a row
+//! with a lower id than those already gone.
+
+use std::{collections::HashMap, time::Duration};
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, Statement, TransactionTrait, Value};
+
+use super::install::OUTBOX;
+use crate::{
+    database::is_sqlite,
+    model::{Scope, SectionSet, StrategyId, UserId},
+};
+
+/// The table, in the database of the sources.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    connection: DatabaseConnection,
+}
+
+/// Rows that were read, and on PostgreSQL locked, so that no other instance takes them too.
+#[derive(Debug)]
+pub struct Batch {
+    /// How many.
+    pub rows: usize,
+    /// The age of the oldest.
+    pub age: Duration,
+    /// Whom they concern, each once.
+    pub scopes: Vec<Scope>,
+    ids: Vec<i64>,
+    connection: DatabaseConnection,
+    transaction: Option<DatabaseTransaction>,
+}
+
+impl Outbox {
+    /// Works through `connection`'s pool, which has to be able to write.
+    #[must_use]
+    pub fn new(connection: DatabaseConnection) -> Self {
+        Self { connection }
+    }
+
+    /// Whether the table is there.
+    pub async fn exists(&self) -> Result<bool, DbErr> {
+        Ok(!userdata_migrations::columns_of(&self.connection, OUTBOX).await?.is_empty())
+    }
+
+    /// How many rows wait.
+    pub async fn backlog(&self) -> Result<i64, DbErr> {
+        let row =
+            self.connection.query_one_raw(self.statement("SELECT COUNT(*) AS n FROM invalidation_outbox", [])).await?;
+        row.map_or(Ok(0), |row| row.try_get("", "n"))
+    }
+
+    /// The oldest rows that nobody else is moving, at most `rows_max`; none if there are none.
+    pub async fn read(&self, rows_max: u64) -> Result<Option<Batch>, DbErr> {
+        // Nearly always there is nothing, which one small statement tells.
+        let any = self.statement("SELECT id FROM invalidation_outbox LIMIT 1", []);
+        if self.connection.query_one_raw(any).await?.is_none() {
+            return Ok(None);
+        }
+        let limit = [i64::try_from(rows_max).unwrap_or(i64::MAX).into()];
+        if is_sqlite(&self.connection) {
+            // Not locked: another instance that moves the same rows raises the same fences, which harms nobody.
+            let rows = self.connection.query_all_raw(self.statement(READ_SQLITE, limit)).await?;
+            return Batch::of(&rows, self.connection.clone(), None);
+        }
+        let transaction = self.connection.begin().await?;
+        let rows = transaction.query_all_raw(self.statement(READ_POSTGRES, limit)).await?;
+        Batch::of(&rows, self.connection.clone(), Some(transaction))
+    }
+
+    fn statement(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
+        Statement::from_sql_and_values(self.connection.get_database_backend(), sql, values)
+    }
+}
+
+const READ_SQLITE: &str = "SELECT id, user_id, strategy_id, sections, \
+     CAST((julianday('now') - julianday(at)) * 86400000 AS INTEGER) AS age_ms \
+     FROM invalidation_outbox ORDER BY id LIMIT $1";
+const READ_POSTGRES: &str = "SELECT id, user_id, strategy_id, sections, \
+     CAST(EXTRACT(EPOCH FROM (clock_timestamp() AT TIME ZONE 'utc') - at) * 1000 AS BIGINT) AS age_ms \
+     FROM invalidation_outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED";
+
+impl Batch {
+    fn of(
+        rows: &[sea_orm::QueryResult],
+        connection: DatabaseConnection,
+        transaction: Option<DatabaseTransaction>,
+    ) -> Result<Option<Self>, DbErr> {
+        let (mut ids, mut oldest_ms) = (Vec::with_capacity(rows.len()), 0);
+        let mut scopes: HashMap<(String, Option<i64>), i64> = HashMap::new();
+        for row in rows {
+            ids.push(row.try_get("", "id")?);
+            oldest_ms = oldest_ms.max(row.try_get::<i64>("", "age_ms")?);
+            let whom = (row.try_get("", "user_id")?, row.try_get("", "strategy_id")?);
+            *scopes.entry(whom).or_default() |= row.try_get::<i64>("", "sections")?;
+        }
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        let age = Duration::from_millis(oldest_ms.try_into().unwrap_or_default());
+        let scopes = scopes.into_iter().filter_map(scope).collect();
+        Ok(Some(Self { rows: ids.len(), age, scopes, ids, connection, transaction }))
+    }
+
+    /// Deletes the rows. Only once their fences are durable: what is lost here is served outdated.
+    pub async fn delete(self) -> Result<(), DbErr> {
+        let ids: Vec<String> = self.ids.iter().map(i64::to_string).collect();
+        let sql = format!("DELETE FROM invalidation_outbox WHERE id IN ({})", ids.join(", "));
+        match self.transaction {
+            Some(transaction) => {
+                transaction.execute_unprepared(&sql).await?;
+                transaction.commit().await
+            }
+            None => self.connection.execute_unprepared(&sql).await.map(drop),
+        }
+    }
+}
+
+/// A user who cannot be asked about concerns nobody.
+fn scope(((user, strategy), bits): ((String, Option<i64>), i64)) -> Option<Scope> {
+    let user = UserId::parse(&user).ok()?;
+    // A strategy's number that nobody can ask for: the entry without strategy may be about it.
+    let strategy = strategy.and_then(StrategyId::new);
+    Some(Scope { user, strategy, sections: SectionSet::from_bits(bits) })
+}

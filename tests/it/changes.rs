@@ -1,0 +1,228 @@
+//! Changes in the sources become invalidations by themselves: what the triggers note, whom it concerns,
+//! and that it reaches every instance.
+
+use serde_json::Value as Json;
+use userdata::{
+    changes::{self, State},
+    model::{Section, SectionSet},
+    proto::v1::CacheStatus,
+};
+use userdata_migrations::{Tables, up};
+
+use crate::support::{
+    ask::{get, of, stats},
+    cluster::{Layout, cluster},
+    command::userdata,
+    database::{BOTH, Kind, TestDatabase, database},
+    server::{Settings, serve},
+    sources::sources,
+    wait_for,
+};
+
+/// What waits in the outbox, in a fixed order: user, strategy (0: all), sections.
+async fn noted(place: &TestDatabase) -> Vec<(String, i64, i64)> {
+    let rows = "SELECT DISTINCT user_id, COALESCE(strategy_id, 0) AS strategy_id, sections FROM invalidation_outbox \
+                ORDER BY user_id, strategy_id, sections";
+    let row = |row: &sea_orm::QueryResult| {
+        (
+            row.try_get("", "user_id").unwrap(),
+            row.try_get("", "strategy_id").unwrap(),
+            row.try_get("", "sections").unwrap(),
+        )
+    };
+    let noted = place.rows(rows).await.iter().map(row).collect();
+    place.execute("DELETE FROM invalidation_outbox").await;
+    noted
+}
+
+fn bits(sections: &[Section]) -> i64 {
+    sections.iter().copied().collect::<SectionSet>().bits()
+}
+
+#[tokio::test]
+async fn a_change_concerns_its_old_and_its_new_owner_and_the_sections_made_of_it() {
+    use Section::{GapAnalysis, Onboarding, Performance, Recommendations, Strategy};
+    let strategy = bits(&[Strategy, Performance, Recommendations]);
+    let onboarding = bits(&[Onboarding]);
+    let legacy = bits(&[Strategy, Performance, Recommendations, GapAnalysis]);
+    for kind in BOTH {
+        let sources = sources(kind).await;
+        let place = &sources.database;
+        sources.add_user("a", &[11]).await;
+        sources.add_user("b", &[12]).await;
+        changes::install(&sources.db).await.unwrap();
+        let owned = |user: &str, strategy, bits| (user.to_owned(), strategy, bits);
+        for (statement, expected) in [
+            (
+                "INSERT INTO website_analyses (id, session_id, website_url) VALUES (1, 1, 'a.test')",
+                vec![owned("a", 0, onboarding)],
+            ),
+            ("UPDATE website_analyses SET website_url = website_url", vec![]),
+            ("UPDATE website_analyses SET updated_at = '2025-01-01 00:00:00'", vec![]),
+            ("UPDATE website_analyses SET crawl_result = '{}'", vec![]),
+            ("UPDATE website_analyses SET brand_analysis = '{\"a\": 1}'", vec![owned("a", 0, onboarding)]),
+            ("UPDATE website_analyses SET brand_analysis = '{\"a\": 1}'", vec![]),
+            ("UPDATE website_analyses SET session_id = 2", vec![owned("a", 0, onboarding), owned("b", 0, onboarding)]),
+            (
+                "INSERT INTO website_analyses (id, session_id, website_url) VALUES (2, 2, 'a.test')",
+                vec![owned("b", 0, onboarding)],
+            ),
+            // One of two now, so that which is the newest matters.
+            (
+                "UPDATE website_analyses SET updated_at = '2025-02-01 00:00:00' WHERE id = 1",
+                vec![owned("b", 0, onboarding)],
+            ),
+            ("DELETE FROM website_analyses", vec![owned("b", 0, onboarding)]),
+            ("UPDATE enhanced_content_strategies SET name = 'x' WHERE id = 11", vec![owned("a", 11, strategy)]),
+            ("UPDATE enhanced_content_strategies SET updated_at = '2025-01-01 00:00:00'", vec![]),
+            (
+                "UPDATE strategy_activation_status SET status = 'paused' WHERE strategy_id = 12",
+                vec![owned("b", 12, strategy)],
+            ),
+            (
+                "UPDATE enhanced_content_strategies SET user_id = 'b' WHERE id = 11",
+                vec![owned("a", 11, strategy), owned("b", 11, strategy)],
+            ),
+            ("INSERT INTO content_strategies (id, user_id, name) VALUES (5, 7, 'legacy')", vec![owned("7", 0, legacy)]),
+            (
+                "INSERT INTO calendar_events (id, strategy_id, title, content_type, platform, scheduled_date) \
+                 VALUES (1, 5, 't', 'blog', 'blog', '2025-01-01 00:00:00')",
+                vec![owned("7", 0, bits(&[GapAnalysis, Performance]))],
+            ),
+            (
+                "INSERT INTO content_analytics (id, event_id, platform) VALUES (1, 1, 'blog')",
+                vec![owned("7", 0, bits(&[Performance]))],
+            ),
+            ("INSERT INTO content_analytics (id, platform) VALUES (2, 'nobody')", vec![]),
+            ("UPDATE content_analytics SET performance_score = 0.5", vec![owned("7", 0, bits(&[Performance]))]),
+            (
+                "INSERT INTO content_recommendations (id, user_id, recommendation_type, title) VALUES (1, 7, 't', 't')",
+                vec![owned("7", 0, bits(&[Recommendations]))],
+            ),
+        ] {
+            place.execute(statement).await;
+            assert_eq!(noted(place).await, expected, "{kind:?}: {statement}");
+        }
+        sources.rolled_back("UPDATE enhanced_content_strategies SET name = 'y'").await;
+        assert_eq!(noted(place).await, [], "{kind:?}: what is rolled back was never changed");
+        changes::remove(&sources.db).await.unwrap();
+        place.execute("UPDATE enhanced_content_strategies SET name = 'z'").await;
+        assert_eq!(noted(place).await, [], "{kind:?}: the triggers are gone");
+    }
+}
+
+#[tokio::test]
+async fn a_bulk_change_and_an_emptied_table_are_noted_once_per_owner() {
+    let sources = sources(Kind::Postgres).await;
+    let place = &sources.database;
+    sources.add_user("a", &[]).await;
+    sources.add_user("b", &[]).await;
+    changes::install(&sources.db).await.unwrap();
+    let onboarding = bits(&[Section::Onboarding]);
+    let both = [("a".to_owned(), 0, onboarding), ("b".to_owned(), 0, onboarding)];
+    for statement in [
+        "INSERT INTO seo_page_audits (user_id, website_url, page_url) \
+         SELECT CASE WHEN n % 2 = 0 THEN 'a' ELSE 'b' END, 'w', 'p' || n FROM generate_series(1, 2000) n",
+        "UPDATE seo_page_audits SET overall_score = 7",
+        "TRUNCATE seo_page_audits",
+    ] {
+        place.execute(statement).await;
+        let rows = place.rows("SELECT id FROM invalidation_outbox").await.len();
+        assert_eq!((rows, &noted(place).await[..]), (2, &both[..]), "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_seen_on_every_instance_without_anybody_telling() {
+    for layout in [Layout::Sqlite, Layout::Postgres] {
+        let cluster = cluster(layout).await;
+        cluster.sources.add_user("1", &[11]).await;
+        changes::install(&cluster.sources.db).await.unwrap();
+        let settings = cluster.settings().with("sources.change_feed", true);
+        let (one, two) = (serve(settings.clone()).await, serve(settings).await);
+        let clients = [one.client().await, two.client().await];
+        for count in 1..4 {
+            cluster.sources.write(11, count).await;
+            for client in &clients {
+                wait_for("the change", async || (get(client, of("1")).await.unwrap().count == count).then_some(()))
+                    .await;
+                let again = get(client, of("1")).await.unwrap();
+                assert_eq!(again.count, count, "{layout:?}: it does not go back");
+            }
+        }
+        let settled = wait_for("a cached answer", async || {
+            let answer = get(&clients[0], of("1")).await.unwrap();
+            (answer.status == CacheStatus::HitMemory).then_some(answer)
+        })
+        .await;
+        cluster.sources.write(11, settled.count).await;
+        let fences = async || {
+            let mut fences = 0;
+            for client in &clients {
+                fences += stats(client).await.changes.unwrap().fences;
+            }
+            fences
+        };
+        assert!((3..=8).contains(&fences().await), "{layout:?}: rows that two relay at once may be fenced twice");
+    }
+}
+
+#[tokio::test]
+async fn changes_reach_a_cache_that_has_another_database() {
+    let cluster = cluster(Layout::SqliteBesidePostgres).await;
+    cluster.sources.add_user("1", &[11]).await;
+    changes::install(&cluster.sources.db).await.unwrap();
+    let settings = cluster.settings().with("sources.change_feed", true);
+    let settings = settings.with("sources.relay_database_url", &cluster.sources.database.url);
+    let server = serve(settings).await;
+    let client = server.client().await;
+    get(&client, of("1")).await.unwrap();
+    cluster.sources.write(11, 1).await;
+    wait_for("the change", async || (get(&client, of("1")).await.unwrap().count == 1).then_some(())).await;
+    wait_for("an empty outbox", async || (stats(&client).await.changes?.backlog? == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn the_embedded_database_notes_changes_from_its_start() {
+    let place = database(Kind::Sqlite).await;
+    let _server = serve(Settings::on(&place.url).with("sources.change_feed", true)).await;
+    let states = changes::status(&place.connect().await).await.unwrap();
+    assert!(states.iter().all(|table| table.state == State::Installed), "{states:?}");
+}
+
+#[tokio::test]
+async fn triggers_are_installed_shown_and_removed_by_command() {
+    for kind in BOTH {
+        let sources = sources(kind).await;
+        let command = async |what: &str| userdata(&["triggers", what, "--database-url", &sources.database.url]).await;
+        let states = async || {
+            let status = ["triggers", "status", "-o", "json", "--database-url", &sources.database.url];
+            let status: Json = serde_json::from_str(&userdata(&status).await.output()).unwrap();
+            let mut states: Vec<_> =
+                status.as_array().unwrap().iter().map(|row| row["triggers"].as_str().unwrap().to_owned()).collect();
+            states.dedup();
+            states
+        };
+        assert_eq!(states().await, ["absent"], "{kind:?}");
+        for _ in 0..2 {
+            assert!(command("install").await.output().starts_with("installed"), "{kind:?}");
+            assert_eq!(states().await, ["installed"], "{kind:?}");
+        }
+        let (drop, drop_on) = ("DROP TRIGGER userdata_calendar_events_insert", " ON calendar_events");
+        let drop = if kind == Kind::Sqlite { drop.to_owned() } else { format!("{drop}{drop_on}") };
+        sources.database.execute(&drop).await;
+        assert_eq!(states().await, ["installed", "outdated", "installed"], "{kind:?}");
+        assert!(command("remove").await.output().starts_with("removed"), "{kind:?}");
+        assert_eq!(states().await, ["absent"], "{kind:?}");
+
+        sources.database.execute("ALTER TABLE calendar_events RENAME COLUMN title TO heading").await;
+        let refused = command("install").await;
+        let line = crate::command_line::complaint(&refused, 9);
+        assert!(line.contains("calendar_events has no column title"), "{kind:?}: {line}");
+        let elsewhere = database(kind).await;
+        up(&elsewhere.connect().await, Tables::Cache).await.unwrap();
+        let refused = userdata(&["triggers", "install", "--database-url", &elsewhere.url]).await;
+        let line = crate::command_line::complaint(&refused, 9);
+        assert!(line.contains("there is no table onboarding_sessions"), "{kind:?}: {line}");
+    }
+}
