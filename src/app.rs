@@ -138,8 +138,17 @@ impl App {
         )
         .await?;
 
+        let leases = Arc::new(Leases::new(
+            cache_pool.clone(),
+            &config.load_lease,
+            config.database.timeout,
+            clock.clone(),
+            tasks.clone(),
+            stop.clone(),
+        ));
         let ai_guard = Guard::new("ai_analysis", &config.sources, clock.clone());
-        let ai = AiAnalysis::new(&config.ai, ai_guard, Memo::new(cache_pool.clone()), clock.clone(), tasks.clone())?;
+        let memo = Memo::new(cache_pool.clone());
+        let ai = AiAnalysis::new(&config.ai, ai_guard, memo, Arc::clone(&leases), clock.clone(), tasks.clone())?;
         let sources = SourceDatabase::new(sources_pool.clone(), config.sources.column_bytes_max);
         let fence =
             Fence::new(fence_pool.clone(), config.fence.clone(), config.database.timeout, clock.clone(), &tasks);
@@ -156,22 +165,18 @@ impl App {
             }
             None => (None, None),
         };
-        let leases = Leases::new(
-            cache_pool.clone(),
-            &config.load_lease,
-            config.database.timeout,
-            clock.clone(),
-            loads.clone(),
-            stop.clone(),
-        );
-        let relay_pool = match (&config.sources.database_url, &config.sources.relay_database_url) {
-            _ if !config.sources.change_feed => None,
-            (None, _) => Some(cache_pool.clone()),
-            (Some(_), None) => None,
-            (Some(_), Some(url)) => {
+        let relay_url = match &config.sources {
+            sources if !sources.change_feed => None,
+            sources if sources.database_url.is_some() => sources.relay_database_url.as_ref(),
+            _ => Some(&config.database.url),
+        };
+        let relay_pool = match relay_url {
+            // Patient: it holds rows of the outbox while their fences are committed.
+            Some(url) => {
                 let options = options(Access::ReadWrite, RELAY_CONNECTIONS, config.sources.hard_timeout);
                 Some(open("the outbox (sources.relay_database_url)", url, &options).await?)
             }
+            None => None,
         };
         let parts = Parts {
             relay: relay_pool.clone().map(|pool| Relay::new(Outbox::new(pool), clock.clone())),

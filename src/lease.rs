@@ -124,6 +124,12 @@ impl Leases {
         Self { table, config: config.clone(), timeout, clock, tasks, stop, swept: Mutex::default() }
     }
 
+    /// How long somebody who waits for the database waits for one statement.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Asks for a piece of work, for at most `limit`. `over` is a row that may be taken over.
     pub async fn take(&self, work: &Work, over: Option<Watch>, limit: Duration) -> Turn {
         let claim = Claim::new(work);

@@ -48,6 +48,7 @@ use super::{
 use crate::{
     clock::Clock,
     config,
+    lease::Leases,
     model::{Generator, UserId},
     proto::v1::{AiAnalysisResults, StrategyKind},
 };
@@ -108,18 +109,20 @@ impl From<SourceError> for Unanswered {
 
 impl AiAnalysis {
     /// Chooses the generator: the model if an endpoint is configured, else the rules.
-    /// Calls run under `guard` as tasks of `tracker`, and answers are kept in `memo`.
+    /// Calls run under `guard` as tasks of `tracker`, one for all instances that share `leases`, and
+    /// answers are kept in `memo`.
     pub fn new(
         config: &config::Ai,
         guard: Guard,
         memo: Memo,
+        leases: Arc<Leases>,
         clock: Clock,
         tracker: TaskTracker,
     ) -> Result<Self, AiConfigError> {
         let guard = Arc::new(guard);
         let Some(base_url) = &config.base_url else { return Ok(Self { guard, model: None }) };
         let endpoint = Endpoint::new(config, base_url)?;
-        let calls = Calls::new(config, endpoint, Arc::clone(&guard), memo, clock, tracker);
+        let calls = Calls::new(config, endpoint, Arc::clone(&guard), memo, leases, clock, tracker);
         Ok(Self { guard, model: Some(Arc::new(calls)) })
     }
 

@@ -46,7 +46,7 @@ pub struct Parts {
     /// The fence log.
     pub fence: Fence,
     /// Who loads what for the whole cluster.
-    pub leases: Leases,
+    pub leases: Arc<Leases>,
     /// The Redis tier, if one is configured.
     pub redis: Option<RedisTier>,
     /// The cache table.
@@ -94,7 +94,7 @@ pub(super) type Loading = BoxFuture<'static, Result<Loaded, Error>>;
 pub(super) struct Loader {
     pub(super) config: Config,
     pub(super) fence: Fence,
-    pub(super) leases: Leases,
+    pub(super) leases: Arc<Leases>,
     pub(super) memory: MemoryTier,
     pub(super) memory_figures: TierFigures,
     pub(super) redis: Option<RedisTier>,

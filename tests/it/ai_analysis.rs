@@ -1,5 +1,7 @@
 //! The AI analysis end to end: a configured endpoint, its memo, and what its failures cost.
 
+mod cluster;
+
 use std::time::Duration;
 
 use sea_orm::DatabaseConnection;

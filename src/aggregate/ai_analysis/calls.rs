@@ -2,10 +2,13 @@
 //!
 //! Look-up, call and writing to the memo are one task of the app's tracker. Those who ask wait for
 //! it until their soft timeout; the task goes on to the hard one, because an answer that is paid for
-//! is worth keeping. A memo that fails costs a call and never an answer.
+//! is worth keeping. A memo that fails costs a call and never an answer. Of all instances, one asks:
+//! [`once`].
 //!
 //! The source's guard is around the call alone. A breaker that is open refuses no remembered answer,
 //! and a call that is slow but answers is no failure, though those who asked have left.
+
+mod once;
 
 use std::{
     collections::HashMap,
@@ -19,7 +22,7 @@ use futures::{
 };
 use tokio::{
     sync::RwLock,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -38,8 +41,10 @@ use crate::{
     aggregate::{SourceError, guard::Guard},
     clock::{Clock, Moment},
     config,
+    lease::{Lease, Leases},
     model::UserId,
 };
+use once::Way;
 
 type Outcome = Result<Answered, SourceError>;
 /// A task as those who wait for it have it.
@@ -58,7 +63,7 @@ struct Answered {
 pub struct Late(Task);
 
 impl Late {
-    /// Waits for the call's end, at most twice its hard timeout; whether the answer came and is
+    /// Waits for the call's end, at most about twice its hard timeout; whether the answer came and is
     /// remembered now, for the next one who asks.
     pub async fn is_remembered(self) -> bool {
         self.0.await.is_ok_and(|answered| answered.kept)
@@ -71,6 +76,9 @@ pub(super) struct Calls {
     endpoint: Endpoint,
     guard: Arc<Guard>,
     memo: Memo,
+    leases: Arc<Leases>,
+    /// Tells this instance's word from another's.
+    instance: String,
     clock: Clock,
     tracker: TaskTracker,
     soft_timeout: Duration,
@@ -97,6 +105,7 @@ impl Calls {
         endpoint: Endpoint,
         guard: Arc<Guard>,
         memo: Memo,
+        leases: Arc<Leases>,
         clock: Clock,
         tracker: TaskTracker,
     ) -> Self {
@@ -104,6 +113,8 @@ impl Calls {
             endpoint,
             guard,
             memo,
+            leases,
+            instance: uuid::Uuid::new_v4().to_string(),
             spend: Spend::new(clock.clone(), config.calls_per_minute),
             clock,
             tracker,
@@ -124,8 +135,9 @@ impl Calls {
     pub(super) async fn forget(&self, user: &UserId) {
         let now = self.clock.now();
         let mut erased = self.erased.write().await;
-        // Twice the hard timeout: no call, with its look-ups, lasts so long.
-        erased.retain(|(other, at)| other != user && now.since(*at) < 2 * self.hard_timeout);
+        // Waiting for another instance's call and a call of one's own each end at the hard timeout;
+        // the third one is for the look-ups around them.
+        erased.retain(|(other, at)| other != user && now.since(*at) < 3 * self.hard_timeout);
         erased.push((user.clone(), now));
     }
 
@@ -183,10 +195,13 @@ impl Calls {
 
     /// The remembered answer; a database that fails has none.
     async fn recall(&self, key: &MemoKey) -> Option<Remembered> {
-        self.memo.find(key, self.clock.utc()).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the AI memo could not be read");
-            None
-        })
+        match timeout(self.leases.timeout(), self.memo.find(key, self.clock.utc())).await {
+            Ok(Ok(remembered)) => remembered,
+            failed => {
+                tracing::warn!(error = ?failed.map(|found| found.err()), "the AI memo could not be read");
+                None
+            }
+        }
     }
 
     /// Asks the model, at most twice and at most until `give_up`.
@@ -212,11 +227,15 @@ impl Calls {
         asked.await.unwrap_or_else(|_| Err(Failure::new(Reason::Timeout, "no answer until the hard timeout")))
     }
 
-    /// A new answer, unless the endpoint is left alone.
-    async fn fresh(&self, key: MemoKey, input: &str) -> Result<Remembered, SourceError> {
+    /// A new answer, unless the endpoint is left alone. If the call itself fails, those who wait for
+    /// the lease are told.
+    async fn fresh(&self, key: MemoKey, input: &str, lease: &mut Option<Lease>) -> Result<Remembered, SourceError> {
         // Waiting for a permit counts: who waits for one longer than a call may take gets none.
         let give_up = Instant::now() + self.hard_timeout;
-        let made = async { self.make(key, input, give_up).await.map_err(SourceError::from) };
+        let made = async {
+            let made = self.make(key, input, give_up).await;
+            Ok(made.inspect_err(|failure| self.tell(lease.take(), failure))?)
+        };
         match self.guard.run(self.hard_timeout, made).await.result {
             Err(SourceError::Timeout) => Err(Failure::new(Reason::Timeout, "too many calls under way").into()),
             result => result,
@@ -239,17 +258,19 @@ impl Calls {
     }
 }
 
-/// One task: look up, ask, remember.
+/// One task: look up, wait for its turn, ask, remember.
 async fn run(calls: Arc<Calls>, job: Job, user: UserId, input: String) -> Outcome {
     let _leaving = Leaving { calls: &calls, job: &job };
     let began = calls.clock.now();
-    if !job.refresh
-        && let Some(remembered) = calls.recall(&job.key).await
-    {
-        calls.spend.avoid_call();
-        return Ok(Answered { answer: Arc::new(remembered), kept: true });
-    }
-    let fresh = calls.fresh(job.key.clone(), &input).await.inspect_err(|error| match error {
+    let way = if job.refresh { Way::Ask(None) } else { calls.way(&job.key).await? };
+    let mut lease = match way {
+        Way::Ask(lease) => lease,
+        Way::Remembered(remembered) => {
+            calls.spend.avoid_call();
+            return Ok(Answered { answer: Arc::new(remembered), kept: true });
+        }
+    };
+    let fresh = calls.fresh(job.key.clone(), &input, &mut lease).await.inspect_err(|error| match error {
         // Told when it failed; every call refused meanwhile would say the same.
         SourceError::BreakerOpen => {}
         // Said here because those who asked may be gone.
@@ -264,6 +285,8 @@ async fn run(calls: Arc<Calls>, job: Job, user: UserId, input: String) -> Outcom
     } else {
         calls.memo.keep(&user, fresh.clone()).await
     };
+    // Order: whoever sees it go finds the answer.
+    drop(lease);
     Ok(match kept {
         Ok(answer) => Answered { answer: Arc::new(answer), kept: true },
         Err(error) => {

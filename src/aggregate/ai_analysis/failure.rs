@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::aggregate::SourceError;
 
+/// What may pass at any moment is tried again soon; this long, so that nobody who waited misses it.
+const PASSING: Duration = Duration::from_secs(1);
+/// For as long as any lease's outcome is shared.
+const LASTING: Duration = Duration::MAX;
+
 /// Why there is no answer; data.md section 6, "Reasons".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum Reason {
     Timeout,
     Unreachable,
@@ -37,6 +45,23 @@ impl Reason {
             Self::Malformed => "AI_MALFORMED",
             Self::Invalid => "AI_INVALID",
             Self::Budget => "AI_BUDGET",
+        }
+    }
+
+    /// For how long it holds for the other instances too; none: it is this instance's own.
+    pub(super) fn shared_for(self) -> Option<Duration> {
+        match self {
+            // Others have calls left, and perhaps another key.
+            Self::Budget | Self::Unauthorized => None,
+            Self::Timeout | Self::Unreachable | Self::ServerError => Some(PASSING),
+            // The endpoint asked for rest, or would say the same again.
+            Self::RateLimited
+            | Self::Rejected
+            | Self::TooLarge
+            | Self::Truncated
+            | Self::Refused
+            | Self::Malformed
+            | Self::Invalid => Some(LASTING),
         }
     }
 }

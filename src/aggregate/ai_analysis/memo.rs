@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use super::{answer::Answer, input::MemoKey, reply::Usage};
-use crate::{model::UserId, proto::v1::AiAnalysisResults};
+use crate::{lease::Check, model::UserId, proto::v1::AiAnalysisResults};
 
 /// `last_used_at` is written when it is this old: a hit is not worth a write each time.
 const USE_WRITTEN_EVERY: TimeDelta = TimeDelta::days(1);
@@ -53,6 +53,12 @@ impl Memo {
     #[must_use]
     pub fn new(connection: DatabaseConnection) -> Self {
         Self { connection }
+    }
+
+    /// The question whether there is an answer under a key.
+    pub(super) fn is_kept(&self, key: &MemoKey) -> Check {
+        let sql = "EXISTS (SELECT 1 FROM ai_analysis_memo WHERE memo_key = $7)";
+        Check { sql, values: vec![key.as_str().into()] }
     }
 
     /// The answer under a key, and notes that it was of use.

@@ -2,35 +2,41 @@
 
 mod late;
 mod memo;
+mod once;
 
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use serde_json::{Value as Json, json};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     fake_ai::{FakeAi, Say, valid_answer},
     fixture::{onboarding, plain_strategy},
     *,
 };
-use crate::config::{Ai, Secret, Structured};
+use crate::config::{Ai, LoadLease, Secret, Structured};
 
 const MEMO_TABLE: &str = "CREATE TABLE ai_analysis_memo (
     memo_key VARCHAR(64) NOT NULL PRIMARY KEY, user_id VARCHAR(255) NOT NULL,
     model VARCHAR(128) NOT NULL, prompt_version VARCHAR(32) NOT NULL, answer JSON NOT NULL,
     prompt_tokens INTEGER, completion_tokens INTEGER, created_at TIMESTAMP NOT NULL, last_used_at TIMESTAMP NOT NULL)";
 
+const LEASE_TABLE: &str = "CREATE TABLE load_lease (
+    key VARCHAR(512) PRIMARY KEY, holder VARCHAR(36) NOT NULL, s BIGINT NOT NULL, beat BIGINT NOT NULL, outcome TEXT)";
+
 /// For an assembly whose time is not the matter.
 const NO_LIMIT: Duration = Duration::from_secs(60);
 
 /// A source, its endpoint and its memo.
 struct Setup {
-    endpoint: FakeAi,
+    endpoint: Arc<FakeAi>,
     source: AiAnalysis,
     connection: DatabaseConnection,
     clock: Clock,
     tracker: TaskTracker,
+    stop: CancellationToken,
     strategy: Strategy,
     onboarding: Onboarding,
     user: UserId,
@@ -42,20 +48,29 @@ impl Setup {
     }
 
     async fn with(replies: impl IntoIterator<Item = Say>, configure: impl FnOnce(&mut Ai)) -> Self {
-        let endpoint = FakeAi::saying(replies).await;
+        Self::on(Arc::new(FakeAi::saying(replies).await), memory_database().await, configure)
+    }
+
+    /// Another instance on the same database.
+    fn beside(&self, configure: impl FnOnce(&mut Ai)) -> Self {
+        Self::on(Arc::clone(&self.endpoint), self.connection.clone(), configure)
+    }
+
+    fn on(endpoint: Arc<FakeAi>, connection: DatabaseConnection, configure: impl FnOnce(&mut Ai)) -> Self {
         let mut config = Ai { base_url: Some(endpoint.base_url()), model: "fake-1".to_owned(), ..Ai::default() };
         configure(&mut config);
-        let connection = memory_database().await;
         let clock = Clock::system();
-        let tracker = TaskTracker::new();
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let memo = Memo::new(connection.clone());
-        let source = AiAnalysis::new(&config, guard(&clock), memo, clock.clone(), tracker.clone()).unwrap();
+        let leases = leases(&connection, &clock, &stop);
+        let source = AiAnalysis::new(&config, guard(&clock), memo, leases, clock.clone(), tracker.clone()).unwrap();
         Self {
             endpoint,
             source,
             connection,
             clock,
             tracker,
+            stop,
             strategy: plain_strategy(),
             onboarding: onboarding("website_analysis"),
             user: UserId::parse("1").unwrap(),
@@ -93,8 +108,11 @@ impl Setup {
     }
 
     async fn remembered(&self) -> usize {
-        let rows = "SELECT memo_key FROM ai_analysis_memo";
-        let statement = sea_orm::Statement::from_string(self.connection.get_database_backend(), rows);
+        self.rows("SELECT memo_key FROM ai_analysis_memo").await
+    }
+
+    async fn rows(&self, sql: &str) -> usize {
+        let statement = sea_orm::Statement::from_string(self.connection.get_database_backend(), sql);
         self.connection.query_all_raw(statement).await.unwrap().len()
     }
 
@@ -111,12 +129,20 @@ fn guard(clock: &Clock) -> Guard {
     Guard::new("ai_analysis", &limits, clock.clone())
 }
 
+/// Tasks of its own: a lease may outlive its call by as long as a failure is told.
+fn leases(connection: &DatabaseConnection, clock: &Clock, stop: &CancellationToken) -> Arc<Leases> {
+    let config = LoadLease { poll: Duration::from_millis(5), ..LoadLease::default() };
+    Arc::new(Leases::new(connection.clone(), &config, NO_LIMIT, clock.clone(), TaskTracker::new(), stop.clone()))
+}
+
 /// A database that is gone with its only connection.
 async fn memory_database() -> DatabaseConnection {
     let mut options = ConnectOptions::new("sqlite::memory:");
     options.min_connections(1).max_connections(1).sqlx_logging(false);
     let connection = Database::connect(options).await.unwrap();
-    connection.execute_unprepared(MEMO_TABLE).await.unwrap();
+    for table in [MEMO_TABLE, LEASE_TABLE] {
+        connection.execute_unprepared(table).await.unwrap();
+    }
     connection
 }
 
@@ -132,9 +158,10 @@ fn title(results: &AiAnalysisResults) -> &str {
 
 #[tokio::test]
 async fn without_an_endpoint_the_rules_answer() {
-    let memo = Memo::new(memory_database().await);
+    let connection = memory_database().await;
     let clock = Clock::system();
-    let source = AiAnalysis::new(&Ai::default(), guard(&clock), memo, clock, TaskTracker::new()).unwrap();
+    let (memo, leases) = (Memo::new(connection.clone()), leases(&connection, &clock, &CancellationToken::new()));
+    let source = AiAnalysis::new(&Ai::default(), guard(&clock), memo, leases, clock, TaskTracker::new()).unwrap();
     let (onboarding, strategy) = (onboarding("website_analysis"), plain_strategy());
     let user = UserId::parse("1").unwrap();
     let as_of = DateTime::from_timestamp(1_756_684_800, 0).unwrap();

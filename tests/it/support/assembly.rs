@@ -9,7 +9,7 @@ use super::{
 use chrono::{DateTime, NaiveDate, Utc};
 use prost::Message as _;
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use userdata::{
     aggregate::{
         AggregateError, Aggregator, Assembled, Plan,
@@ -19,6 +19,7 @@ use userdata::{
     },
     clock::Clock,
     config,
+    lease::Leases,
     model::{
         Parameters, Section, SectionSet, StrategyId, UserDataQuery, UserId, section::DOCUMENT_ORDER,
         snapshot::SectionFacts,
@@ -52,7 +53,10 @@ pub(crate) fn aggregator(db: &DatabaseConnection, config: &config::Sources) -> A
 pub(crate) fn aggregator_asking(db: &DatabaseConnection, config: &config::Sources, model: &config::Ai) -> Aggregator {
     let clock = Clock::system();
     let guard = Guard::new("ai_analysis", config, clock.clone());
-    let ai = AiAnalysis::new(model, guard, Memo::new(db.clone()), clock.clone(), TaskTracker::new());
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let second = Duration::from_secs(1);
+    let leases = Leases::new(db.clone(), &config::LoadLease::default(), second, clock.clone(), tasks.clone(), stop);
+    let ai = AiAnalysis::new(model, guard, Memo::new(db.clone()), leases.into(), clock.clone(), tasks);
     Aggregator::new(SourceDatabase::new(db.clone(), config.column_bytes_max), ai.unwrap(), config, clock)
 }
 

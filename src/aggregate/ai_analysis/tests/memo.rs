@@ -98,8 +98,7 @@ async fn uses_are_written_once_a_day() {
         setup.clock.advance(Duration::from_secs(hours * 3600));
         setup.analyse().await.unwrap();
     }
-    let statement = sea_orm::Statement::from_string(setup.connection.get_database_backend(), "SELECT n FROM writes");
-    assert_eq!(setup.connection.query_all_raw(statement).await.unwrap().len(), 1);
+    assert_eq!(setup.rows("SELECT n FROM writes").await, 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,81 @@
+//! One call per memo key in the whole cluster, while the database is up.
+//!
+//! Order: memo, lease, call, memo, and the lease given back: whoever sees it go finds the answer. Who
+//! waits for another instance's call holds neither permit nor connection, and takes over when that
+//! instance is gone.
+//!
+//! A failure of the endpoint is told to those who wait, for a moment. What keeps one instance from
+//! asking (its budget, its key, its breaker, its queue) is its own: it gives the lease back without a
+//! word, and another one asks.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Calls, Failure, MemoKey, Reason, Remembered};
+use crate::lease::{Lease, Seen, Turn, Work};
+
+/// Where an answer is to come from.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// It is there.
+    Remembered(Remembered),
+    /// From a call of this instance; for all who wait for the lease, if it has one.
+    Ask(Option<Lease>),
+}
+
+/// A failure's form in the lease's row.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    /// Which instance: its own callers, who come later, ask anew.
+    by: String,
+    reason: Reason,
+}
+
+impl Calls {
+    /// Waits until the answer is there, or until this instance is to ask; at most for the hard timeout.
+    pub(super) async fn way(&self, key: &MemoKey) -> Result<Way, Failure> {
+        let until = self.clock.now().after(self.hard_timeout);
+        // No fence outdates an answer: it is a function of its key.
+        let work = Work { key: format!("ai:{}", key.as_str()), s: 0, fence: 0, done: self.memo.is_kept(key) };
+        let mut over = None;
+        loop {
+            if let Some(remembered) = self.recall(key).await {
+                return Ok(Way::Remembered(remembered));
+            }
+            match self.leases.take(&work, over.take(), self.leases.timeout()).await {
+                Turn::Alone => return Ok(Way::Ask(None)),
+                Turn::Ours(lease) => {
+                    // Between our look into the memo and the taking of the lease.
+                    let remembered = if lease.done { self.recall(key).await } else { None };
+                    return Ok(remembered.map_or(Way::Ask(Some(lease)), Way::Remembered));
+                }
+                Turn::Theirs(watch) => match self.leases.watch(watch, until, || 0).await {
+                    Seen::Gone => {}
+                    Seen::Over(watch) => over = Some(watch),
+                    Seen::Ended { outcome, watch } => match self.hear(outcome) {
+                        Some(failure) => return Err(failure),
+                        None => over = Some(watch),
+                    },
+                    Seen::Nothing if self.clock.now() >= until => {
+                        return Err(Failure::new(Reason::Timeout, "another instance asked, and had no end"));
+                    }
+                    Seen::Nothing => return Ok(Way::Ask(None)),
+                    Seen::Stopped => return Err(Failure::new(Reason::Timeout, "shutting down; another instance asks")),
+                },
+            }
+        }
+    }
+
+    /// Gives a lease back; those who wait for it are told why there is no answer, if that concerns them.
+    pub(super) fn tell(&self, lease: Option<Lease>, failure: &Failure) {
+        if let (Some(lease), Some(life)) = (lease, failure.reason.shared_for()) {
+            let told = Told { by: self.instance.clone(), reason: failure.reason };
+            lease.end(serde_json::to_value(told).expect("texts have a JSON form"), life);
+        }
+    }
+
+    /// What another instance told; none if it is of no use here.
+    fn hear(&self, outcome: serde_json::Value) -> Option<Failure> {
+        let told: Told = serde_json::from_value(outcome).ok()?;
+        (told.by != self.instance).then(|| Failure::new(told.reason, "another instance has asked in vain"))
+    }
+}
