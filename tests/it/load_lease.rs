@@ -122,6 +122,36 @@ async fn a_cold_key_on_four_instances_costs_one_load() {
     leases_are_given_back(&cluster).await;
 }
 
+#[tokio::test]
+async fn fifty_cold_keys_on_four_instances_cost_fifty_loads() {
+    const USERS: usize = 50;
+    let (cluster, instances) = instances(|settings| settings).await;
+    let users: Vec<String> = (0..USERS).map(|number| format!("user-{number}")).collect();
+    for (user, strategy) in users.iter().zip(100..) {
+        cluster.sources.add_user(user, &[strategy]).await;
+    }
+    let hold = cluster.sources.hold(OF_STRATEGY).await;
+    let mut calls: Vec<Call> = Vec::new();
+    for user in &users {
+        calls.extend(instances.iter().flat_map(|instance| instance.call(5, &of(user))));
+    }
+    for instance in &instances {
+        wait_for("a flight for every user", async || {
+            (stats(&instance.client).await.flights_active >= USERS as i32).then_some(())
+        })
+        .await;
+    }
+    hold.release().await;
+
+    let answers = answers(calls).await;
+    let assembled = answers.iter().filter(|answer| answer.status == CacheStatus::Assembled).count();
+    assert_eq!((answers.len(), assembled), (1000, USERS), "one caller's load for each user");
+    assert!(answers.chunks(4 * 5).zip(&users).all(|(answers, user)| answers.iter().all(|one| one.user == *user)));
+    let each = ONE_RUN_EACH.map(|(source, once)| (source.to_owned(), once * USERS as i64));
+    assert_eq!(runs_of(&instances).await, each.into());
+    leases_are_given_back(&cluster).await;
+}
+
 /// How a holder ends.
 async fn check_takeover(signal: &str) {
     let (cluster, mut instances) = instances(|settings| settings).await;
