@@ -5,6 +5,7 @@
 mod fence;
 mod held;
 mod instances;
+mod kills;
 mod lost;
 mod purge;
 mod race;
