@@ -19,6 +19,7 @@ mod hints;
 mod load_lease;
 mod migrations;
 mod read_path;
+mod redis;
 mod renewal;
 mod shutdown;
 mod source_failures;

@@ -13,6 +13,7 @@ pub(crate) mod get;
 pub(crate) mod inputs;
 pub(crate) mod lines;
 pub(crate) mod load;
+pub(crate) mod oracle;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;

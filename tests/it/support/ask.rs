@@ -13,6 +13,7 @@ use super::server::Client;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: CacheStatus,
+    pub(crate) user: String,
     /// Which strategy the document is about, and its count (support/sources.rs).
     pub(crate) strategy: i32,
     pub(crate) count: i64,
@@ -38,9 +39,11 @@ pub(crate) async fn get(client: &Client, request: GetComprehensiveUserDataReques
 impl Answer {
     pub(crate) fn of(response: &GetComprehensiveUserDataResponse) -> Self {
         let info = response.cache_info.as_ref().unwrap();
-        let strategy = response.data.as_ref().unwrap().strategy_data.as_ref().unwrap();
+        let document = response.data.as_ref().unwrap();
+        let strategy = document.strategy_data.as_ref().unwrap();
         Self {
             status: info.status(),
+            user: document.user_id.clone(),
             strategy: strategy.strategy_id,
             count: strategy.strategy_name.parse().unwrap(),
             verified: info.verified,

@@ -180,7 +180,8 @@ impl TestDatabase {
         wait_for("the documents' rows", async || (self.documents().await == documents).then_some(())).await;
     }
 
-    fn file(&self) -> &str {
+    /// Where SQLite keeps it.
+    pub(crate) fn file(&self) -> &str {
         let path = self.url.strip_prefix("sqlite://").expect("a file");
         path.strip_suffix("?mode=rwc").expect("as `database` says it")
     }
@@ -224,10 +225,18 @@ impl Drop for Place {
 }
 
 /// Runs statements. SQLite has one writer: to wait longer for it than a pool does is no failure here.
+/// (Not `wait_for`: what calls an async closure cannot be spawned.)
 pub(crate) async fn execute(db: &DatabaseConnection, sql: &str) {
-    wait_for("the database to take a write", async || match db.execute_unprepared(sql).await {
-        Err(error) if error.to_string().contains("database is locked") => None,
-        done => Some(done.unwrap_or_else(|error| panic!("{sql}: {error}"))),
-    })
-    .await;
+    let taken = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            match db.execute_unprepared(sql).await {
+                Err(error) if error.to_string().contains("database is locked") => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                done => return done,
+            }
+        }
+    });
+    let done = taken.await.unwrap_or_else(|_| panic!("waited a minute for the database to take {sql}"));
+    done.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }

@@ -1,4 +1,7 @@
-//! A Redis for a test: started, stopped, frozen and killed on one port.
+//! A Redis for a test: started, stopped, frozen and killed on one port; alone, or one of several.
+
+pub(crate) mod sentinels;
+pub(crate) mod shards;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -17,6 +20,8 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Redis {
     pub(crate) port: u16,
+    /// Beside those that all have.
+    options: Vec<String>,
     directory: PathBuf,
     /// None while it is down.
     process: Option<Process>,
@@ -26,6 +31,11 @@ pub(crate) struct Redis {
 
 /// A server of the test's own.
 pub(crate) async fn redis() -> Redis {
+    redis_with("").await
+}
+
+/// The same with further options.
+pub(crate) async fn redis_with(options: &str) -> Redis {
     let directory = tempfile::Builder::new().prefix("userdata-redis-").tempdir().unwrap().keep();
     let keeper = Process::start(Start {
         command: vec!["true".into()],
@@ -34,7 +44,10 @@ pub(crate) async fn redis() -> Redis {
         signal: "KILL",
         directory: Some(&directory),
     });
-    let mut redis = Redis { port: 0, directory, process: None, _directory: keeper };
+    // A sentinel writes into a file; the others leave it empty.
+    std::fs::write(directory.join("redis.conf"), "").unwrap();
+    let options = options.split_whitespace().map(str::to_owned).collect();
+    let mut redis = Redis { port: 0, options, directory, process: None, _directory: keeper };
     // Another process may take the port in the meantime.
     for _ in 0..3 {
         redis.port = free_port();
@@ -82,12 +95,25 @@ impl Redis {
         self.try_command(command).await.unwrap_or_else(|| panic!("Redis does not answer: {}", self.log()))
     }
 
+    /// What stands behind `name:` in INFO.
+    pub(crate) async fn info(&self, name: &str) -> String {
+        self.try_info(name).await.unwrap_or_else(|| panic!("Redis does not say {name}: {}", self.log()))
+    }
+
+    /// The same, unless it is cut off: a server that becomes a replica closes all connections.
+    async fn try_info(&self, name: &str) -> Option<String> {
+        let info = self.reply("INFO").await?;
+        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::to_owned)
+    }
+
     async fn try_start(&mut self) -> bool {
         let mut command = vec![binary("redis-server", &[]).into_os_string()];
+        command.push(self.directory.join("redis.conf").into());
         let options = format!("--port {} --bind 127.0.0.1 --dir {}", self.port, self.directory.display());
         command.extend(options.split(' ').map(Into::into));
         // It saves only when told to: tests say what survives.
         command.extend(["--save".into(), "".into(), "--appendonly".into(), "no".into()]);
+        command.extend(self.options.iter().map(Into::into));
         let log = self.directory.join("log");
         let start = Start { command, environment: vec![], log: &log, signal: "KILL", directory: None };
         self.process = Some(Process::start(start));
@@ -108,11 +134,18 @@ impl Redis {
     }
 
     async fn try_command(&self, command: &str) -> Option<String> {
+        self.reply(command).await?.lines().next().map(str::to_owned)
+    }
+
+    /// The whole reply, as it stands on the wire.
+    pub(crate) async fn reply(&self, command: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
         stream.write_all(format!("{command}\r\n").as_bytes()).await.ok()?;
-        let mut reply = vec![0; 1024];
-        let length = stream.read(&mut reply).await.ok()?;
-        String::from_utf8_lossy(&reply[..length]).lines().next().map(str::to_owned)
+        // A server answers what it has read before it closes.
+        stream.shutdown().await.ok()?;
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).await.ok()?;
+        Some(String::from_utf8_lossy(&reply).into_owned())
     }
 
     fn running(&self) -> &Process {

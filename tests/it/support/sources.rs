@@ -55,7 +55,7 @@ impl Sources {
 
     /// Sets a strategy's count.
     pub(crate) async fn write(&self, strategy: i32, count: i64) {
-        self.run(&format!("UPDATE enhanced_content_strategies SET name = '{count}' WHERE id = {strategy}")).await;
+        write(&self.db, strategy, count).await;
     }
 
     /// A change that its writer takes back.
@@ -77,6 +77,11 @@ impl Sources {
     async fn run(&self, sql: &str) {
         execute(&self.db, sql).await;
     }
+}
+
+/// Sets a strategy's count, for who has a pool only.
+pub(crate) async fn write(db: &DatabaseConnection, strategy: i32, count: i64) {
+    execute(db, &format!("UPDATE enhanced_content_strategies SET name = '{count}' WHERE id = {strategy}")).await;
 }
 
 /// A held table. Dropping this lets it go, too.
