@@ -9,7 +9,7 @@ use sea_orm::{
     ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{
         self, ConnectOptions as _, Connection,
-        postgres::PgConnectOptions,
+        postgres::{PgConnectOptions, PgPoolOptions},
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
@@ -74,8 +74,10 @@ pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection,
         pool.connect_lazy(false).map_sqlx_sqlite_opts(move |sqlite| sqlite_options(sqlite, access));
     } else {
         refuse_unreadable(url)?;
-        let options = options.clone();
-        pool.connect_lazy(options.lazy).map_sqlx_postgres_opts(move |postgres| postgres_options(postgres, &options));
+        let (options, answers_within) = (options.clone(), options.acquire_timeout);
+        pool.connect_lazy(options.lazy)
+            .map_sqlx_postgres_opts(move |postgres| postgres_options(postgres, &options))
+            .map_sqlx_postgres_pool_opts(move |pool| leave_silent_connections(pool, answers_within));
     }
     Database::connect(pool).await
 }
@@ -113,10 +115,27 @@ fn postgres_options(postgres: PgConnectOptions, options: &Options) -> PgConnectO
         // "already exists, skipping" is for people at a prompt; here it would be logged.
         .options([("client_min_messages", "warning")]);
     match options.access {
-        // A server or a role may have it off, and an acknowledged fence must not be lost.
-        Access::ReadWrite => postgres.options([("synchronous_commit", "on")]),
+        Access::ReadWrite => postgres.options([
+            // A server or a role may have it off, and an acknowledged fence must not be lost.
+            ("synchronous_commit", "on".to_owned()),
+            // A transaction whose client is gone without a word holds its locks until the server notices, by
+            // default after two hours; one on the fence log's head would keep every instance from its commits.
+            // Shorter than a statement may take: who waits for such a lock still gets it.
+            ("idle_in_transaction_session_timeout", format!("{}ms", options.acquire_timeout.as_millis())),
+        ]),
         Access::ReadOnly => postgres.options([("default_transaction_read_only", "on")]),
     }
+}
+
+/// sqlx lets nobody have a connection that was given back until it has answered a ping, however long that
+/// takes. On one that carries nothing any more, which TCP notices after a quarter of an hour or never, that
+/// is for ever; every statement that was given up on such a connection would cost the pool a place.
+fn leave_silent_connections(pool: PgPoolOptions, answers_within: Duration) -> PgPoolOptions {
+    pool.after_release(move |connection, _| {
+        let answered = tokio::time::timeout(answers_within, connection.ping());
+        // Boxed: sqlx wants it so. One that does not answer is closed.
+        Box::pin(async move { Ok(answered.await.is_ok_and(|pinged| pinged.is_ok())) })
+    })
 }
 
 /// Creates the file's directory, and the file in WAL mode: then readers and the writer do not wait

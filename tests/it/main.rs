@@ -14,6 +14,7 @@ mod contract;
 mod data_hash;
 mod demo;
 mod documents;
+mod faults;
 mod herd;
 mod hints;
 mod load_lease;

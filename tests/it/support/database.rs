@@ -225,18 +225,18 @@ impl Drop for Place {
 }
 
 /// Runs statements. SQLite has one writer: to wait longer for it than a pool does is no failure here.
-/// (Not `wait_for`: what calls an async closure cannot be spawned.)
+/// Without [`wait_for`], whose closures keep a future from being spawned.
 pub(crate) async fn execute(db: &DatabaseConnection, sql: &str) {
-    let taken = tokio::time::timeout(Duration::from_secs(60), async {
+    let done = async {
         loop {
             match db.execute_unprepared(sql).await {
-                Err(error) if error.to_string().contains("database is locked") => {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                done => return done,
+                Err(error) if error.to_string().contains("database is locked") => {}
+                done => return done.unwrap_or_else(|error| panic!("{sql}: {error}")),
             }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    });
-    let done = taken.await.unwrap_or_else(|_| panic!("waited a minute for the database to take {sql}"));
-    done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    };
+    tokio::time::timeout(Duration::from_secs(60), done)
+        .await
+        .unwrap_or_else(|_| panic!("a minute was not enough: {sql}"));
 }

@@ -1,6 +1,14 @@
 //! What the proxy does to connections, seen from a client of a server that echoes.
 
-use std::{io::ErrorKind, net::Ipv4Addr, time::Duration};
+use std::{
+    io::ErrorKind,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,28 +26,39 @@ const SILENCE: Duration = Duration::from_millis(100);
 /// A proxy before a server that sends back what it gets.
 struct Echo {
     proxy: Proxy,
+    /// Connections that the server has.
+    open: Arc<AtomicUsize>,
     _server: JoinSet<()>,
 }
 
 async fn echo() -> Echo {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let proxy = Proxy::before(listener.local_addr().unwrap().port()).await;
-    let mut server = JoinSet::new();
+    let (mut server, open) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
+    let count = open.clone();
     server.spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((mut stream, _)) = listener.accept().await {
+            let count = count.clone();
+            count.fetch_add(1, Ordering::SeqCst);
             connections.spawn(async move {
                 let (mut read, mut write) = stream.split();
                 let _bytes = tokio::io::copy(&mut read, &mut write).await;
+                count.fetch_sub(1, Ordering::SeqCst);
             });
         }
     });
-    Echo { proxy, _server: server }
+    Echo { proxy, open, _server: server }
 }
 
 impl Echo {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.proxy.address).await.unwrap()
+    }
+
+    async fn server_has(&self, connections: usize) {
+        let open = async || (self.open.load(Ordering::SeqCst) == connections).then_some(());
+        wait_for("the server to notice", open).await;
     }
 
     /// A connection that has worked.
@@ -118,6 +137,23 @@ async fn a_blackhole_swallows_for_ever_what_met_it() {
     assert!(is_silent(&mut old).await && is_silent(&mut new).await);
     assert_eq!(exchange(&mut idle, b"still here").await.unwrap(), b"still here", "it has lost nothing");
     echo.connected().await;
+}
+
+#[tokio::test]
+async fn a_goodbye_is_swallowed_too() {
+    let echo = echo().await;
+    for (network, connections) in [(Network::Whole, 0), (Network::SwallowReplies, 0), (Network::Blackhole, 1)] {
+        let mut stream = echo.connected().await;
+        echo.proxy.set(network);
+        if network != Network::Whole {
+            assert!(is_silent(&mut stream).await);
+        }
+        drop(stream);
+        echo.proxy.restore();
+        echo.connected().await;
+        // The one that has just ended tells that the server has heard of all before it.
+        echo.server_has(connections).await;
+    }
 }
 
 #[tokio::test]
