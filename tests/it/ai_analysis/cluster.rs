@@ -12,7 +12,6 @@ use crate::support::{
     sources::count,
 };
 
-const INSTANCES: usize = 4;
 /// Of one user, at one instance.
 const CALLERS: usize = 25;
 
@@ -54,19 +53,22 @@ struct Instances {
 }
 
 impl Instances {
-    async fn start(replies: impl IntoIterator<Item = Say>, adjust: impl Fn(usize, Settings) -> Settings) -> Self {
+    /// So many of them; `adjust` is told which one.
+    async fn start(
+        instances: usize,
+        replies: impl IntoIterator<Item = Say>,
+        adjust: impl Fn(usize, Settings) -> Settings,
+    ) -> Self {
         let endpoint = FakeAi::saying(replies).await;
         endpoint.hold();
         let cluster = cluster(Layout::Postgres).await;
         cluster.cache.execute_unprepared(TURNS).await.unwrap();
-        let starting = (0..INSTANCES).map(async |place| {
-            let user = format!("{}", place + 1);
+        let starting = (0..instances).map(async |place| {
+            let user = (place + 1).to_string();
             cluster.sources.add_user(&user, &[10 + i32::try_from(place).unwrap()]).await;
             // As long as a dead holder's lease stands still, on a busy machine, and longer.
-            let settings = [("flight.budget", "50s"), ("ai.soft_timeout", "40s"), ("ai.model", "fake-1")]
-                .into_iter()
-                .fold(cluster.settings(), |settings, (name, value)| settings.with(name, value))
-                .with("ai.base_url", endpoint.base_url());
+            let settings = cluster.settings().with("flight.budget", "50s").with("ai.soft_timeout", "40s");
+            let settings = settings.with("ai.base_url", endpoint.base_url()).with("ai.model", "fake-1");
             let server = serve(adjust(place, settings)).await;
             Instance { client: server.client().await, server, user }
         });
@@ -75,9 +77,10 @@ impl Instances {
     }
 
     /// Waits until a lease for a call was asked for so many times.
-    async fn turns(&self, times: i64) {
+    async fn turns(&self, times: usize) {
         wait_for("turns", async || {
-            (count(&self.cluster.cache, "SELECT COUNT(*) FROM turns").await >= times).then_some(())
+            let turns = count(&self.cluster.cache, "SELECT COUNT(*) FROM turns").await;
+            (turns >= i64::try_from(times).unwrap()).then_some(())
         })
         .await;
     }
@@ -85,7 +88,7 @@ impl Instances {
     /// Calls at every instance, of which one asks the endpoint and the others wait for it.
     async fn call(&self) -> Vec<Vec<Call>> {
         let calls = self.all.iter().map(|instance| instance.call(CALLERS)).collect();
-        self.turns(INSTANCES as i64).await;
+        self.turns(self.all.len()).await;
         self.endpoint.called(1).await;
         calls
     }
@@ -111,11 +114,11 @@ fn as_it_is(_: usize, settings: Settings) -> Settings {
 
 #[tokio::test]
 async fn users_in_the_same_situation_cost_the_cluster_one_call() {
-    let instances = Instances::start(["one", "two"].map(titled), as_it_is).await;
+    let instances = Instances::start(4, ["one", "two"].map(titled), as_it_is).await;
     let calls = instances.call().await;
     instances.endpoint.release();
     let replies = replies(calls.into_iter().flatten().collect()).await;
-    assert_eq!(replies.len(), INSTANCES * CALLERS);
+    assert_eq!(replies.len(), 4 * CALLERS);
     for reply in &replies {
         assert!(complete(reply));
         assert_eq!((title(reply), &results(reply).memo_key), ("one", &results(&replies[0]).memo_key));
@@ -129,7 +132,7 @@ async fn users_in_the_same_situation_cost_the_cluster_one_call() {
 
 /// What becomes of a call whose instance gets this signal.
 async fn check_takeover(signal: &str) {
-    let mut instances = Instances::start(["one", "two", "three"].map(titled), as_it_is).await;
+    let mut instances = Instances::start(3, ["one", "two", "three"].map(titled), as_it_is).await;
     let mut calls = instances.call().await;
     let asking = futures::future::join_all(instances.all.iter().map(Instance::is_asking)).await;
     assert_eq!(asking.iter().filter(|asking| **asking).count(), 1, "{signal}");
@@ -167,7 +170,7 @@ async fn a_frozen_instances_call_is_made_again_by_one_and_its_own_answer_changes
 
 #[tokio::test]
 async fn an_endpoint_that_fails_is_not_asked_again_by_each_instance() {
-    let instances = Instances::start([Say::status(400)], as_it_is).await;
+    let instances = Instances::start(4, [Say::status(400)], as_it_is).await;
     let calls = instances.call().await;
     instances.endpoint.release();
     for reply in replies(calls.into_iter().flatten().collect()).await {
@@ -182,8 +185,8 @@ async fn an_answer_that_its_own_instance_did_not_wait_for_is_everybody_elses() {
         0 => settings.with("ai.soft_timeout", "100ms"),
         _ => settings,
     };
-    let mut instances = Instances::start(["late", "two"].map(titled), hurried).await;
-    let [first, second, ..] = &mut instances.all[..] else { panic!("there are four") };
+    let mut instances = Instances::start(2, ["late", "two"].map(titled), hurried).await;
+    let [first, second] = &mut instances.all[..] else { panic!("there are two") };
     check_without(&get(&mut first.client, &first.user).await, "AI_TIMEOUT");
     let waiting = second.call(CALLERS);
     instances.turns(2).await;

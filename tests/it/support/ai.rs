@@ -5,6 +5,7 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use serde_json::{Value as Json, json};
@@ -104,7 +105,9 @@ impl FakeAi {
 
     /// Waits until so many calls have arrived.
     pub(crate) async fn called(&self, times: usize) {
-        self.script.calls.subscribe().wait_for(|calls| calls.len() >= times).await.unwrap();
+        let mut calls = self.script.calls.subscribe();
+        let arrived = tokio::time::timeout(Duration::from_secs(60), calls.wait_for(|calls| calls.len() >= times));
+        arrived.await.unwrap_or_else(|_| panic!("waited a minute for {times} calls")).unwrap();
     }
 
     /// The head and the body of the newest call.
