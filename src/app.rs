@@ -186,6 +186,7 @@ impl App {
             database: DatabaseTier::new(cache_pool.clone(), &config.database, clock.clone()),
             aggregator: Aggregator::new(sources, ai, &config.sources, clock.clone()),
             clock: clock.clone(),
+            stop: stop.clone(),
             config: config.clone(),
         };
         let cache = Arc::new(UserDataCache::new(parts, &loads));

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, SubsecRound, Utc};
 use futures::future::BoxFuture;
 use tokio::sync::{RwLock, Semaphore, SemaphorePermit};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     cooldown::{self, Cooldowns},
@@ -57,6 +57,8 @@ pub struct Parts {
     pub relay: Option<Relay>,
     /// The clocks.
     pub clock: Clock,
+    /// Told when the service shuts down.
+    pub stop: CancellationToken,
 }
 
 /// Writes behind answers that may be under way; beyond it they are left out, which costs a reload at worst.
@@ -115,11 +117,12 @@ pub(super) struct Loader {
     storing: RwLock<()>,
     pub(super) cooldowns: Cooldowns,
     tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Loader {
     pub(super) fn new(parts: Parts, tasks: TaskTracker) -> Self {
-        let Parts { config, fence, leases, redis, database, aggregator, relay: _, clock } = parts;
+        let Parts { config, fence, leases, redis, database, aggregator, relay: _, clock, stop } = parts;
         Self {
             memory: MemoryTier::new(&config.memory),
             memory_figures: TierFigures::default(),
@@ -139,6 +142,7 @@ impl Loader {
             aggregator,
             clock,
             tasks,
+            stop,
         }
     }
 
@@ -240,7 +244,8 @@ impl Loader {
     fn complete_when(self: &Arc<Self>, late: Late, query: UserDataQuery, as_of: DateTime<Utc>) {
         let loader = Arc::clone(self);
         self.tasks.spawn(async move {
-            if late.is_remembered().await {
+            // A shutdown does not wait for it: whoever starts next finds the answer.
+            if loader.stop.run_until_cancelled(late.is_remembered()).await == Some(true) {
                 let view = loader.fence.view(query.key());
                 // If it fails, the document without the answer expires soon enough.
                 let _ = loader.load(query, view, Depth::Newer(as_of)).await;
