@@ -167,6 +167,38 @@ fn is_locked(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code & 0xff == 5)
 }
 
+/// Tries of a write that finds SQLite's only writer busy; each waits for [`SQLITE_BUSY_TIMEOUT`] already.
+const BUSY_TRIES: u32 = 4;
+/// Before the second try; doubled before each further one.
+const BUSY_PAUSE: Duration = Duration::from_millis(25);
+
+/// Writes, and once more a few times while the failure is that somebody else is writing: as `busy` tells.
+pub async fn repeat_while<T, E, F>(busy: impl Fn(&E) -> bool, mut write: impl FnMut() -> F) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let (mut tries, mut pause) = (1, BUSY_PAUSE);
+    loop {
+        match write().await {
+            Err(error) if tries < BUSY_TRIES && busy(&error) => tokio::time::sleep(pause).await,
+            done => return done,
+        }
+        tries += 1;
+        pause *= 2;
+    }
+}
+
+/// SQLITE_BUSY (5) or SQLITE_LOCKED (6), extended codes included: another connection is writing.
+pub fn is_busy(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
+        return false;
+    };
+    let Some(error) = error.as_database_error() else { return false };
+    let code = error.code().and_then(|code| code.parse::<i32>().ok());
+    error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
+        && code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
 fn connection_error(error: sqlx::Error) -> DbErr {
     DbErr::Conn(RuntimeErr::SqlxError(error.into()))
 }

@@ -14,7 +14,7 @@ use std::{future::Future, time::Duration};
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, RuntimeErr, Statement, Value,
+    QuerySelect, QueryTrait, Statement, Value,
 };
 
 use self::{
@@ -25,7 +25,7 @@ use self::{
 use super::{breaker::Breaker, figures::TierFigures, tier_error::TierError};
 use crate::{
     clock::Clock,
-    config,
+    config, database,
     entity::cache_entry,
     lease::Check,
     model::{CacheKey, Scope, Snapshot, StrategyId, Tier, UserId},
@@ -38,10 +38,6 @@ const BREAKER_FAILURES: u32 = 3;
 const BREAKER_PAUSE: Duration = Duration::from_millis(500);
 /// For statements that no request waits for.
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
-/// Tries of a write that finds SQLite's only writer busy; each waits for `busy_timeout` (200 ms) already.
-const BUSY_TRIES: u32 = 4;
-/// Before the second try; doubled before each further one.
-const BUSY_PAUSE: Duration = Duration::from_millis(25);
 /// Rows looked at by one statement when those without parameters are sought.
 const WARMABLE_PAGE: u64 = 500;
 /// Rows looked at in all: beyond them nothing is accessed often.
@@ -290,23 +286,12 @@ impl DatabaseTier {
         &self.figures
     }
 
-    /// A statement that changes rows; how many. A busy SQLite is asked again a few times.
+    /// A statement that changes rows; how many.
     async fn write(&self, statement: Statement, timeout: Duration) -> Result<u64, TierError> {
-        let (mut tries, mut pause) = (1, BUSY_PAUSE);
-        loop {
-            match within(timeout, self.connection.execute_raw(statement.clone())).await {
-                Ok(done) => return Ok(done.rows_affected()),
-                Err(TierError::Database(error)) if tries < BUSY_TRIES && is_busy(&error) => {
-                    tokio::time::sleep(pause).await
-                }
-                Err(error) => {
-                    self.figures.failed(&error);
-                    return Err(error);
-                }
-            }
-            tries += 1;
-            pause *= 2;
-        }
+        let write = || within(timeout, self.connection.execute_raw(statement.clone()));
+        let busy = |error: &TierError| matches!(error, TierError::Database(error) if database::is_busy(error));
+        let done = database::repeat_while(busy, write).await;
+        Ok(done.inspect_err(|error| self.figures.failed(error))?.rows_affected())
     }
 
     fn backend(&self) -> DatabaseBackend {
@@ -339,17 +324,6 @@ fn strategy_key(strategy: Option<StrategyId>) -> i64 {
 
 async fn within<T>(timeout: Duration, asked: impl Future<Output = Result<T, DbErr>>) -> Result<T, TierError> {
     Ok(tokio::time::timeout(timeout, asked).await.map_err(|_| TierError::Timeout)??)
-}
-
-/// SQLITE_BUSY (5) or SQLITE_LOCKED (6), extended codes included: another connection is writing.
-fn is_busy(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
-        return false;
-    };
-    let Some(error) = error.as_database_error() else { return false };
-    let code = error.code().and_then(|code| code.parse::<i32>().ok());
-    error.try_downcast_ref::<sea_orm::sqlx::sqlite::SqliteError>().is_some()
-        && code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use super::{answer::Answer, input::MemoKey, reply::Usage};
-use crate::{lease::Check, model::UserId, proto::v1::AiAnalysisResults};
+use crate::{database, lease::Check, model::UserId, proto::v1::AiAnalysisResults};
 
 /// `last_used_at` is written when it is this old: a hit is not worth a write each time.
 const USE_WRITTEN_EVERY: TimeDelta = TimeDelta::days(1);
@@ -85,10 +85,7 @@ impl Memo {
     /// Keeps a new answer, unless another process was first: then theirs is the answer.
     pub(super) async fn keep(&self, user: &UserId, fresh: Remembered) -> Result<Remembered, DbErr> {
         let first = OnConflict::column(row::Column::MemoKey).do_nothing().to_owned();
-        let rows = row::Entity::insert(write(user, &fresh))
-            .on_conflict(first)
-            .exec_without_returning(&self.connection)
-            .await?;
+        let rows = self.insert(user, &fresh, first).await?;
         if rows > 0 {
             return Ok(fresh);
         }
@@ -114,8 +111,17 @@ impl Memo {
                 Column::LastUsedAt,
             ])
             .to_owned();
-        row::Entity::insert(write(user, &fresh)).on_conflict(newest).exec_without_returning(&self.connection).await?;
+        self.insert(user, &fresh, newest).await?;
         Ok(fresh)
+    }
+
+    /// What was paid for is not given up because somebody else is writing.
+    async fn insert(&self, user: &UserId, fresh: &Remembered, conflict: OnConflict) -> Result<u64, DbErr> {
+        let insert = || {
+            let row = row::Entity::insert(write(user, fresh)).on_conflict(conflict.clone());
+            row.exec_without_returning(&self.connection)
+        };
+        database::repeat_while(database::is_busy, insert).await
     }
 
     /// Deletes rows that nobody has used for 30 days, at most `rows_max` of them. Returns how many.

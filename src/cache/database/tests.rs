@@ -345,7 +345,7 @@ async fn a_write_waits_for_sqlites_other_writer() {
     let _writing = sea_orm::TransactionTrait::begin(&other).await.unwrap();
     _writing.execute_unprepared("DELETE FROM ai_analysis_memo").await.unwrap();
     let refused = tier.put(&snapshot, 0).await;
-    assert!(matches!(&refused, Err(TierError::Database(error)) if is_busy(error)), "{refused:?}");
+    assert!(matches!(&refused, Err(TierError::Database(error)) if database::is_busy(error)), "{refused:?}");
     assert!(tier.get(&snapshot.key).await.unwrap().is_some(), "reading goes on");
     assert_eq!(tier.stats().breaker_state, "closed");
 }
