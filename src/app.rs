@@ -45,6 +45,9 @@ const RELAY_CONNECTIONS: u32 = 2;
 /// How long the database may be out of reach at start before an instance whose sources are elsewhere
 /// serves without it.
 const START_WITHOUT_DATABASE: Duration = Duration::from_secs(1);
+/// For opening a connection to the sources, TLS and authentication included; waiting for a busy pool is
+/// not in it. Much shorter than what a source may take, so that one that hangs is known as such.
+const SOURCES_CONNECT: Duration = Duration::from_secs(1);
 /// How long the start waits for Redis.
 const REDIS_AT_START: Duration = Duration::from_millis(300);
 /// The share of the shutdown's time that is kept for access counts, Redis and pools.
@@ -134,7 +137,10 @@ impl App {
         let sources_pool = open(
             "the sources' database (sources.database_url)",
             sources_url,
-            &options(Access::ReadOnly, config.sources.max_connections, config.sources.hard_timeout),
+            &database::Options {
+                acquire_timeout: SOURCES_CONNECT.min(config.sources.hard_timeout),
+                ..options(Access::ReadOnly, config.sources.max_connections, config.sources.hard_timeout)
+            },
         )
         .await?;
 

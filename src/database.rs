@@ -3,16 +3,21 @@
 //! There are two kinds of pool. The cache's may write. The sources' may not, and the database itself
 //! is told so: a mistake of ours in somebody else's tables is an error, never a change.
 
+mod refusal;
+
 use std::{path::Path, str::FromStr, time::Duration};
 
 use sea_orm::{
     ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{
-        self, ConnectOptions as _, Connection,
-        postgres::{PgConnectOptions, PgPoolOptions},
+        self, ConnectOptions as _, Connection, Postgres,
+        pool::PoolOptions,
+        postgres::PgConnectOptions,
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
+
+pub use refusal::unless_refused;
 
 /// How long a statement waits for SQLite's one writer: as long as a request waits for its database.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(200);
@@ -26,6 +31,14 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Connections are replaced after this, so that a database that moved gets its load back.
 const LIFETIME_MAX: Duration = Duration::from_secs(1800);
+
+/// How long a connection is waited for whose statement's caller has left. Longer than the cache's
+/// database takes to end such a statement itself, and short enough not to be missed.
+const ABANDONED_MAX: Duration = Duration::from_millis(500);
+
+/// How often PostgreSQL (14 and later) looks whether a statement's connection is still there. Until
+/// then, or its timeout, it goes on for nobody.
+const WATCH_CLIENT: &str = "SET client_connection_check_interval = '500ms'";
 
 /// What a pool is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,10 +87,10 @@ pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection,
         pool.connect_lazy(false).map_sqlx_sqlite_opts(move |sqlite| sqlite_options(sqlite, access));
     } else {
         refuse_unreadable(url)?;
-        let (options, answers_within) = (options.clone(), options.acquire_timeout);
+        let options = options.clone();
         pool.connect_lazy(options.lazy)
             .map_sqlx_postgres_opts(move |postgres| postgres_options(postgres, &options))
-            .map_sqlx_postgres_pool_opts(move |pool| leave_silent_connections(pool, answers_within));
+            .map_sqlx_postgres_pool_opts(postgres_pool_options);
     }
     Database::connect(pool).await
 }
@@ -127,15 +140,37 @@ fn postgres_options(postgres: PgConnectOptions, options: &Options) -> PgConnectO
     }
 }
 
-/// sqlx lets nobody have a connection that was given back until it has answered a ping, however long that
-/// takes. On one that carries nothing any more, which TCP notices after a quarter of an hour or never, that
-/// is for ever; every statement that was given up on such a connection would cost the pool a place.
-fn leave_silent_connections(pool: PgPoolOptions, answers_within: Duration) -> PgPoolOptions {
-    pool.after_release(move |connection, _| {
-        let answered = tokio::time::timeout(answers_within, connection.ping());
-        // Boxed: sqlx wants it so. One that does not answer is closed.
-        Box::pin(async move { Ok(answered.await.is_ok_and(|pinged| pinged.is_ok())) })
+/// A statement whose caller has left may run on, and on a network that has swallowed it for ever. sqlx
+/// waits for its end without limit before the connection can be used again, so that as many of them as
+/// there are connections would block a pool for good.
+fn postgres_pool_options(pool: PoolOptions<Postgres>) -> PoolOptions<Postgres> {
+    pool.after_connect(|connection, _| {
+        Box::pin(async move {
+            // An older server ends a statement at its timeout.
+            let _ = sqlx::Executor::execute(connection, WATCH_CLIENT).await;
+            Ok(())
+        })
     })
+    .after_release(|connection, _| {
+        Box::pin(async move {
+            // sqlx pings too, right after this, but on a connection that carries nothing any more for ever.
+            match tokio::time::timeout(ABANDONED_MAX, connection.ping()).await {
+                Ok(answered) => answered.map(|()| true),
+                // As an error it is closed at once, without a word to a server that may not hear it.
+                Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+            }
+        })
+    })
+}
+
+/// How many connections a pool has at most.
+#[must_use]
+pub fn max_connections(connection: &DatabaseConnection) -> u32 {
+    if is_sqlite(connection) {
+        connection.get_sqlite_connection_pool().options().get_max_connections()
+    } else {
+        connection.get_postgres_connection_pool().options().get_max_connections()
+    }
 }
 
 /// Creates the file's directory, and the file in WAL mode: then readers and the writer do not wait

@@ -15,6 +15,9 @@ use sea_orm::{
     QueryResult, Statement, TransactionTrait, Value,
 };
 use serde_json::Value as Json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::database::{max_connections, unless_refused};
 
 /// JSON deeper than this is treated as broken: protobuf decoders stop at 100 levels, and each level
 /// of a `Value` takes three of them.
@@ -24,6 +27,9 @@ const JSON_LEVELS_MAX: usize = 24;
 #[derive(Clone, Debug)]
 pub struct SourceDatabase {
     connection: DatabaseConnection,
+    /// As many as the pool has connections. Here one waits for as long as one likes; the pool's own
+    /// limit is left to opening a connection, which is quick or hopeless.
+    turns: Arc<Semaphore>,
     /// Bytes of a JSON column at most; a larger one counts as absent.
     column_bytes_max: usize,
 }
@@ -32,21 +38,26 @@ impl SourceDatabase {
     /// Reads through `connection`'s pool.
     #[must_use]
     pub fn new(connection: DatabaseConnection, column_bytes_max: usize) -> Self {
-        Self { connection, column_bytes_max }
+        let turns = Arc::new(Semaphore::new(max_connections(&connection) as usize));
+        Self { connection, turns, column_bytes_max }
     }
 
     /// Begins a read-only transaction in which all statements see the same rows.
     pub async fn begin(&self) -> Result<Reading, DbErr> {
-        let transaction = match self.connection.get_database_backend() {
-            // A deferred transaction: in WAL mode its first read fixes the snapshot.
-            DatabaseBackend::Sqlite => self.connection.begin().await?,
-            _ => {
-                self.connection
-                    .begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly))
-                    .await?
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(|_closed| DbErr::Custom("nothing closes it".to_owned()))?;
+        let transaction = unless_refused(&self.connection, async {
+            match self.connection.get_database_backend() {
+                // A deferred transaction: in WAL mode its first read fixes the snapshot.
+                DatabaseBackend::Sqlite => self.connection.begin().await,
+                _ => {
+                    let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
+                    self.connection.begin_with_config(Some(isolation), Some(access)).await
+                }
             }
-        };
-        Ok(Reading { transaction, dialect: self.dialect() })
+        })
+        .await?;
+        Ok(Reading { transaction, dialect: self.dialect(), _turn: turn })
     }
 
     /// How this database's statements are spelled.
@@ -62,6 +73,7 @@ impl SourceDatabase {
 pub struct Reading {
     transaction: DatabaseTransaction,
     dialect: Dialect,
+    _turn: OwnedSemaphorePermit,
 }
 
 impl Reading {

@@ -19,6 +19,7 @@ mod herd;
 mod hints;
 mod load_lease;
 mod migrations;
+mod pools;
 mod read_path;
 mod redis;
 mod renewal;

@@ -1,0 +1,50 @@
+//! Noticing that a database refuses connections: sqlx takes that for a server that is just starting,
+//! and tries again until its time is up, however long the caller has.
+
+use std::{future::pending, io::ErrorKind, time::Duration};
+
+use sea_orm::{
+    DatabaseConnection, DbErr,
+    sqlx::{self, postgres::PgConnectOptions},
+};
+use tokio::net::TcpStream;
+
+use super::{connection_error, is_sqlite};
+
+/// A connection is open by then, or something is wrong.
+const KNOCK_AFTER: Duration = Duration::from_millis(50);
+
+/// Opens something on a connection of the pool; an error as soon as the database is found to refuse
+/// connections. The caller sees to it that the pool has one to spare, or a busy pool would make
+/// everybody knock.
+pub async fn unless_refused<T>(
+    connection: &DatabaseConnection,
+    opening: impl Future<Output = Result<T, DbErr>>,
+) -> Result<T, DbErr> {
+    tokio::select! {
+        biased;
+        opened = opening => opened,
+        refused = refusal(connection) => Err(refused),
+    }
+}
+
+/// Knocks once, after a moment. Resolves only if that is refused.
+async fn refusal(connection: &DatabaseConnection) -> DbErr {
+    if is_sqlite(connection) {
+        return pending().await;
+    }
+    tokio::time::sleep(KNOCK_AFTER).await;
+    match knock(&connection.get_postgres_connection_pool().connect_options()).await {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => connection_error(sqlx::Error::Io(error)),
+        _ => pending().await,
+    }
+}
+
+/// PostgreSQL takes no notice of a connection that closes without a word.
+async fn knock(server: &PgConnectOptions) -> std::io::Result<()> {
+    // A local socket without a server is not there, which sqlx tells at once.
+    if server.get_socket().is_some() || server.get_host().starts_with('/') {
+        return Ok(());
+    }
+    TcpStream::connect((server.get_host(), server.get_port())).await.map(drop)
+}

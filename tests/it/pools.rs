@@ -1,0 +1,103 @@
+//! What a pool does when statements or the network under it hang: no connection is lost for ever.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+use tokio::time::{Instant, timeout};
+use userdata::{
+    aggregate::sql::SourceDatabase,
+    database::{Access, Options, connect},
+};
+
+use crate::support::{
+    database::{Kind, TestDatabase, database},
+    postgres::postgres,
+    proxy::{Network, Proxy},
+    sources::count,
+    wait_for,
+};
+
+const CONNECTIONS: u32 = 2;
+/// Never reached: what ends earlier was ended by something else.
+const LONG: Duration = Duration::from_secs(60);
+
+async fn pool(url: &str) -> DatabaseConnection {
+    let options = Options {
+        access: Access::ReadOnly,
+        application_name: "userdata-pool".to_owned(),
+        max_connections: CONNECTIONS,
+        acquire_timeout: LONG,
+        statement_timeout: LONG,
+        lazy: true,
+    };
+    connect(url, &options).await.unwrap()
+}
+
+/// A database, and a pool that reaches it through a network.
+async fn behind_a_network() -> (TestDatabase, Proxy, DatabaseConnection) {
+    let place = database(Kind::Postgres).await;
+    let proxy = Proxy::before(postgres().await.port).await;
+    let pool = pool(&proxy.url(&place.url)).await;
+    (place, proxy, pool)
+}
+
+/// Uses every connection at once for statements that take an hour, and goes away when they have begun
+/// and `then` has been done.
+async fn leave_statements_behind(pool: &DatabaseConnection, place: &TestDatabase, then: impl FnOnce()) {
+    let watcher = place.connect().await;
+    let statements = (0..CONNECTIONS).map(|_| pool.execute_unprepared("SELECT pg_sleep(3600)"));
+    let begun = async {
+        wait_for("the statements to run", async || (sleeping(&watcher).await == i64::from(CONNECTIONS)).then_some(()))
+            .await;
+        then();
+    };
+    tokio::select! {
+        ended = futures::future::join_all(statements) => panic!("they ended: {ended:?}"),
+        () = begun => {}
+    }
+}
+
+async fn sleeping(watcher: &DatabaseConnection) -> i64 {
+    let sleeping =
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    count(watcher, sleeping).await
+}
+
+async fn answers(pool: &DatabaseConnection) {
+    let answer = timeout(LONG / 2, pool.execute_unprepared("SELECT 1")).await;
+    answer.expect("a connection is free").unwrap();
+}
+
+#[tokio::test]
+async fn a_statement_whose_caller_has_left_keeps_no_connection_and_is_ended() {
+    let place = database(Kind::Postgres).await;
+    let pool = pool(&place.url).await;
+    leave_statements_behind(&pool, &place, || ()).await;
+    answers(&pool).await;
+    let watcher = place.connect().await;
+    wait_for("the statements to end", async || (sleeping(&watcher).await == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn connections_that_a_network_has_swallowed_are_replaced() {
+    let (place, proxy, pool) = behind_a_network().await;
+    leave_statements_behind(&pool, &place, || proxy.set(Network::Blackhole)).await;
+    proxy.restore();
+    answers(&pool).await;
+}
+
+#[tokio::test]
+async fn sources_that_refuse_connections_are_an_error_at_once() {
+    let (_place, proxy, pool) = behind_a_network().await;
+    let sources = SourceDatabase::new(pool, 1024);
+    sources.begin().await.unwrap().end().await.unwrap();
+    proxy.set(Network::Refuse);
+    for _ in 0..3 {
+        let began = Instant::now();
+        let refused = timeout(LONG / 2, sources.begin()).await.expect("not tried again and again");
+        assert!(refused.is_err(), "{refused:?}");
+        eprintln!("refused after {:?}", began.elapsed());
+    }
+    proxy.restore();
+    sources.begin().await.unwrap().end().await.unwrap();
+}
