@@ -1,3 +1,197 @@
-//! What an instance depends on breaks, and nothing that it leaves behind holds anybody up.
+//! Three real processes, twelve clients, and something breaks every few seconds: no answer is older
+//! than an acknowledged invalidation allows, and no tier costs an error.
+//!
+//! In CI for a minute; `tests/soak` runs the same for as long as it is told. What a run does is drawn
+//! from its seed, which is printed; when it happens depends on the machine.
 
+mod calls;
+mod chaos;
+mod clients;
+mod figures;
+mod ground;
+mod oracle;
 mod silence;
+mod timeline;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
+
+use calls::{Change, Run, Way};
+use figures::{Figures, Tally, percentile};
+use ground::{Ground, INSTANCES, STRATEGIES, USERS};
+use oracle::{Oracle, row};
+use timeline::Timeline;
+
+use crate::support::{
+    ask::{runs, stats},
+    server::{Client, client},
+};
+
+/// How often it is said how far a run is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(60);
+
+/// A minute, and if the machine is so busy that it shows too little, some more.
+const AT_LEAST: Duration = Duration::from_secs(60);
+const AT_MOST: Duration = Duration::from_secs(240);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_breaks_nothing_outdated_is_served_and_no_tier_costs_an_error() {
+    let figures = run(seed(), AT_LEAST, AT_MOST).await;
+    assert!(figures.suffice(), "{}", figures.line());
+    // Coarse: that p99 is below 50 ms is for a quiet machine, and the soak prints it.
+    assert!(percentile(&figures.by_hint, 0.99) <= Duration::from_millis(600), "{}", figures.line());
+    assert!(percentile(&figures.by_poll, 1.0) <= Duration::from_millis(600), "{}", figures.line());
+}
+
+/// `USERDATA_SOAK_SECONDS` and perhaps `USERDATA_FAULTS_SEED` say what.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes as long as it is told to: bash tests/soak 20m"]
+async fn soak() {
+    let seconds = number("USERDATA_SOAK_SECONDS").expect("how long: bash tests/soak 20m");
+    let length = Duration::from_secs(seconds);
+    run(seed(), length, length).await;
+}
+
+fn seed() -> u64 {
+    number("USERDATA_FAULTS_SEED").unwrap_or_else(|| u64::from(rand::random::<u32>()))
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var_os(variable)?;
+    Some(text.to_str()?.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text:?}")))
+}
+
+/// Runs for so long, or longer until the figures suffice, and fails on a violation, on an error that a tier caused and on a panic.
+async fn run(seed: u64, at_least: Duration, at_most: Duration) -> Figures {
+    eprintln!("seed {seed}");
+    let (mut ground, sources) = Ground::prepare().await;
+    let run = Arc::new(Run {
+        sources,
+        oracle: Oracle::new(),
+        timeline: Timeline::new(),
+        tally: Tally::default(),
+        stop: AtomicBool::new(false),
+    });
+    run.tally.with(|figures| figures.seed = seed);
+    let mut clients = JoinSet::new();
+    for number in 0..clients::CLIENTS {
+        let connections = connections(&ground).await;
+        clients.spawn(clients::client(run.clone(), connections, seed, number));
+    }
+    let connections = connections(&ground).await;
+    let calm = AtomicBool::new(false);
+    let rage = chaos::rage(&mut ground, &run.timeline, &run.tally, seed, &calm);
+    let watch = async {
+        watch(&run, &connections, |elapsed, figures| elapsed < at_least || (elapsed < at_most && !figures.suffice()))
+            .await;
+        calm.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(rage, watch);
+    run.stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = clients.join_next().await {
+        ended.unwrap();
+    }
+    if run.tally.with(|figures| figures.violations.is_empty()) {
+        all_is_well_again(&run, &connections).await;
+    }
+    let figures = run.tally.with(|figures| figures.clone());
+    let panics = ground.panics();
+    eprintln!("{}", figures.line());
+    if !(figures.violations.is_empty() && figures.errors.is_empty() && panics.is_empty()) {
+        eprintln!("{}", ground.tell_logs());
+    }
+    assert!(panics.is_empty(), "{panics:#?}");
+    assert!(figures.violations.is_empty(), "violations: {}", figures.violations.join("\n"));
+    assert!(
+        figures.errors.is_empty(),
+        "{} errors caused by a tier, first: {}",
+        figures.errors.len(),
+        figures.errors[0]
+    );
+    figures
+}
+
+async fn connections(ground: &Ground) -> Vec<Client> {
+    let mut connections = Vec::new();
+    for address in ground.addresses() {
+        connections.push(client(address).await);
+    }
+    connections
+}
+
+/// While it goes on and nothing is wrong: says how far it is, and follows how often the sources ran.
+async fn watch(run: &Run, connections: &[Client], goes_on: impl Fn(Duration, &Figures) -> bool) {
+    let mut told = Instant::now();
+    let mut source_runs = SourceRuns::default();
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while run.tally.with(|figures| goes_on(run.timeline.began.elapsed(), figures)) && !run.is_over() {
+        every.tick().await;
+        source_runs.look(connections).await;
+        run.tally.with(|figures| figures.source_runs = source_runs.sum());
+        if told.elapsed() >= PROGRESS_EVERY {
+            told = Instant::now();
+            eprintln!("after {}: {}", run.timeline.at(told), run.tally.with(|figures| figures.line()));
+        }
+    }
+}
+
+/// Runs of all sources, by instance: of earlier lives and of the present one. What a life did after it
+/// was last asked is lost.
+#[derive(Debug, Default)]
+struct SourceRuns([(u64, u64); INSTANCES]);
+
+impl SourceRuns {
+    async fn look(&mut self, connections: &[Client]) {
+        for ((earlier, present), connection) in self.0.iter_mut().zip(connections) {
+            let mut connection = connection.clone();
+            let asked = connection.get_cache_stats(userdata::proto::v1::GetCacheStatsRequest::default());
+            // It may stand still.
+            let Ok(Ok(stats)) = tokio::time::timeout(Duration::from_millis(300), asked).await else { continue };
+            let now = runs(stats.get_ref()).iter().map(|(_, runs)| u64::try_from(*runs).unwrap_or(0)).sum();
+            if now < *present {
+                *earlier += *present;
+            }
+            *present = now;
+        }
+    }
+
+    fn sum(&self) -> u64 {
+        self.0.iter().map(|(earlier, present)| earlier + present).sum()
+    }
+}
+
+/// Once nothing is broken any more, every instance soon acknowledges, and gives everybody the newest, verified.
+async fn all_is_well_again(run: &Run, connections: &[Client]) {
+    for (instance, connection) in connections.iter().enumerate() {
+        let users = (0..USERS).map(|user| async move {
+            let change = Change { user, strategy: None, wait_for_all: true, purge: false };
+            while run.change(connections, instance, change).await.is_none() {
+                // An acknowledgement that is due by now has been counted as an error.
+                if run.tally.with(|figures| !figures.errors.is_empty()) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            for which in 0..STRATEGIES {
+                let strict = run.read(connections, instance, (user, Some(which)), &Way::Strict).await;
+                let newest = run.oracle.begun(row(user, which));
+                if strict.as_ref().is_none_or(|(_, seen)| seen.count != newest) {
+                    run.violated(&format!("instance {instance} is not well at the end: {strict:?}, not {newest}"));
+                }
+            }
+        });
+        futures::future::join_all(users).await;
+        assert_eq!(stats(connection).await.flights_active, 0, "instance {instance}: all have been answered");
+    }
+}
