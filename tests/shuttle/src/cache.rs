@@ -1,0 +1,4 @@
+//! Of the cache only what is under test.
+
+pub mod fence;
+pub mod flight;

@@ -1,0 +1,1 @@
+../../../../src/cache/flight.rs

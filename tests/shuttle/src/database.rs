@@ -1,0 +1,229 @@
+//! What stands in for the database: the fence log and the lease table in memory, each statement one step.
+//!
+//! A statement may reach it late, also after its asker has given up, and its answer may be late or lost:
+//! [`Weather`]. It can be wrong in the ways of [`Flaw`], to see that the tests notice.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    chance,
+    model::Scope,
+    sync::oneshot,
+    time::{self, Duration},
+};
+
+/// Why a statement brought nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DbErr {
+    /// It lost against another transaction and did nothing.
+    #[error("serialisation failure")]
+    Transient,
+    /// Nobody knows whether it was executed.
+    #[error("the connection was lost")]
+    Lost,
+}
+
+/// Parameters of a condition; there are none here.
+#[derive(Clone, Copy, Debug)]
+pub enum Value {}
+
+/// How statements travel. Each is a chance of one in so many, 0 for never.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weather {
+    /// Statements that travel for some time, there and back.
+    pub slow: u64,
+    /// Answers that are lost.
+    pub lost: u64,
+    /// Transactions that have to be repeated.
+    pub transient: u64,
+    /// The longest way.
+    pub way_max: Duration,
+}
+
+/// A way in which a database could be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// The log's head and rows are read as they were a second ago, as from a replica.
+    OldReads,
+    /// Two appends at once get the same positions.
+    LostUpdates,
+    /// A log's row has the nonce that the row at its place always has.
+    PlainNonces,
+    /// A row that is there is taken all the same.
+    TakesFromTheLiving,
+    /// A takeover does not ask whether the beat has moved.
+    TakesOverBlindly,
+    /// Whoever asks moves the beat, and is told that the lease is his.
+    BeatsForAll,
+    /// Whoever gives back deletes the row, whosever it is.
+    ReleasesAll,
+}
+
+/// The tables, and the way to them.
+#[derive(Clone, Debug)]
+pub struct Database {
+    tables: Arc<Mutex<Tables>>,
+    weather: Weather,
+    flaw: Option<Flaw>,
+}
+
+/// All that is stored.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// `fence_head`.
+    pub head: Head,
+    /// `fence_log`.
+    pub log: BTreeMap<i64, LogRecord>,
+    /// `load_lease`.
+    pub leases: BTreeMap<String, LeaseRecord>,
+    /// Work of which there is a result.
+    pub done: HashSet<String>,
+    /// Every fence that ever became durable, in order: for the tests' eyes.
+    pub history: Vec<Commit>,
+    /// Leases that were taken over, as they were, and when: for the tests' eyes.
+    pub taken_over: Vec<(LeaseRecord, Duration)>,
+    /// Leases that were swept, likewise.
+    pub swept: Vec<(LeaseRecord, Duration)>,
+}
+
+/// The row of `fence_head`.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The log's incarnation.
+    pub incarnation: Arc<str>,
+    /// The last position.
+    pub seq: i64,
+    /// The position up to which everything counts as fenced.
+    pub floor: i64,
+    /// What the cluster agreed on.
+    pub lease_ms: i64,
+}
+
+/// A row of `fence_log`.
+#[derive(Clone, Debug)]
+pub struct LogRecord {
+    /// Whom it concerns.
+    pub scope: Scope,
+    /// Tells it from another one at the same position.
+    pub nonce: i64,
+    /// When it was written.
+    pub at: Duration,
+}
+
+/// A fence that became durable.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The log's incarnation.
+    pub incarnation: Arc<str>,
+    /// Its position.
+    pub seq: i64,
+    /// Whom it concerns.
+    pub scope: Scope,
+    /// When.
+    pub at: Duration,
+}
+
+/// A row of `load_lease`.
+#[derive(Clone, Debug)]
+pub struct LeaseRecord {
+    /// Who holds it.
+    pub holder: String,
+    /// Where in the log the work began.
+    pub s: i64,
+    /// Moves while the holder lives.
+    pub beat: i64,
+    /// How the work ended.
+    pub outcome: Option<String>,
+    /// When it was changed last: for the tests' eyes.
+    pub moved_at: Duration,
+}
+
+impl Database {
+    /// Empty tables; the cluster agrees on `lease`.
+    #[must_use]
+    pub fn new(lease: Duration, weather: Weather) -> Self {
+        let lease_ms = lease.as_millis().try_into().unwrap_or(i64::MAX);
+        let tables = Tables {
+            head: Head { incarnation: "first".into(), seq: 0, floor: 0, lease_ms },
+            log: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            done: HashSet::new(),
+            history: Vec::new(),
+            taken_over: Vec::new(),
+            swept: Vec::new(),
+        };
+        Self { tables: Arc::new(Mutex::new(tables)), weather, flaw: None }
+    }
+
+    /// The same with a flaw.
+    #[must_use]
+    pub fn with(self, flaw: Option<Flaw>) -> Self {
+        Self { flaw, ..self }
+    }
+
+    /// Whether it is wrong in this way.
+    pub(crate) fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
+    }
+
+    /// Does something to the tables at once, as the test itself or as a statement that has arrived.
+    pub fn at_once<T>(&self, act: impl FnOnce(&mut Tables) -> T) -> T {
+        act(&mut self.tables.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A transaction, which may have to be repeated.
+    pub(crate) async fn commit<T: Send + 'static>(
+        &self,
+        statements: impl FnOnce(&mut Tables) -> T + Send + 'static,
+    ) -> Result<T, DbErr> {
+        if chance::once_in(self.weather.transient) {
+            return Err(DbErr::Transient);
+        }
+        self.execute(statements).await
+    }
+
+    /// One statement.
+    pub(crate) async fn execute<T: Send + 'static>(
+        &self,
+        statement: impl FnOnce(&mut Tables) -> T + Send + 'static,
+    ) -> Result<T, DbErr> {
+        let answer = if chance::once_in(self.weather.slow) {
+            let (there, back) = (self.way(), self.way());
+            let (sender, answer) = oneshot::channel();
+            let database = self.clone();
+            // A database goes on without its asker.
+            drop(shuttle::future::spawn(async move {
+                time::sleep(there).await;
+                let done = database.at_once(statement);
+                time::sleep(back).await;
+                let _ = sender.send(done);
+            }));
+            answer.await.map_err(|_| DbErr::Lost)?
+        } else {
+            self.at_once(statement)
+        };
+        if chance::once_in(self.weather.lost) { Err(DbErr::Lost) } else { Ok(answer) }
+    }
+
+    fn way(&self) -> Duration {
+        Duration::from_millis(chance::below(1 + u64::try_from(self.weather.way_max.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Tables {
+    /// The database loses its last commits, as after a failover to a server that lagged behind.
+    pub fn lose_commits_after(&mut self, seq: i64) {
+        self.head.seq = self.head.seq.min(seq);
+        self.log.split_off(&(seq + 1));
+    }
+
+    /// The head and the rows as they were then.
+    pub(crate) fn as_of(&self, then: Duration) -> (Head, BTreeMap<i64, LogRecord>) {
+        let log: BTreeMap<_, _> = self.log.range(..).filter(|(_, row)| row.at <= then).map(|(seq, row)| (*seq, row.clone())).collect();
+        let seq = log.last_key_value().map_or(self.head.floor, |(seq, _)| *seq);
+        (Head { seq, ..self.head.clone() }, log)
+    }
+}

@@ -1,0 +1,291 @@
+//! The fence on two instances over one log: what is acknowledged is applied, what is trusted is recent enough,
+//! and what the database lost is noticed.
+
+use std::sync::Arc;
+
+use shuttle::future::{JoinHandle, spawn};
+use userdata::{
+    config,
+    model::{CacheKey, Parameters, Scope, SectionSet, Token, UserDataQuery, UserId},
+};
+use userdata_shuttle::{
+    cache::fence::{Fence, FenceError, Trust},
+    chance,
+    clock::Clock,
+    database::{Database, Flaw, Weather},
+    task::TaskTracker,
+    time::{self, Duration},
+};
+
+use crate::explore::{Pace, all, explore, repeat, violation};
+
+const SCHEDULES: usize = 2000;
+const HASTY: Pace = Pace::Hasty(8);
+/// For one reading of the log, as in the product.
+const TIMEOUT: Duration = Duration::from_millis(200);
+const CALM: Weather = Weather { slow: 0, lost: 0, transient: 0, way_max: Duration::ZERO };
+/// Every third statement travels for up to 300 ms each way: longer than its asker waits.
+const STORM: Weather = Weather { slow: 3, lost: 10, transient: 5, way_max: Duration::from_millis(300) };
+
+/// Instances over one log.
+#[derive(Clone)]
+struct Cluster {
+    database: Database,
+    instances: [Arc<Fence>; 2],
+    config: config::Fence,
+}
+
+impl Cluster {
+    /// Instances that have read the log.
+    async fn started(weather: Weather, flaw: Option<Flaw>) -> Self {
+        let config = config::Fence::default();
+        let database = Database::new(config.lease, weather).with(flaw);
+        let instances = [(); 2].map(|()| {
+            let tasks = TaskTracker::new();
+            Arc::new(Fence::new(database.clone(), config.clone(), TIMEOUT, Clock::system(), &tasks))
+        });
+        for fence in &instances {
+            while fence.catch_up().await.is_err() {}
+        }
+        Self { database, instances, config }
+    }
+
+    /// Lets an instance read the log periodically.
+    fn poll(&self, instance: usize) {
+        let (fence, poll) = (Arc::clone(&self.instances[instance]), self.config.poll);
+        drop(spawn(async move {
+            loop {
+                let _ = fence.catch_up().await;
+                time::sleep(poll).await;
+            }
+        }));
+    }
+
+    /// Raises a user's fence at an instance, some time or other. What is acknowledged has to be applied there.
+    fn raise(&self, instance: usize, user: usize) -> JoinHandle<Result<Token, FenceError>> {
+        let fence = Arc::clone(&self.instances[instance]);
+        spawn(async move {
+            let raised = fence.raise(scope(user)).await?;
+            let (token, view) = (raised.token, fence.view(&key(user)));
+            assert!(
+                view.incarnation != token.incarnation
+                    || (view.applied >= token.position && view.fence() >= token.position),
+                "fence {token} is acknowledged, but not applied: {view:?}"
+            );
+            Ok(token)
+        })
+    }
+
+    /// The fences of a user that were durable at `at` are known to somebody with this view.
+    fn assert_covers(&self, fence: &Fence, user: usize, at: Duration, whose: &str) {
+        let view = fence.view(&key(user));
+        let durable = self.database.at_once(|tables| {
+            let of_user = tables.history.iter().filter(|commit| commit.scope == scope(user) && commit.at <= at);
+            of_user.filter(|commit| commit.incarnation == view.incarnation).map(|commit| commit.seq).max()
+        });
+        assert!(durable.is_none_or(|seq| view.fence() >= seq), "{whose}: fence {durable:?} is not known: {view:?}");
+    }
+}
+
+fn scope(user: usize) -> Scope {
+    Scope { user: UserId::parse(&user.to_string()).unwrap(), strategy: None, sections: SectionSet::ALL }
+}
+
+fn key(user: usize) -> CacheKey {
+    UserDataQuery::new(scope(user).user, None, Parameters::none()).key().clone()
+}
+
+/// Both instances raise fences at once.
+async fn raising(weather: Weather, flaw: Option<Flaw>) {
+    let cluster = Cluster::started(weather, flaw).await;
+    let raises: Vec<_> = (0..4).map(|user| cluster.raise(user % 2, user)).collect();
+    let mut acknowledged = Vec::new();
+    for (user, raised) in all(raises).await.into_iter().enumerate() {
+        let Ok(token) = raised else { continue };
+        let there = cluster.database.at_once(|tables| tables.log[&token.position].scope.clone());
+        assert_eq!(there, scope(user), "somebody else's fence stands at {token}");
+        acknowledged.push(token.position);
+    }
+    assert!(weather.slow > 0 || acknowledged.len() == 4, "in calm weather every fence is acknowledged");
+    let gapless = cluster.database.at_once(|tables| tables.log.keys().copied().eq(1..=tables.head.seq));
+    assert!(gapless, "the log has gaps");
+}
+
+#[test]
+fn a_fence_is_applied_here_and_has_a_place_of_its_own_before_it_is_acknowledged() {
+    explore(SCHEDULES, HASTY, || raising(CALM, None));
+    explore(SCHEDULES, HASTY, || raising(STORM, None));
+}
+
+#[test]
+fn it_is_noticed_when_two_commits_get_the_same_place() {
+    let found = violation(SCHEDULES, HASTY, || raising(CALM, Some(Flaw::LostUpdates)));
+    assert!(found.contains("somebody else's fence") || found.contains("not applied"), "{found}");
+}
+
+/// One instance raises fences, the other one reads and answers; now and then everybody is suspended.
+async fn trusting(flaw: Option<Flaw>) {
+    let cluster = Cluster::started(STORM, flaw).await;
+    cluster.poll(1);
+    let (reading, fence) = (cluster.clone(), Arc::clone(&cluster.instances[1]));
+    let reader = spawn(async move {
+        for _ in 0..8 {
+            time::sleep(reading.config.poll.mul_f64(chance::random())).await;
+            let arrived = time::now();
+            let trust = if chance::once_in(2) { fence.trust() } else { fence.renewed_trust().await };
+            if trust == Trust::Verified {
+                reading.assert_covers(&fence, 1, arrived - reading.config.lease, "a verified answer");
+            }
+        }
+    });
+    for _ in 0..3 {
+        time::sleep(cluster.config.poll.mul_f64(chance::random())).await;
+        let _ = cluster.raise(0, 1).await;
+        if chance::once_in(4) {
+            time::advance(cluster.config.lease);
+        }
+    }
+    reader.await.unwrap();
+}
+
+#[test]
+fn a_verified_answer_lacks_no_fence_that_is_older_than_the_lease() {
+    explore(SCHEDULES, HASTY, || trusting(None));
+}
+
+#[test]
+fn it_is_noticed_when_the_log_is_read_as_it_was_a_second_ago() {
+    let found = violation(SCHEDULES, HASTY, || trusting(Some(Flaw::OldReads)));
+    assert!(found.contains("a verified answer"), "{found}");
+}
+
+/// Callers of one instance who want to know all there is, while the other one raises fences.
+async fn catching_up(flaw: Option<Flaw>) {
+    let cluster = Cluster::started(Weather { lost: 0, ..STORM }, flaw).await;
+    let callers = (0..3).map(|_| {
+        let (cluster, fence) = (cluster.clone(), Arc::clone(&cluster.instances[1]));
+        spawn(async move {
+            for _ in 0..2 {
+                let asked = time::now();
+                let head = cluster.database.at_once(|tables| tables.head.seq);
+                if fence.catch_up().await.is_ok() {
+                    assert!(fence.position().position >= head, "a reading of before it was asked for was shared");
+                    cluster.assert_covers(&fence, 1, asked, "a copy that is up to date");
+                }
+            }
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    for _ in 0..3 {
+        let _ = cluster.raise(0, 1).await;
+    }
+    all(callers).await;
+}
+
+#[test]
+fn a_caller_shares_no_reading_of_the_log_that_was_sent_before_he_asked() {
+    explore(SCHEDULES, HASTY, || catching_up(None));
+}
+
+#[test]
+fn it_is_noticed_when_a_reading_is_older_than_its_asking() {
+    let found = violation(SCHEDULES, HASTY, || catching_up(Some(Flaw::OldReads)));
+    assert!(found.contains("of before it was asked for"), "{found}");
+}
+
+/// One looks at an instance's copy all the time, while rows are applied.
+async fn viewing(flaw: Option<Flaw>) {
+    let cluster = Cluster::started(CALM, flaw).await;
+    cluster.poll(1);
+    let raises: Vec<_> = (0..4).map(|raise| cluster.raise(raise % 2, 1 + raise / 2)).collect();
+    for _ in 0..10 {
+        for user in [1, 2] {
+            let view = cluster.instances[1].view(&key(user));
+            let applied = cluster.database.at_once(|tables| {
+                let of_user = tables.history.iter().filter(|commit| commit.scope == scope(user));
+                of_user.map(|commit| commit.seq).filter(|seq| *seq <= view.applied).max()
+            });
+            assert!(
+                applied.is_none_or(|seq| view.fence() >= seq),
+                "{applied:?} counts as applied, but is not: {view:?}"
+            );
+        }
+        time::sleep(cluster.config.poll / 2).await;
+    }
+    all(raises).await;
+}
+
+#[test]
+fn no_position_is_seen_without_its_fences() {
+    explore(SCHEDULES, HASTY, || viewing(None));
+}
+
+#[test]
+fn it_is_noticed_when_a_row_is_replaced_by_another() {
+    let found = violation(SCHEDULES, HASTY, || viewing(Some(Flaw::LostUpdates)));
+    assert!(found.contains("is not"), "{found}");
+}
+
+/// Whoever is told a position knows it afterwards, and who waited for all is known to all.
+async fn telling(flaw: Option<Flaw>) {
+    let cluster = Cluster::started(STORM, flaw).await;
+    cluster.poll(1);
+    let there = Arc::clone(&cluster.instances[1]);
+    let Ok(raised) = cluster.instances[0].raise(scope(1)).await else { return };
+    let hints = [raised.token.clone()].into_iter();
+    if chance::once_in(2) && there.hear(hints).await.is_ok() {
+        assert!(there.view(&key(1)).fence() >= raised.token.position, "a hint was not heard");
+    }
+    cluster.instances[0].wait_for_all(&raised).await;
+    if there.trust() == Trust::Verified {
+        assert!(there.view(&key(1)).fence() >= raised.token.position, "an older answer is verified after all waited");
+    }
+}
+
+#[test]
+fn who_waited_for_all_and_who_gave_a_hint_is_known_to_the_others() {
+    explore(SCHEDULES, HASTY, || telling(None));
+}
+
+#[test]
+fn it_is_noticed_when_others_do_not_know_after_all_waited() {
+    let found = violation(SCHEDULES, HASTY, || telling(Some(Flaw::OldReads)));
+    assert!(found.contains("a hint was not heard") || found.contains("after all waited"), "{found}");
+}
+
+/// The database loses its last commits while fences are raised, and gives their places to others.
+async fn losing(flaw: Option<Flaw>) {
+    let cluster = Cluster::started(CALM, flaw).await;
+    for _ in 0..2 {
+        cluster.raise(0, 1).await.unwrap().unwrap();
+    }
+    let before = cluster.instances[0].position();
+    let raises: Vec<_> = (0..4).map(|raise| cluster.raise(raise % 2, 1 + raise % 2)).collect();
+    if chance::once_in(2) {
+        time::sleep(cluster.config.poll).await;
+    }
+    let kept = chance::below(2).cast_signed();
+    cluster.database.at_once(|tables| tables.lose_commits_after(kept));
+    // Refilled or not, who had applied more than was kept has to notice.
+    cluster.instances[0].catch_up().await.unwrap();
+    let after = cluster.instances[0].position();
+    assert_ne!(after.incarnation, before.incarnation, "lost commits went unnoticed");
+    all(raises).await;
+}
+
+#[test]
+fn lost_commits_begin_a_new_incarnation_and_nothing_is_acknowledged_that_was_lost() {
+    explore(SCHEDULES, HASTY, || losing(None));
+}
+
+#[test]
+fn it_is_noticed_when_rows_at_one_place_cannot_be_told_from_each_other() {
+    let found = violation(SCHEDULES, HASTY, || losing(Some(Flaw::PlainNonces)));
+    assert!(found.contains("unnoticed") || found.contains("not applied"), "{found}");
+}
+
+#[test]
+fn a_schedule_determines_everything_that_the_fence_does() {
+    repeat(50, HASTY, || raising(STORM, None));
+    repeat(50, HASTY, || trusting(None));
+}

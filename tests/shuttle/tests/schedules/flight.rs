@@ -1,0 +1,196 @@
+//! `Flights`: who joins which load, how many loads run, and that nobody is left behind.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64 as Count, Ordering::Relaxed},
+    },
+};
+
+use shuttle::{
+    future::spawn,
+    sync::atomic::{AtomicI64, Ordering},
+};
+use userdata_shuttle::{
+    cache::flight::{Flights, Role},
+    chance,
+    task::{TaskTracker, panic_as_planned},
+    time::{self, Duration},
+};
+
+use crate::explore::{Pace, all, explore, repeat, violation};
+
+const SCHEDULES: usize = 2000;
+/// Time is of no matter here, but that of a load passes while others work.
+const PACE: Pace = Pace::Hasty(4);
+const LOAD: Duration = Duration::from_millis(10);
+
+/// How callers join loads: with which fence and which tag, if theirs is this.
+type Joining = fn(i64) -> (i64, i64);
+
+/// Callers and invalidations of one key. What a load brings is the number of invalidations before it read.
+async fn callers_and_invalidations(joining: Joining) {
+    let flights = Arc::new(Flights::new(TaskTracker::new()));
+    let fence = Arc::new(AtomicI64::new(0));
+    let callers = (0..3).map(|_| {
+        let (flights, fence) = (Arc::clone(&flights), Arc::clone(&fence));
+        spawn(async move {
+            for _ in 0..2 {
+                let arrived = fence.load(Ordering::SeqCst);
+                let (fence_asked, tag) = joining(arrived);
+                let read = Arc::clone(&fence);
+                let (landing, _) = flights.join(&"key", fence_asked, tag, || async move {
+                    let read = read.load(Ordering::SeqCst);
+                    time::sleep(LOAD).await;
+                    read
+                });
+                let read = landing.wait().await.unwrap();
+                assert!(read >= arrived, "a caller of {arrived} was given what was read at {read}");
+            }
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    for _ in 0..3 {
+        fence.fetch_add(1, Ordering::SeqCst);
+    }
+    all(callers).await;
+}
+
+#[test]
+fn nobody_shares_a_load_that_began_before_the_fence_at_his_arrival() {
+    explore(SCHEDULES, PACE, || callers_and_invalidations(|fence| (fence, fence)));
+}
+
+#[test]
+fn it_is_noticed_when_loads_are_joined_whatever_the_fence() {
+    let found = violation(SCHEDULES, PACE, || callers_and_invalidations(|fence| (0, fence)));
+    assert!(found.contains("was given what was read at"), "{found}");
+}
+
+#[test]
+fn it_is_noticed_when_a_load_is_tagged_with_more_than_was_known_when_it_began() {
+    let found = violation(SCHEDULES, PACE, || callers_and_invalidations(|fence| (fence, fence + 1)));
+    assert!(found.contains("was given what was read at"), "{found}");
+}
+
+/// Callers of two keys, some of whom leave at once. `shared`: whether they have their flights in common.
+async fn callers_who_come_and_go(shared: bool) {
+    let tasks = TaskTracker::new();
+    let flights = Arc::new(Flights::new(tasks.clone()));
+    let running: Arc<Mutex<HashMap<usize, i32>>> = Arc::default();
+    let callers = (0..4).map(|caller| {
+        let flights = if shared { Arc::clone(&flights) } else { Arc::new(Flights::new(tasks.clone())) };
+        let running = Arc::clone(&running);
+        spawn(async move {
+            for round in 0..2 {
+                let (key, running) = ((caller + round) % 2, Arc::clone(&running));
+                let (landing, _) = flights.join(&key, 0, 0, || async move {
+                    let before = running.lock().unwrap().insert(key, 1);
+                    assert_ne!(before, Some(1), "two loads of one key run at once");
+                    time::sleep(LOAD).await;
+                    running.lock().unwrap().insert(key, 0);
+                });
+                if chance::once_in(3) {
+                    continue;
+                }
+                landing.wait().await.unwrap();
+            }
+        })
+    });
+    all(callers.collect::<Vec<_>>()).await;
+    tasks.ended().await;
+    assert_eq!(flights.active(), 0, "loads are left on the map");
+}
+
+#[test]
+fn one_load_of_a_key_runs_at_a_time_whoever_comes_and_goes() {
+    explore(SCHEDULES, PACE, || callers_who_come_and_go(true));
+}
+
+#[test]
+fn it_is_noticed_when_callers_do_not_share_their_flights() {
+    let found = violation(SCHEDULES, PACE, || callers_who_come_and_go(false));
+    assert!(found.contains("two loads of one key"), "{found}");
+}
+
+/// Loads that panic, never end or die with their instance, under invalidations; callers who leave.
+async fn loads_that_fail(endless: bool) {
+    let tasks = TaskTracker::new();
+    let flights = Arc::new(Flights::new(tasks.clone()));
+    let waiting = Arc::new(Count::new(0));
+    let callers = (0..4).map(|caller| {
+        let (flights, waiting) = (Arc::clone(&flights), Arc::clone(&waiting));
+        spawn(async move {
+            let (landing, role) = flights.join(&"key", caller / 2, caller, move || async move {
+                match chance::below(3) {
+                    0 => panic_as_planned(),
+                    1 => time::sleep(LOAD).await,
+                    _ => {}
+                }
+                if endless {
+                    std::future::pending().await
+                }
+                caller
+            });
+            let Some(_waiter) = flights.waiter(2) else { return };
+            assert!(waiting.fetch_add(1, Relaxed) < 2, "more callers wait than may");
+            let landed = match chance::once_in(3) {
+                true => time::timeout(LOAD / 2, landing.wait()).await.ok().flatten(),
+                false => landing.wait().await,
+            };
+            waiting.fetch_sub(1, Relaxed);
+            if let Some(of) = landed {
+                assert!(of >= caller / 2, "a load of somebody before the fence");
+                assert!(role == Role::Follower || of == caller, "a leader is given his own load");
+            }
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    if chance::once_in(4) {
+        tasks.die();
+    }
+    all(callers).await;
+    tasks.ended().await;
+    assert_eq!(flights.active(), 0, "loads are left on the map");
+    assert!(flights.waiter(1).is_some(), "callers who left are counted as waiting");
+}
+
+#[test]
+fn nobody_waits_for_ever_and_nothing_is_left_when_loads_fail_and_callers_leave() {
+    explore(SCHEDULES, PACE, || loads_that_fail(false));
+}
+
+#[test]
+fn it_is_noticed_when_a_load_never_ends() {
+    let found = violation(SCHEDULES, PACE, || loads_that_fail(true));
+    assert!(found.contains("deadlock"), "{found}");
+}
+
+#[test]
+fn whoever_was_answered_is_not_given_the_same_load_again() {
+    explore(SCHEDULES, PACE, || async {
+        let flights = Arc::new(Flights::new(TaskTracker::new()));
+        let loads = Arc::new(Count::new(0));
+        let callers = (0..3).map(|_| {
+            let (flights, loads) = (Arc::clone(&flights), Arc::clone(&loads));
+            spawn(async move {
+                let mut before = 0;
+                for _ in 0..3 {
+                    let loads = Arc::clone(&loads);
+                    let load = || async move { loads.fetch_add(1, Relaxed) + 1 };
+                    let number = flights.join(&"key", 0, 0, load).0.wait().await.unwrap();
+                    assert!(number > before, "load {number} was joined after load {before} had landed");
+                    before = number;
+                }
+            })
+        });
+        all(callers.collect::<Vec<_>>()).await;
+    });
+}
+
+#[test]
+fn a_schedule_determines_everything_that_flights_do() {
+    repeat(100, PACE, || callers_and_invalidations(|fence| (fence, fence)));
+    repeat(100, PACE, || loads_that_fail(false));
+}

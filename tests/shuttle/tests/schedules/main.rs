@@ -1,0 +1,13 @@
+//! The single flight, the fence and the lease, each under thousands of schedules of its steps: half of them
+//! drawn at random, half with few preemptions at chosen places (PCT). And the same with something broken, which
+//! has to be noticed.
+//!
+//! The files under test are the product's own; what is around them is described in `../../src/lib.rs`.
+//!
+//! A schedule that fails is printed. `SCHEDULE=<it> cargo test -p userdata-shuttle <test>` runs it again,
+//! `SCHEDULES=<n>` runs n times as many as usual, `SHUTTLE_RANDOM_SEED=<n>` others than the usual ones.
+
+mod explore;
+mod fence;
+mod flight;
+mod refresh;
