@@ -20,6 +20,7 @@ mod hints;
 mod load_lease;
 mod migrations;
 mod pools;
+mod probes;
 mod read_path;
 mod redis;
 mod renewal;

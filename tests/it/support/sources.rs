@@ -106,6 +106,12 @@ impl Hold {
         .await;
     }
 
+    /// Lets everybody go on, without the table: they fail.
+    pub(crate) async fn take_away(self) {
+        self.holder.execute_unprepared(&format!("ALTER TABLE {0} RENAME TO {0}_away", self.table)).await.unwrap();
+        self.holder.commit().await.unwrap();
+    }
+
     /// Lets everybody go on.
     pub(crate) async fn release(self) {
         self.holder.rollback().await.unwrap();
