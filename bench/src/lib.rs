@@ -1,1 +1,0 @@
-//! Side-by-side benchmarks; the first ones come with the hot path.

@@ -1,0 +1,35 @@
+//! Comparisons of this service with what else one could take, measured side by side in one run: a
+//! figure from another day or machine says nothing. Nothing here decides whether a change may land;
+//! what has to hold is a test (`tests/it`).
+
+#![expect(clippy::unwrap_used, reason = "a comparison that cannot go on ends")]
+#![expect(clippy::print_stdout, reason = "what was measured is printed")]
+#![expect(clippy::print_stderr, reason = "and so is how far it has come")]
+
+mod field;
+mod machine;
+mod probes;
+#[expect(dead_code, reason = "the tests need more of their files")]
+mod servers;
+mod stand;
+
+use clap::Parser;
+
+/// What is compared.
+#[derive(Debug, Parser)]
+#[command(about)]
+enum Comparison {
+    /// What becomes of callers when something goes wrong: eight probes, asked of five caches.
+    Probes {
+        /// Only these probes, by their letters.
+        #[arg(value_name = "LETTER")]
+        only: Vec<char>,
+    },
+}
+
+#[tokio::main]
+async fn main() {
+    match Comparison::parse() {
+        Comparison::Probes { only } => probes::run(&only).await,
+    }
+}

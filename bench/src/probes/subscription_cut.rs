@@ -1,0 +1,46 @@
+//! E: two instances hold a document; their subscriptions are cut, and one is told that it is outdated.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{QUICK, USER, time};
+use crate::{
+    field::{Library, multi_tier_cache::TTL},
+    servers::wait_for,
+    stand::Stand,
+};
+
+/// The longest of so many, unless one already lasts as long as anything can.
+const ROUNDS: i64 = 5;
+
+pub(crate) async fn run(library: Library) -> String {
+    let stand = Stand::set_up(library, 2, QUICK).await;
+    let [near, far] = &stand.nodes[..] else { unreachable!("two were asked for") };
+    let publish = format!("PUBLISH {} nonsense", library.channel().expect("it tells its other instances"));
+    let mut outdated = Duration::ZERO;
+    for version in 1..=ROUNDS {
+        for node in &stand.nodes {
+            assert_eq!(node.get(USER).await.unwrap(), version - 1);
+        }
+        wait_for("two subscriptions", async || (stand.redis().command(&publish).await == ":2").then_some(())).await;
+        assert_eq!(stand.redis().command("CLIENT KILL TYPE pubsub").await, ":2");
+        stand.write(version).await;
+        near.invalidate(USER).await;
+        let acknowledged = Instant::now();
+        loop {
+            let asked_after = acknowledged.elapsed();
+            if far.get(USER).await.unwrap() == version {
+                break;
+            }
+            outdated = outdated.max(asked_after);
+            sleep(Duration::from_millis(1)).await;
+        }
+        if outdated > TTL / 2 {
+            break;
+        }
+    }
+    stand.take_down().await;
+    let until = if outdated > TTL / 2 { format!("its TTL, {}", time(TTL)) } else { "the most of five".to_owned() };
+    format!("stale for {} ({until})", time(outdated))
+}
