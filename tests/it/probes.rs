@@ -7,10 +7,10 @@ use std::{path::Path, time::Duration};
 
 use futures::future::join_all;
 use tokio::time::Instant;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::support::{
-    ask::{get, of, reason, runs, stats},
+    ask::{Answer, get, of, reason, runs, stats},
     cluster::{Layout, cluster},
     database::{Kind, demo_database},
     raw,
@@ -28,7 +28,11 @@ const PROBES: [(&str, &str, &str); 8] = [
         "coherence/held.rs",
         "a_load_that_an_invalidation_falls_into_is_never_seen_again_with_postgres_and_redis",
     ),
-    ("C: the source fails everybody", "probes.rs", "fifty_callers_of_a_failing_source_cost_one_load"),
+    (
+        "C: the source fails everybody",
+        "probes.rs",
+        "fifty_callers_of_a_failing_source_cost_one_load_and_the_next_one_comes_after_a_pause",
+    ),
     ("D: nobody waits long enough", "probes.rs", "callers_who_never_wait_long_enough_are_answered_in_the_end"),
     ("E: a subscription is cut", "hints.rs", "a_cut_subscription_is_made_again"),
     ("G: a cold key on four instances", "load_lease.rs", "a_cold_key_on_four_instances_costs_one_load"),
@@ -51,8 +55,11 @@ async fn loads(client: &Client) -> i64 {
     runs(&stats).into_iter().find(|(source, _)| *source == "strategy").unwrap().1
 }
 
+/// A pause after a load that failed is a second, shorter by a quarter at most.
+const PAUSE_MIN: Duration = Duration::from_millis(750);
+
 #[tokio::test]
-async fn fifty_callers_of_a_failing_source_cost_one_load() {
+async fn fifty_callers_of_a_failing_source_cost_one_load_and_the_next_one_comes_after_a_pause() {
     let cluster = cluster(Layout::Postgres).await;
     cluster.sources.add_user("1", &[11]).await;
     let server = cluster.serve().await;
@@ -65,12 +72,25 @@ async fn fifty_callers_of_a_failing_source_cost_one_load() {
         stats(&client).await;
         held.take_away().await;
     };
+    let began = Instant::now();
     let (answers, ()) = tokio::join!(join_all(calls), fail);
+    assert_eq!(loads(&client).await, 1, "and nobody has asked again");
     for answer in answers {
-        let status = answer.unwrap_err();
-        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "SOURCE_FAILED"), "{status}");
+        assert_source_failed(answer);
     }
-    assert_eq!(loads(&client).await, 1);
+    // Somebody goes on asking, and has the same answer all the time.
+    wait_for("two more loads", async || {
+        assert_source_failed(get(&client, of("1")).await);
+        (loads(&client).await == 3).then_some(())
+    })
+    .await;
+    assert!(began.elapsed() >= 2 * PAUSE_MIN, "{:?}", began.elapsed());
+}
+
+#[track_caller]
+fn assert_source_failed(answer: Result<Answer, Status>) {
+    let status = answer.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "SOURCE_FAILED"), "{status}");
 }
 
 #[tokio::test]
