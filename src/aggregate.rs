@@ -213,6 +213,13 @@ impl From<sea_orm::DbErr> for SourceError {
     }
 }
 
+#[cfg(feature = "mutants")]
+impl From<crate::fault::Injected> for SourceError {
+    fn from(error: crate::fault::Injected) -> Self {
+        sea_orm::DbErr::from(error).into()
+    }
+}
+
 /// Why no document could be assembled.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AggregateError {

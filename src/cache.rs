@@ -42,6 +42,7 @@ pub use tier_error::TierError;
 use crate::{
     error::{Error, Unavailable},
     model::{CacheKey, CacheStatus, Scope, SectionSet, Served, Snapshot, State, Tier, Token, UserDataQuery},
+    mutant::{self, Mutant},
 };
 
 /// What a caller wants of an answer.
@@ -174,7 +175,7 @@ impl UserDataCache {
         };
         let (removed, ()) = tokio::join!(removing, self.hint());
         let removed = removed?;
-        if how.wait_all {
+        if how.wait_all && !mutant::on(Mutant::WaitAllDoesNotWait) {
             self.loader.fence.wait_for_all(&raised).await;
         }
         Ok(Invalidated { removed, token: raised.token })
@@ -185,7 +186,9 @@ impl UserDataCache {
         let fence = &self.loader.fence;
         let behind = |token: &Token| {
             let position = fence.position();
-            position.incarnation == token.incarnation && position.position < token.position
+            position.incarnation == token.incarnation
+                && position.position < token.position
+                && !mutant::on(Mutant::IgnoresTheToken)
         };
         if wish.freshness == Freshness::Linearizable || wish.min_token.as_ref().is_some_and(&behind) {
             fence.catch_up().await.map_err(|_| unavailable(Unavailable::FreshnessUnverified))?;
@@ -206,7 +209,8 @@ impl UserDataCache {
     fn has_reached(&self, token: Option<&Token>) -> bool {
         token.is_none_or(|token| {
             let ours = self.loader.fence.position();
-            ours.incarnation == token.incarnation && ours.position >= token.position
+            ours.incarnation == token.incarnation
+                && (ours.position >= token.position || mutant::on(Mutant::IgnoresTheToken))
         })
     }
 

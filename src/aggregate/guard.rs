@@ -24,6 +24,7 @@ use super::SourceError;
 use crate::{
     clock::{Clock, Moment},
     config,
+    fault::{Call, Faults},
     proto::v1::SourceStats,
 };
 use breaker::{Breaker, Pass};
@@ -38,6 +39,7 @@ pub struct Guard {
     clock: Clock,
     permits: Semaphore,
     ledger: Mutex<Ledger>,
+    faults: Faults,
 }
 
 /// What is known about a source's runs.
@@ -73,7 +75,8 @@ impl Guard {
             durations: Histogram::new_with_bounds(1, MICROS_MAX, 2).expect("the bounds ascend, 2 digits are legal"),
             last_error: "",
         };
-        Self { name, clock, permits: Semaphore::new(limits.max_concurrent), ledger: Mutex::new(ledger) }
+        let permits = Semaphore::new(limits.max_concurrent);
+        Self { name, clock, permits, ledger: Mutex::new(ledger), faults: Faults::here() }
     }
 
     /// The source's name in statistics, logs and errors.
@@ -101,6 +104,7 @@ impl Guard {
         };
         // After the wait: the source may have been given up meanwhile.
         let running = self.begin().ok_or(SourceError::BreakerOpen)?;
+        let work = self.faults.through(Call::Source(self.name), work);
         // A source's state is its own: what a panic leaves half done in it, nobody sees again.
         let result = match timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await {
             Ok(Ok(result)) => result,

@@ -27,6 +27,7 @@ use crate::{
     clock::Clock,
     config, database,
     entity::cache_entry,
+    fault::{Call, Faults},
     lease::Check,
     model::{CacheKey, Scope, Snapshot, StrategyId, Tier, UserId},
     proto::v1::{AccessedEntry, TierStats},
@@ -53,6 +54,7 @@ pub struct DatabaseTier {
     clock: Clock,
     breaker: Breaker,
     figures: TierFigures,
+    faults: Faults,
 }
 
 /// Rows of the cache table.
@@ -79,6 +81,7 @@ impl DatabaseTier {
             sweep_batch: config.sweep_batch,
             breaker: Breaker::new("database", BREAKER_FAILURES, BREAKER_PAUSE, clock.clone()),
             figures: TierFigures::default(),
+            faults: Faults::here(),
             clock,
         }
     }
@@ -99,7 +102,7 @@ impl DatabaseTier {
         let read = self.statement(self.statements.read, values);
         // Before the database is asked what is left, or the document would live on by the time of the answer's way.
         let asked_at = self.clock.utc();
-        let row = within(self.timeout, self.connection.query_one_raw(read)).await;
+        let row = within(self.timeout, self.faults.through(Call::Row, self.connection.query_one_raw(read))).await;
         self.breaker.learn(&row);
         let Some(row) = row? else { return Ok(None) };
         StoredRow::read(&row)?.into_snapshot(key, asked_at).map(Some)
@@ -270,7 +273,8 @@ impl DatabaseTier {
         if !self.breaker.wants_probe() {
             return;
         }
-        let answer = within(self.timeout, self.connection.query_one_raw(self.statement("SELECT 1", []))).await;
+        let probe = self.connection.query_one_raw(self.statement("SELECT 1", []));
+        let answer = within(self.timeout, self.faults.through(Call::Row, probe)).await;
         self.breaker.learn(&answer);
     }
 
@@ -288,7 +292,8 @@ impl DatabaseTier {
 
     /// A statement that changes rows; how many.
     async fn write(&self, statement: Statement, timeout: Duration) -> Result<u64, TierError> {
-        let write = || within(timeout, self.connection.execute_raw(statement.clone()));
+        let execute = || self.faults.through(Call::Row, self.connection.execute_raw(statement.clone()));
+        let write = || within(timeout, execute());
         let busy = |error: &TierError| matches!(error, TierError::Database(error) if database::is_busy(error));
         let done = database::repeat_while(busy, write).await;
         Ok(done.inspect_err(|error| self.figures.failed(error))?.rows_affected())

@@ -32,7 +32,9 @@ use log::FenceLog;
 use crate::{
     clock::{Clock, Moment},
     config,
+    fault::Call,
     model::{CacheKey, Scope, Token},
+    mutant::{self, Mutant},
     proto::v1::FenceStats,
 };
 
@@ -146,7 +148,7 @@ impl Fence {
             return Trust::None;
         }
         let (until, now) = (Moment::from_nanos(until), self.clock.now());
-        if now < until {
+        if now < until || mutant::on(Mutant::NoLease) {
             Trust::Verified
         } else if now < until.after(self.config.unverified_max) {
             Trust::Unverified
@@ -190,6 +192,7 @@ impl Fence {
             Ok(result) => result,
             Err(_) => Err(FenceError::Timeout),
         };
+        let newest = if mutant::on(Mutant::SharesASentCatchUp) { self.tickets.load(Ordering::Acquire) } else { newest };
         let failed_at = if result.is_ok() { 0 } else { self.clock.now().nanos() };
         self.failed_at.store(failed_at, Ordering::Relaxed);
         *last = LastRun { ticket: newest, result: result.clone() };
@@ -224,7 +227,14 @@ impl Fence {
             // Applied here already, as another fence: the database has lost commits and filled their places
             // again. Nobody who had applied them would apply this one; a new incarnation outdates everything.
             tracing::error!(first, applied = before.position, "a fence was given a position that was in use");
-            self.log.replace_incarnation(&before.incarnation).await?;
+            self.replace_incarnation(&before.incarnation).await?;
+        }
+        if mutant::on(Mutant::AppliesOnlyItsOwnRow) {
+            let rows = self.log.rows(last - 1, last).await?;
+            self.write().apply(&rows, last, 0, self.config.scopes_max);
+        }
+        if mutant::on(Mutant::AcknowledgesBeforeApplying) {
+            return Ok(Raised { token: Token { position: last, ..before }, committed_at });
         }
         // Every row up to it, not only ours: an earlier one of another instance may still be missing.
         self.catch_up().await?;
@@ -284,8 +294,11 @@ impl Fence {
                     head = head.seq,
                     "the database lost fences that were applied here; starting a new incarnation"
                 );
-                self.log.replace_incarnation(&incarnation).await?;
+                self.replace_incarnation(&incarnation).await?;
                 continue;
+            }
+            if mutant::on(Mutant::LeaseBeforeTheRows) {
+                self.lease_until.store(sent_at.after(self.config.lease).nanos(), Ordering::Release);
             }
             // With the row applied last, unless it may be trimmed: between the two reads the database may
             // have lost rows and gained others, which then would hide that from every later check.
@@ -297,7 +310,8 @@ impl Fence {
                 }
                 rows.remove(0);
             }
-            let contiguous = rows.iter().map(|row| row.seq).eq(applied + 1..=head.seq);
+            let contiguous =
+                rows.iter().map(|row| row.seq).eq(applied + 1..=head.seq) || mutant::on(Mutant::SequenceForACounter);
             {
                 let mut copy = self.write();
                 copy.apply(&rows, head.seq, head.floor, self.config.scopes_max);
@@ -313,10 +327,15 @@ impl Fence {
                     "the fence log has a gap; everything before its head counts as fenced"
                 );
             }
+            let sent_at = if mutant::on(Mutant::LeaseFromTheReadsEnd) { self.clock.now() } else { sent_at };
             // Order: last, and counted from before the read was sent.
             self.lease_until.store(sent_at.after(self.config.lease).nanos(), Ordering::Release);
             return Ok(());
         }
+    }
+
+    async fn replace_incarnation(&self, old: &str) -> Result<(), DbErr> {
+        self.log.faults.through(Call::Head, self.log.replace_incarnation(old)).await
     }
 
     fn read(&self) -> RwLockReadGuard<'_, LogCopy> {

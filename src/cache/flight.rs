@@ -21,6 +21,8 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use crate::mutant::{self, Mutant};
+
 /// A load's result, once it is there. None after a load that died: a defect.
 #[derive(Debug)]
 pub struct Landing<T>(watch::Receiver<Option<T>>);
@@ -75,7 +77,8 @@ where
         F: Future<Output = T> + Send + 'static,
     {
         let mut running = lock(&self.running);
-        if let Some(flight) = running.get(key).filter(|flight| flight.tag >= fence) {
+        let is_young = |flight: &&Flight<T>| flight.tag >= fence || mutant::on(Mutant::JoinsAnOlderFlight);
+        if let Some(flight) = running.get(key).filter(is_young) {
             return (Landing(flight.result.clone()), Role::Follower);
         }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);

@@ -33,8 +33,10 @@ use crate::{
     clock::Clock,
     config::Config,
     error::{Error, Missing},
+    fault::Faults,
     lease::{Lease, Leases},
     model::{CacheKey, CacheStatus, SectionSet, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
+    mutant::{self, Mutant},
 };
 use reserve::Reserve;
 
@@ -118,6 +120,7 @@ pub(super) struct Loader {
     pub(super) cooldowns: Cooldowns,
     tasks: TaskTracker,
     stop: CancellationToken,
+    faults: Faults,
 }
 
 impl Loader {
@@ -143,6 +146,7 @@ impl Loader {
             clock,
             tasks,
             stop,
+            faults: Faults::here(),
         }
     }
 
@@ -229,7 +233,7 @@ impl Loader {
         // sections of it get them from here.
         if snapshot.payload.len() > self.config.server.max_response_bytes {
             Outcome::TooLarge.tell(lease, view);
-        } else if view.can_judge(&snapshot) && !view.incarnation.is_empty() {
+        } else if (view.can_judge(&snapshot) || mutant::on(Mutant::TagTakenAtTheEnd)) && !view.incarnation.is_empty() {
             self.keep(&snapshot);
             self.store_behind(snapshot.clone(), None, lease);
         }
@@ -277,6 +281,8 @@ impl Loader {
             }
         };
         let late = assembled.late.take();
+        let at_the_end = mutant::on(Mutant::TagTakenAtTheEnd).then(|| self.fence.view(query.key()));
+        let view = at_the_end.as_ref().unwrap_or(view);
         Ok((self.seal(query.key(), view, as_of, reused, assembled, reserve), late))
     }
 

@@ -34,6 +34,7 @@ use super::{breaker::Breaker, figures::TierFigures, record, tier_error::TierErro
 use crate::{
     clock::Clock,
     config,
+    fault::{Call, Faults},
     model::{CacheKey, Scope, Snapshot, Tier, UserId},
     proto::v1::TierStats,
 };
@@ -61,6 +62,7 @@ pub struct RedisTier {
     clock: Clock,
     breaker: Breaker,
     figures: TierFigures,
+    faults: Faults,
 }
 
 impl RedisTier {
@@ -79,6 +81,7 @@ impl RedisTier {
             compress_above: config.compress_above,
             breaker: Breaker::new("redis", BREAKER_FAILURES, BREAKER_PAUSE, clock.clone()),
             figures: TierFigures::default(),
+            faults: Faults::here(),
             clock,
         })
     }
@@ -205,6 +208,7 @@ impl RedisTier {
         if !self.client.is_connected() {
             return Err(Error::new(ErrorKind::IO, "not connected").into());
         }
+        let command = self.faults.through(Call::Redis, command);
         Ok(tokio::time::timeout(self.timeout, command).await.map_err(|_| TierError::Timeout)??)
     }
 

@@ -3,7 +3,10 @@
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, QueryResult, Statement, Value};
 
 use super::Work;
-use crate::database;
+use crate::{
+    database,
+    fault::{Call, Faults},
+};
 
 /// The rows.
 #[derive(Clone, Debug)]
@@ -11,6 +14,7 @@ pub(super) struct Table {
     connection: DatabaseConnection,
     /// Milliseconds by the database's clock.
     now_ms: &'static str,
+    faults: Faults,
 }
 
 /// One asking for one piece of work. The holder is new each time, so that nobody, not even the same
@@ -58,7 +62,7 @@ impl Table {
         } else {
             "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
         };
-        Self { connection, now_ms }
+        Self { connection, now_ms, faults: Faults::here() }
     }
 
     /// Takes a lease that nobody holds, or whose work began below the asker's fence.
@@ -104,7 +108,7 @@ impl Table {
         let mut values = claim.values();
         values.extend([work.fence.into(), holder.into(), beat.into()]);
         values.extend(work.done.values.iter().cloned());
-        let row = self.connection.query_one_raw(self.statement(sql, values)).await?;
+        let row = self.faults.through(Call::Lease, self.connection.query_one_raw(self.statement(sql, values))).await?;
         let taken = |row: QueryResult| {
             Ok(Taken { done: row.try_get::<i32>("", "done")? != 0, now_ms: row.try_get("", "now_ms")? })
         };
@@ -114,7 +118,11 @@ impl Table {
     /// The row of a key.
     pub(super) async fn look(&self, key: &str) -> Result<Option<Row>, DbErr> {
         let sql = format!("SELECT holder, s, beat, outcome, {} AS now_ms FROM load_lease WHERE key = $1", self.now_ms);
-        self.connection.query_one_raw(self.statement(&sql, vec![key.into()])).await?.map(|row| read(&row)).transpose()
+        self.faults
+            .through(Call::Lease, self.connection.query_one_raw(self.statement(&sql, vec![key.into()])))
+            .await?
+            .map(|row| read(&row))
+            .transpose()
     }
 
     /// Rows with their keys.
@@ -124,7 +132,10 @@ impl Table {
             self.now_ms
         );
         let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
-        let rows = self.connection.query_all_raw(self.statement(&sql, vec![limit.into()])).await?;
+        let rows = self
+            .faults
+            .through(Call::Lease, self.connection.query_all_raw(self.statement(&sql, vec![limit.into()])))
+            .await?;
         rows.iter().map(|row| Ok((row.try_get("", "key")?, read(row)?))).collect()
     }
 
@@ -155,7 +166,11 @@ impl Table {
     }
 
     async fn change(&self, sql: &str, values: Vec<Value>) -> Result<u64, DbErr> {
-        Ok(self.connection.execute_raw(self.statement(sql, values)).await?.rows_affected())
+        Ok(self
+            .faults
+            .through(Call::Lease, self.connection.execute_raw(self.statement(sql, values)))
+            .await?
+            .rows_affected())
     }
 
     fn statement(&self, sql: &str, values: Vec<Value>) -> Statement {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{held::Note, table::Row};
-use crate::clock::Moment;
+use crate::{
+    clock::Moment,
+    mutant::{self, Mutant},
+};
 
 /// Somebody else's lease.
 #[derive(Clone, Debug)]
@@ -46,7 +49,9 @@ impl Watch {
 
     /// The row was looked at again, and still has the same holder.
     pub(super) fn update(&mut self, row: Row, now: Moment) {
-        if row.beat != self.row.beat {
+        let moved =
+            if mutant::on(Mutant::TakesOverByPosition) { row.s != self.row.s } else { row.beat != self.row.beat };
+        if moved {
             self.since = now;
         }
         self.row = row;

@@ -12,7 +12,7 @@ use super::{
     FenceError,
     log::{FenceLog, is_transient},
 };
-use crate::model::Scope;
+use crate::{fault::Call, model::Scope};
 
 /// Callers that may wait for a commit; beyond it they wait for a place.
 const QUEUE: usize = 1024;
@@ -63,7 +63,7 @@ async fn run(log: FenceLog, mut asked: mpsc::Receiver<Ask>) {
 async fn append(log: &FenceLog, scopes: &[Scope]) -> Result<i64, FenceError> {
     let mut attempt = 1;
     loop {
-        match tokio::time::timeout(TIMEOUT, log.append(scopes)).await {
+        match tokio::time::timeout(TIMEOUT, log.faults.through(Call::Append, log.append(scopes))).await {
             Err(_) => return Err(FenceError::Timeout),
             Ok(Err(error)) if is_transient(&error) && attempt < ATTEMPTS => attempt += 1,
             Ok(result) => return result.map_err(FenceError::from),

@@ -5,7 +5,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::model::{CacheKey, Section, SectionSet, Snapshot, StrategyId, UserId, section};
+use crate::{
+    model::{CacheKey, Section, SectionSet, Snapshot, StrategyId, UserId, section},
+    mutant::{self, Mutant},
+};
 
 /// One position per section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,7 +98,9 @@ impl LogCopy {
         if position <= self.floor {
             return;
         }
-        self.floor = position;
+        if !mutant::on(Mutant::PrunesWithoutTheFloor) {
+            self.floor = position;
+        }
         self.users.retain(|_, fences| {
             fences.strategies.retain(|_, positions| positions.highest() > position);
             !fences.strategies.is_empty() || fences.user.highest() > position
@@ -158,7 +163,8 @@ impl View {
     /// this instance has applied.
     #[must_use]
     pub fn can_judge(&self, snapshot: &Snapshot) -> bool {
-        snapshot.incarnation == self.incarnation && snapshot.tag_max() <= self.applied
+        (snapshot.incarnation == self.incarnation || mutant::on(Mutant::IgnoresTheIncarnation))
+            && snapshot.tag_max() <= self.applied
     }
 
     /// Whether no invalidation has outdated what was read at `tag`.

@@ -11,7 +11,11 @@ use sea_orm::{
 };
 
 use super::copy::LogRow;
-use crate::model::{Scope, SectionSet, StrategyId, UserId};
+use crate::{
+    fault::{Call, Faults},
+    model::{Scope, SectionSet, StrategyId, UserId},
+    mutant::{self, Mutant},
+};
 
 /// The head of the log, and the nonce at the position that the reader stands at.
 #[derive(Debug)]
@@ -27,6 +31,7 @@ pub(super) struct Head {
 #[derive(Clone, Debug)]
 pub(super) struct FenceLog {
     connection: DatabaseConnection,
+    pub(super) faults: Faults,
 }
 
 /// Rows read at once when catching up.
@@ -34,16 +39,21 @@ const PAGE: i64 = 1000;
 
 impl FenceLog {
     pub(super) fn new(connection: DatabaseConnection) -> Self {
-        Self { connection }
+        Self { connection, faults: Faults::here() }
     }
 
     /// Appends a fence for each scope in one durable commit and returns the last one's position.
     pub(super) async fn append(&self, scopes: &[Scope]) -> Result<i64, DbErr> {
-        let transaction = self.begin().await?;
+        let mut transaction = self.begin().await?;
         let count = i64::try_from(scopes.len()).unwrap_or(i64::MAX);
         let advance =
             self.statement("UPDATE fence_head SET seq = seq + $1 WHERE id = 1 RETURNING seq", vec![count.into()]);
         let head: i64 = transaction.query_one_raw(advance).await?.ok_or_else(no_head)?.try_get("", "seq")?;
+        if mutant::on(Mutant::SequenceForACounter) {
+            transaction.commit().await?;
+            self.faults.linger(Call::Appending).await;
+            transaction = self.begin().await?;
+        }
 
         let mut sql = String::from("INSERT INTO fence_log (seq, user_id, strategy_id, sections, nonce, at) VALUES ");
         let mut values = Vec::with_capacity(scopes.len() * 5);
@@ -72,8 +82,8 @@ impl FenceLog {
     pub(super) async fn head(&self, applied: i64) -> Result<Head, DbErr> {
         const SQL: &str = "SELECT incarnation, seq, floor, CAST(lease_ms AS BIGINT) AS lease_ms, \
              (SELECT nonce FROM fence_log WHERE seq = $1) AS nonce FROM fence_head WHERE id = 1";
-        let row =
-            self.connection.query_one_raw(self.statement(SQL, vec![applied.into()])).await?.ok_or_else(no_head)?;
+        let asked = self.connection.query_one_raw(self.statement(SQL, vec![applied.into()]));
+        let row = self.faults.through(Call::Head, asked).await?.ok_or_else(no_head)?;
         let incarnation: String = row.try_get("", "incarnation")?;
         Ok(Head {
             incarnation: incarnation.into(),
@@ -91,8 +101,8 @@ impl FenceLog {
         let mut rows: Vec<LogRow> = Vec::new();
         let mut last = after;
         while last < head {
-            let page =
-                self.connection.query_all_raw(self.statement(SQL, vec![last.into(), head.into(), PAGE.into()])).await?;
+            let asked = self.statement(SQL, vec![last.into(), head.into(), PAGE.into()]);
+            let page = self.faults.through(Call::Rows, self.connection.query_all_raw(asked)).await?;
             let Some(end) = page.last() else { break };
             last = end.try_get("", "seq")?;
             for row in &page {

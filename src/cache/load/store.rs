@@ -11,8 +11,10 @@ use crate::{
         tier_error::TierError,
     },
     error::{Error, Unavailable},
+    fault::Call,
     lease::Lease,
     model::{Scope, SectionSet, Snapshot, Tier},
+    mutant::{self, Mutant},
 };
 
 impl Loader {
@@ -24,7 +26,7 @@ impl Loader {
         let remaining = (snapshot.expires_at - self.clock.utc()).to_std().unwrap_or_default();
         let until = self.clock.now().after(remaining.min(self.config.memory.ttl));
         let view = self.fence.view(&snapshot.key);
-        let hides_a_better_one = !snapshot.complete()
+        let hides_a_better_one = !(snapshot.complete() || mutant::on(Mutant::PartialOverComplete))
             && self.memory.get(&snapshot.key).is_some_and(|held| match held.answer {
                 Answer::Snapshot(held_one) => {
                     self.clock.now() < held.until && held_one.complete() && view.admits(&held_one, SectionSet::ALL)
@@ -50,6 +52,9 @@ impl Loader {
             let view = loader.fence.view(&snapshot.key);
             if !view.admits(&snapshot, SectionSet::ALL) {
                 loader.counts.superseded.add(1);
+                return;
+            }
+            if loader.faults.lose(Call::Store).await {
                 return;
             }
             // Failures are counted and logged by the tiers; the next load tries again.

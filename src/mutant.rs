@@ -1,0 +1,79 @@
+//! Broken variants of the cache's rules, to test the tests: each has to be noticed by one of them.
+//!
+//! At most one is on at a time in a process, and only if it was built with the feature `mutants`, which no release is.
+//! Without it [`on`] is the constant `false`, and the branches are gone. One build with a switch, because sixteen
+//! builds would take an hour.
+
+/// One rule broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "mutants", derive(clap::ValueEnum))]
+pub enum Mutant {
+    /// A load tags its document with the position known when it ends.
+    TagTakenAtTheEnd,
+    /// A request joins any running load of its key.
+    JoinsAnOlderFlight,
+    /// OK is sent as soon as the fence is committed.
+    AcknowledgesBeforeApplying,
+    /// What Redis holds is served unjudged.
+    TrustsRedis,
+    /// Whoever has caught up once is trusted for ever.
+    NoLease,
+    /// The lease counts from when the answer came, not from before the read was sent.
+    LeaseFromTheReadsEnd,
+    /// The lease is extended when the head is known, before the rows are applied.
+    LeaseBeforeTheRows,
+    /// WAIT_ALL returns at once.
+    WaitAllDoesNotWait,
+    /// A request's token is not looked at.
+    IgnoresTheToken,
+    /// Whoever commits a fence applies it, and takes the rows before it for applied.
+    AppliesOnlyItsOwnRow,
+    /// Positions are taken in a transaction of their own, so rows are committed out of order, and a reader that polls
+    /// accepts gaps, as it would have to.
+    SequenceForACounter,
+    /// A request shares a catch-up whose read was sent before it came.
+    SharesASentCatchUp,
+    /// Fences are forgotten without raising the floor over them.
+    PrunesWithoutTheFloor,
+    /// Positions of one incarnation are compared with those of another.
+    IgnoresTheIncarnation,
+    /// A waiter takes a holder for dead whose position, not whose beat, stands still.
+    TakesOverByPosition,
+    /// A partial document replaces whatever is there.
+    PartialOverComplete,
+}
+
+/// Whether a rule is broken in this process.
+#[cfg(not(feature = "mutants"))]
+#[must_use]
+pub const fn on(_: Mutant) -> bool {
+    false
+}
+
+#[cfg(feature = "mutants")]
+pub use switch::{on, switch};
+
+#[cfg(feature = "mutants")]
+mod switch {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::Mutant;
+
+    /// The number of the one that is on, plus one; 0: none.
+    static ON: AtomicU8 = AtomicU8::new(0);
+
+    fn number(mutant: Mutant) -> u8 {
+        mutant as u8 + 1
+    }
+
+    /// Whether a rule is broken in this process.
+    #[must_use]
+    pub fn on(mutant: Mutant) -> bool {
+        ON.load(Ordering::Relaxed) == number(mutant)
+    }
+
+    /// Breaks one rule, or none, in this process.
+    pub fn switch(mutant: Option<Mutant>) {
+        ON.store(mutant.map_or(0, number), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,127 @@
+//! One instance: what `App::connect` puts together, without a server before it and without anything periodic.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use userdata::{
+    aggregate::{
+        Aggregator,
+        ai_analysis::{AiAnalysis, Memo},
+        guard::Guard,
+        sql::SourceDatabase,
+    },
+    cache::{Parts, UserDataCache, database::DatabaseTier, fence::Fence, redis::RedisTier},
+    clock::Clock,
+    config::{self, Config, Secret},
+    fault::{Faults, Gauge},
+    lease::Leases,
+};
+
+use crate::world::World;
+
+/// Long beside the time that a case really takes, so that only steps make it lapse.
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
+/// A tick of three leases is longer: then a holder is taken for dead.
+const TAKEOVER: Duration = Duration::from_secs(10);
+/// fred waits that long before its first attempt to connect, at most.
+const BEFORE_CONNECTING: Duration = Duration::from_millis(200);
+/// More than any chain of tasks that wake each other is long.
+pub(crate) const YIELDS: usize = 24;
+/// Nothing waits so long in a case.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// A running instance.
+pub(crate) struct Instance {
+    pub(crate) cache: Arc<UserDataCache>,
+    pub(crate) faults: Faults,
+    /// Owns the loads, and whatever else it runs.
+    pub(crate) tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+fn config(world: &World) -> Config {
+    let seconds = Duration::from_secs;
+    let mut config = Config::default();
+    config.redis.url = Some(Secret::new(world.redis_url.as_str()));
+    config.fence = config::Fence {
+        poll: LEASE / 5,
+        lease: LEASE,
+        unverified_max: 4 * LEASE,
+        // Fewer than the scopes that a case can fence, so that some are pruned.
+        scopes_max: 4,
+        ..config::Fence::default()
+    };
+    config.load_lease = config::LoadLease {
+        beat: LEASE / 5,
+        takeover: TAKEOVER,
+        poll: LEASE / 10,
+        wait_max: seconds(90),
+        ..config::LoadLease::default()
+    };
+    // Longer than a short tick: what is held has not failed yet.
+    config.database.timeout = seconds(2);
+    config.flight.budget = seconds(60);
+    config.sources.soft_timeout = seconds(40);
+    config.sources.hard_timeout = seconds(50);
+    config
+}
+
+impl Instance {
+    pub(crate) async fn start(world: &World, clock: &Clock, gauge: &Gauge) -> Self {
+        let config = config(world);
+        let faults = Faults::new(gauge);
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let redis = faults.during(|| RedisTier::connect(&config.redis, clock.clone()).unwrap());
+        connect(&redis, clock).await;
+        let cache = faults.during(|| {
+            let guard = Guard::new("ai_analysis", &config.sources, clock.clone());
+            let memo = Memo::new(world.cache_pool.clone());
+            let ai = AiAnalysis::new(&config.ai, guard, memo, clock.clone(), tasks.clone()).unwrap();
+            let sources = SourceDatabase::new(world.sources_pool.clone(), config.sources.column_bytes_max);
+            let timeout = config.database.timeout;
+            let leases = Leases::new(
+                world.cache_pool.clone(),
+                &config.load_lease,
+                timeout,
+                clock.clone(),
+                tasks.clone(),
+                stop.clone(),
+            );
+            let fence = Fence::new(world.fence_pool.clone(), config.fence.clone(), timeout, clock.clone(), &tasks);
+            let parts = Parts {
+                fence,
+                leases,
+                redis: Some(redis),
+                database: DatabaseTier::new(world.cache_pool.clone(), &config.database, clock.clone()),
+                aggregator: Aggregator::new(sources, ai, &config.sources, clock.clone()),
+                clock: clock.clone(),
+                config: config.clone(),
+            };
+            Arc::new(UserDataCache::new(parts, &tasks))
+        });
+        let _ = cache.fence().catch_up().await;
+        Self { cache, faults, tasks, stop }
+    }
+
+    /// Lets its tasks end; what they still try fails.
+    pub(crate) async fn end(self) {
+        self.faults.end();
+        self.stop.cancel();
+        self.cache.close().await;
+    }
+}
+
+/// The clock stands still, and fred waits for it.
+async fn connect(redis: &RedisTier, clock: &Clock) {
+    for _ in 0..YIELDS {
+        tokio::task::yield_now().await;
+    }
+    move_on(clock, BEFORE_CONNECTING).await;
+    assert!(redis.connected_within(NEVER).await, "Redis is there");
+}
+
+/// Moves both clocks: the one that leases and ages are counted by, and tokio's, which timers go by.
+pub(crate) async fn move_on(clock: &Clock, by: Duration) {
+    clock.advance(by);
+    tokio::time::advance(by).await;
+}

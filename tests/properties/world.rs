@@ -1,0 +1,181 @@
+//! What the instances of a case share: one SQLite file with the sources' tables and the cache's, and one database of a
+//! real Redis. Opened once, emptied before each case.
+//!
+//! Decision: pools are shared by all instances, and their commits are not synced. What comes between an instance and
+//! its database is `userdata::fault`; losing power is not what is tested here, and a sync costs more than a step.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::{Ipv4Addr, TcpStream},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use sea_orm::{
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+use tempfile::TempDir;
+use userdata_migrations::{Tables, up};
+
+use crate::{
+    instance::LEASE,
+    script::{Key, Lie},
+    support,
+};
+
+/// Databases of a redis-server.
+const REDIS_DATABASES: usize = 16;
+
+/// Everything shared.
+pub(crate) struct World {
+    /// The test's own connection.
+    db: DatabaseConnection,
+    pub(crate) cache_pool: DatabaseConnection,
+    pub(crate) fence_pool: DatabaseConnection,
+    pub(crate) sources_pool: DatabaseConnection,
+    pub(crate) redis_url: String,
+    redis: BufReader<TcpStream>,
+    _directory: TempDir,
+}
+
+const ROWS: &str = "
+INSERT INTO onboarding_sessions (id, user_id) VALUES (1, '1'), (2, '2');
+INSERT INTO research_preferences (session_id, research_depth, content_types) VALUES (1, '0', '[]'), (2, '0', '[]');
+INSERT INTO enhanced_content_strategies (id, user_id, name, industry) VALUES
+  (11, '1', '0', 'technology'), (12, '1', '0', 'technology'), (21, '2', '0', 'technology');
+INSERT INTO strategy_activation_status (strategy_id, user_id, activation_date, status)
+  VALUES (11, 1, '2025-01-01 00:00:00', 'active');
+CREATE TABLE saved AS SELECT * FROM comprehensive_user_data_cache;";
+
+impl World {
+    pub(crate) async fn open() -> Self {
+        static OPENED: AtomicUsize = AtomicUsize::new(0);
+        let number = OPENED.fetch_add(1, Ordering::SeqCst);
+        let directory = tempfile::Builder::new().prefix("userdata-properties-").tempdir().unwrap();
+        let url = format!("sqlite://{}/world.db?mode=rwc", directory.path().display());
+        let db = pool(&url, 1).await;
+        up(&db, Tables::CacheAndSources).await.unwrap();
+        db.execute_unprepared(ROWS).await.unwrap();
+        let port = support::redis_port();
+        let redis = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        redis.set_nodelay(true).unwrap();
+        let number = number % REDIS_DATABASES;
+        let mut world = Self {
+            db,
+            cache_pool: pool(&url, 6).await,
+            fence_pool: pool(&url, 6).await,
+            // One per source: an assembly does not wait for itself.
+            sources_pool: pool(&url, 6).await,
+            redis_url: format!("redis://127.0.0.1:{port}/{number}"),
+            redis: BufReader::new(redis),
+            _directory: directory,
+        };
+        world.redis(&["SELECT", &number.to_string()]);
+        world
+    }
+
+    /// As after a first start: no fences, nothing cached, all counts 0.
+    pub(crate) async fn empty(&mut self) {
+        let lease_ms = LEASE.as_millis();
+        let incarnation = uuid::Uuid::new_v4();
+        self.run(&format!(
+            "BEGIN; DELETE FROM fence_log; DELETE FROM comprehensive_user_data_cache; DELETE FROM load_lease; \
+             DELETE FROM saved; \
+             UPDATE fence_head SET incarnation = '{incarnation}', seq = 0, floor = 0, lease_ms = {lease_ms}; \
+             UPDATE research_preferences SET research_depth = '0'; UPDATE enhanced_content_strategies SET name = '0'; \
+             COMMIT"
+        ))
+        .await;
+        self.redis(&["FLUSHDB"]);
+    }
+
+    /// A user's sources say this from now on.
+    pub(crate) async fn write(&mut self, key: Key, count: i64) {
+        let user = key.user();
+        self.run(&format!(
+            "BEGIN; UPDATE research_preferences SET research_depth = '{count}' WHERE session_id = {user}; \
+             UPDATE enhanced_content_strategies SET name = '{count}' WHERE user_id = '{user}'; COMMIT"
+        ))
+        .await;
+    }
+
+    /// The database goes back to an empty log and goes on from there.
+    pub(crate) async fn lose_commits(&mut self) {
+        self.run("BEGIN; DELETE FROM fence_log; UPDATE fence_head SET seq = 0, floor = 0; COMMIT").await;
+    }
+
+    /// Redis is not what it was.
+    pub(crate) fn redis_lies(&mut self, lie: Lie) {
+        const OURS: &str = "local keys = {} for _, key in ipairs(redis.call('KEYS', 'comprehensive*')) do \
+             if redis.call('TYPE', key).ok == 'string' then keys[#keys + 1] = key end end table.sort(keys) ";
+        let script = match lie {
+            Lie::Save => "for _, key in ipairs(keys) do redis.call('COPY', key, 'saved:' .. key, 'REPLACE') end",
+            Lie::PutBack => {
+                "for _, key in ipairs(redis.call('KEYS', 'saved:*')) do \
+                 redis.call('COPY', key, string.sub(key, 7), 'REPLACE') end"
+            }
+            Lie::Garble => {
+                "for _, key in ipairs(keys) do local value = redis.call('GET', key) \
+                 redis.call('SET', key, string.sub(value, 1, math.floor(#value / 2))) end"
+            }
+            Lie::Forget => "for _, key in ipairs(keys) do redis.call('DEL', key) end",
+            Lie::Swap => {
+                "local values = {} for n, key in ipairs(keys) do values[n] = redis.call('GET', key) end \
+                 for n, key in ipairs(keys) do redis.call('SET', key, values[n % #keys + 1]) end"
+            }
+        };
+        self.redis(&["EVAL", &format!("{OURS}{script}"), "0"]);
+    }
+
+    /// The cache table is not what it was. Its rows say themselves whose they are, so none is mistaken for another.
+    pub(crate) async fn table_lies(&mut self, lie: Lie) {
+        const TABLE: &str = "comprehensive_user_data_cache";
+        let sql = match lie {
+            Lie::Save => format!("DELETE FROM saved; INSERT INTO saved SELECT * FROM {TABLE}"),
+            Lie::PutBack => format!(
+                "DELETE FROM {TABLE} WHERE data_hash IN (SELECT data_hash FROM saved); \
+                 INSERT OR REPLACE INTO {TABLE} SELECT * FROM saved"
+            ),
+            Lie::Garble => format!(
+                "UPDATE {TABLE} SET comprehensive_data = substr(comprehensive_data, 1, length(comprehensive_data) / 2)"
+            ),
+            Lie::Forget | Lie::Swap => format!("DELETE FROM {TABLE}"),
+        };
+        self.run(&format!("BEGIN; {sql}; COMMIT")).await;
+    }
+
+    async fn run(&self, sql: &str) {
+        self.db.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// The first line of the reply.
+    fn redis(&mut self, words: &[&str]) -> String {
+        let mut request = format!("*{}\r\n", words.len());
+        for word in words {
+            request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        }
+        self.redis.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut line = String::new();
+        self.redis.read_line(&mut line).unwrap();
+        assert!(!line.starts_with('-'), "{words:?}: {line}");
+        line
+    }
+}
+
+async fn pool(url: &str, connections: u32) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(60))
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(|sqlite| {
+            sqlite
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Off)
+                .busy_timeout(Duration::from_secs(10))
+                .foreign_keys(false)
+        });
+    Database::connect(options).await.unwrap()
+}
