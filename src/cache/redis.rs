@@ -70,7 +70,7 @@ impl RedisTier {
     /// Must be called within a tokio runtime.
     pub fn connect(config: &config::Redis, clock: Clock) -> Result<Self, TierError> {
         let url = config.url.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "no Redis URL"))?;
-        let client = client::build(url.expose(), config.timeout)?;
+        let client = client::build(url.expose(), config.timeout, client::NO_EVENTS)?;
         Ok(Self {
             connection: Mutex::new(client.connect()),
             client,

@@ -22,8 +22,13 @@ const SILENCE_CHECKED_EVERY: Duration = Duration::from_millis(100);
 /// Commands waiting for the connection: several times what can be in flight within one timeout.
 const COMMANDS_MAX: usize = 4096;
 
+/// Events that may wait for a client that hears them: fred's 32 lose some under load.
+pub(super) const EVENTS_MAX: usize = 4096;
+/// For a client that hears none: fred makes room for them all the same, in ten channels.
+pub(super) const NO_EVENTS: usize = 1;
+
 /// A client that is not connected yet; `timeout` is for one command.
-pub(super) fn build(url: &str, timeout: Duration) -> Result<Client, Error> {
+pub(super) fn build(url: &str, timeout: Duration, events_max: usize) -> Result<Client, Error> {
     let mut config = Config::from_url(url)?;
     // Otherwise the connection task would end when Redis is not there at start.
     config.fail_fast = false;
@@ -51,8 +56,7 @@ pub(super) fn build(url: &str, timeout: Duration) -> Result<Client, Error> {
         .with_performance_config(|performance| {
             *performance = PerformanceConfig {
                 default_command_timeout: timeout,
-                // fred's 32 lose events under load.
-                broadcast_channel_capacity: 4096,
+                broadcast_channel_capacity: events_max,
                 ..PerformanceConfig::default()
             };
         })

@@ -53,7 +53,7 @@ impl Subscriber {
     /// read. Must be called within a tokio runtime.
     pub fn connect(config: &config::Redis) -> Result<Self, TierError> {
         let url = config.url.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "no Redis URL"))?;
-        let client = client::build(url.expose(), config.timeout)?;
+        let client = client::build(url.expose(), config.timeout, client::EVENTS_MAX)?;
         let mut renewal = interval(config.timeout + RENEWAL_PAUSE);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
