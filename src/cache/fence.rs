@@ -255,7 +255,7 @@ impl Fence {
     /// Deletes fences that no snapshot can be old enough to need.
     pub async fn trim(&self, older_than: Duration) -> Result<u64, FenceError> {
         let seconds = i64::try_from(older_than.as_secs()).unwrap_or(i64::MAX);
-        Ok(self.log.trim(seconds).await?)
+        Ok(self.log.faults.through(Call::Append, self.log.trim(seconds)).await?)
     }
 
     /// For the statistics.

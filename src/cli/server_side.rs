@@ -146,6 +146,10 @@ pub(super) struct Settings {
     /// Listen beyond loopback although nobody has to authenticate
     #[arg(long)]
     insecure_allow_remote: bool,
+    /// A rule of the cache to be broken
+    #[cfg(feature = "mutants")]
+    #[arg(long, hide = true)]
+    mutant: Option<crate::mutant::Mutant>,
 }
 
 fn assignment(text: &str) -> Result<(String, String), &'static str> {
@@ -157,6 +161,8 @@ impl Settings {
     /// The effective configuration. Values are read by `config` alone, so that a bad one is refused in the same words
     /// wherever it comes from.
     pub(super) fn load(self, environment: &BTreeMap<String, String>) -> Result<Loaded, ConfigError> {
+        #[cfg(feature = "mutants")]
+        crate::mutant::switch(self.mutant);
         let on = |given: bool| given.then(|| "true".to_owned());
         let named = [
             ("--listen", "server.listen", self.listen),

@@ -198,9 +198,13 @@ impl Machine<'_> {
             Step::Mend(at) => self.instances[&at].faults.mend(),
             Step::Redis(lie) => self.world.redis_lies(lie),
             Step::Table(lie) => self.world.table_lies(lie).await,
+            Step::LoseCommits if !self.oracle.log_failed.is_empty() => {}
             Step::LoseCommits => {
                 self.world.lose_commits().await;
                 self.oracle.loses_commits();
+                for instance in self.instances.values() {
+                    instance.cache.poll_fences().await;
+                }
             }
         }
     }

@@ -113,7 +113,9 @@ pub(crate) enum Step {
     Mend(At),
     Redis(Lie),
     Table(Lie),
-    /// The database goes back to an empty log.
+    /// The database goes back to an empty log, and every instance reads it before anything else happens: until one
+    /// that had applied more has done so, positions of the two logs are taken for each other (docs/model.md). Nothing,
+    /// if the log was disturbed for one of them.
     LoseCommits,
 }
 
