@@ -1,6 +1,9 @@
 //! A Redis for a test: started, stopped, frozen and killed on one port; alone, or one of several.
 
+// Their places said: others than the tests here include this file by its path.
+#[path = "redis/sentinels.rs"]
 pub(crate) mod sentinels;
+#[path = "redis/shards.rs"]
 pub(crate) mod shards;
 
 use std::{path::PathBuf, time::Duration};
