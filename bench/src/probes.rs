@@ -27,64 +27,45 @@ const QUICK: Duration = Duration::from_millis(10);
 /// The user that everybody asks for.
 const USER: &str = "1";
 
+/// What is done, and to whom.
 struct Probe {
     letter: char,
     what: &'static str,
-    /// Whether it is about a tier that instances share.
-    shared_tier: bool,
+    /// Whether it needs a tier that instances share.
+    shared: bool,
     run: fn(Library) -> LocalBoxFuture<'static, String>,
 }
 
 const PROBES: [Probe; 8] = [
-    Probe {
-        letter: 'A',
-        what: "who began the load leaves, 49 others wait for it",
-        shared_tier: false,
-        run: |library| Box::pin(leader_leaves::run(library)),
-    },
-    Probe {
-        letter: 'B',
-        what: "two reads after an invalidation that fell into a load: at once, and after that load",
-        shared_tier: false,
-        run: |library| Box::pin(invalidated_while_loading::run(library)),
-    },
-    Probe {
-        letter: 'C',
-        what: "50 callers of a source that fails, and one who goes on asking for a second",
-        shared_tier: false,
-        run: |library| Box::pin(source_fails::run(library)),
-    },
-    Probe {
-        letter: 'D',
-        what: "40 clients one after the other, each waits 200 ms for a load of 300 ms",
-        shared_tier: false,
-        run: |library| Box::pin(callers_give_up::run(library)),
-    },
-    Probe {
-        letter: 'E',
-        what: "pub/sub is cut, then one of two instances is told to invalidate",
-        shared_tier: true,
-        run: |library| Box::pin(subscription_cut::run(library)),
-    },
-    Probe {
-        letter: 'G',
-        what: "a cold key on four instances at once",
-        shared_tier: true,
-        run: |library| Box::pin(cold_key_on_four::run(library)),
-    },
-    Probe {
-        letter: 'H',
-        what: "Redis hangs: a miss with a load of 10 ms",
-        shared_tier: true,
-        run: |library| Box::pin(redis_hangs::run(library)),
-    },
-    Probe {
-        letter: 'I',
-        what: "garbage in Redis",
-        shared_tier: true,
-        run: |library| Box::pin(garbage_in_redis::run(library)),
-    },
+    Probe::of_one('A', "who began the load leaves, 49 others wait for it", |l| Box::pin(leader_leaves::run(l))),
+    Probe::of_one('B', "two reads after an invalidation that fell into a load: at once, and after that load", |l| {
+        Box::pin(invalidated_while_loading::run(l))
+    }),
+    Probe::of_one('C', "50 callers of a source that fails; one of them goes on asking for a second", |l| {
+        Box::pin(source_fails::run(l))
+    }),
+    Probe::of_one('D', "40 clients one after the other, each waits 200 ms for a load of 300 ms", |l| {
+        Box::pin(callers_give_up::run(l))
+    }),
+    Probe::of_several('E', "pub/sub is cut, then one of two instances is told to invalidate", |l| {
+        Box::pin(subscription_cut::run(l))
+    }),
+    Probe::of_several('G', "a cold key on four instances at once", |l| Box::pin(cold_key_on_four::run(l))),
+    Probe::of_several('H', "Redis hangs: a miss with a load of 10 ms", |l| Box::pin(redis_hangs::run(l))),
+    Probe::of_several('I', "garbage in Redis, found by another instance", |l| Box::pin(garbage_in_redis::run(l))),
 ];
+
+impl Probe {
+    /// Of what happens within an instance.
+    const fn of_one(letter: char, what: &'static str, run: fn(Library) -> LocalBoxFuture<'static, String>) -> Self {
+        Self { letter, what, shared: false, run }
+    }
+
+    /// Of what several instances share.
+    const fn of_several(letter: char, what: &'static str, run: fn(Library) -> LocalBoxFuture<'static, String>) -> Self {
+        Self { letter, what, shared: true, run }
+    }
+}
 
 /// Runs the probes, one after the other, and prints the table.
 pub(crate) async fn run(only: &[char]) {
@@ -92,10 +73,13 @@ pub(crate) async fn run(only: &[char]) {
     table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(std::iter::once("probe".to_owned()).chain(LIBRARIES.map(Library::name)));
     let before = machine::description();
-    for probe in PROBES.iter().filter(|probe| only.is_empty() || only.contains(&probe.letter)) {
+    for probe in PROBES
+        .iter()
+        .filter(|probe| only.is_empty() || only.iter().any(|letter| letter.eq_ignore_ascii_case(&probe.letter)))
+    {
         let mut row = vec![format!("{}: {}", probe.letter, probe.what)];
         for library in LIBRARIES {
-            if probe.shared_tier && library.channel().is_none() {
+            if probe.shared && library.channel().is_none() {
                 row.push("-".to_owned());
                 continue;
             }
