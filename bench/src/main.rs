@@ -9,9 +9,23 @@
 mod field;
 mod machine;
 mod probes;
-#[expect(dead_code, reason = "the tests need more of their files")]
-mod servers;
 mod stand;
+
+/// The real servers that the tests start: on free ports, in temporary directories, and gone with this
+/// process however it ends. They are the tests' own files, so that a comparison stands on what is tested.
+#[path = "../../tests/it/support"]
+#[expect(dead_code, reason = "the tests need more of their files")]
+mod servers {
+    pub(crate) mod database;
+    mod needs;
+    mod postgres;
+    mod process;
+    pub(crate) mod redis;
+    pub(crate) mod sources;
+
+    pub(crate) use needs::wait_for;
+    use needs::{binary, free_port, log_of};
+}
 
 use clap::Parser;
 

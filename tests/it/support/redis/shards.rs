@@ -2,8 +2,7 @@
 
 use futures::future::join_all;
 
-use super::{Redis, redis_with, wait_for};
-use crate::support::free_port;
+use super::{Redis, free_port, redis_with, wait_for};
 
 const SLOTS: usize = 16_384;
 const NODES: usize = 3;
