@@ -18,6 +18,7 @@ use userdata::{
 use crate::servers::{
     database::Kind,
     sources::{OF_STRATEGY, Sources, sources},
+    wait_for,
 };
 
 /// One instance, and a connection to it.
@@ -77,7 +78,11 @@ impl Ours {
     }
 
     async fn stats(&self) -> GetCacheStatsResponse {
-        self.client.clone().get_cache_stats(GetCacheStatsRequest::default()).await.unwrap().into_inner()
+        // On a busy machine its database may not answer within the 200 ms that it has by default.
+        let stats = wait_for("statistics", async || {
+            self.client.clone().get_cache_stats(GetCacheStatsRequest::default()).await.ok()
+        });
+        stats.await.into_inner()
     }
 }
 
