@@ -43,6 +43,8 @@ use crate::{
 const BREAKER_FAILURES: u32 = 3;
 /// Between probes: recovery is noticed well within 3 s.
 const BREAKER_PAUSE: Duration = Duration::from_millis(500);
+/// Redis serves nobody else for some hundred microseconds.
+const KEYS_WALKED_AT_ONCE: u32 = 1000;
 /// How much of a user id's SHA-256 stands in its keys: 128 bits do not collide by accident, and a
 /// record names its user anyway.
 const USER_HASH_BYTES: usize = 16;
@@ -141,6 +143,31 @@ impl RedisTier {
             arguments.extend(["0".into(), strategy.get().to_string().into()]);
         }
         self.run(script::REMOVE, vec![names.index()], arguments).await
+    }
+
+    /// Erases all records of a user, whatever its index says: a Redis that runs out of memory may evict
+    /// the index and keep the records. Walks all keys, so it is for purges only. Returns how many it erased.
+    pub async fn purge(&self, user: &UserId) -> Result<u64, TierError> {
+        if !self.breaker.allows() {
+            return Err(TierError::Open);
+        }
+        let erased = self.erase(&self.names(user).pattern()).await;
+        erased.inspect_err(|error| self.figures.failed(error))
+    }
+
+    async fn erase(&self, pattern: &str) -> Result<u64, TierError> {
+        let (mut cursor, mut erased) = ("0".to_owned(), 0);
+        loop {
+            let page = self.client.scan_page(cursor, pattern, Some(KEYS_WALKED_AT_ONCE), None);
+            let names: Vec<String>;
+            (cursor, names) = self.ask(Box::pin(page)).await?;
+            if !names.is_empty() {
+                erased += self.ask(Box::pin(self.client.unlink::<u64, _>(names))).await?;
+            }
+            if cursor == "0" {
+                return Ok(erased);
+            }
+        }
     }
 
     /// Tells every [`Subscriber`] something, best effort.
@@ -253,6 +280,19 @@ impl Names {
 
     fn index(&self) -> String {
         format!("{}keys", self.base)
+    }
+
+    /// What all of them match, and no other key. A prefix may hold what a pattern gives a meaning to.
+    fn pattern(&self) -> String {
+        let mut pattern = String::new();
+        for c in self.base.chars() {
+            if matches!(c, '*' | '?' | '[' | ']' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(c);
+        }
+        pattern.push('*');
+        pattern
     }
 }
 

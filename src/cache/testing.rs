@@ -11,7 +11,7 @@ use prost::Message as _;
 
 pub(super) use self::{
     databases::{PostgresServer, open_sqlite, sqlite},
-    redis_server::RedisServer,
+    redis_server::{RedisServer, free_port},
     silencer::Silencer,
 };
 use crate::{

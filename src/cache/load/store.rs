@@ -101,7 +101,7 @@ impl Loader {
         let _erasing = self.storing.write().await;
         self.memory.remove(scope);
         if let Some(redis) = &self.redis {
-            redis.remove(scope).await.map_err(incomplete(Tier::Redis))?;
+            redis.purge(&scope.user).await.map_err(incomplete(Tier::Redis))?;
         }
         self.aggregator.ai().forget(&scope.user).await;
         self.database.purge(scope).await.map_err(incomplete(Tier::Database))

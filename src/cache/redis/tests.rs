@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use super::*;
 use crate::{
-    cache::testing::{RedisServer, Silencer, eventually, key, partial, parts, sealed, snapshot},
+    cache::testing::{RedisServer, Silencer, eventually, free_port, key, partial, parts, sealed, snapshot},
     config::Secret,
     model::{SectionSet, State, StrategyId},
 };
@@ -155,12 +155,15 @@ async fn removal_is_by_user_and_by_strategy() {
 #[tokio::test]
 async fn a_users_records_share_a_slot_of_a_cluster() {
     let mut server = RedisServer::absent();
-    server.start_with(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
+    // The bus has a port of its own: ten thousand above the other one, there may be none.
+    let bus = free_port().to_string();
+    server.start_with(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-port", &bus]);
     server.until(&["cluster", "addslotsrange", "0", "16383"], "OK");
     server.until(&["cluster", "info"], "cluster_state:ok");
     let tier = tier_at(server.cluster_url());
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     check_removal(&tier).await;
+    check_purge(&tier).await;
     assert_eq!(tier.stats().errors, 0);
 }
 
@@ -180,6 +183,40 @@ async fn check_removal(tier: &RedisTier) {
             assert_eq!(tier.get(key).await.unwrap().is_some(), left, "{scope:?} {key:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_purge_finds_what_the_index_has_lost() {
+    let server = RedisServer::started();
+    // Taken for a pattern, it would match nothing of its own.
+    let config = config::Redis {
+        url: Some(Secret::new(server.url())),
+        prefix: r"a*[b]?\c".to_owned(),
+        timeout: Duration::from_millis(500),
+        ..config::Redis::default()
+    };
+    let tier = RedisTier::connect(&config, Clock::system()).unwrap();
+    assert!(tier.connected_within(Duration::from_secs(10)).await);
+    // Several pages.
+    let others = "for i = 1, 5000 do redis.call('SET', 'other:' .. i, '1') end";
+    let _: Value = tier.client.eval(others, Vec::<String>::new(), Vec::<String>::new()).await.unwrap();
+    check_purge(&tier).await;
+    server.until(&["dbsize"], "5002");
+}
+
+/// Leaves a record and an index of user 6.
+async fn check_purge(tier: &RedisTier) {
+    for (user, strategy) in [("5", None), ("5", Some(1)), ("6", None)] {
+        tier.put(&snapshot(user, strategy, 0)).await.unwrap();
+    }
+    let user = UserId::parse("5").unwrap();
+    assert_eq!(tier.client.unlink::<u64, _>(tier.names(&user).index()).await.unwrap(), 1);
+    assert_eq!(tier.remove(&scope("5", None)).await.unwrap(), 0, "it asks the index");
+    assert_eq!(tier.purge(&user).await.unwrap(), 2);
+    for (key, left) in [(key("5", None), false), (key("5", Some(1)), false), (key("6", None), true)] {
+        assert_eq!(tier.get(&key).await.unwrap().is_some(), left, "{key:?}");
+    }
+    assert_eq!(tier.purge(&user).await.unwrap(), 0);
 }
 
 #[tokio::test]

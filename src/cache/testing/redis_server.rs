@@ -95,6 +95,6 @@ impl Drop for RedisServer {
     }
 }
 
-pub(super) fn free_port() -> u16 {
+pub(in crate::cache) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
