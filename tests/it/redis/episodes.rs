@@ -28,7 +28,7 @@ async fn an_older_dump_makes_no_answer_wrong() {
         assert!(two.superseded().await > superseded, "{episode}: nothing old was found");
         oracle.assert_right("after a restart from an older dump");
     }
-    eprintln!("older dumps: {:?}", oracle.seen());
+    eprintln!("older dumps: {}", oracle.seen());
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn a_flushed_redis_is_filled_again() {
         oracle.assert_right("after FLUSHALL");
     }
     assert_eq!(two.errors_of_redis().await, 0, "to have nothing is no error");
-    eprintln!("FLUSHALL: {:?}", oracle.seen());
+    eprintln!("FLUSHALL: {}", oracle.seen());
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn a_redis_without_memory_costs_no_answer() {
     assert_eq!(redis.command("CONFIG SET maxmemory 0").await, "+OK");
     oracle.more_from(CacheStatus::HitRedis, 20).await;
     oracle.assert_right("without memory");
-    eprintln!("no memory left: {:?}", oracle.seen());
+    eprintln!("no memory left: {}", oracle.seen());
 }
 
 #[tokio::test]
@@ -74,5 +74,5 @@ async fn a_redis_that_evicts_costs_no_answer() {
     assert_eq!(redis.command("CONFIG SET maxmemory 0").await, "+OK");
     oracle.more_from(CacheStatus::HitRedis, 20).await;
     oracle.assert_right("while Redis evicts");
-    eprintln!("{} evicted: {:?}", evicted().await, oracle.seen());
+    eprintln!("{} evicted: {}", evicted().await, oracle.seen());
 }

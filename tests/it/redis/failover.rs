@@ -51,5 +51,5 @@ async fn a_failover_that_loses_writes_makes_no_answer_wrong() {
         oracle.more_from(CacheStatus::HitRedis, 20).await;
         oracle.assert_right(if freezes { "after a master froze" } else { "after a master was killed" });
     }
-    eprintln!("failovers: {:?}", oracle.seen());
+    eprintln!("failovers: {}", oracle.seen());
 }

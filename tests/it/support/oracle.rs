@@ -5,7 +5,8 @@
 //! acknowledged, one whose token the request carries, or one acknowledged a lease before the request.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Display, Formatter},
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, Ordering},
@@ -104,8 +105,8 @@ pub(crate) async fn users(cluster: &Cluster, number: i32) -> Vec<Arc<User>> {
 /// What has come so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    /// Answers, by where they came from.
-    pub(crate) answers: BTreeMap<CacheStatus, usize>,
+    /// Answers, by where they came from and about whom.
+    answers: BTreeMap<(CacheStatus, String), usize>,
     pub(crate) invalidations: usize,
     /// Answers that were wrong.
     pub(crate) wrong: Vec<String>,
@@ -114,12 +115,26 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn judged(&self) -> usize {
+    fn judged(&self) -> usize {
         self.answers.values().sum()
     }
 
     fn from(&self, status: CacheStatus) -> usize {
-        self.answers.get(&status).copied().unwrap_or_default()
+        self.answers.iter().filter(|((from, _), _)| *from == status).map(|(_, answers)| answers).sum()
+    }
+
+    fn about(&self, user: &User, status: CacheStatus) -> usize {
+        self.answers.get(&(status, user.name.clone())).copied().unwrap_or_default()
+    }
+}
+
+impl Display for Seen {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let statuses: BTreeSet<CacheStatus> = self.answers.keys().map(|(status, _)| *status).collect();
+        for status in statuses {
+            write!(f, "{} {}, ", self.from(status), status.as_str_name())?;
+        }
+        write!(f, "{} invalidations", self.invalidations)
     }
 }
 
@@ -137,6 +152,7 @@ enum Asks {
 /// Calls that go on until this is stopped or dropped.
 #[derive(Debug)]
 pub(crate) struct Oracle {
+    users: Vec<Arc<User>>,
     seen: Arc<Mutex<Seen>>,
     stop: CancellationToken,
     callers: Vec<AbortOnDropHandle<()>>,
@@ -167,7 +183,7 @@ impl Oracle {
             callers.extend([Asks::Far, Asks::FarWithToken].map(|asks| tasks.spawn(calls(far).read(asks))));
         }
         let callers = callers.into_iter().map(AbortOnDropHandle::new).collect();
-        Self { seen, stop, callers }
+        Self { users: users.to_vec(), seen, stop, callers }
     }
 
     /// Waits until every call has ended.
@@ -200,6 +216,15 @@ impl Oracle {
         self.until(status.as_str_name(), |seen| seen.from(status) >= before + answers).await;
     }
 
+    /// Waits until one more answer about each user has come from there.
+    pub(crate) async fn everybody_from(&self, status: CacheStatus) {
+        let before = self.seen();
+        self.until(status.as_str_name(), |seen| {
+            self.users.iter().all(|user| seen.about(user, status) > before.about(user, status))
+        })
+        .await;
+    }
+
     /// No answer was wrong and no call failed.
     pub(crate) fn assert_right(&self, when: &str) {
         let seen = self.seen();
@@ -229,7 +254,7 @@ impl Calls {
                 let mut seen = self.seen.lock().unwrap();
                 match outcome {
                     Ok(answer) => {
-                        *seen.answers.entry(answer.status).or_default() += 1;
+                        *seen.answers.entry((answer.status, user.name.clone())).or_default() += 1;
                         seen.wrong.extend(user.wrong(&answer, at_least).map(|wrong| format!("{asks:?}: {wrong}")));
                     }
                     Err(status) => seen.failed.push(format!("{asks:?}, user {}: {status}", user.name)),
