@@ -258,7 +258,7 @@ async fn a_redis_that_hangs_costs_the_timeout_until_the_breaker_opens() {
         let began = clock.now();
         assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Timeout)));
         let took = clock.now().since(began);
-        assert!(took < tier.timeout + Duration::from_millis(100), "{took:?}");
+        assert!(took < 2 * tier.timeout, "{took:?}");
     }
     assert_eq!(tier.stats().breaker_state, "open");
     let began = clock.now();
@@ -266,7 +266,7 @@ async fn a_redis_that_hangs_costs_the_timeout_until_the_breaker_opens() {
     assert!(matches!(tier.put(&snapshot).await, Err(TierError::Open)));
     assert!(matches!(tier.remove(&scope("1", None)).await, Err(TierError::Open)));
     assert!(matches!(tier.publish(String::new()).await, Err(TierError::Open)));
-    assert!(clock.now().since(began) < Duration::from_millis(20));
+    assert!(clock.now().since(began) < tier.timeout, "none of them waited");
     assert_eq!(tier.stats().last_error, "timed out");
 
     server.thaw();

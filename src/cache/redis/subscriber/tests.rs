@@ -16,7 +16,9 @@ fn config(url: String) -> config::Redis {
 
 /// A tier that publishes directly, and a subscriber.
 async fn connected(server: &RedisServer, url: String) -> (RedisTier, Subscriber) {
-    let tier = RedisTier::connect(&config(server.url()), Clock::system()).unwrap();
+    // Thousands are published one after the other, and a busy machine holds one of them up.
+    let patient = config::Redis { timeout: Duration::from_secs(5), ..config(server.url()) };
+    let tier = RedisTier::connect(&patient, Clock::system()).unwrap();
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     let mut subscriber = Subscriber::connect(&config(url)).unwrap();
     assert!(matches!(heard(&mut subscriber).await, Heard::Gap), "it has missed what came before");
