@@ -3,9 +3,12 @@
 use super::*;
 use crate::support::redis::{Redis, redis};
 
-/// Answers and invalidations after which an episode has been seen from all sides: every user twice.
-const ANSWERS: usize = 100;
-const INVALIDATIONS: usize = 2 * USERS as usize;
+/// Answers and invalidations after which an episode has been seen from all sides: every user once.
+const ANSWERS: usize = 50;
+const INVALIDATIONS: usize = USERS as usize;
+
+/// What Redis lacks while it evicts: most of what all users' records take.
+const MISSING_BYTES: u64 = 16 * 1024;
 
 async fn with_redis() -> (Redis, Two) {
     let redis = redis().await;
@@ -35,13 +38,12 @@ async fn an_older_dump_makes_no_answer_wrong() {
 async fn a_flushed_redis_is_filled_again() {
     let (redis, two) = with_redis().await;
     let oracle = two.under_load().await;
-    for _ in 1..=3 {
+    for _ in 1..=2 {
         assert_eq!(redis.command("FLUSHALL").await, "+OK");
         oracle.more(ANSWERS, INVALIDATIONS).await;
         oracle.more_from(CacheStatus::HitRedis, 20).await;
         oracle.assert_right("after FLUSHALL");
     }
-    assert_eq!(two.errors_of_redis().await, 0, "to have nothing is no error");
     eprintln!("FLUSHALL: {}", oracle.seen());
 }
 
@@ -65,14 +67,20 @@ async fn a_redis_that_evicts_costs_no_answer() {
     let (redis, two) = with_redis().await;
     let oracle = two.under_load().await;
     assert_eq!(redis.command("CONFIG SET maxmemory-policy allkeys-lru").await, "+OK");
-    let used = redis.info("used_memory").await;
-    assert_eq!(redis.command(&format!("CONFIG SET maxmemory {used}")).await, "+OK");
-    let evicted = async || redis.info("evicted_keys").await.parse::<u64>().unwrap();
-    // Records, and the indexes by which a user's records are dropped.
-    wait_for("evictions", async || (evicted().await >= 50).then_some(())).await;
-    oracle.more(ANSWERS, INVALIDATIONS).await;
-    assert_eq!(redis.command("CONFIG SET maxmemory 0").await, "+OK");
-    oracle.more_from(CacheStatus::HitRedis, 20).await;
-    oracle.assert_right("while Redis evicts");
-    eprintln!("{} evicted: {}", evicted().await, oracle.seen());
+    // Records go, and the indexes by which a user's records are dropped; then there is room again.
+    for _ in 1..=2 {
+        let evicted = evicted(&redis).await;
+        let used: u64 = redis.info("used_memory").await.parse().unwrap();
+        assert_eq!(redis.command(&format!("CONFIG SET maxmemory {}", used - MISSING_BYTES)).await, "+OK");
+        wait_for("evictions", async || (self::evicted(&redis).await > evicted).then_some(())).await;
+        oracle.more(ANSWERS, INVALIDATIONS).await;
+        assert_eq!(redis.command("CONFIG SET maxmemory 0").await, "+OK");
+        oracle.more_from(CacheStatus::HitRedis, 20).await;
+        oracle.assert_right("while Redis evicts");
+    }
+    eprintln!("{} evicted: {}", evicted(&redis).await, oracle.seen());
+}
+
+async fn evicted(redis: &Redis) -> u64 {
+    redis.info("evicted_keys").await.parse().unwrap()
 }

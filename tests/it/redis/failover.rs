@@ -15,7 +15,6 @@ async fn a_redis_behind_sentinels_is_shared() {
     group.replicates(0).await;
     invalidate(&two.near, everything_of(&two.users[0].name)).await.unwrap();
     assert_eq!(group.nodes[0].command("DBSIZE").await, ":0", "copies are dropped before OK");
-    assert_eq!(two.errors_of_redis().await, 0);
 }
 
 /// Replication stops, every user is invalidated and stored anew, and the master is gone: the other one
@@ -28,7 +27,7 @@ async fn a_failover_that_loses_writes_makes_no_answer_wrong() {
     for (master, other, freezes) in [(0, 1, false), (1, 0, true)] {
         group.replicates(master).await;
         group.stop_replication(master).await;
-        oracle.more(50, 2 * two.users.len()).await;
+        oracle.more(20, two.users.len()).await;
         let superseded = two.superseded().await;
         let gone_at = Instant::now();
         if freezes {
@@ -40,7 +39,7 @@ async fn a_failover_that_loses_writes_makes_no_answer_wrong() {
         let promoted_after = gone_at.elapsed();
         oracle.more_from(CacheStatus::HitRedis, 1).await;
         eprintln!("frozen: {freezes}; promoted {promoted_after:.1?}, in use {:.1?} after the end", gone_at.elapsed());
-        oracle.more(50, two.users.len()).await;
+        oracle.more(20, two.users.len()).await;
         assert!(two.superseded().await > superseded, "nothing old was found");
         if freezes {
             // It takes itself for the master until the sentinels tell it otherwise, some ten seconds later.

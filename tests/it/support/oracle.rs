@@ -33,7 +33,9 @@ use super::{
 /// L: an instance trusts its copy of the log for so long.
 const LEASE: Duration = Duration::from_millis(500);
 /// A caller in a closed loop does not leave the machine's two cores to anybody else.
-const PAUSE: Duration = Duration::from_millis(2);
+const BETWEEN_ANSWERS: Duration = Duration::from_millis(5);
+/// Longer: with nothing but invalidations, nothing would be found in any tier.
+const BETWEEN_INVALIDATIONS: Duration = Duration::from_millis(20);
 
 /// A user, and what is known of its source row.
 #[derive(Debug)]
@@ -168,6 +170,7 @@ struct Calls {
 
 impl Oracle {
     /// One writer that invalidates at `near`, and readers there and, if it is another instance, at `far`.
+    /// The number of users has no divisor in common with the readers' steps, or some would never be asked for.
     pub(crate) fn start(cluster: &Cluster, users: &[Arc<User>], near: &Client, far: Option<&Client>) -> Self {
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -178,9 +181,11 @@ impl Oracle {
             stop: stop.clone(),
         };
         let mut callers = vec![tasks.spawn(calls(near).write(cluster.sources.db.clone()))];
-        callers.extend([Asks::Near, Asks::Near].map(|asks| tasks.spawn(calls(near).read(asks))));
+        // In steps of other lengths: in step with the writer, they would ask for nothing but what it has just outdated.
+        callers.extend([5, 7].map(|step| tasks.spawn(calls(near).read(Asks::Near, step))));
         if let Some(far) = far {
-            callers.extend([Asks::Far, Asks::FarWithToken].map(|asks| tasks.spawn(calls(far).read(asks))));
+            callers.push(tasks.spawn(calls(far).read(Asks::Far, 5)));
+            callers.push(tasks.spawn(calls(far).read(Asks::FarWithToken, 7)));
         }
         let callers = callers.into_iter().map(AbortOnDropHandle::new).collect();
         Self { users: users.to_vec(), seen, stop, callers }
@@ -238,8 +243,8 @@ impl Oracle {
 }
 
 impl Calls {
-    async fn read(self, asks: Asks) {
-        for user in self.users.iter().cycle().take_while(|_| !self.stop.is_cancelled()) {
+    async fn read(self, asks: Asks, step: usize) {
+        for user in self.users.iter().cycle().step_by(step).take_while(|_| !self.stop.is_cancelled()) {
             let (at_least, min_token) = match asks {
                 Asks::Near => (user.acknowledged(), String::new()),
                 Asks::Far => (user.known_everywhere(), String::new()),
@@ -260,7 +265,7 @@ impl Calls {
                     Err(status) => seen.failed.push(format!("{asks:?}, user {}: {status}", user.name)),
                 }
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(BETWEEN_ANSWERS).await;
         }
     }
 
@@ -280,7 +285,7 @@ impl Calls {
                     return self.seen.lock().unwrap().failed.push(failed);
                 }
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(BETWEEN_INVALIDATIONS).await;
         }
     }
 }

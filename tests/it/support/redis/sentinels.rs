@@ -35,8 +35,8 @@ pub(crate) async fn sentinels() -> Sentinels {
     for sentinel in &group.sentinels {
         for command in [
             format!("MONITOR {SERVICE} 127.0.0.1 {} {QUORUM}", group.nodes[0].port),
-            // Short, so that a test is; long enough for a busy machine.
-            format!("SET {SERVICE} down-after-milliseconds 1000"),
+            // A replica that has been cut off for ten times that when its master dies is not promoted.
+            format!("SET {SERVICE} down-after-milliseconds 2000"),
             format!("SET {SERVICE} failover-timeout 5000"),
         ] {
             assert_eq!(sentinel.command(&format!("SENTINEL {command}")).await, "+OK");
