@@ -76,25 +76,27 @@ impl Instance {
         let cache = faults.during(|| {
             let guard = Guard::new("ai_analysis", &config.sources, clock.clone());
             let memo = Memo::new(world.cache_pool.clone());
-            let ai = AiAnalysis::new(&config.ai, guard, memo, clock.clone(), tasks.clone()).unwrap();
             let sources = SourceDatabase::new(world.sources_pool.clone(), config.sources.column_bytes_max);
             let timeout = config.database.timeout;
-            let leases = Leases::new(
+            let leases = Arc::new(Leases::new(
                 world.cache_pool.clone(),
                 &config.load_lease,
                 timeout,
                 clock.clone(),
                 tasks.clone(),
                 stop.clone(),
-            );
+            ));
+            let ai = AiAnalysis::new(&config.ai, guard, memo, Arc::clone(&leases), clock.clone(), tasks.clone());
             let fence = Fence::new(world.fence_pool.clone(), config.fence.clone(), timeout, clock.clone(), &tasks);
             let parts = Parts {
                 fence,
                 leases,
                 redis: Some(redis),
                 database: DatabaseTier::new(world.cache_pool.clone(), &config.database, clock.clone()),
-                aggregator: Aggregator::new(sources, ai, &config.sources, clock.clone()),
+                aggregator: Aggregator::new(sources, ai.unwrap(), &config.sources, clock.clone()),
+                relay: None,
                 clock: clock.clone(),
+                stop: stop.clone(),
                 config: config.clone(),
             };
             Arc::new(UserDataCache::new(parts, &tasks))
