@@ -13,7 +13,7 @@ mod log;
 
 use std::{
     sync::{
-        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -219,7 +219,7 @@ impl Fence {
     pub async fn raise_all(&self, scopes: Vec<Scope>) -> Result<Raised, FenceError> {
         let before = self.position();
         let count = scopes.len() as u64;
-        let positions = try_join_all(scopes.into_iter().map(|scope| self.committer.commit(scope))).await?;
+        let positions = try_join_all(scopes.iter().cloned().map(|scope| self.committer.commit(scope))).await?;
         let committed_at = self.clock.now();
         self.commits.fetch_add(count, Ordering::Relaxed);
         let (first, last) = positions.iter().fold((i64::MAX, 0), |(low, high), one| (low.min(*one), high.max(*one)));
@@ -238,11 +238,12 @@ impl Fence {
         }
         // Every row up to it, not only ours: an earlier one of another instance may still be missing.
         self.catch_up().await?;
-        let Token { incarnation, position: applied } = self.position();
-        if applied < last {
-            return Err(FenceError::Database(format!("fence {last} was committed, but the log ends at {applied}")));
+        let copy = self.read();
+        if copy.applied < last || !scopes.iter().zip(positions).all(|(scope, position)| copy.fences(scope, position)) {
+            // The second: lost since the commit, and its place filled again before we read it.
+            return Err(FenceError::Database(format!("fence {last} was committed, but is not in the log")));
         }
-        Ok(Raised { token: Token { incarnation, position: last }, committed_at })
+        Ok(Raised { token: Token { incarnation: Arc::clone(&copy.incarnation), position: last }, committed_at })
     }
 
     /// Waits until every instance's lease that may predate a commit has lapsed.

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    model::{CacheKey, Section, SectionSet, Snapshot, StrategyId, UserId, section},
+    model::{CacheKey, Scope, Section, SectionSet, Snapshot, StrategyId, UserId, section},
     mutant::{self, Mutant},
 };
 
@@ -127,6 +127,15 @@ impl LogCopy {
         }
     }
 
+    /// Whether all of a scope is fenced at `position` at least.
+    pub(super) fn fences(&self, scope: &Scope, position: i64) -> bool {
+        let held = self.users.get(&scope.user).map_or(Positions::default(), |fences| match scope.strategy {
+            None => fences.user,
+            Some(strategy) => fences.strategies.get(&strategy).copied().unwrap_or_default(),
+        });
+        scope.sections.iter().all(|section| held.0[section::index(section)].max(self.floor) >= position)
+    }
+
     /// What concerns one key.
     pub(super) fn view(&self, key: &CacheKey) -> View {
         let mut positions = Positions::default();
@@ -213,6 +222,20 @@ mod tests {
             [("1", None, 1), ("1", Some(7), 1), ("2", None, 2), ("2", Some(7), 2), ("2", Some(8), 0), ("3", None, 0)]
         {
             assert_eq!(copy.view(&key(user, strategy)).fence(), fence, "{user} {strategy:?}");
+        }
+        let scope = |user: &str, strategy: Option<i64>| Scope {
+            user: UserId::parse(user).unwrap(),
+            strategy: strategy.and_then(StrategyId::new),
+            sections: SectionSet::ALL,
+        };
+        for (user, strategy, position, fenced) in [
+            ("1", None, 1, true),
+            ("1", None, 2, false),
+            ("2", Some(7), 2, true),
+            ("2", Some(8), 2, false),
+            ("2", None, 2, false),
+        ] {
+            assert_eq!(copy.fences(&scope(user, strategy), position), fenced, "{user} {strategy:?} {position}");
         }
     }
 
