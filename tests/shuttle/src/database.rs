@@ -222,7 +222,8 @@ impl Tables {
 
     /// The head and the rows as they were then.
     pub(crate) fn as_of(&self, then: Duration) -> (Head, BTreeMap<i64, LogRecord>) {
-        let log: BTreeMap<_, _> = self.log.range(..).filter(|(_, row)| row.at <= then).map(|(seq, row)| (*seq, row.clone())).collect();
+        let log: BTreeMap<_, _> =
+            self.log.range(..).filter(|(_, row)| row.at <= then).map(|(seq, row)| (*seq, row.clone())).collect();
         let seq = log.last_key_value().map_or(self.head.floor, |(seq, _)| *seq);
         (Head { seq, ..self.head.clone() }, log)
     }

@@ -36,13 +36,13 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Instances that have read the log.
-    async fn started(weather: Weather, flaw: Option<Flaw>) -> Self {
+    /// Instances that have read the log; how it is wrong as they see it.
+    async fn started(weather: Weather, flaws: [Option<Flaw>; 2]) -> Self {
         let config = config::Fence::default();
-        let database = Database::new(config.lease, weather).with(flaw);
-        let instances = [(); 2].map(|()| {
-            let tasks = TaskTracker::new();
-            Arc::new(Fence::new(database.clone(), config.clone(), TIMEOUT, Clock::system(), &tasks))
+        let database = Database::new(config.lease, weather);
+        let instances = flaws.map(|flaw| {
+            let (seen, tasks) = (database.clone().with(flaw), TaskTracker::new());
+            Arc::new(Fence::new(seen, config.clone(), TIMEOUT, Clock::system(), &tasks))
         });
         for fence in &instances {
             while fence.catch_up().await.is_err() {}
@@ -76,7 +76,7 @@ impl Cluster {
         })
     }
 
-    /// The fences of a user that were durable at `at` are known to somebody with this view.
+    /// The fences of a user that were durable at `at` are known to an instance.
     fn assert_covers(&self, fence: &Fence, user: usize, at: Duration, whose: &str) {
         let view = fence.view(&key(user));
         let durable = self.database.at_once(|tables| {
@@ -97,7 +97,7 @@ fn key(user: usize) -> CacheKey {
 
 /// Both instances raise fences at once.
 async fn raising(weather: Weather, flaw: Option<Flaw>) {
-    let cluster = Cluster::started(weather, flaw).await;
+    let cluster = Cluster::started(weather, [flaw; 2]).await;
     let raises: Vec<_> = (0..4).map(|user| cluster.raise(user % 2, user)).collect();
     let mut acknowledged = Vec::new();
     for (user, raised) in all(raises).await.into_iter().enumerate() {
@@ -120,12 +120,15 @@ fn a_fence_is_applied_here_and_has_a_place_of_its_own_before_it_is_acknowledged(
 #[test]
 fn it_is_noticed_when_two_commits_get_the_same_place() {
     let found = violation(SCHEDULES, HASTY, || raising(CALM, Some(Flaw::LostUpdates)));
-    assert!(found.contains("somebody else's fence") || found.contains("not applied"), "{found}");
+    assert!(
+        ["somebody else", "not applied", "every fence is acknowledged"].iter().any(|text| found.contains(text)),
+        "{found}"
+    );
 }
 
 /// One instance raises fences, the other one reads and answers; now and then everybody is suspended.
 async fn trusting(flaw: Option<Flaw>) {
-    let cluster = Cluster::started(STORM, flaw).await;
+    let cluster = Cluster::started(STORM, [None, flaw]).await;
     cluster.poll(1);
     let (reading, fence) = (cluster.clone(), Arc::clone(&cluster.instances[1]));
     let reader = spawn(async move {
@@ -161,16 +164,14 @@ fn it_is_noticed_when_the_log_is_read_as_it_was_a_second_ago() {
 
 /// Callers of one instance who want to know all there is, while the other one raises fences.
 async fn catching_up(flaw: Option<Flaw>) {
-    let cluster = Cluster::started(Weather { lost: 0, ..STORM }, flaw).await;
+    let cluster = Cluster::started(Weather { lost: 0, ..STORM }, [None, flaw]).await;
     let callers = (0..3).map(|_| {
         let (cluster, fence) = (cluster.clone(), Arc::clone(&cluster.instances[1]));
         spawn(async move {
             for _ in 0..2 {
-                let asked = time::now();
                 let head = cluster.database.at_once(|tables| tables.head.seq);
                 if fence.catch_up().await.is_ok() {
                     assert!(fence.position().position >= head, "a reading of before it was asked for was shared");
-                    cluster.assert_covers(&fence, 1, asked, "a copy that is up to date");
                 }
             }
         })
@@ -195,7 +196,7 @@ fn it_is_noticed_when_a_reading_is_older_than_its_asking() {
 
 /// One looks at an instance's copy all the time, while rows are applied.
 async fn viewing(flaw: Option<Flaw>) {
-    let cluster = Cluster::started(CALM, flaw).await;
+    let cluster = Cluster::started(CALM, [flaw; 2]).await;
     cluster.poll(1);
     let raises: Vec<_> = (0..4).map(|raise| cluster.raise(raise % 2, 1 + raise / 2)).collect();
     for _ in 0..10 {
@@ -228,7 +229,7 @@ fn it_is_noticed_when_a_row_is_replaced_by_another() {
 
 /// Whoever is told a position knows it afterwards, and who waited for all is known to all.
 async fn telling(flaw: Option<Flaw>) {
-    let cluster = Cluster::started(STORM, flaw).await;
+    let cluster = Cluster::started(STORM, [None, flaw]).await;
     cluster.poll(1);
     let there = Arc::clone(&cluster.instances[1]);
     let Ok(raised) = cluster.instances[0].raise(scope(1)).await else { return };
@@ -255,7 +256,7 @@ fn it_is_noticed_when_others_do_not_know_after_all_waited() {
 
 /// The database loses its last commits while fences are raised, and gives their places to others.
 async fn losing(flaw: Option<Flaw>) {
-    let cluster = Cluster::started(CALM, flaw).await;
+    let cluster = Cluster::started(CALM, [flaw; 2]).await;
     for _ in 0..2 {
         cluster.raise(0, 1).await.unwrap().unwrap();
     }

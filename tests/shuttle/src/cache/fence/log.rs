@@ -63,7 +63,8 @@ impl FenceLog {
             nonce: record.nonce,
         };
         let rows = move |tables: &mut Tables| {
-            tables.as_of(time::now() - lag).1.range(after + 1..=head).map(row).collect()
+            let (_, log) = tables.as_of(time::now() - lag);
+            log.iter().filter(|(seq, _)| (after + 1..=head).contains(*seq)).map(row).collect()
         };
         self.database.execute(rows).await
     }

@@ -1,0 +1,1 @@
+../../../../../src/cache/fence/tests.rs
