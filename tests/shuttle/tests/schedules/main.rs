@@ -10,4 +10,5 @@
 mod explore;
 mod fence;
 mod flight;
+mod lease;
 mod refresh;
