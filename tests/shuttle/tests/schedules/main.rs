@@ -7,6 +7,8 @@
 //! A schedule that fails is printed. `SCHEDULE=<it> cargo test -p userdata-shuttle <test>` runs it again,
 //! `SCHEDULES=<n>` runs n times as many as usual, `SHUTTLE_RANDOM_SEED=<n>` others than the usual ones.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+
 mod explore;
 mod fence;
 mod flight;
