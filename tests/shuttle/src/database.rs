@@ -214,6 +214,18 @@ impl Database {
 }
 
 impl Tables {
+    /// Commits fences at the places after `after`, which is the head unless somebody is wrong; where they end.
+    pub fn append(&mut self, after: i64, scopes: &[Scope], plain_nonces: bool) -> i64 {
+        let at = time::now();
+        for (seq, scope) in (after + 1..).zip(scopes.iter().cloned()) {
+            let nonce = if plain_nonces { seq } else { chance::random() };
+            self.log.insert(seq, LogRecord { scope: scope.clone(), nonce, at });
+            self.history.push(Commit { incarnation: Arc::clone(&self.head.incarnation), seq, scope, at });
+            self.head.seq = seq;
+        }
+        self.head.seq
+    }
+
     /// The database loses its last commits, as after a failover to a server that lagged behind.
     pub fn lose_commits_after(&mut self, seq: i64) {
         self.head.seq = self.head.seq.min(seq);

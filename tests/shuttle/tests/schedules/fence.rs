@@ -280,6 +280,31 @@ fn lost_commits_begin_a_new_incarnation_and_nothing_is_acknowledged_that_was_los
 }
 
 #[test]
+fn commits_that_are_lost_and_replaced_between_two_reads_are_noticed() {
+    explore(SCHEDULES, HASTY, || async {
+        let cluster = Cluster::started(CALM, [None; 2]).await;
+        for _ in 0..2 {
+            cluster.raise(0, 1).await.unwrap().unwrap();
+        }
+        let fence = Arc::clone(&cluster.instances[0]);
+        let before = fence.position();
+        let others = |kept: i64, count: usize| {
+            let others = vec![scope(2); count];
+            cluster.database.at_once(|tables| {
+                tables.lose_commits_after(kept);
+                tables.append(kept, &others, false)
+            })
+        };
+        others(2, 1);
+        let reading = spawn(async move { fence.catch_up().await });
+        others(1, 2);
+        reading.await.unwrap().unwrap();
+        cluster.instances[0].catch_up().await.unwrap();
+        assert_ne!(cluster.instances[0].position().incarnation, before.incarnation, "the replaced ones went unnoticed");
+    });
+}
+
+#[test]
 fn it_is_noticed_when_rows_at_one_place_cannot_be_told_from_each_other() {
     let found = violation(SCHEDULES, HASTY, || losing(Some(Flaw::PlainNonces)));
     assert!(found.contains("unnoticed") || found.contains("not applied"), "{found}");

@@ -114,6 +114,28 @@ fn it_is_noticed_when_callers_do_not_share_their_flights() {
     assert!(found.contains("two loads of one key"), "{found}");
 }
 
+#[test]
+fn an_older_load_that_ends_does_not_take_the_newer_one_off_the_map() {
+    explore(SCHEDULES, PACE, || async {
+        let flights = Arc::new(Flights::new(TaskTracker::new()));
+        let (older, _) = flights.join(&"key", 0, 0, || time::sleep(LOAD));
+        let running = Arc::new(Count::new(0));
+        let callers = (0..3).map(|_| {
+            let (flights, running) = (Arc::clone(&flights), Arc::clone(&running));
+            spawn(async move {
+                let load = || async move {
+                    assert_eq!(running.fetch_add(1, Relaxed), 0, "two loads of one fence run at once");
+                    time::sleep(2 * LOAD).await;
+                    running.fetch_sub(1, Relaxed);
+                };
+                flights.join(&"key", 1, 1, load).0.wait().await.unwrap();
+            })
+        });
+        all(callers.collect::<Vec<_>>()).await;
+        older.wait().await.unwrap();
+    });
+}
+
 /// Loads that panic, never end or die with their instance, under invalidations; callers who leave.
 async fn loads_that_fail(endless: bool) {
     let tasks = TaskTracker::new();

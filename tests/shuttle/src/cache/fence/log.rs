@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::copy::LogRow;
 use crate::{
     DatabaseConnection, DbErr, chance,
-    database::{Commit, Flaw, LogRecord, Tables},
+    database::{Flaw, LogRecord, Tables},
     model::Scope,
     time::{self, Duration},
 };
@@ -37,9 +37,9 @@ impl FenceLog {
         let scopes = scopes.to_vec();
         if self.database.has(Flaw::LostUpdates) {
             let seq = self.database.execute(|tables| tables.head.seq).await?;
-            return self.database.commit(move |tables| append(tables, seq, scopes, plain)).await;
+            return self.database.commit(move |tables| tables.append(seq, &scopes, plain)).await;
         }
-        self.database.commit(move |tables| append(tables, tables.head.seq, scopes, plain)).await
+        self.database.commit(move |tables| tables.append(tables.head.seq, &scopes, plain)).await
     }
 
     pub(super) async fn head(&self, applied: i64) -> Result<Head, DbErr> {
@@ -98,18 +98,6 @@ impl FenceLog {
     fn lag(&self) -> Duration {
         if self.database.has(Flaw::OldReads) { LAG } else { Duration::ZERO }
     }
-}
-
-fn append(tables: &mut Tables, after: i64, scopes: Vec<Scope>, plain: bool) -> i64 {
-    let at = time::now();
-    for (seq, scope) in (after + 1..).zip(scopes) {
-        let nonce = if plain { seq } else { chance::random() };
-        tables.log.insert(seq, LogRecord { scope: scope.clone(), nonce, at });
-        let incarnation = Arc::clone(&tables.head.incarnation);
-        tables.history.push(Commit { incarnation, seq, scope, at });
-        tables.head.seq = seq;
-    }
-    tables.head.seq
 }
 
 pub(super) fn is_transient(error: &DbErr) -> bool {
