@@ -71,7 +71,8 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.to_str()?.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text:?}")))
 }
 
-/// Runs for so long, or longer until the figures suffice, and fails on a violation, on an error that a tier caused and on a panic.
+/// Runs for so long, or longer until the figures suffice, and fails on a violation, on an error that a
+/// tier caused and on a panic.
 async fn run(seed: u64, at_least: Duration, at_most: Duration) -> Figures {
     eprintln!("seed {seed}");
     let (mut ground, sources) = Ground::prepare().await;
@@ -106,18 +107,13 @@ async fn run(seed: u64, at_least: Duration, at_most: Duration) -> Figures {
     }
     let figures = run.tally.with(|figures| figures.clone());
     let panics = ground.panics();
-    eprintln!("{}", figures.line());
-    if !(figures.violations.is_empty() && figures.errors.is_empty() && panics.is_empty()) {
-        eprintln!("{}", ground.tell_logs());
+    let failed = !(figures.violations.is_empty() && figures.errors.is_empty() && panics.is_empty());
+    if failed {
+        eprintln!("{}\npanics: {panics:#?}", ground.tell_logs());
     }
-    assert!(panics.is_empty(), "{panics:#?}");
-    assert!(figures.violations.is_empty(), "violations: {}", figures.violations.join("\n"));
-    assert!(
-        figures.errors.is_empty(),
-        "{} errors caused by a tier, first: {}",
-        figures.errors.len(),
-        figures.errors[0]
-    );
+    // Last: it is all that most want to see.
+    eprintln!("{}", figures.line());
+    assert!(!failed, "what is wrong is told above, with the ends of the servers' logs");
     figures
 }
 

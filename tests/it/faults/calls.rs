@@ -137,8 +137,8 @@ impl Run {
         });
         if let Err(wrong) = self.oracle.judge(&asked, &expected, &seen) {
             self.violated(&format!(
-                "{wrong}\n  asked at {} {asked:?} {way:?}\n  answered at {} {seen:?}\n  expected {expected:?}\n  \
-                 acknowledged:\n{}\n  disturbed:\n{}",
+                "{wrong}\n  asked at {} instance {instance}, user {of_user}, strategy {of_strategy:?}, {way:?}\n  \
+                 answered at {} {seen:?}\n  {expected:?}\n  acknowledged:\n{}\n  disturbed:\n{}",
                 self.timeline.at(asked.sent),
                 self.timeline.at(received),
                 self.tell_acks(&asked),
@@ -227,15 +227,8 @@ impl Run {
 
     fn tell_acks(&self, asked: &Asked) -> String {
         let told = self.oracle.recent(asked).into_iter().map(|ack| {
-            format!(
-                "    at instance {}: called {}, acknowledged {}, rows {:?}, for all: {}, token {}",
-                ack.instance,
-                self.timeline.at(ack.called),
-                self.timeline.at(ack.acknowledged),
-                ack.rows,
-                ack.waited_for_all,
-                ack.token
-            )
+            let (called, acknowledged) = (self.timeline.at(ack.called), self.timeline.at(ack.acknowledged));
+            format!("    called {called}, acknowledged {acknowledged}: {ack:?}")
         });
         told.collect::<Vec<_>>().join("\n")
     }

@@ -79,12 +79,20 @@ impl One {
         let kind = self.random.random_range(0..100);
         let change = Change { user, strategy, wait_for_all: kind < 20, purge: (20..25).contains(&kind) };
         let others: [usize; INSTANCES - 1] = std::array::from_fn(|step| (instance + 1 + step) % INSTANCES);
-        if !change.wait_for_all {
-            // So that they have something to give.
-            tokio::join!(self.probe(others[0], user, strategy), self.probe(others[1], user, strategy));
-        }
+        // So that they have something old to give.
+        tokio::join!(self.probe(others[0], user, strategy), self.probe(others[1], user, strategy));
         let Some(ack) = self.run.change(&self.clients, instance, change).await else { return };
-        if !change.wait_for_all {
+        // At once, before a hint or a poll can have made them fresh: what binds them by itself.
+        let surely = match self.random.random_range(0..4) {
+            _ if ack.waited_for_all => Some(Way::Default),
+            0 => Some(Way::Token(ack.clone())),
+            1 => Some(Way::Linearizable),
+            _ => None,
+        };
+        if let Some(way) = surely {
+            let read = |other| self.run.read(&self.clients, other, (user, strategy), &way);
+            tokio::join!(read(others[0]), read(others[1]));
+        } else {
             tokio::join!(self.watch(&ack, others[0], user, strategy), self.watch(&ack, others[1], user, strategy));
         }
         self.tokens.push((user, ack));

@@ -32,7 +32,7 @@ pub(super) const LEASE: Duration = Duration::from_millis(500);
 const KEPT: usize = 64;
 
 /// An acknowledged invalidation.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Ack {
     pub(super) instance: usize,
     pub(super) called: Instant,
@@ -41,6 +41,14 @@ pub(super) struct Ack {
     pub(super) token: String,
     /// The rows that it concerned, and what they counted when it was called.
     pub(super) rows: Vec<(usize, i64)>,
+}
+
+impl std::fmt::Debug for Ack {
+    /// Without the times, which say something only beside others.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { instance, waited_for_all, token, rows, .. } = self;
+        write!(formatter, "instance {instance}, rows {rows:?}, for all: {waited_for_all}, token {token}")
+    }
 }
 
 /// A row of the sources.
