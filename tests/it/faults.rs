@@ -14,6 +14,7 @@ mod silence;
 mod timeline;
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, TransactionTrait};
 use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior},
@@ -30,7 +32,7 @@ use calls::{Change, Run, Way};
 use figures::{Figures, Tally, percentile};
 use ground::{Ground, INSTANCES, STRATEGIES, USERS};
 use oracle::{Oracle, row};
-use timeline::Timeline;
+use timeline::{Part, Timeline};
 
 use crate::support::{
     ask::{runs, stats},
@@ -42,12 +44,12 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(60);
 
 /// A minute, and if the machine is so busy that it shows too little, some more.
 const AT_LEAST: Duration = Duration::from_secs(60);
-const AT_MOST: Duration = Duration::from_secs(240);
+const AT_MOST: Duration = Duration::from_secs(300);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_breaks_nothing_outdated_is_served_and_no_tier_costs_an_error() {
     let figures = run(seed(), AT_LEAST, AT_MOST).await;
-    assert!(figures.suffice(), "{}", figures.line());
+    assert!(figures.reach_the_marks(), "{}", figures.line());
     // Coarse: that p99 is below 50 ms is for a quiet machine, and the soak prints it.
     assert!(percentile(&figures.by_hint, 0.99) <= Duration::from_millis(600), "{}", figures.line());
     assert!(percentile(&figures.by_poll, 1.0) <= Duration::from_millis(600), "{}", figures.line());
@@ -90,6 +92,7 @@ async fn run(seed: u64, at_least: Duration, at_most: Duration) -> Figures {
         clients.spawn(clients::client(run.clone(), connections, seed, number));
     }
     let connections = connections(&ground).await;
+    let (beside, _line) = ground.beside().await;
     let calm = AtomicBool::new(false);
     let rage = chaos::rage(&mut ground, &run.timeline, &run.tally, seed, &calm);
     let watch = async {
@@ -97,7 +100,7 @@ async fn run(seed: u64, at_least: Duration, at_most: Duration) -> Figures {
             .await;
         calm.store(true, Ordering::Relaxed);
     };
-    tokio::join!(rage, watch);
+    tokio::join!(rage, watch, notice_slowness(&run.timeline, &beside, &calm));
     run.stop.store(true, Ordering::Relaxed);
     while let Some(ended) = clients.join_next().await {
         ended.unwrap();
@@ -140,6 +143,35 @@ async fn watch(run: &Run, connections: &[Client], goes_on: impl Fn(Duration, &Fi
             eprintln!("after {}: {}", run.timeline.at(told), run.tally.with(|figures| figures.line()));
         }
     }
+}
+
+/// A quarter of what an instance waits for a commit, which has to wait for those of two others.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// A machine or a disk that is busy with something else makes commits slow for everybody. That is found
+/// out beside the instances, by a transaction of as many steps over such a line as theirs, and is a
+/// disturbance like those that are made here.
+async fn notice_slowness(timeline: &Timeline, postgres: &DatabaseConnection, calm: &AtomicBool) {
+    postgres.execute_unprepared("CREATE TABLE beside (commits BIGINT); INSERT INTO beside VALUES (0)").await.unwrap();
+    let everybody: Vec<_> = (0..INSTANCES).map(|instance| (Part::Database, instance)).collect();
+    while !calm.load(Ordering::Relaxed) {
+        let mut commit = pin!(commit_beside(postgres));
+        if tokio::time::timeout(SLOW, &mut commit).await.is_err() {
+            let what = "commits are slow beside the instances, too";
+            timeline.begins(what, false, &everybody);
+            // An error says that PostgreSQL is down, which the timeline knows.
+            let _done = commit.await;
+            timeline.ended(what, &everybody);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn commit_beside(postgres: &DatabaseConnection) -> Result<(), DbErr> {
+    let transaction = postgres.begin().await?;
+    transaction.execute_unprepared("UPDATE beside SET commits = commits + 1").await?;
+    transaction.execute_unprepared("SELECT commits FROM beside").await?;
+    transaction.commit().await
 }
 
 /// Runs of all sources, by instance: of earlier lives and of the present one. What a life did after it

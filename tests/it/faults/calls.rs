@@ -3,8 +3,9 @@
 //! An error is legal only if what the call cannot do without was disturbed:
 //! - no reason of ours (a broken connection, nothing at all): the asked process was killed or stood still;
 //! - `FENCE_NOT_DURABLE`, and `FRESHNESS_UNVERIFIED` for STRICT, LINEARIZABLE or a token: that, because
-//!   time passes for a process that stands still, or the instance's way to the cache's database was cut;
-//! - `PURGE_INCOMPLETE`: the same, or its way to Redis was cut.
+//!   time passes for a process that stands still, or the instance's way to the cache's database was
+//!   broken, or that was slow by itself;
+//! - `PURGE_INCOMPLETE`: the same, or its way to Redis was broken.
 //!
 //! Everything else is an error that a tier has caused, as the sources are always there: a tier that
 //! fails is a miss.

@@ -3,12 +3,13 @@
 
 use std::net::SocketAddr;
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 
 use crate::support::{
     database::{Kind, migrate_cache},
     lines::{Lines, by_lines},
     postgres::{Postgres, own_postgres},
+    proxy::Proxy,
     redis::{Redis, redis},
     server::{Server, Settings, serve},
     sources::{Sources, sources},
@@ -70,6 +71,12 @@ impl Ground {
 
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         self.servers.iter().map(|server| server.address).collect()
+    }
+
+    /// The same PostgreSQL, over a line like the instances', which nobody breaks.
+    pub(super) async fn beside(&self) -> (DatabaseConnection, Proxy) {
+        let line = Proxy::before(self.postgres.port).await;
+        (Database::connect(line.url(&self.postgres.url("postgres"))).await.unwrap(), line)
     }
 
     /// Kills an instance and keeps what it has written.

@@ -43,8 +43,8 @@ async fn an_instance_replaces_its_silent_connections_however_often_that_happens(
     wait_for("an acknowledgement", async || invalidate(&client, everything_of("1")).await.ok()).await;
     // The log has three connections, of which each round silences the poll's and the commit's.
     for round in 1..=3 {
+        let held = hold_the_log(&cluster.cache).await;
         let silenced = async {
-            let held = hold_the_log(&cluster.cache).await;
             wait(&cluster.cache, 2).await;
             database.set(Network::Blackhole);
             held.rollback().await.unwrap();
@@ -73,9 +73,9 @@ async fn a_commit_that_is_cut_off_in_the_middle_does_not_keep_others_from_theirs
     invalidate(&client, everything_of("1")).await.unwrap();
 
     // A commit waits for the head. When it gets it, nothing goes to or from it any more.
+    let held = cluster.cache.begin().await.unwrap();
+    held.execute_unprepared("UPDATE fence_head SET floor = floor").await.unwrap();
     let silenced = async {
-        let held = cluster.cache.begin().await.unwrap();
-        held.execute_unprepared("UPDATE fence_head SET floor = floor").await.unwrap();
         wait(&cluster.cache, 1).await;
         database.set(Network::Blackhole);
         held.rollback().await.unwrap();
