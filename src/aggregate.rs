@@ -91,13 +91,14 @@ impl Aggregator {
     /// Reads from `database`, and asks `ai`.
     #[must_use]
     pub fn new(database: SourceDatabase, ai: AiAnalysis, config: &config::Sources, clock: Clock) -> Self {
-        let guard = |name| Guard::new(name, config, clock.clone());
+        let guard = |name, limits| Guard::new(name, limits, clock.clone());
+        let optional = optional_limits(config);
         Self {
-            onboarding: guard("onboarding"),
-            strategy: guard("strategy"),
-            gap_analysis: guard("gap_analysis"),
-            performance: guard("performance"),
-            recommendations: guard("recommendations"),
+            onboarding: guard("onboarding", config),
+            strategy: guard("strategy", config),
+            gap_analysis: guard("gap_analysis", &optional),
+            performance: guard("performance", &optional),
+            recommendations: guard("recommendations", &optional),
             database,
             ai,
             soft_timeout: config.soft_timeout,
@@ -157,6 +158,13 @@ impl Aggregator {
     pub fn ai(&self) -> &AiAnalysis {
         &self.ai
     }
+}
+
+/// The limits of a source that can be done without. All sources share one pool: three of them that hang
+/// leave a quarter of it to what is required.
+fn optional_limits(config: &config::Sources) -> config::Sources {
+    let share = usize::try_from(config.max_connections / 4).unwrap_or(usize::MAX).max(1);
+    config::Sources { max_concurrent: config.max_concurrent.min(share), ..config.clone() }
 }
 
 /// What a source hands on: its result, and what was left out of it.

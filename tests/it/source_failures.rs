@@ -17,6 +17,7 @@ use crate::support::{
     get::{ask, complete, failed, get, invalidate, refresh, report, status},
     seeded::seeded_today,
     server::{Client, Server},
+    sources::count,
     wait_for,
 };
 
@@ -146,6 +147,34 @@ async fn a_slow_optional_source_is_waited_for_until_its_soft_timeout() {
 
     holding.rollback().await.unwrap();
     assert!(complete(&get(&mut server.client, "2").await));
+}
+
+#[tokio::test]
+async fn optional_sources_that_hang_leave_connections_to_the_required_ones() {
+    let environment = [
+        ("USERDATA__SOURCES__MAX_CONNECTIONS", "4"),
+        ("USERDATA__SOURCES__SOFT_TIMEOUT", "4s"),
+        ("USERDATA__SOURCES__BREAKER_FAILURES", "1000"),
+    ];
+    let server = Breakable::start(Kind::Postgres, &environment).await;
+    let holding = server.db.begin().await.unwrap();
+    let tables = "content_recommendations, content_analytics, calendar_events";
+    holding.execute_unprepared(&format!("LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
+    let load = async |user: &str| get(&mut server.client.clone(), user).await;
+    let stuck = futures::future::join_all(["1", "2", "3", "4"].map(load));
+    let waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND database = \
+                   (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let another = async {
+        // One connection of each of the three.
+        wait_for("optional sources to hang", async || (count(&server.db, waiting).await >= 3).then_some(())).await;
+        load("5").await
+    };
+    let (_, reply) = tokio::join!(stuck, another);
+    for section in [Section::Onboarding, Section::Strategy] {
+        let took = report(&reply, section).took.unwrap();
+        assert!(took.seconds < 2, "{section:?} waited for connections: {took:?}");
+    }
+    holding.rollback().await.unwrap();
 }
 
 #[tokio::test]
