@@ -28,5 +28,6 @@ mod shutdown;
 mod source_failures;
 mod sources;
 mod support;
+mod tier_matrix;
 mod tiers;
 mod upkeep;

@@ -46,6 +46,16 @@ impl Postgres {
         assert!(self.try_start().await, "{}", self.log());
     }
 
+    /// Freezes it: connections stay open, nothing is answered.
+    pub(crate) fn freeze(&self) {
+        self.process.as_ref().expect("it runs").signal_family("STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.process.as_ref().expect("it runs").signal_family("CONT");
+    }
+
     async fn try_start(&mut self) -> bool {
         let log = self.directory.join("log");
         let mut command = as_postgres("postgres");

@@ -21,7 +21,7 @@ remove=$1 signal=$2; shift 2
 "$@" >&3 2>&3 3>&- & pid=$!
 echo "$pid"
 said=$(cat)
-kill -CONT "$pid" 2>/dev/null
+kill -CONT $(cat "/proc/$pid/task/$pid/children" 2>/dev/null) "$pid" 2>/dev/null
 kill -"$signal" "$pid" 2>/dev/null
 for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.05; done
 kill -KILL "$pid" 2>/dev/null
@@ -80,6 +80,14 @@ impl Process {
     /// Sends a signal to the server: `KILL`, `TERM`, `STOP`, `CONT`.
     pub(crate) fn signal(&self, signal: &str) {
         self.shell(&format!("kill -{signal} {}", self.pid));
+    }
+
+    /// Sends a signal to the server and to its children.
+    pub(crate) fn signal_family(&self, signal: &str) {
+        // A child that ends meanwhile is no failure; the server comes first, so that it makes no new ones.
+        let pid = self.pid;
+        self.signal(signal);
+        self.shell(&format!("kill -{signal} $(cat /proc/{pid}/task/{pid}/children) 2>/dev/null || true"));
     }
 
     /// Whether the server still runs.
