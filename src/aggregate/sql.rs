@@ -27,8 +27,8 @@ const JSON_LEVELS_MAX: usize = 24;
 #[derive(Clone, Debug)]
 pub struct SourceDatabase {
     connection: DatabaseConnection,
-    /// As many as the pool has connections. Here one waits for as long as one likes; the pool's own
-    /// limit is left to opening a connection, which is quick or hopeless.
+    /// As many as the pool has connections. Waiting happens here, for as long as the source may take; the
+    /// pool's own limit is left to opening a connection, which is quick or hopeless.
     turns: Arc<Semaphore>,
     /// Bytes of a JSON column at most; a larger one counts as absent.
     column_bytes_max: usize,
