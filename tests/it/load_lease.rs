@@ -167,12 +167,15 @@ async fn check_takeover(signal: &str) {
     let (mut holder, holders_calls) = (instances.remove(place), calls.remove(place));
 
     let ended_at = Instant::now();
-    match signal {
-        "KILL" => holder.server.kill().await,
-        _ => holder.server.signal(signal),
+    if signal == "KILL" {
+        holder.server.kill().await;
+        // PostgreSQL notices that it is gone, long before a survivor takes over.
+        hold.is_waited_for_by(0).await;
+        hold.is_waited_for_by(1).await;
+    } else {
+        holder.server.signal(signal);
+        hold.is_waited_for_by(2).await;
     }
-    // PostgreSQL does not notice that one of the two is gone.
-    hold.is_waited_for_by(2).await;
     hold.release().await;
     let answers = answers(calls.into_iter().flatten().collect()).await;
     let took = ended_at.elapsed();
