@@ -40,7 +40,7 @@ pub mod time;
 
 pub use chance::random;
 pub use database::{Database as DatabaseConnection, DbErr, Value};
-pub use userdata::{config, model, proto};
+pub use userdata::{config, fault, model, mutant, proto};
 
 /// tokio's and tokio-util's own.
 pub mod sync {

@@ -6,6 +6,7 @@ use super::copy::LogRow;
 use crate::{
     DatabaseConnection, DbErr, chance,
     database::{Flaw, LogRecord, Tables},
+    fault::Faults,
     model::Scope,
     time::{self, Duration},
 };
@@ -22,6 +23,8 @@ pub(super) struct Head {
 #[derive(Clone, Debug)]
 pub(super) struct FenceLog {
     database: DatabaseConnection,
+    /// None are planned: here the database itself is what fails.
+    pub(super) faults: Faults,
 }
 
 /// How old a replica's data is.
@@ -29,7 +32,7 @@ const LAG: Duration = Duration::from_secs(1);
 
 impl FenceLog {
     pub(super) fn new(database: DatabaseConnection) -> Self {
-        Self { database }
+        Self { database, faults: Faults::here() }
     }
 
     pub(super) async fn append(&self, scopes: &[Scope]) -> Result<i64, DbErr> {
