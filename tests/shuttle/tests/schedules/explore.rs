@@ -14,7 +14,7 @@ use userdata_shuttle::time;
 
 /// Most defects need three steps in a certain order at most, says the paper on PCT.
 const DEPTH: usize = 3;
-/// The longest scenario takes a tenth of it: whoever needs more goes round in circles.
+/// No scenario comes near it: whoever needs more goes round in circles.
 const STEPS_MAX: usize = 50_000;
 /// Enough for the deepest call without optimisation; untouched pages cost nothing.
 const STACK_BYTES: usize = 512 * 1024;

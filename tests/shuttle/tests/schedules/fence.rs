@@ -19,7 +19,7 @@ use userdata_shuttle::{
 
 use crate::explore::{Pace, all, explore, repeat, violation};
 
-const SCHEDULES: usize = 2000;
+const SCHEDULES: usize = 4000;
 const HASTY: Pace = Pace::Hasty(8);
 /// For one reading of the log, as in the product.
 const TIMEOUT: Duration = Duration::from_millis(200);
@@ -114,6 +114,10 @@ async fn raising(weather: Weather, flaw: Option<Flaw>) {
 #[test]
 fn a_fence_is_applied_here_and_has_a_place_of_its_own_before_it_is_acknowledged() {
     explore(SCHEDULES, HASTY, || raising(CALM, None));
+}
+
+#[test]
+fn no_other_fence_is_acknowledged_when_statements_are_late_and_lost() {
     explore(SCHEDULES, HASTY, || raising(STORM, None));
 }
 

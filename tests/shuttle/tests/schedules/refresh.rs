@@ -18,7 +18,7 @@ use userdata_shuttle::{
 
 use crate::explore::{Pace, all, explore, repeat, violation};
 
-const SCHEDULES: usize = 2000;
+const SCHEDULES: usize = 4000;
 const PACE: Pace = Pace::Hasty(4);
 const LOAD: Duration = Duration::from_millis(10);
 
