@@ -97,11 +97,16 @@ pub(crate) async fn play(world: &mut World, steps: &[Step]) -> Result<Vec<String
 
 impl Machine<'_> {
     async fn play(&mut self, steps: &[Step]) -> Result<(), String> {
+        let mut stock = self.world.stock().await;
         for (number, step) in steps.iter().enumerate() {
             self.trace.push(format!("{number:>3} {step}"));
+            let quiet = !matches!(step, Step::Invalidate(..)) && self.invalidates_nothing();
             self.take(number, *step).await;
             self.settle().await;
             self.hear().await?;
+            let after = self.world.stock().await;
+            stock.judge(*step, &after, quiet).map_err(|wrong| format!("step {number}: {wrong}"))?;
+            stock = after;
         }
         self.trace.push("  . all is mended".to_owned());
         self.instances.values().for_each(|instance| instance.faults.mend());
@@ -117,6 +122,10 @@ impl Machine<'_> {
             return Err(format!("step {} never ended", begun.step));
         }
         self.one_load(steps)
+    }
+
+    fn invalidates_nothing(&self) -> bool {
+        !self.begun.iter().any(|begun| matches!(begun.what, What::Invalidate(_)))
     }
 
     /// Where nothing failed, nobody died or was invalidated, a key is loaded once, however long that takes.

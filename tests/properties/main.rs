@@ -12,6 +12,7 @@ mod mutants;
 mod oracle;
 mod script;
 mod search;
+mod stored;
 mod support;
 mod world;
 

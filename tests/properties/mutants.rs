@@ -174,9 +174,15 @@ noticed! {
         Tick(Span::Short), Tick(Span::Short), Tick(Span::Short), Tick(Span::Short),
         Mend(A),
     ];
-    a_partial_document_over_a_complete_one_is_noticed: PartialOverComplete by [
+    a_partial_row_over_a_complete_one_is_noticed: PartialOverComplete by [
+        Get(A, One, Plain),
+        Disturb(B, Call::Source("performance"), Fault::Fail),
+        Refresh(B, One),
+    ];
+    a_partial_document_over_a_complete_one_in_memory_is_noticed: PartialOverComplete by [
         Get(A, One, Plain),
         Get(A, One, Plain),
+        Disturb(A, Call::Store, Fault::Fail),
         Disturb(A, Call::Source("performance"), Fault::Fail),
         Refresh(A, One),
         Get(A, One, Plain),

@@ -5,14 +5,14 @@
 //! its database is `userdata::fault`; losing power is not what is tested here, and a sync costs more than a step.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, TcpStream},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection,
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseBackend, DatabaseConnection, Statement,
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 use tempfile::TempDir;
@@ -21,6 +21,7 @@ use userdata_migrations::{Tables, up};
 use crate::{
     instance::LEASE,
     script::{Key, Lie},
+    stored::{Stock, Stored},
     support,
 };
 
@@ -145,11 +146,43 @@ impl World {
         self.run(&format!("BEGIN; {sql}; COMMIT")).await;
     }
 
+    /// What lies in the shared tiers. Of a record its fixed places are read (src/cache/record.rs).
+    pub(crate) async fn stock(&mut self) -> Stock {
+        const ROWS: &str = "SELECT seq, data_hash, cache.incarnation, as_of, complete, s FROM fence_head \
+             LEFT JOIN comprehensive_user_data_cache AS cache ON TRUE WHERE fence_head.id = 1";
+        const RECORDS: &str = "local found = '' for _, key in ipairs(redis.call('KEYS', 'comprehensive*')) do \
+             if redis.call('TYPE', key).ok == 'string' then local head = redis.call('GETRANGE', key, 0, 25) \
+             if #head == 26 and string.sub(head, 1, 4) == 'UDSN' then local hex = '' \
+             for place = 11, 26 do hex = hex .. string.format('%02x', string.byte(head, place)) end \
+             found = found .. key .. ' ' .. string.byte(head, 10) % 2 .. ' ' .. hex .. '\\n' end end end return found";
+        let mut stock = Stock::default();
+        let rows = self.db.query_all_raw(Statement::from_string(DatabaseBackend::Sqlite, ROWS)).await.unwrap();
+        for row in rows {
+            stock.head = row.try_get("", "seq").unwrap();
+            let Some(key) = row.try_get::<Option<String>>("", "data_hash").unwrap() else { continue };
+            stock.documents.push(Stored {
+                tier: "table",
+                key,
+                log: row.try_get("", "incarnation").unwrap(),
+                complete: row.try_get::<i32>("", "complete").unwrap() != 0,
+                as_of: row.try_get("", "as_of").unwrap(),
+                tag: Some(row.try_get("", "s").unwrap()),
+            });
+        }
+        for line in self.redis(&["EVAL", RECORDS, "0"]).lines() {
+            let [key, complete, hex] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let (as_of, log) = hex.split_at(16);
+            let (key, log, as_of) = (key.to_owned(), log.to_owned(), as_of.to_owned());
+            stock.documents.push(Stored { tier: "redis", key, log, complete: complete == "1", as_of, tag: None });
+        }
+        stock
+    }
+
     async fn run(&self, sql: &str) {
         self.db.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// The first line of the reply.
+    /// The reply: a text, or its first line.
     fn redis(&mut self, words: &[&str]) -> String {
         let mut request = format!("*{}\r\n", words.len());
         for word in words {
@@ -159,7 +192,15 @@ impl World {
         let mut line = String::new();
         self.redis.read_line(&mut line).unwrap();
         assert!(!line.starts_with('-'), "{words:?}: {line}");
-        line
+        // `$-1` is no text.
+        let Some(length) = line.strip_prefix('$').and_then(|length| length.trim().parse::<usize>().ok()) else {
+            return line;
+        };
+        // Behind the text stand two more bytes.
+        let mut text = vec![0; length + 2];
+        self.redis.read_exact(&mut text).unwrap();
+        text.truncate(text.len() - 2);
+        String::from_utf8(text).unwrap()
     }
 }
 

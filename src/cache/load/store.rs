@@ -62,7 +62,8 @@ impl Loader {
                 let _ = redis.put(&snapshot).await;
             }
             if only != Some(Tier::Redis) {
-                let _ = loader.database.put(&snapshot, view.fence()).await;
+                let fence = if mutant::on(Mutant::PartialOverComplete) { i64::MAX } else { view.fence() };
+                let _ = loader.database.put(&snapshot, fence).await;
             }
         });
     }
