@@ -2,8 +2,8 @@
 //!
 //! Each instance has one [`Faults`], which its parts pick up when they are made ([`Faults::here`]). Without the feature
 //! `mutants` it has no size and [`Faults::through`] hands back the very future it was given. A proxy before every
-//! server would be more real, and is what the tests with processes use; but it cannot tell one statement from another,
-//! nor when nothing is under way any more, and thousands of short cases would take hours.
+//! server would be more real, but it cannot tell one statement from another, nor when nothing is under way any more; so
+//! each case would have to wait for time to pass.
 
 #[cfg(feature = "mutants")]
 mod plan;

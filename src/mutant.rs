@@ -1,8 +1,8 @@
 //! Broken variants of the cache's rules, to test the tests: each has to be noticed by one of them.
 //!
 //! At most one is on at a time in a process, and only if it was built with the feature `mutants`, which no release is.
-//! Without it [`on`] is the constant `false`, and the branches are gone. One build with a switch, because sixteen
-//! builds would take an hour.
+//! Without it [`on`] is the constant `false`, and the branches are gone. A switch rather than a feature each, which would
+//! mean a build each.
 
 /// One rule broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -72,7 +72,7 @@ impl RedisTier {
     /// Must be called within a tokio runtime.
     pub fn connect(config: &config::Redis, clock: Clock) -> Result<Self, TierError> {
         let url = config.url.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "no Redis URL"))?;
-        let client = client::build(url.expose(), config.timeout, client::NO_EVENTS)?;
+        let client = client::build(url.expose(), config.timeout, client::EVENTS_UNHEARD)?;
         Ok(Self {
             connection: Mutex::new(client.connect()),
             client,

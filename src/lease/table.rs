@@ -108,7 +108,8 @@ impl Table {
         let mut values = claim.values();
         values.extend([work.fence.into(), holder.into(), beat.into()]);
         values.extend(work.done.values.iter().cloned());
-        let row = self.faults.through(Call::Lease, self.connection.query_one_raw(self.statement(sql, values))).await?;
+        let asked = self.connection.query_one_raw(self.statement(sql, values));
+        let row = self.faults.through(Call::Lease, asked).await?;
         let taken = |row: QueryResult| {
             Ok(Taken { done: row.try_get::<i32>("", "done")? != 0, now_ms: row.try_get("", "now_ms")? })
         };
@@ -118,11 +119,8 @@ impl Table {
     /// The row of a key.
     pub(super) async fn look(&self, key: &str) -> Result<Option<Row>, DbErr> {
         let sql = format!("SELECT holder, s, beat, outcome, {} AS now_ms FROM load_lease WHERE key = $1", self.now_ms);
-        self.faults
-            .through(Call::Lease, self.connection.query_one_raw(self.statement(&sql, vec![key.into()])))
-            .await?
-            .map(|row| read(&row))
-            .transpose()
+        let asked = self.connection.query_one_raw(self.statement(&sql, vec![key.into()]));
+        self.faults.through(Call::Lease, asked).await?.map(|row| read(&row)).transpose()
     }
 
     /// Rows with their keys.
@@ -132,10 +130,8 @@ impl Table {
             self.now_ms
         );
         let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
-        let rows = self
-            .faults
-            .through(Call::Lease, self.connection.query_all_raw(self.statement(&sql, vec![limit.into()])))
-            .await?;
+        let asked = self.connection.query_all_raw(self.statement(&sql, vec![limit.into()]));
+        let rows = self.faults.through(Call::Lease, asked).await?;
         rows.iter().map(|row| Ok((row.try_get("", "key")?, read(row)?))).collect()
     }
 
@@ -166,11 +162,8 @@ impl Table {
     }
 
     async fn change(&self, sql: &str, values: Vec<Value>) -> Result<u64, DbErr> {
-        Ok(self
-            .faults
-            .through(Call::Lease, self.connection.execute_raw(self.statement(sql, values)))
-            .await?
-            .rows_affected())
+        let changed = self.connection.execute_raw(self.statement(sql, values));
+        Ok(self.faults.through(Call::Lease, changed).await?.rows_affected())
     }
 
     fn statement(&self, sql: &str, values: Vec<Value>) -> Statement {

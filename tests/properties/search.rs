@@ -180,16 +180,16 @@ const FOUND_BY_CHANCE: [Mutant; 12] = [
     Mutant::AcknowledgesBeforeApplying,
     Mutant::TrustsRedis,
     Mutant::NoLease,
-    Mutant::LeaseBeforeTheRows,
     Mutant::WaitAllDoesNotWait,
     Mutant::IgnoresTheToken,
     Mutant::AppliesOnlyItsOwnRow,
     Mutant::SharesASentCatchUp,
     Mutant::PrunesWithoutTheFloor,
     Mutant::IgnoresTheIncarnation,
+    Mutant::TakesOverByPosition,
 ];
 
-/// The search can find something: always the same lists, so that it finds it each time.
+/// The search can find something. Always the same lists; only the cache's own jitter differs from time to time.
 #[test]
 fn search_finds_most_broken_rules() {
     let mut missed = Vec::new();

@@ -24,8 +24,8 @@ const COMMANDS_MAX: usize = 4096;
 
 /// Events that may wait for a client that hears them: fred's 32 lose some under load.
 pub(super) const EVENTS_MAX: usize = 4096;
-/// For a client that hears none: fred makes room for them all the same, in ten channels.
-pub(super) const NO_EVENTS: usize = 1;
+/// For a client that hears none: fred makes room for them all the same, in eight channels. Its own number.
+pub(super) const EVENTS_UNHEARD: usize = 32;
 
 /// A client that is not connected yet; `timeout` is for one command.
 pub(super) fn build(url: &str, timeout: Duration, events_max: usize) -> Result<Client, Error> {
