@@ -139,21 +139,42 @@ fn calm_phrase() -> impl Strategy<Value = Vec<Step>> {
     prop_oneof![2 => one.prop_map(|one| vec![one]), 1 => Just(while_polled)]
 }
 
-/// Tries lists until one breaks a promise; what was found, and after how many.
+/// Tries lists until one breaks a promise; how many, and what was found, in as few steps as can be if the runner
+/// shortens what it finds.
 fn search(mut runner: TestRunner) -> (u32, Option<String>) {
     let time = StoppedTime::new();
     let world = RefCell::new(time.run(World::open()));
     let tried = Cell::new(0);
-    let searched = runner.run(&steps(), |steps| {
+    let violated = |steps: &[Step]| {
         tried.set(tried.get() + 1);
-        let played = time.run(play(&mut world.borrow_mut(), &steps));
-        played.map(drop).map_err(|violation| TestCaseError::fail(format!("{violation:?}")))
+        time.run(play(&mut world.borrow_mut(), steps)).err().map(|violation| format!("{violation:?}"))
+    };
+    let searched = runner.run(&steps(), |steps| match violated(&steps) {
+        Some(found) => Err(TestCaseError::fail(found)),
+        None => Ok(()),
     });
     let found = searched.err().map(|error| match error {
-        TestError::Fail(reason, _) => reason.to_string(),
+        TestError::Fail(found, steps) if runner.config().max_shrink_iters > 0 => {
+            shortened(found.to_string(), steps, violated)
+        }
+        TestError::Fail(found, _) => found.to_string(),
         TestError::Abort(reason) => panic!("{reason}"),
     });
     (tried.get(), found)
+}
+
+/// Leaves out each step without which a promise is broken all the same: the runner leaves out whole phrases.
+fn shortened(mut found: String, mut steps: Vec<Step>, violated: impl Fn(&[Step]) -> Option<String>) -> String {
+    let mut place = 0;
+    while place < steps.len() {
+        let mut fewer = steps.clone();
+        fewer.remove(place);
+        match violated(&fewer) {
+            Some(still) => (found, steps) = (still, fewer),
+            None => place += 1,
+        }
+    }
+    found
 }
 
 #[test]
