@@ -22,7 +22,9 @@ use crate::world::World;
 /// Long beside the time that a case really takes, so that only steps make it lapse.
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// A tick of three leases is longer: then a holder is taken for dead.
-const TAKEOVER: Duration = Duration::from_secs(10);
+const TAKEOVER: Duration = Duration::from_millis(10_500);
+/// At every second short tick, and not at the one at which whoever has seen no beat takes over: that would be a race.
+const BEAT: Duration = Duration::from_millis(1500);
 /// fred waits that long before its first attempt to connect, at most.
 const BEFORE_CONNECTING: Duration = Duration::from_millis(200);
 /// More than any chain of tasks that wake each other is long.
@@ -52,7 +54,7 @@ fn config(world: &World) -> Config {
         ..config::Fence::default()
     };
     config.load_lease = config::LoadLease {
-        beat: LEASE / 5,
+        beat: BEAT,
         takeover: TAKEOVER,
         poll: LEASE / 10,
         wait_max: seconds(90),

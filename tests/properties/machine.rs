@@ -99,7 +99,7 @@ impl Machine<'_> {
     async fn play(&mut self, steps: &[Step]) -> Result<(), String> {
         let mut stock = self.world.stock().await;
         for (number, step) in steps.iter().enumerate() {
-            self.trace.push(format!("{number:>3} {step}"));
+            self.trace.push(format!("{number:>3} {step:?}"));
             let quiet = !matches!(step, Step::Invalidate(..)) && self.invalidates_nothing();
             self.take(number, *step).await;
             self.settle().await;

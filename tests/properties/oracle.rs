@@ -4,7 +4,8 @@
 //! The sources count their changes, and each section that is checked carries the count that it was made from (`born`).
 //! An acknowledged invalidation remembers the counts of the moment at which it was called: whoever it binds gets
 //! nothing born before. It binds requests to the same instance, those with its token or a later one, LINEARIZABLE ones,
-//! all of them if it waited for every instance, and otherwise those that begin a lease after it.
+//! all of them if it waited for every instance, and otherwise those that begin a lease after it. And an answer honours
+//! whatever the token that it carries says.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -45,6 +46,17 @@ struct Acknowledged {
     token: Token,
     wait_all: bool,
     when: Moment,
+}
+
+impl Acknowledged {
+    fn concerns(&self, key: Key, part: Part) -> bool {
+        key.is_in(self.scope) && self.part.is_none_or(|only| only == part)
+    }
+
+    /// Whether a token says that it is honoured.
+    fn is_within(&self, token: &Token) -> bool {
+        token.incarnation == self.token.incarnation && self.token.position <= token.position
+    }
 }
 
 /// What a request's answer has to be.
@@ -96,20 +108,16 @@ impl Oracle {
         };
         let now = self.clock.now();
         let (mut always, mut verified) = ([0; 2], [0; 2]);
-        for told in self.acknowledged.iter().filter(|told| key.is_in(told.scope)) {
-            let here = told.at == at;
-            let reached = token.as_ref().is_some_and(|token| {
-                token.incarnation == told.token.incarnation && told.token.position <= token.position
-            });
+        for told in &self.acknowledged {
+            let bound = told.at == at || token.as_ref().is_some_and(|token| told.is_within(token));
             let everywhere = told.wait_all || how == How::Linearizable || now.since(told.when) >= LEASE;
             for (index, part) in Part::ALL.into_iter().enumerate() {
-                if told.part.is_none_or(|only| only == part) {
-                    if here || reached {
-                        always[index] = told.called.max(always[index]);
-                    }
-                    if here || reached || everywhere {
-                        verified[index] = told.called.max(verified[index]);
-                    }
+                let concerned = told.concerns(key, part);
+                if concerned && bound {
+                    always[index] = told.called.max(always[index]);
+                }
+                if concerned && (bound || everywhere) {
+                    verified[index] = told.called.max(verified[index]);
                 }
             }
         }
@@ -176,6 +184,7 @@ impl Oracle {
             }
             let born = born(served, part, bound.key)?;
             told.push_str(&format!(" {born}"));
+            let at_least = at_least.max(self.honoured(&served.token, bound.key, part));
             if born < at_least {
                 wrong = Some(format!("{part:?} was born at {born}, and has to be at {at_least}"));
             }
@@ -195,6 +204,12 @@ impl Oracle {
             Some(wrong) => Err(format!("{told}: {wrong}")),
             None => Ok(told),
         }
+    }
+
+    /// The count that a part has to be at, going by the token that came with it.
+    fn honoured(&self, token: &Token, key: Key, part: Part) -> i64 {
+        let concerning = self.acknowledged.iter().filter(|told| told.concerns(key, part));
+        concerning.filter(|told| told.is_within(token)).map(|told| told.called).max().unwrap_or_default()
     }
 
     /// Whether a tier is not the only thing to blame.

@@ -1,7 +1,5 @@
-//! A case: a list of steps, each of which is possible in any state, so that a failing list stays one when steps are
-//! left out of it.
-
-use std::fmt;
+//! A case: a list of steps, each of which is possible in any state, so that any of them can be left out. They print as
+//! they are written in directed lists.
 
 use userdata::{
     fault::Call,
@@ -172,12 +170,5 @@ impl Part {
             Self::Onboarding => Section::Onboarding,
             Self::Strategy => Section::Strategy,
         }
-    }
-}
-
-/// As it would be written in a directed list.
-impl fmt::Display for Step {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{self:?}")
     }
 }
