@@ -257,7 +257,7 @@ impl UserDataCache {
         let view = self.loader.fence.view(query.key());
         let (fence, tag) = (view.fence(), view.applied);
         let key = (query.key().clone(), Arc::clone(&view.incarnation));
-        self.flights.join(&key, fence, tag, || Arc::clone(&self.loader).load(query.clone(), view, depth))
+        self.flights.join(&key, fence, tag, || Arc::clone(&self.loader).load(query.clone(), depth))
     }
 
     /// Begins to assemble a document anew of whose life most is over, so that nobody has to wait when it ends.
@@ -285,11 +285,7 @@ impl UserDataCache {
         let refreshes = if depth == Depth::Anew { &self.refreshes } else { &self.fresh };
         let loader = Arc::clone(&self.loader);
         let asked = query.clone();
-        let (landing, role) = refreshes.ask(query.key(), || async move {
-            // Read when the load's turn comes, not when it was asked for.
-            let view = loader.fence.view(asked.key());
-            loader.load(asked, view, depth).await
-        });
+        let (landing, role) = refreshes.ask(query.key(), || loader.load(asked, depth));
         let loaded = self.wait(landing).await?;
         self.served(loaded, role, trust, wish)
     }

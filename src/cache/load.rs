@@ -38,6 +38,7 @@ use crate::{
     model::{CacheKey, CacheStatus, SectionSet, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
     mutant::{self, Mutant},
 };
+use look::Fresh;
 use reserve::Reserve;
 
 /// What the cache is put together from.
@@ -150,30 +151,26 @@ impl Loader {
         }
     }
 
-    /// Loads a document. `view` was taken before: its position becomes the tag of what is read here.
-    pub(super) fn load(self: Arc<Self>, query: UserDataQuery, view: View, depth: Depth) -> Loading {
+    /// Loads a document. Does nothing before it is polled.
+    pub(super) fn load(self: Arc<Self>, query: UserDataQuery, depth: Depth) -> Loading {
         Box::pin(async move {
             match depth {
-                Depth::Tiers | Depth::Newer(_) => self.load_once(&query, &view, depth).await,
-                Depth::Sources | Depth::Anew => self.load_past_the_tiers(&query, &view, depth).await,
+                Depth::Tiers | Depth::Newer(_) => self.load_once(&query, depth).await,
+                Depth::Sources | Depth::Anew => self.load_past_the_tiers(&query, depth).await,
             }
         })
     }
 
-    async fn load_past_the_tiers(
-        self: &Arc<Self>,
-        query: &UserDataQuery,
-        view: &View,
-        depth: Depth,
-    ) -> Result<Loaded, Error> {
+    async fn load_past_the_tiers(self: &Arc<Self>, query: &UserDataQuery, depth: Depth) -> Result<Loaded, Error> {
+        let view = self.fence.view(query.key());
         // A refresh is somebody's wish to try now.
         if depth != Depth::Anew
-            && let Some(cooling) = self.cooldowns.of(query.key(), view)
+            && let Some(cooling) = self.cooldowns.of(query.key(), &view)
         {
-            return self.conclude(query.key(), view, cooling.tag, &Reserve::default(), cooling.into());
+            return self.conclude(query.key(), &view, cooling.tag, &Reserve::default(), cooling.into());
         }
         let _permit = self.permit().await?;
-        // Looked up again: nothing has been read yet, so fences that came meanwhile are honoured too.
+        // Only now: nothing has been read yet, so fences that came while it waited are honoured too.
         let view = self.fence.view(query.key());
         self.load_from_the_sources(query, &view, depth, &Reserve::default(), None).await
     }
@@ -195,17 +192,13 @@ impl Loader {
     }
 
     /// A snapshot that a tier had: fills the tiers above it.
-    fn found(
-        self: &Arc<Self>,
-        (snapshot, tier): (Snapshot, Tier),
-        status: fn(Tier) -> CacheStatus,
-        view: &View,
-    ) -> Loaded {
+    fn found(self: &Arc<Self>, fresh: Fresh, status: fn(Tier) -> CacheStatus) -> Loaded {
+        let Fresh { snapshot, tier, position } = fresh;
         self.keep(&snapshot);
         if tier == Tier::Database {
             self.store_behind(snapshot.clone(), Some(Tier::Redis), None);
         }
-        Loaded { snapshot, status: status(tier), position: view.applied }
+        Loaded { snapshot, status: status(tier), position }
     }
 
     /// Loads from the sources: for everybody who waits for `lease`, which is given back when the
@@ -250,9 +243,8 @@ impl Loader {
         self.tasks.spawn(async move {
             // A shutdown does not wait for it: whoever starts next finds the answer.
             if loader.stop.run_until_cancelled(late.is_remembered()).await == Some(true) {
-                let view = loader.fence.view(query.key());
                 // If it fails, the document without the answer expires soon enough.
-                let _ = loader.load(query, view, Depth::Newer(as_of)).await;
+                let _ = loader.load(query, Depth::Newer(as_of)).await;
             }
         });
     }
@@ -317,13 +309,14 @@ impl Loader {
             Failure::NotFound(what) => self.remember_missing(key, view, tag, *what),
             Failure::SourceFailed { cause, .. } => {
                 // Judged now: a fence may have come while the sources were tried.
-                let last_good = reserve.last_good(&self.fence.view(key));
+                let now = self.fence.view(key);
+                let last_good = reserve.last_good(&now);
                 if let Some(error) = cause {
                     let (error, fallback): (&dyn std::error::Error, _) = (error, last_good.is_some());
                     tracing::warn!(error, data_hash = %key.hash, fallback, "a required source failed");
                 }
                 if let Some((snapshot, tier)) = last_good {
-                    return Ok(Loaded { snapshot, status: CacheStatus::Stale(tier), position: view.applied });
+                    return Ok(Loaded { snapshot, status: CacheStatus::Stale(tier), position: now.applied });
                 }
             }
         }

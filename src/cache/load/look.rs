@@ -15,11 +15,19 @@ use crate::{
     mutant::{self, Mutant},
 };
 
+/// A snapshot that a tier had, and up to where it honours the log: the position that it was judged at, which is one of
+/// its own log.
+pub(super) struct Fresh {
+    pub(super) snapshot: Snapshot,
+    pub(super) tier: Tier,
+    pub(super) position: i64,
+}
+
 /// What was found.
 #[derive(Default)]
 pub(super) struct Found {
     /// Can be served.
-    pub(super) fresh: Option<(Snapshot, Tier)>,
+    pub(super) fresh: Option<Fresh>,
     /// Cannot, but is of use.
     pub(super) reserve: Reserve,
     /// What is left of a request's time for the cache's database; none if it could not be asked at all.
@@ -79,7 +87,7 @@ impl Loader {
         let admitted = is_trusted || view.admits(&snapshot, SectionSet::ALL);
         let new_enough = newer_than.is_none_or(|than| snapshot.as_of > than);
         if admitted && new_enough && snapshot.expires_at > self.clock.utc() {
-            found.fresh = Some((snapshot, tier));
+            found.fresh = Some(Fresh { snapshot, tier, position: view.applied });
             return;
         }
         figures.refused();

@@ -18,13 +18,8 @@ use crate::{
 };
 
 impl Loader {
-    /// From a tier, from another instance's load, or from the sources. `view` was taken before.
-    pub(super) async fn load_once(
-        self: &Arc<Self>,
-        query: &UserDataQuery,
-        view: &View,
-        depth: Depth,
-    ) -> Result<Loaded, Error> {
+    /// From a tier, from another instance's load, or from the sources.
+    pub(super) async fn load_once(self: &Arc<Self>, query: &UserDataQuery, depth: Depth) -> Result<Loaded, Error> {
         let key = query.key();
         let newer_than = if let Depth::Newer(than) = depth { Some(than) } else { None };
         let until = self.clock.now().after(self.config.load_lease.wait_max);
@@ -34,13 +29,14 @@ impl Loader {
         loop {
             let mut found = self.look_into_tiers(key, newer_than).await;
             if let Some(fresh) = found.fresh {
-                return Ok(self.found(fresh, status, view));
+                return Ok(self.found(fresh, status));
             }
-            if let Some(cooling) = self.cooldowns.of(key, &self.fence.view(key)) {
-                return self.conclude(key, view, cooling.tag, &found.reserve, cooling.into());
+            let view = self.fence.view(key);
+            if let Some(cooling) = self.cooldowns.of(key, &view) {
+                return self.conclude(key, &view, cooling.tag, &found.reserve, cooling.into());
             }
             let permit = self.permit().await?;
-            // Looked up again: nothing has been read yet, so fences that came meanwhile are honoured too.
+            // Only now: nothing has been read from the sources yet, so fences that came meanwhile are honoured too.
             let view = &self.fence.view(key);
             let turn = if together { self.ask_for_lease(key, view, over.take(), &found).await } else { Turn::Alone };
             let lease = match turn {
@@ -51,7 +47,7 @@ impl Loader {
                         found = self.look_into_tiers(key, newer_than).await;
                     }
                     if let Some(fresh) = found.fresh {
-                        return Ok(self.found(fresh, |_| CacheStatus::Shared, view));
+                        return Ok(self.found(fresh, |_| CacheStatus::Shared));
                     }
                     Some(lease)
                 }

@@ -1,0 +1,38 @@
+//! What the search has found, each as the list of steps that broke a promise until it was mended.
+
+use userdata::fault::Call;
+
+use crate::{
+    Alone, played,
+    script::{
+        At::{A, B, C},
+        Fault,
+        How::{Linearizable, Plain, Token},
+        Key::One,
+        Step::{self, Disturb, Get, Invalidate, LoseCommits, Write},
+    },
+};
+
+fn keeps_every_promise(steps: &[Step]) {
+    let _alone = Alone::with(None);
+    if let Err(violation) = played(steps) {
+        panic!("{violation:?}");
+    }
+}
+
+/// B waits for C's load when the database loses commits, and is answered with a document of the new log, whose
+/// position it has to be told, not the higher one at which it began to wait.
+#[test]
+fn a_token_tells_a_position_in_the_log_that_the_document_is_of() {
+    keeps_every_promise(&[
+        Invalidate(C, One, None, false),
+        Disturb(C, Call::Source("onboarding"), Fault::HoldAnswer),
+        Get(C, One, Plain),
+        Get(B, One, Linearizable),
+        Disturb(B, Call::Store, Fault::Hold),
+        LoseCommits,
+        Get(B, One, Token(0)),
+        Write(One),
+        Invalidate(A, One, None, false),
+    ]);
+}
