@@ -34,13 +34,14 @@ pub mod cache;
 pub mod chance;
 pub mod clock;
 pub mod database;
+pub mod fault;
 pub mod lease;
 pub mod task;
 pub mod time;
 
 pub use chance::random;
 pub use database::{Database as DatabaseConnection, DbErr, Value};
-pub use userdata::{config, fault, model, mutant, proto};
+pub use userdata::{config, model, mutant, proto};
 
 /// tokio's and tokio-util's own.
 pub mod sync {

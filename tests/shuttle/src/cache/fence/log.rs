@@ -23,7 +23,6 @@ pub(super) struct Head {
 #[derive(Clone, Debug)]
 pub(super) struct FenceLog {
     database: DatabaseConnection,
-    /// None are planned: here the database itself is what fails.
     pub(super) faults: Faults,
 }
 
