@@ -144,14 +144,16 @@ impl App {
         )
         .await?;
 
-        let leases = Arc::new(Leases::new(
+        let rows = DatabaseTier::new(cache_pool.clone(), &config.database, clock.clone());
+        let leases = Leases::new(
             cache_pool.clone(),
             &config.load_lease,
             config.database.timeout,
             clock.clone(),
             tasks.clone(),
             stop.clone(),
-        ));
+        );
+        let leases = Arc::new(leases.heeding(rows.reach()));
         let ai_guard = Guard::new("ai_analysis", &config.sources, clock.clone());
         let memo = Memo::new(cache_pool.clone());
         let ai = AiAnalysis::new(&config.ai, ai_guard, memo, Arc::clone(&leases), clock.clone(), tasks.clone())?;
@@ -189,7 +191,7 @@ impl App {
             fence,
             leases,
             redis,
-            database: DatabaseTier::new(cache_pool.clone(), &config.database, clock.clone()),
+            database: rows,
             aggregator: Aggregator::new(sources, ai, &config.sources, clock.clone()),
             clock: clock.clone(),
             stop: stop.clone(),

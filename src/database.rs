@@ -3,6 +3,7 @@
 //! There are two kinds of pool. The cache's may write. The sources' may not, and the database itself
 //! is told so: a mistake of ours in somebody else's tables is an error, never a change.
 
+mod reach;
 mod refusal;
 
 use std::{path::Path, str::FromStr, time::Duration};
@@ -17,6 +18,7 @@ use sea_orm::{
     },
 };
 
+pub use reach::Reach;
 pub use refusal::unless_refused;
 
 /// How long a statement waits for SQLite's one writer: as long as a request waits for its database.

@@ -34,6 +34,7 @@ pub use watch::Watch;
 use crate::{
     clock::{Clock, Moment},
     config,
+    database::Reach,
 };
 
 /// Tries to get hold of a row that comes and goes meanwhile; beyond them the asker goes alone.
@@ -103,6 +104,7 @@ pub struct Leases {
     /// For one statement of somebody who waits.
     timeout: Duration,
     clock: Clock,
+    reach: Reach,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// Rows that the last sweep found: key, holder and beat, and since when they look like that.
@@ -121,7 +123,20 @@ impl Leases {
         stop: CancellationToken,
     ) -> Self {
         let table = Table::new(connection);
-        Self { table, config: config.clone(), timeout, clock, tasks, stop, swept: Mutex::default() }
+        let (config, reach) = (config.clone(), Reach::default());
+        Self { table, config, timeout, clock, reach, tasks, stop, swept: Mutex::default() }
+    }
+
+    /// Asks the database only while that is within reach.
+    #[must_use]
+    pub fn heeding(self, reach: Reach) -> Self {
+        Self { reach, ..self }
+    }
+
+    /// Whether the database is asked at all.
+    #[must_use]
+    pub fn is_in_reach(&self) -> bool {
+        self.reach.is_given()
     }
 
     /// How long somebody who waits for the database waits for one statement.
@@ -132,6 +147,9 @@ impl Leases {
 
     /// Asks for a piece of work, for at most `limit`. `over` is a row that may be taken over.
     pub async fn take(&self, work: &Work, over: Option<Watch>, limit: Duration) -> Turn {
+        if limit.is_zero() || !self.is_in_reach() {
+            return Turn::Alone;
+        }
         let claim = Claim::new(work);
         match tokio::time::timeout(limit, self.try_take(work, &claim, over)).await {
             Ok(Ok(turn)) => turn,

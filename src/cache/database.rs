@@ -25,7 +25,8 @@ use self::{
 use super::{breaker::Breaker, figures::TierFigures, tier_error::TierError};
 use crate::{
     clock::Clock,
-    config, database,
+    config,
+    database::{self, Reach},
     entity::cache_entry,
     fault::{Call, Faults},
     lease::Check,
@@ -53,6 +54,7 @@ pub struct DatabaseTier {
     sweep_batch: u64,
     clock: Clock,
     breaker: Breaker,
+    reach: Reach,
     figures: TierFigures,
     faults: Faults,
 }
@@ -80,6 +82,7 @@ impl DatabaseTier {
             timeout: config.timeout,
             sweep_batch: config.sweep_batch,
             breaker: Breaker::new("database", BREAKER_FAILURES, BREAKER_PAUSE, clock.clone()),
+            reach: Reach::default(),
             figures: TierFigures::default(),
             faults: Faults::here(),
             clock,
@@ -103,7 +106,7 @@ impl DatabaseTier {
         // Before the database is asked what is left, or the document would live on by the time of the answer's way.
         let asked_at = self.clock.utc();
         let row = within(self.timeout, self.faults.through(Call::Row, self.connection.query_one_raw(read))).await;
-        self.breaker.learn(&row);
+        self.learn(&row);
         let Some(row) = row? else { return Ok(None) };
         StoredRow::read(&row)?.into_snapshot(key, asked_at).map(Some)
     }
@@ -115,10 +118,15 @@ impl DatabaseTier {
         Check { sql: self.statements.is_stored, values }
     }
 
-    /// Whether requests ask it at all.
+    /// Whether requests ask it at all, for whoever else would wait for this database.
     #[must_use]
-    pub fn is_in_use(&self) -> bool {
-        self.breaker.allows()
+    pub fn reach(&self) -> Reach {
+        self.reach.clone()
+    }
+
+    fn learn<T>(&self, answer: &Result<T, TierError>) {
+        self.breaker.learn(answer);
+        self.reach.set(self.breaker.allows());
     }
 
     /// Stores a snapshot for what is left of its life, unless the row there is newer, or complete and
@@ -275,7 +283,7 @@ impl DatabaseTier {
         }
         let probe = self.connection.query_one_raw(self.statement("SELECT 1", []));
         let answer = within(self.timeout, self.faults.through(Call::Row, probe)).await;
-        self.breaker.learn(&answer);
+        self.learn(&answer);
     }
 
     /// This tier's figures; the rows are counted by [`counts`](Self::counts).

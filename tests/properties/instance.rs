@@ -80,21 +80,23 @@ impl Instance {
             let memo = Memo::new(world.cache_pool.clone());
             let sources = SourceDatabase::new(world.sources_pool.clone(), config.sources.column_bytes_max);
             let timeout = config.database.timeout;
-            let leases = Arc::new(Leases::new(
+            let rows = DatabaseTier::new(world.cache_pool.clone(), &config.database, clock.clone());
+            let leases = Leases::new(
                 world.cache_pool.clone(),
                 &config.load_lease,
                 timeout,
                 clock.clone(),
                 tasks.clone(),
                 stop.clone(),
-            ));
+            );
+            let leases = Arc::new(leases.heeding(rows.reach()));
             let ai = AiAnalysis::new(&config.ai, guard, memo, Arc::clone(&leases), clock.clone(), tasks.clone());
             let fence = Fence::new(world.fence_pool.clone(), config.fence.clone(), timeout, clock.clone(), &tasks);
             let parts = Parts {
                 fence,
                 leases,
                 redis: Some(redis),
-                database: DatabaseTier::new(world.cache_pool.clone(), &config.database, clock.clone()),
+                database: rows,
                 aggregator: Aggregator::new(sources, ai.unwrap(), &config.sources, clock.clone()),
                 relay: None,
                 clock: clock.clone(),

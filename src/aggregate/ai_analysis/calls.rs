@@ -99,6 +99,10 @@ struct Job {
     refresh: bool,
 }
 
+/// The memo could not be read: its database is of no help, for a lease neither.
+#[derive(Clone, Copy, Debug)]
+struct Unreadable;
+
 impl Calls {
     pub(super) fn new(
         config: &config::Ai,
@@ -193,13 +197,16 @@ impl Calls {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The remembered answer; a database that fails has none.
-    async fn recall(&self, key: &MemoKey) -> Option<Remembered> {
+    /// The remembered answer, if the memo can be read.
+    async fn recall(&self, key: &MemoKey) -> Result<Option<Remembered>, Unreadable> {
+        if !self.leases.is_in_reach() {
+            return Err(Unreadable);
+        }
         match timeout(self.leases.timeout(), self.memo.find(key, self.clock.utc())).await {
-            Ok(Ok(remembered)) => remembered,
+            Ok(Ok(remembered)) => Ok(remembered),
             failed => {
                 tracing::warn!(error = ?failed.map(|found| found.err()), "the AI memo could not be read");
-                None
+                Err(Unreadable)
             }
         }
     }
@@ -277,7 +284,8 @@ async fn run(calls: Arc<Calls>, job: Job, user: UserId, input: String) -> Outcom
         _ => tracing::warn!(error = error as &dyn std::error::Error, "the AI endpoint gave no answer"),
     })?;
     let erased = calls.erased.read().await;
-    if erased.iter().any(|(other, at)| *other == user && *at >= began) {
+    let was_erased = erased.iter().any(|(other, at)| *other == user && *at >= began);
+    if was_erased || !calls.leases.is_in_reach() {
         return Ok(Answered { answer: Arc::new(fresh), kept: false });
     }
     let kept = if job.refresh {

@@ -82,7 +82,7 @@ impl Loader {
     /// In what the look into the tiers has left of the time for the database.
     async fn ask_for_lease(&self, key: &CacheKey, view: &View, over: Option<Watch>, found: &Found) -> Turn {
         // Without a log no row can be judged, so nobody could use what is stored for all.
-        if found.database_left.is_zero() || view.incarnation.is_empty() || !self.database.is_in_use() {
+        if view.incarnation.is_empty() {
             return Turn::Alone;
         }
         let work = load_lease::work(key, view, self.database.is_stored(key));

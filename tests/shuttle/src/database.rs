@@ -3,6 +3,8 @@
 //! A statement may reach it late, also after its asker has given up, and its answer may be late or lost:
 //! [`Weather`]. It can be wrong in the ways of [`Flaw`], to see that the tests notice.
 
+pub use userdata::database::Reach;
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError},

@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Calls, Failure, MemoKey, Reason, Remembered};
+use super::{Calls, Failure, MemoKey, Reason, Remembered, Unreadable};
 use crate::lease::{Lease, Seen, Turn, Work};
 
 /// Where an answer is to come from.
@@ -38,14 +38,16 @@ impl Calls {
         let work = Work { key: format!("ai:{}", key.as_str()), s: 0, fence: 0, done: self.memo.is_kept(key) };
         let mut over = None;
         loop {
-            if let Some(remembered) = self.recall(key).await {
-                return Ok(Way::Remembered(remembered));
+            match self.recall(key).await {
+                Ok(Some(remembered)) => return Ok(Way::Remembered(remembered)),
+                Ok(None) => {}
+                Err(Unreadable) => return Ok(Way::Ask(None)),
             }
             match self.leases.take(&work, over.take(), self.leases.timeout()).await {
                 Turn::Alone => return Ok(Way::Ask(None)),
                 Turn::Ours(lease) => {
                     // Between our look into the memo and the taking of the lease.
-                    let remembered = if lease.done { self.recall(key).await } else { None };
+                    let remembered = if lease.done { self.recall(key).await.unwrap_or(None) } else { None };
                     return Ok(remembered.map_or(Way::Ask(Some(lease)), Way::Remembered));
                 }
                 Turn::Theirs(watch) => match self.leases.watch(watch, until, || 0).await {
