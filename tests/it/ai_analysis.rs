@@ -5,6 +5,7 @@ mod cluster;
 use std::time::Duration;
 
 use sea_orm::DatabaseConnection;
+use tokio::time::Instant;
 use userdata::{
     aggregate::Plan,
     config,
@@ -15,10 +16,13 @@ use userdata::{
 use crate::support::{
     ai::{FakeAi, Say, valid_answer},
     assembly::{aggregator_asking, execute, noon, patient, scalar, serve_from},
+    cluster::{Layout, cluster},
     database::{BOTH, Kind, TestDatabase},
     get::{complete, failed, get, invalidate, refresh, report},
+    lines::by_lines,
+    proxy::Network,
     seeded::seeded_today,
-    server::{Client, Server},
+    server::{Client, Server, serve},
     wait_for,
 };
 
@@ -220,4 +224,28 @@ async fn without_an_endpoint_the_rules_answer_and_are_not_remembered() {
     assert_eq!(report(&reply, Section::AiAnalysis).generator(), Generator::Rules);
     assert_eq!(results(&reply).memo_key, None);
     assert_eq!(scalar(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM ai_analysis_memo").await.unwrap(), "0");
+}
+
+#[tokio::test]
+async fn a_database_left_alone_is_not_waited_for_by_the_memo_either() {
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    let endpoint = FakeAi::saying([titled("asked each time")]).await;
+    let cluster = cluster(Layout::PostgresBesidePostgres).await;
+    for user in 1..=7 {
+        cluster.sources.add_user(&user.to_string(), &[user]).await;
+    }
+    let settings = cluster.settings().with("ai.base_url", endpoint.base_url()).with("ai.model", "fake-1");
+    let settings = settings.with("database.timeout", "2s").with("fence.renew_timeout", "50ms");
+    let (settings, lines) = by_lines(settings).await;
+    let server = serve(settings).await;
+    let mut client = server.client().await;
+    lines.database.as_ref().unwrap().set(Network::Blackhole);
+    let mut took = Vec::new();
+    for user in 1..=7 {
+        let asked = Instant::now();
+        assert_eq!(title(&get(&mut client, &user.to_string()).await), "asked each time");
+        took.push(asked.elapsed());
+    }
+    eprintln!("cold calls while the cache's database is swallowed: {took:?}");
+    assert!(took[5..].iter().all(|took| *took < TIMEOUT), "after three failures nobody waits: {took:?}");
 }
