@@ -37,9 +37,10 @@ use crate::{
     probes,
 };
 
-/// Connections for the fence log alone: one appends, one reads, and one more lets a token's reader in
-/// while both are busy. Its own pool, so that slow look-ups never delay an invalidation.
-const FENCE_CONNECTIONS: u32 = 3;
+/// Connections for the fence log alone, so that slow look-ups never delay an invalidation. Two or three are
+/// in use at once. The others stand in for those that a silent network keeps: sqlx pings a connection that
+/// was given back without a time limit, and whatever falls silent just then takes its place in the pool along.
+const FENCE_CONNECTIONS: u32 = 8;
 /// One moves changes, one counts them for the statistics.
 const RELAY_CONNECTIONS: u32 = 2;
 /// How long the database may be out of reach at start before an instance whose sources are elsewhere

@@ -97,12 +97,12 @@ impl UserDataCache {
             if !batch.scopes.is_empty() {
                 self.fence().raise_all(batch.scopes.clone()).await?;
             }
-            // Order: only now, or a crash would lose them.
-            batch.delete().await?;
-            self.hint().await;
-            relay.changes.add(rows);
             relay.fences.add(fences);
             relay.lag_ms.store(lag.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.hint().await;
+            // Order: only now, or a crash would lose them.
+            batch.delete().await?;
+            relay.changes.add(rows);
             if last {
                 break;
             }

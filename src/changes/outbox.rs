@@ -9,7 +9,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, S
 
 use super::install::OUTBOX;
 use crate::{
-    database::is_sqlite,
+    database::{is_busy, is_sqlite, repeat_while},
     model::{Scope, SectionSet, StrategyId, UserId},
 };
 
@@ -113,7 +113,8 @@ impl Batch {
                 transaction.execute_unprepared(&sql).await?;
                 transaction.commit().await
             }
-            None => self.connection.execute_unprepared(&sql).await.map(drop),
+            // What stays is fenced again with every run.
+            None => repeat_while(is_busy, || self.connection.execute_unprepared(&sql)).await.map(drop),
         }
     }
 }

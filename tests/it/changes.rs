@@ -5,7 +5,6 @@ use serde_json::Value as Json;
 use userdata::{
     changes::{self, State},
     model::{Section, SectionSet},
-    proto::v1::CacheStatus,
 };
 use userdata_migrations::{Tables, up};
 
@@ -150,20 +149,15 @@ async fn a_change_is_seen_on_every_instance_without_anybody_telling() {
                 assert_eq!(again.count, count, "{layout:?}: it does not go back");
             }
         }
-        let settled = wait_for("a cached answer", async || {
-            let answer = get(&clients[0], of("1")).await.unwrap();
-            (answer.status == CacheStatus::HitMemory).then_some(answer)
-        })
-        .await;
-        cluster.sources.write(11, settled.count).await;
-        let fences = async || {
+        let counted = async || {
             let mut fences = 0;
             for client in &clients {
                 fences += stats(client).await.changes.unwrap().fences;
             }
-            fences
+            // Rows that two instances move at once are fenced twice.
+            (fences >= 3).then_some(())
         };
-        assert!((3..=8).contains(&fences().await), "{layout:?}: rows that two relay at once may be fenced twice");
+        wait_for("every change to be counted", counted).await;
     }
 }
 

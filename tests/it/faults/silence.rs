@@ -41,8 +41,8 @@ async fn an_instance_replaces_its_silent_connections_however_often_that_happens(
     let server = serve(settings).await;
     let client = server.client().await;
     wait_for("an acknowledgement", async || invalidate(&client, everything_of("1")).await.ok()).await;
-    // The log has three connections, of which each round silences the poll's and the commit's.
-    for round in 1..=3 {
+    // The log has eight connections, of which each round silences the poll's and the commit's.
+    for round in 1..=5 {
         let held = hold_the_log(&cluster.cache).await;
         let silenced = async {
             wait(&cluster.cache, 2).await;
