@@ -23,6 +23,8 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Redis {
     pub(crate) port: u16,
+    /// Of a cluster's nodes among themselves.
+    bus: u16,
     /// Beside those that all have.
     options: Vec<String>,
     directory: PathBuf,
@@ -37,7 +39,7 @@ pub(crate) async fn redis() -> Redis {
     redis_with("").await
 }
 
-/// The same with further options.
+/// The same with further options, in which `BUS` stands for a second port.
 pub(crate) async fn redis_with(options: &str) -> Redis {
     let directory = tempfile::Builder::new().prefix("userdata-redis-").tempdir().unwrap().keep();
     let keeper = Process::start(Start {
@@ -49,11 +51,12 @@ pub(crate) async fn redis_with(options: &str) -> Redis {
     });
     // A sentinel writes into a file; the others leave it empty.
     std::fs::write(directory.join("redis.conf"), "").unwrap();
-    let options = options.split_whitespace().map(str::to_owned).collect();
-    let mut redis = Redis { port: 0, options, directory, process: None, _directory: keeper };
-    // Another process may take the port in the meantime.
+    let mut redis = Redis { port: 0, bus: 0, options: vec![], directory, process: None, _directory: keeper };
+    // Another process may take a port in the meantime.
     for _ in 0..3 {
-        redis.port = free_port();
+        (redis.port, redis.bus) = (free_port(), free_port());
+        let option = |option: &str| option.replace("BUS", &redis.bus.to_string());
+        redis.options = options.split_whitespace().map(option).collect();
         if redis.try_start().await {
             return redis;
         }

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 
-use super::{Redis, free_port, redis_with, wait_for};
+use super::{Redis, redis_with, wait_for};
 
 const SLOTS: usize = 16_384;
 const MASTERS: usize = 3;
@@ -19,17 +19,14 @@ pub(crate) struct Shards {
 pub(crate) async fn shards() -> Shards {
     let node = |_| async {
         // The bus has a port of its own here: ten thousand above the other one, there may be none.
-        let bus = free_port();
-        let options = format!(
-            "--cluster-enabled yes --cluster-port {bus} --cluster-node-timeout 1000 --repl-diskless-sync-delay 0"
-        );
-        (redis_with(&options).await, bus)
+        redis_with("--cluster-enabled yes --cluster-port BUS --cluster-node-timeout 1000 --repl-diskless-sync-delay 0")
+            .await
     };
-    let (mut masters, buses): (Vec<_>, Vec<_>) = join_all((0..=MASTERS).map(node)).await.into_iter().unzip();
-    let first = masters[0].port;
+    let mut masters = join_all((0..=MASTERS).map(node)).await;
+    let (first, bus) = (masters[0].port, masters[0].bus);
     for (number, node) in masters.iter().enumerate() {
         cluster(node, &format!("SET-CONFIG-EPOCH {}", number + 1)).await;
-        cluster(node, &format!("MEET 127.0.0.1 {first} {}", buses[0])).await;
+        cluster(node, &format!("MEET 127.0.0.1 {first} {bus}")).await;
         if number < MASTERS {
             let slots = (number * SLOTS / MASTERS, (number + 1) * SLOTS / MASTERS - 1);
             cluster(node, &format!("ADDSLOTSRANGE {} {}", slots.0, slots.1)).await;
