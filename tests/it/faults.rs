@@ -37,6 +37,7 @@ use timeline::{Part, Timeline};
 use crate::support::{
     ask::{runs, stats},
     server::{Client, client},
+    wait_for,
 };
 
 /// How often it is said how far a run is.
@@ -73,6 +74,9 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.to_str()?.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text:?}")))
 }
 
+/// Reads before the first fault: every instance has answered often by then.
+const WARM_READS: u64 = 500;
+
 /// Runs for so long, or longer until the figures suffice, and fails on a violation, on an error that a
 /// tier caused and on a panic.
 async fn run(seed: u64, at_least: Duration, at_most: Duration) -> Figures {
@@ -93,6 +97,9 @@ async fn run(seed: u64, at_least: Duration, at_most: Duration) -> Figures {
     }
     let connections = connections(&ground).await;
     let (beside, _line) = ground.beside().await;
+    // Connections to the sources are open by then: opening one is given up after a second, so a process that is stopped
+    // meanwhile loses its load by that, which says nothing about a tier.
+    wait_for("the first answers", async || run.tally.with(|figures| figures.reads >= WARM_READS).then_some(())).await;
     let calm = AtomicBool::new(false);
     let rage = chaos::rage(&mut ground, &run.timeline, &run.tally, seed, &calm);
     let watch = async {
