@@ -198,12 +198,6 @@ async fn prepare_file(url: &str, access: Access) -> Result<(), DbErr> {
     }
 }
 
-/// `SQLITE_BUSY` in any of its extended forms: another process opens or writes the file.
-fn is_locked(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|database| database.code()?.parse::<u32>().ok());
-    code.is_some_and(|code| code & 0xff == 5)
-}
-
 /// Tries of a write that finds SQLite's only writer busy; each waits for [`SQLITE_BUSY_TIMEOUT`] already.
 const BUSY_TRIES: u32 = 4;
 /// Before the second try; doubled before each further one.
@@ -230,10 +224,19 @@ pub fn is_busy(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
         return false;
     };
-    let Some(error) = error.as_database_error() else { return false };
-    let code = error.code().and_then(|code| code.parse::<i32>().ok());
-    error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some()
-        && code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
+    matches!(sqlite_code(error), Some(5 | 6))
+}
+
+/// SQLITE_BUSY (5), extended codes included: another process opens or writes the file.
+fn is_locked(error: &sqlx::Error) -> bool {
+    sqlite_code(error) == Some(5)
+}
+
+/// Its primary result code; none if it is no error of SQLite's.
+fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
+    let error = error.as_database_error()?;
+    error.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
+    error.code()?.parse::<u32>().ok().map(|code| code & 0xff)
 }
 
 fn connection_error(error: sqlx::Error) -> DbErr {

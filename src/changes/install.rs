@@ -1,11 +1,13 @@
 //! Installing the triggers, looking at them, removing them. One transaction each: all or nothing.
 
-use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
+use userdata_migrations::{begin_alone, columns_of, outbox};
 
 use super::{
     postgres, sqlite,
     watched::{WATCHED, Watched},
 };
+use crate::database::is_sqlite;
 
 /// Why the triggers could not be installed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -63,12 +65,12 @@ impl State {
 
 /// Creates the outbox if it is missing, and every trigger anew. Safe to repeat.
 pub async fn install(db: &DatabaseConnection) -> Result<(), InstallError> {
-    let alone = userdata_migrations::begin_alone(db).await?;
+    let alone = begin_alone(db).await?;
     for watched in &WATCHED {
         check(&alone, watched).await?;
     }
-    if columns(&alone, OUTBOX).await?.is_empty() {
-        alone.execute_unprepared(userdata_migrations::outbox(db.get_database_backend())).await?;
+    if columns_of(&alone, OUTBOX).await?.is_empty() {
+        alone.execute_unprepared(outbox(db.get_database_backend())).await?;
     }
     for watched in &WATCHED {
         for statement in removal(db, watched).into_iter().chain(creation(db, watched)) {
@@ -88,9 +90,9 @@ pub async fn install_if_outdated(db: &DatabaseConnection) -> Result<(), InstallE
 
 /// Drops every trigger. The outbox stays: what is in it has still to be told.
 pub async fn remove(db: &DatabaseConnection) -> Result<(), InstallError> {
-    let alone = userdata_migrations::begin_alone(db).await?;
+    let alone = begin_alone(db).await?;
     for watched in &WATCHED {
-        if !columns(&alone, watched.table).await?.is_empty() {
+        if !columns_of(&alone, watched.table).await?.is_empty() {
             for statement in removal(db, watched) {
                 alone.execute_unprepared(&statement).await?;
             }
@@ -148,7 +150,7 @@ fn removal(db: &DatabaseConnection, watched: &Watched) -> Vec<String> {
 }
 
 async fn check(db: &impl ConnectionTrait, watched: &Watched) -> Result<(), InstallError> {
-    let columns = columns(db, watched.table).await?;
+    let columns = columns_of(db, watched.table).await?;
     if columns.is_empty() {
         return Err(InstallError::Table { table: watched.table });
     }
@@ -158,15 +160,7 @@ async fn check(db: &impl ConnectionTrait, watched: &Watched) -> Result<(), Insta
     }
 }
 
-async fn columns(db: &impl ConnectionTrait, table: &str) -> Result<Vec<String>, DbErr> {
-    userdata_migrations::columns_of(db, table).await
-}
-
 async fn texts(db: &DatabaseConnection, sql: &str, table: &str) -> Result<Vec<String>, DbErr> {
     let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, [table.into()])).await?;
     rows.iter().map(|row| row.try_get("", "text")).collect()
-}
-
-fn is_sqlite(db: &DatabaseConnection) -> bool {
-    db.get_database_backend() == DatabaseBackend::Sqlite
 }
