@@ -30,7 +30,7 @@ use crate::{
     changes::{self, InstallError, Outbox},
     clock::Clock,
     config::{Config, Secret},
-    database::{self, Access},
+    database::{self, Access, Pool},
     demo,
     grpc::{self, health::Health},
     lease::Leases,
@@ -38,8 +38,7 @@ use crate::{
 };
 
 /// Connections for the fence log alone, so that slow look-ups never delay an invalidation. Two or three are
-/// in use at once. The others stand in for those that a silent network keeps: sqlx pings a connection that
-/// was given back without a time limit, and whatever falls silent just then takes its place in the pool along.
+/// in use at once; the others stand in for those that a silent network has swallowed.
 const FENCE_CONNECTIONS: u32 = 8;
 /// One moves changes, one counts them for the statistics.
 const RELAY_CONNECTIONS: u32 = 2;
@@ -107,7 +106,7 @@ pub struct App {
     /// Hears the other instances' hints, if there is a Redis.
     hints: Option<Subscriber>,
     clock: Clock,
-    pools: Vec<DatabaseConnection>,
+    pools: Vec<Pool>,
     /// Loads, and what they write behind their answers.
     loads: TaskTracker,
     /// Everything else; some of it ends only once the cache is gone.
@@ -246,7 +245,7 @@ impl App {
             tasks.close();
             tasks.wait().await;
             for pool in pools {
-                let _ = pool.close().await;
+                pool.close().await;
             }
         };
         if tokio::time::timeout_at(until, stopping).await.is_err() {
@@ -267,12 +266,11 @@ fn options(access: Access, max_connections: u32, timeout: Duration) -> database:
         max_connections,
         acquire_timeout: timeout,
         statement_timeout: 2 * timeout,
-        lazy: true,
     }
 }
 
-async fn open(what: &'static str, url: &Secret, options: &database::Options) -> Result<DatabaseConnection, StartError> {
-    database::connect(url.expose(), options).await.map_err(|cause| StartError::Database { what, cause })
+async fn open(what: &'static str, url: &Secret, options: &database::Options) -> Result<Pool, StartError> {
+    Pool::open(url.expose(), options).await.map_err(|cause| StartError::Database { what, cause })
 }
 
 /// A single connection that may write, to migrate or to seed. It is opened at once: nothing can be done without it.
@@ -281,8 +279,8 @@ pub async fn open_for_upkeep(
     url: &Secret,
     timeout: Duration,
 ) -> Result<DatabaseConnection, StartError> {
-    let options = database::Options { lazy: false, ..options(Access::ReadWrite, 1, timeout) };
-    open(what, url, &options).await
+    let options = options(Access::ReadWrite, 1, timeout);
+    database::connect(url.expose(), &options).await.map_err(|cause| StartError::Database { what, cause })
 }
 
 /// The embedded database belongs to this process: it is migrated. The demo, which has to be asked

@@ -3,21 +3,23 @@
 //! There are two kinds of pool. The cache's may write. The sources' may not, and the database itself
 //! is told so: a mistake of ours in somebody else's tables is an error, never a change.
 
+mod pool;
+mod postgres;
 mod reach;
 mod refusal;
 
 use std::{path::Path, str::FromStr, time::Duration};
 
+use postgres::Postgres;
 use sea_orm::{
     ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{
-        self, ConnectOptions as _, Connection, Postgres,
-        pool::PoolOptions,
-        postgres::PgConnectOptions,
+        self, ConnectOptions as _, Connection,
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
 
+pub use pool::Pool;
 pub use reach::Reach;
 pub use refusal::unless_refused;
 
@@ -33,14 +35,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Connections are replaced after this, so that a database that moved gets its load back.
 const LIFETIME_MAX: Duration = Duration::from_secs(1800);
-
-/// How long a connection is waited for whose statement's caller has left. Longer than the cache's
-/// database takes to end such a statement itself, and short enough not to be missed.
-const ABANDONED_MAX: Duration = Duration::from_millis(500);
-
-/// How often PostgreSQL (14 and later) looks whether a statement's connection is still there. Until
-/// then, or its timeout, it goes on for nobody.
-const WATCH_CLIENT: &str = "SET client_connection_check_interval = '500ms'";
 
 /// What a pool is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,45 +58,25 @@ pub struct Options {
     pub acquire_timeout: Duration,
     /// After which PostgreSQL gives a statement up, should its caller have gone without telling.
     pub statement_timeout: Duration,
-    /// Open the first connection when it is needed: the program starts while PostgreSQL is down.
-    /// A SQLite file is opened at once in any case.
-    pub lazy: bool,
 }
 
-/// Opens `sqlite://..` or `postgres://..`.
+/// Opens `sqlite://..` or `postgres://..`, with a first connection at once: for a command's work. What serves
+/// for long holds a [`Pool`].
 pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection, DbErr> {
+    if !url.starts_with("sqlite:") {
+        return Postgres::new(url, options)?.open().await;
+    }
+    prepare_file(url, options.access).await?;
+    let access = options.access;
     let mut pool = ConnectOptions::new(url);
     pool.max_connections(options.max_connections)
         .min_connections(0)
         .acquire_timeout(options.acquire_timeout)
-        .connect_timeout(options.acquire_timeout)
         .idle_timeout(IDLE_TIMEOUT)
         .max_lifetime(LIFETIME_MAX)
-        // A connection that the database closed meanwhile is noticed before a request gets it.
-        .test_before_acquire(true)
-        // Statements are measured by whoever sends them; their texts would only repeat the source.
         .sqlx_logging(false)
-        .record_stmt_in_spans(false);
-    if url.starts_with("sqlite:") {
-        prepare_file(url, options.access).await?;
-        let access = options.access;
-        pool.connect_lazy(false).map_sqlx_sqlite_opts(move |sqlite| sqlite_options(sqlite, access));
-    } else {
-        refuse_unreadable(url)?;
-        let options = options.clone();
-        pool.connect_lazy(options.lazy)
-            .map_sqlx_postgres_opts(move |postgres| postgres_options(postgres, &options))
-            .map_sqlx_postgres_pool_opts(postgres_pool_options);
-    }
+        .map_sqlx_sqlite_opts(move |sqlite| sqlite_options(sqlite, access));
     Database::connect(pool).await
-}
-
-/// Before the library looks at it, whose message would carry the URL, and so the password.
-fn refuse_unreadable(url: &str) -> Result<(), DbErr> {
-    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
-        return Err(DbErr::Custom("a database URL begins with sqlite:// or postgres://".to_owned()));
-    }
-    PgConnectOptions::from_str(url).map(drop).map_err(connection_error)
 }
 
 /// Whether this is the embedded database; PostgreSQL otherwise.
@@ -120,58 +94,6 @@ fn sqlite_options(sqlite: SqliteConnectOptions, access: Access) -> SqliteConnect
         // In WAL mode NORMAL may lose commits with the power, and an acknowledged fence must not be lost.
         Access::ReadWrite => sqlite.synchronous(SqliteSynchronous::Full),
         Access::ReadOnly => sqlite.pragma("query_only", "ON"),
-    }
-}
-
-fn postgres_options(postgres: PgConnectOptions, options: &Options) -> PgConnectOptions {
-    let postgres = postgres
-        .application_name(&options.application_name)
-        .options([("statement_timeout", format!("{}ms", options.statement_timeout.as_millis()))])
-        // "already exists, skipping" is for people at a prompt; here it would be logged.
-        .options([("client_min_messages", "warning")]);
-    match options.access {
-        Access::ReadWrite => postgres.options([
-            // A server or a role may have it off, and an acknowledged fence must not be lost.
-            ("synchronous_commit", "on".to_owned()),
-            // A transaction whose client is gone without a word holds its locks until the server notices, by
-            // default after two hours; one on the fence log's head would keep every instance from its commits.
-            // Shorter than a statement may take: who waits for such a lock still gets it.
-            ("idle_in_transaction_session_timeout", format!("{}ms", options.acquire_timeout.as_millis())),
-        ]),
-        Access::ReadOnly => postgres.options([("default_transaction_read_only", "on")]),
-    }
-}
-
-/// A statement whose caller has left may run on, and on a network that has swallowed it for ever. sqlx
-/// waits for its end without limit before the connection can be used again, so that as many of them as
-/// there are connections would block a pool for good.
-fn postgres_pool_options(pool: PoolOptions<Postgres>) -> PoolOptions<Postgres> {
-    pool.after_connect(|connection, _| {
-        Box::pin(async move {
-            // An older server ends a statement at its timeout.
-            let _ = sqlx::Executor::execute(connection, WATCH_CLIENT).await;
-            Ok(())
-        })
-    })
-    .after_release(|connection, _| {
-        Box::pin(async move {
-            // sqlx pings too, right after this, but on a connection that carries nothing any more for ever.
-            match tokio::time::timeout(ABANDONED_MAX, connection.ping()).await {
-                Ok(answered) => answered.map(|()| true),
-                // As an error it is closed at once, without a word to a server that may not hear it.
-                Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
-            }
-        })
-    })
-}
-
-/// How many connections a pool has at most.
-#[must_use]
-pub fn max_connections(connection: &DatabaseConnection) -> u32 {
-    if is_sqlite(connection) {
-        connection.get_sqlite_connection_pool().options().get_max_connections()
-    } else {
-        connection.get_postgres_connection_pool().options().get_max_connections()
     }
 }
 
@@ -256,7 +178,6 @@ mod tests {
             max_connections: 2,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(5),
-            lazy: false,
         }
     }
 

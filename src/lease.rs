@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{DatabaseConnection, DbErr, Value};
+use sea_orm::{DbErr, Value};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use held::Holder;
@@ -34,7 +34,7 @@ pub use watch::Watch;
 use crate::{
     clock::{Clock, Moment},
     config,
-    database::Reach,
+    database::{Pool, Reach},
 };
 
 /// Tries to get hold of a row that comes and goes meanwhile; beyond them the asker goes alone.
@@ -112,17 +112,17 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Works through `connection`'s pool. `tasks` owns what moves the beats; at `stop` nobody waits any longer.
+    /// Works through `pool`. `tasks` owns what moves the beats; at `stop` nobody waits any longer.
     #[must_use]
     pub fn new(
-        connection: DatabaseConnection,
+        pool: Pool,
         config: &config::LoadLease,
         timeout: Duration,
         clock: Clock,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let table = Table::new(connection);
+        let table = Table::new(pool);
         let (config, reach) = (config.clone(), Reach::default());
         Self { table, config, timeout, clock, reach, tasks, stop, swept: Mutex::default() }
     }

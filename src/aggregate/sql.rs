@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel,
-    QueryResult, Statement, TransactionTrait, Value,
+    AccessMode, ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, IsolationLevel, QueryResult, Statement,
+    TransactionTrait, Value,
 };
 use serde_json::Value as Json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::database::{max_connections, unless_refused};
+use crate::database::{Pool, unless_refused};
 
 /// JSON deeper than this is treated as broken: protobuf decoders stop at 100 levels, and each level
 /// of a `Value` takes three of them.
@@ -26,7 +26,7 @@ const JSON_LEVELS_MAX: usize = 24;
 /// The database that the sources read from, and the limits for what they read.
 #[derive(Clone, Debug)]
 pub struct SourceDatabase {
-    connection: DatabaseConnection,
+    pool: Pool,
     /// As many as the pool has connections. Waiting happens here, for as long as the source may take; the
     /// pool's own limit is left to opening a connection, which is quick or hopeless.
     turns: Arc<Semaphore>,
@@ -35,24 +35,24 @@ pub struct SourceDatabase {
 }
 
 impl SourceDatabase {
-    /// Reads through `connection`'s pool.
+    /// Reads through `pool`.
     #[must_use]
-    pub fn new(connection: DatabaseConnection, column_bytes_max: usize) -> Self {
-        let turns = Arc::new(Semaphore::new(max_connections(&connection) as usize));
-        Self { connection, turns, column_bytes_max }
+    pub fn new(pool: Pool, column_bytes_max: usize) -> Self {
+        let turns = Arc::new(Semaphore::new(pool.max_connections() as usize));
+        Self { pool, turns, column_bytes_max }
     }
 
     /// Begins a read-only transaction in which all statements see the same rows.
     pub async fn begin(&self) -> Result<Reading, DbErr> {
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.map_err(|_closed| DbErr::Custom("nothing closes it".to_owned()))?;
-        let transaction = unless_refused(&self.connection, async {
-            match self.connection.get_database_backend() {
+        let transaction = unless_refused(&self.pool, async {
+            match self.pool.get_database_backend() {
                 // A deferred transaction: in WAL mode its first read fixes the snapshot.
-                DatabaseBackend::Sqlite => self.connection.begin().await,
+                DatabaseBackend::Sqlite => self.pool.begin().await,
                 _ => {
                     let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
-                    self.connection.begin_with_config(Some(isolation), Some(access)).await
+                    self.pool.begin_with_config(Some(isolation), Some(access)).await
                 }
             }
         })
@@ -63,7 +63,7 @@ impl SourceDatabase {
     /// How this database's statements are spelled.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
-        let backend = self.connection.get_database_backend();
+        let backend = self.pool.get_database_backend();
         Dialect { backend, column_bytes_max: self.column_bytes_max }
     }
 }

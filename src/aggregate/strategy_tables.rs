@@ -71,7 +71,7 @@ impl StrategyTables {
         options.max_connections(2).sqlx_logging(false);
         let connection = Database::connect(options).await.unwrap();
         let tables = Self {
-            database: SourceDatabase::new(connection.clone(), COLUMN_BYTES_MAX),
+            database: SourceDatabase::new(connection.clone().into(), COLUMN_BYTES_MAX),
             connection,
             _directory: directory,
         };

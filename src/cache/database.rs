@@ -13,8 +13,8 @@ use std::{future::Future, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, Statement, Value,
+    ColumnTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Statement, Value,
 };
 
 use self::{
@@ -26,7 +26,7 @@ use super::{breaker::Breaker, figures::TierFigures, tier_error::TierError};
 use crate::{
     clock::Clock,
     config,
-    database::{self, Reach},
+    database::{self, Pool, Reach},
     entity::cache_entry,
     fault::{Call, Faults},
     lease::Check,
@@ -48,7 +48,7 @@ const WARMABLE_ROWS_MAX: u64 = 10_000;
 /// Snapshots in the cache table.
 #[derive(Debug)]
 pub struct DatabaseTier {
-    connection: DatabaseConnection,
+    pool: Pool,
     statements: &'static Statements,
     timeout: Duration,
     sweep_batch: u64,
@@ -69,15 +69,15 @@ pub struct Counts {
 }
 
 impl DatabaseTier {
-    /// Works through `connection`'s pool.
+    /// Works through `pool`.
     #[must_use]
-    pub fn new(connection: DatabaseConnection, config: &config::Database, clock: Clock) -> Self {
-        let statements = match connection.get_database_backend() {
+    pub fn new(pool: Pool, config: &config::Database, clock: Clock) -> Self {
+        let statements = match pool.get_database_backend() {
             DatabaseBackend::Sqlite => &statements::SQLITE,
             _ => &statements::POSTGRES,
         };
         Self {
-            connection,
+            pool,
             statements,
             timeout: config.timeout,
             sweep_batch: config.sweep_batch,
@@ -105,7 +105,7 @@ impl DatabaseTier {
         let read = self.statement(self.statements.read, values);
         // Before the database is asked what is left, or the document would live on by the time of the answer's way.
         let asked_at = self.clock.utc();
-        let row = within(self.timeout, self.faults.through(Call::Row, self.connection.query_one_raw(read))).await;
+        let row = within(self.timeout, self.faults.through(Call::Row, self.pool.query_one_raw(read))).await;
         self.learn(&row);
         let Some(row) = row? else { return Ok(None) };
         StoredRow::read(&row)?.into_snapshot(key, asked_at).map(Some)
@@ -219,7 +219,7 @@ impl DatabaseTier {
     pub async fn counts(&self) -> Result<Counts, TierError> {
         let counts = self.statement(self.statements.counts, []);
         let read = async {
-            let row = self.connection.query_one_raw(counts).await?;
+            let row = self.pool.query_one_raw(counts).await?;
             let row = row.ok_or_else(|| DbErr::RecordNotFound("counts".to_owned()))?;
             Ok(Counts { total: row.try_get("", "total")?, expired: row.try_get("", "expired")? })
         };
@@ -261,7 +261,7 @@ impl DatabaseTier {
             .offset(offset)
             .limit(limit)
             .into_model::<Accessed>()
-            .all(&self.connection);
+            .all(&self.pool);
         within(BACKGROUND_TIMEOUT, rows).await
     }
 
@@ -281,7 +281,7 @@ impl DatabaseTier {
         if !self.breaker.wants_probe() {
             return;
         }
-        let probe = self.connection.query_one_raw(self.statement("SELECT 1", []));
+        let probe = self.pool.query_one_raw(self.statement("SELECT 1", []));
         let answer = within(self.timeout, self.faults.through(Call::Row, probe)).await;
         self.learn(&answer);
     }
@@ -300,7 +300,7 @@ impl DatabaseTier {
 
     /// A statement that changes rows; how many.
     async fn write(&self, statement: Statement, timeout: Duration) -> Result<u64, TierError> {
-        let execute = || self.faults.through(Call::Row, self.connection.execute_raw(statement.clone()));
+        let execute = || self.faults.through(Call::Row, self.pool.execute_raw(statement.clone()));
         let write = || within(timeout, execute());
         let busy = |error: &TierError| matches!(error, TierError::Database(error) if database::is_busy(error));
         let done = database::repeat_while(busy, write).await;
@@ -308,7 +308,7 @@ impl DatabaseTier {
     }
 
     fn backend(&self) -> DatabaseBackend {
-        self.connection.get_database_backend()
+        self.pool.get_database_backend()
     }
 
     fn statement(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {

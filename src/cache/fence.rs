@@ -20,7 +20,7 @@ use std::{
 };
 
 use futures::future::try_join_all;
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::DbErr;
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +32,7 @@ use log::FenceLog;
 use crate::{
     clock::{Clock, Moment},
     config,
+    database::Pool,
     fault::Call,
     model::{CacheKey, Scope, Token},
     mutant::{self, Mutant},
@@ -109,14 +110,8 @@ struct LastRun {
 impl Fence {
     /// Knows nothing until the first [`Fence::catch_up`]. `timeout` bounds one reading of the log.
     #[must_use]
-    pub fn new(
-        connection: DatabaseConnection,
-        config: config::Fence,
-        timeout: Duration,
-        clock: Clock,
-        tasks: &TaskTracker,
-    ) -> Self {
-        let log = FenceLog::new(connection);
+    pub fn new(pool: Pool, config: config::Fence, timeout: Duration, clock: Clock, tasks: &TaskTracker) -> Self {
+        let log = FenceLog::new(pool);
         Self {
             committer: Committer::start(log.clone(), tasks),
             log,

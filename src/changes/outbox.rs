@@ -5,18 +5,18 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, Statement, TransactionTrait, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement, TransactionTrait, Value};
 
 use super::install::OUTBOX;
 use crate::{
-    database::{is_busy, is_sqlite, repeat_while},
+    database::{Pool, is_busy, repeat_while},
     model::{Scope, SectionSet, StrategyId, UserId},
 };
 
 /// The table, in the database of the sources.
 #[derive(Clone, Debug)]
 pub struct Outbox {
-    connection: DatabaseConnection,
+    pool: Pool,
 }
 
 /// Rows that were read, and on PostgreSQL locked, so that no other instance takes them too.
@@ -29,26 +29,25 @@ pub struct Batch {
     /// Whom they concern, each once.
     pub scopes: Vec<Scope>,
     ids: Vec<i64>,
-    connection: DatabaseConnection,
+    pool: Pool,
     transaction: Option<DatabaseTransaction>,
 }
 
 impl Outbox {
-    /// Works through `connection`'s pool, which has to be able to write.
+    /// Works through `pool`, which has to be able to write.
     #[must_use]
-    pub fn new(connection: DatabaseConnection) -> Self {
-        Self { connection }
+    pub fn new(pool: Pool) -> Self {
+        Self { pool }
     }
 
     /// Whether the table is there.
     pub async fn exists(&self) -> Result<bool, DbErr> {
-        Ok(!userdata_migrations::columns_of(&self.connection, OUTBOX).await?.is_empty())
+        Ok(!userdata_migrations::columns_of(&self.pool, OUTBOX).await?.is_empty())
     }
 
     /// How many rows wait.
     pub async fn backlog(&self) -> Result<i64, DbErr> {
-        let row =
-            self.connection.query_one_raw(self.statement("SELECT COUNT(*) AS n FROM invalidation_outbox", [])).await?;
+        let row = self.pool.query_one_raw(self.statement("SELECT COUNT(*) AS n FROM invalidation_outbox", [])).await?;
         row.map_or(Ok(0), |row| row.try_get("", "n"))
     }
 
@@ -56,22 +55,22 @@ impl Outbox {
     pub async fn read(&self, rows_max: u64) -> Result<Option<Batch>, DbErr> {
         // Nearly always there is nothing, which one small statement tells.
         let any = self.statement("SELECT id FROM invalidation_outbox LIMIT 1", []);
-        if self.connection.query_one_raw(any).await?.is_none() {
+        if self.pool.query_one_raw(any).await?.is_none() {
             return Ok(None);
         }
         let limit = [i64::try_from(rows_max).unwrap_or(i64::MAX).into()];
-        if is_sqlite(&self.connection) {
+        if self.pool.is_sqlite() {
             // Not locked: another instance that moves the same rows raises the same fences, which harms nobody.
-            let rows = self.connection.query_all_raw(self.statement(READ_SQLITE, limit)).await?;
-            return Batch::of(&rows, self.connection.clone(), None);
+            let rows = self.pool.query_all_raw(self.statement(READ_SQLITE, limit)).await?;
+            return Batch::of(&rows, self.pool.clone(), None);
         }
-        let transaction = self.connection.begin().await?;
+        let transaction = self.pool.begin().await?;
         let rows = transaction.query_all_raw(self.statement(READ_POSTGRES, limit)).await?;
-        Batch::of(&rows, self.connection.clone(), Some(transaction))
+        Batch::of(&rows, self.pool.clone(), Some(transaction))
     }
 
     fn statement(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
-        Statement::from_sql_and_values(self.connection.get_database_backend(), sql, values)
+        Statement::from_sql_and_values(self.pool.get_database_backend(), sql, values)
     }
 }
 
@@ -85,7 +84,7 @@ const READ_POSTGRES: &str = "SELECT id, user_id, strategy_id, sections, \
 impl Batch {
     fn of(
         rows: &[sea_orm::QueryResult],
-        connection: DatabaseConnection,
+        pool: Pool,
         transaction: Option<DatabaseTransaction>,
     ) -> Result<Option<Self>, DbErr> {
         let (mut ids, mut oldest_ms) = (Vec::with_capacity(rows.len()), 0);
@@ -101,7 +100,7 @@ impl Batch {
         }
         let age = Duration::from_millis(oldest_ms.try_into().unwrap_or_default());
         let scopes = scopes.into_iter().filter_map(scope).collect();
-        Ok(Some(Self { rows: ids.len(), age, scopes, ids, connection, transaction }))
+        Ok(Some(Self { rows: ids.len(), age, scopes, ids, pool, transaction }))
     }
 
     /// Deletes the rows. Only once their fences are durable: what is lost here is served outdated.
@@ -114,7 +113,7 @@ impl Batch {
                 transaction.commit().await
             }
             // What stays is fenced again with every run.
-            None => repeat_while(is_busy, || self.connection.execute_unprepared(&sql)).await.map(drop),
+            None => repeat_while(is_busy, || self.pool.execute_unprepared(&sql)).await.map(drop),
         }
     }
 }

@@ -4,12 +4,12 @@
 use std::{future::pending, io::ErrorKind, time::Duration};
 
 use sea_orm::{
-    DatabaseConnection, DbErr,
+    DbErr,
     sqlx::{self, postgres::PgConnectOptions},
 };
 use tokio::net::TcpStream;
 
-use super::{connection_error, is_sqlite};
+use super::{Pool, connection_error};
 
 /// A connection is open by then, or something is wrong.
 const KNOCK_AFTER: Duration = Duration::from_millis(50);
@@ -17,24 +17,21 @@ const KNOCK_AFTER: Duration = Duration::from_millis(50);
 /// Opens something on a connection of the pool; an error as soon as the database is found to refuse
 /// connections. The caller sees to it that the pool has one to spare, or a busy pool would make
 /// everybody knock.
-pub async fn unless_refused<T>(
-    connection: &DatabaseConnection,
-    opening: impl Future<Output = Result<T, DbErr>>,
-) -> Result<T, DbErr> {
+pub async fn unless_refused<T>(pool: &Pool, opening: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
     tokio::select! {
         biased;
         opened = opening => opened,
-        refused = refusal(connection) => Err(refused),
+        refused = refusal(pool) => Err(refused),
     }
 }
 
 /// Knocks once, after a moment. Resolves only if that is refused.
-async fn refusal(connection: &DatabaseConnection) -> DbErr {
-    if is_sqlite(connection) {
+async fn refusal(pool: &Pool) -> DbErr {
+    if pool.is_sqlite() {
         return pending().await;
     }
     tokio::time::sleep(KNOCK_AFTER).await;
-    match knock(&connection.get_postgres_connection_pool().connect_options()).await {
+    match knock(&pool.now().get_postgres_connection_pool().connect_options()).await {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => connection_error(sqlx::Error::Io(error)),
         _ => pending().await,
     }

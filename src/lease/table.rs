@@ -1,17 +1,17 @@
 //! The table `load_lease`: one statement a function, the same for both databases but for the time.
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
 
 use super::Work;
 use crate::{
-    database,
+    database::Pool,
     fault::{Call, Faults},
 };
 
 /// The rows.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    connection: DatabaseConnection,
+    pool: Pool,
     /// Milliseconds by the database's clock.
     now_ms: &'static str,
     faults: Faults,
@@ -56,13 +56,13 @@ pub(super) struct Row {
 }
 
 impl Table {
-    pub(super) fn new(connection: DatabaseConnection) -> Self {
-        let now_ms = if database::is_sqlite(&connection) {
+    pub(super) fn new(pool: Pool) -> Self {
+        let now_ms = if pool.is_sqlite() {
             "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
         } else {
             "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
         };
-        Self { connection, now_ms, faults: Faults::here() }
+        Self { pool, now_ms, faults: Faults::here() }
     }
 
     /// Takes a lease that nobody holds, or whose work began below the asker's fence.
@@ -108,7 +108,7 @@ impl Table {
         let mut values = claim.values();
         values.extend([work.fence.into(), holder.into(), beat.into()]);
         values.extend(work.done.values.iter().cloned());
-        let asked = self.connection.query_one_raw(self.statement(sql, values));
+        let asked = self.pool.query_one_raw(self.statement(sql, values));
         let row = self.faults.through(Call::Lease, asked).await?;
         let taken = |row: QueryResult| {
             Ok(Taken { done: row.try_get::<i32>("", "done")? != 0, now_ms: row.try_get("", "now_ms")? })
@@ -119,7 +119,7 @@ impl Table {
     /// The row of a key.
     pub(super) async fn look(&self, key: &str) -> Result<Option<Row>, DbErr> {
         let sql = format!("SELECT holder, s, beat, outcome, {} AS now_ms FROM load_lease WHERE key = $1", self.now_ms);
-        let asked = self.connection.query_one_raw(self.statement(&sql, vec![key.into()]));
+        let asked = self.pool.query_one_raw(self.statement(&sql, vec![key.into()]));
         self.faults.through(Call::Lease, asked).await?.map(|row| read(&row)).transpose()
     }
 
@@ -130,7 +130,7 @@ impl Table {
             self.now_ms
         );
         let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
-        let asked = self.connection.query_all_raw(self.statement(&sql, vec![limit.into()]));
+        let asked = self.pool.query_all_raw(self.statement(&sql, vec![limit.into()]));
         let rows = self.faults.through(Call::Lease, asked).await?;
         rows.iter().map(|row| Ok((row.try_get("", "key")?, read(row)?))).collect()
     }
@@ -162,13 +162,13 @@ impl Table {
     }
 
     async fn change(&self, sql: &str, values: Vec<Value>) -> Result<u64, DbErr> {
-        let changed = self.connection.execute_raw(self.statement(sql, values));
+        let changed = self.pool.execute_raw(self.statement(sql, values));
         Ok(self.faults.through(Call::Lease, changed).await?.rows_affected())
     }
 
     fn statement(&self, sql: &str, values: Vec<Value>) -> Statement {
         // SQLite takes numbered placeholders too, as `$1`.
-        Statement::from_sql_and_values(self.connection.get_database_backend(), sql, values)
+        Statement::from_sql_and_values(self.pool.get_database_backend(), sql, values)
     }
 }
 

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tokio::time::{Instant, timeout};
 use userdata::{
     aggregate::sql::SourceDatabase,
-    database::{Access, Options, connect},
+    database::{Access, Options, Pool},
 };
 
 use crate::support::{
@@ -21,20 +21,24 @@ const CONNECTIONS: u32 = 2;
 /// Never reached: what ends earlier was ended by something else.
 const LONG: Duration = Duration::from_secs(60);
 
-async fn pool(url: &str) -> DatabaseConnection {
+/// Its own limits are never reached.
+async fn pool(url: &str) -> Pool {
+    limited(url, LONG).await
+}
+
+async fn limited(url: &str, limit: Duration) -> Pool {
     let options = Options {
         access: Access::ReadOnly,
         application_name: "userdata-pool".to_owned(),
         max_connections: CONNECTIONS,
-        acquire_timeout: LONG,
-        statement_timeout: LONG,
-        lazy: true,
+        acquire_timeout: limit,
+        statement_timeout: limit,
     };
-    connect(url, &options).await.unwrap()
+    Pool::open(url, &options).await.unwrap()
 }
 
 /// A database, and a pool that reaches it through a network.
-async fn behind_a_network() -> (TestDatabase, Proxy, DatabaseConnection) {
+async fn behind_a_network() -> (TestDatabase, Proxy, Pool) {
     let place = database(Kind::Postgres).await;
     let proxy = Proxy::before(postgres().await.port).await;
     let pool = pool(&proxy.url(&place.url)).await;
@@ -43,7 +47,7 @@ async fn behind_a_network() -> (TestDatabase, Proxy, DatabaseConnection) {
 
 /// Uses every connection at once for statements that take an hour, and goes away when they have begun
 /// and `then` has been done.
-async fn leave_statements_behind(pool: &DatabaseConnection, place: &TestDatabase, then: impl FnOnce()) {
+async fn leave_statements_behind(pool: &Pool, place: &TestDatabase, then: impl FnOnce()) {
     let watcher = place.connect().await;
     let statements = (0..CONNECTIONS).map(|_| pool.execute_unprepared("SELECT pg_sleep(3600)"));
     let begun = async {
@@ -63,7 +67,7 @@ async fn sleeping(watcher: &DatabaseConnection) -> i64 {
     count(watcher, sleeping).await
 }
 
-async fn answers(pool: &DatabaseConnection) {
+async fn answers(pool: &Pool) {
     let answer = timeout(LONG / 2, pool.execute_unprepared("SELECT 1")).await;
     answer.expect("a connection is free").unwrap();
 }
@@ -84,6 +88,36 @@ async fn connections_that_a_network_has_swallowed_are_replaced() {
     leave_statements_behind(&pool, &place, || proxy.set(Network::Blackhole)).await;
     proxy.restore();
     answers(&pool).await;
+}
+
+/// sqlx pings a connection that is given back once more, and without a limit; that is where these are lost.
+#[tokio::test]
+async fn a_pool_that_has_lost_all_its_connections_is_replaced() {
+    const WAY: Duration = Duration::from_millis(60);
+    const LIMIT: Duration = Duration::from_secs(1);
+    let place = database(Kind::Postgres).await;
+    let proxy = Proxy::before(postgres().await.port).await;
+    let pool = limited(&proxy.url(&place.url), LIMIT).await;
+    // A busy machine may miss the moment between the two pings.
+    for _round in 0..20 {
+        let answered = async || pool.execute_unprepared("SELECT 1").await.ok();
+        wait_for("an answer", answered).await;
+        let before = pool.replacements();
+        proxy.set(Network::Delay(WAY));
+        futures::future::join_all((0..CONNECTIONS).map(|_| pool.execute_unprepared("SELECT 1"))).await;
+        // The first ping takes two ways, and so does the second.
+        tokio::time::sleep(WAY * 3).await;
+        proxy.set(Network::Blackhole);
+        tokio::time::sleep(WAY * 2).await;
+        proxy.restore();
+        let restored = Instant::now();
+        wait_for("an answer", answered).await;
+        if pool.replacements() > before {
+            eprintln!("replaced; an answer {:?} after the network was restored", restored.elapsed());
+            return;
+        }
+    }
+    panic!("no round has lost all connections");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use sea_orm::{
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 use tempfile::TempDir;
+use userdata::database::Pool;
 use userdata_migrations::{Tables, up};
 
 use crate::{
@@ -32,9 +33,9 @@ const REDIS_DATABASES: usize = 16;
 pub(crate) struct World {
     /// The test's own connection.
     db: DatabaseConnection,
-    pub(crate) cache_pool: DatabaseConnection,
-    pub(crate) fence_pool: DatabaseConnection,
-    pub(crate) sources_pool: DatabaseConnection,
+    pub(crate) cache_pool: Pool,
+    pub(crate) fence_pool: Pool,
+    pub(crate) sources_pool: Pool,
     pub(crate) redis_url: String,
     redis: BufReader<TcpStream>,
     _directory: TempDir,
@@ -64,10 +65,10 @@ impl World {
         let number = number % REDIS_DATABASES;
         let mut world = Self {
             db,
-            cache_pool: pool(&url, 6).await,
-            fence_pool: pool(&url, 6).await,
+            cache_pool: pool(&url, 6).await.into(),
+            fence_pool: pool(&url, 6).await.into(),
             // One per source: an assembly does not wait for itself.
-            sources_pool: pool(&url, 6).await,
+            sources_pool: pool(&url, 6).await.into(),
             redis_url: format!("redis://127.0.0.1:{port}/{number}"),
             redis: BufReader::new(redis),
             _directory: directory,

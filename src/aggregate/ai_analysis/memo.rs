@@ -4,12 +4,17 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter,
+    ColumnTrait, DbErr, EntityTrait, QueryFilter,
     sea_query::{Expr, ExprTrait, OnConflict, Query},
 };
 
 use super::{answer::Answer, input::MemoKey, reply::Usage};
-use crate::{database, lease::Check, model::UserId, proto::v1::AiAnalysisResults};
+use crate::{
+    database::{self, Pool},
+    lease::Check,
+    model::UserId,
+    proto::v1::AiAnalysisResults,
+};
 
 /// `last_used_at` is written when it is this old: a hit is not worth a write each time.
 const USE_WRITTEN_EVERY: TimeDelta = TimeDelta::days(1);
@@ -19,7 +24,7 @@ const UNUSED_MAX: TimeDelta = TimeDelta::days(30);
 /// The table, in the cache's own database.
 #[derive(Clone, Debug)]
 pub struct Memo {
-    connection: DatabaseConnection,
+    pool: Pool,
 }
 
 /// An answer and how it came about.
@@ -51,8 +56,8 @@ impl Remembered {
 impl Memo {
     /// Keeps answers through this connection.
     #[must_use]
-    pub fn new(connection: DatabaseConnection) -> Self {
-        Self { connection }
+    pub fn new(pool: Pool) -> Self {
+        Self { pool }
     }
 
     /// The question whether there is an answer under a key.
@@ -63,7 +68,7 @@ impl Memo {
 
     /// The answer under a key, and notes that it was of use.
     pub(super) async fn find(&self, key: &MemoKey, now: DateTime<Utc>) -> Result<Option<Remembered>, DbErr> {
-        let Some(row) = row::Entity::find_by_id(key.as_str()).one(&self.connection).await? else { return Ok(None) };
+        let Some(row) = row::Entity::find_by_id(key.as_str()).one(&self.pool).await? else { return Ok(None) };
         if row.last_used_at <= (now - USE_WRITTEN_EVERY).naive_utc()
             && let Err(error) = self.note_use(key, now).await
         {
@@ -77,7 +82,7 @@ impl Memo {
         row::Entity::update_many()
             .col_expr(row::Column::LastUsedAt, Expr::value(now.naive_utc()))
             .filter(row::Column::MemoKey.eq(key.as_str()))
-            .exec(&self.connection)
+            .exec(&self.pool)
             .await?;
         Ok(())
     }
@@ -119,7 +124,7 @@ impl Memo {
     async fn insert(&self, user: &UserId, fresh: &Remembered, conflict: OnConflict) -> Result<u64, DbErr> {
         let insert = || {
             let row = row::Entity::insert(write(user, fresh)).on_conflict(conflict.clone());
-            row.exec_without_returning(&self.connection)
+            row.exec_without_returning(&self.pool)
         };
         database::repeat_while(database::is_busy, insert).await
     }
@@ -133,7 +138,7 @@ impl Memo {
             .limit(rows_max)
             .to_owned();
         let deleted =
-            row::Entity::delete_many().filter(row::Column::MemoKey.in_subquery(unused)).exec(&self.connection).await?;
+            row::Entity::delete_many().filter(row::Column::MemoKey.in_subquery(unused)).exec(&self.pool).await?;
         Ok(deleted.rows_affected)
     }
 }

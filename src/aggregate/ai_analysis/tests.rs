@@ -61,7 +61,7 @@ impl Setup {
         configure(&mut config);
         let clock = Clock::system();
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-        let memo = Memo::new(connection.clone());
+        let memo = Memo::new(connection.clone().into());
         let leases = leases(&connection, &clock, &stop);
         let source = AiAnalysis::new(&config, guard(&clock), memo, leases, clock.clone(), tracker.clone()).unwrap();
         Self {
@@ -132,7 +132,7 @@ fn guard(clock: &Clock) -> Guard {
 /// Tasks of its own: a lease may outlive its call by as long as a failure is told.
 fn leases(connection: &DatabaseConnection, clock: &Clock, stop: &CancellationToken) -> Arc<Leases> {
     let config = LoadLease { poll: Duration::from_millis(5), ..LoadLease::default() };
-    Arc::new(Leases::new(connection.clone(), &config, NO_LIMIT, clock.clone(), TaskTracker::new(), stop.clone()))
+    Arc::new(Leases::new(connection.clone().into(), &config, NO_LIMIT, clock.clone(), TaskTracker::new(), stop.clone()))
 }
 
 /// A database that is gone with its only connection.
@@ -160,7 +160,7 @@ fn title(results: &AiAnalysisResults) -> &str {
 async fn without_an_endpoint_the_rules_answer() {
     let connection = memory_database().await;
     let clock = Clock::system();
-    let (memo, leases) = (Memo::new(connection.clone()), leases(&connection, &clock, &CancellationToken::new()));
+    let (memo, leases) = (Memo::new(connection.clone().into()), leases(&connection, &clock, &CancellationToken::new()));
     let source = AiAnalysis::new(&Ai::default(), guard(&clock), memo, leases, clock, TaskTracker::new()).unwrap();
     let (onboarding, strategy) = (onboarding("website_analysis"), plain_strategy());
     let user = UserId::parse("1").unwrap();

@@ -81,7 +81,7 @@ mod tests {
             )
             .await
             .unwrap();
-        SourceDatabase::new(connection, 1024)
+        SourceDatabase::new(connection.into(), 1024)
     }
 
     #[tokio::test]

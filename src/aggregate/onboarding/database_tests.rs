@@ -119,7 +119,7 @@ impl Fixture {
     }
 
     fn database(&self) -> SourceDatabase {
-        SourceDatabase::new(self.connection.clone(), COLUMN_BYTES_MAX)
+        SourceDatabase::new(self.connection.clone().into(), COLUMN_BYTES_MAX)
     }
 
     async fn read(&self, user: &str) -> Read<Onboarding> {

@@ -1,6 +1,7 @@
 //! Each case runs on SQLite and on PostgreSQL: a fresh file, and one server whose tables are emptied in between.
 
 use chrono::TimeDelta;
+use sea_orm::DatabaseConnection;
 
 use super::*;
 use crate::{
@@ -52,7 +53,7 @@ cases!(
 fn tier(connection: &DatabaseConnection) -> DatabaseTier {
     // Reading is not to fail on a machine that is busy with other tests.
     let config = config::Database { timeout: Duration::from_secs(5), sweep_batch: 3, ..config::Database::default() };
-    DatabaseTier::new(connection.clone(), &config, Clock::system())
+    DatabaseTier::new(connection.clone().into(), &config, Clock::system())
 }
 
 fn scope(user: &str, strategy: Option<i64>) -> Scope {
@@ -61,7 +62,7 @@ fn scope(user: &str, strategy: Option<i64>) -> Scope {
 }
 
 async fn run(tier: &DatabaseTier, sql: &str) {
-    tier.connection.execute_unprepared(sql).await.unwrap();
+    tier.pool.execute_unprepared(sql).await.unwrap();
 }
 
 async fn what_was_put_is_found_again(tier: DatabaseTier) {
@@ -185,7 +186,7 @@ async fn a_purge_erases_rows_and_memos(tier: DatabaseTier) {
 
 async fn memos(tier: &DatabaseTier) -> i64 {
     let count = tier.statement("SELECT COUNT(*) AS n FROM ai_analysis_memo", []);
-    tier.connection.query_one_raw(count).await.unwrap().unwrap().try_get("", "n").unwrap()
+    tier.pool.query_one_raw(count).await.unwrap().unwrap().try_get("", "n").unwrap()
 }
 
 async fn the_sweep_takes_what_is_old_and_cleanup_what_is_expired(tier: DatabaseTier) {
@@ -285,7 +286,7 @@ async fn a_missing_table_opens_the_breaker_and_a_probe_closes_it(tier: DatabaseT
 
 /// On PostgreSQL only: a lock that somebody else holds keeps the statement waiting.
 async fn a_statement_that_hangs_costs_the_timeout_until_the_breaker_opens(connection: DatabaseConnection) {
-    let tier = DatabaseTier::new(connection.clone(), &config::Database::default(), Clock::system());
+    let tier = DatabaseTier::new(connection.clone().into(), &config::Database::default(), Clock::system());
     let locking = sea_orm::TransactionTrait::begin(&connection).await.unwrap();
     locking.execute_unprepared("LOCK TABLE comprehensive_user_data_cache").await.unwrap();
     for _ in 0..BREAKER_FAILURES {

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel, QueryResult,
-    SqlErr, Statement, TransactionTrait, Value,
+    ConnectionTrait, DatabaseTransaction, DbErr, IsolationLevel, QueryResult, SqlErr, Statement, TransactionTrait,
+    Value,
 };
 
 use super::copy::LogRow;
 use crate::{
+    database::Pool,
     fault::{Call, Faults},
     model::{Scope, SectionSet, StrategyId, UserId},
     mutant::{self, Mutant},
@@ -30,7 +31,7 @@ pub(super) struct Head {
 /// The log's tables.
 #[derive(Clone, Debug)]
 pub(super) struct FenceLog {
-    connection: DatabaseConnection,
+    pool: Pool,
     pub(super) faults: Faults,
 }
 
@@ -38,8 +39,8 @@ pub(super) struct FenceLog {
 const PAGE: i64 = 1000;
 
 impl FenceLog {
-    pub(super) fn new(connection: DatabaseConnection) -> Self {
-        Self { connection, faults: Faults::here() }
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { pool, faults: Faults::here() }
     }
 
     /// Appends a fence for each scope in one durable commit and returns the last one's position.
@@ -82,7 +83,7 @@ impl FenceLog {
     pub(super) async fn head(&self, applied: i64) -> Result<Head, DbErr> {
         const SQL: &str = "SELECT incarnation, seq, floor, CAST(lease_ms AS BIGINT) AS lease_ms, \
              (SELECT nonce FROM fence_log WHERE seq = $1) AS nonce FROM fence_head WHERE id = 1";
-        let asked = self.connection.query_one_raw(self.statement(SQL, vec![applied.into()]));
+        let asked = self.pool.query_one_raw(self.statement(SQL, vec![applied.into()]));
         let row = self.faults.through(Call::Head, asked).await?.ok_or_else(no_head)?;
         let incarnation: String = row.try_get("", "incarnation")?;
         Ok(Head {
@@ -102,7 +103,7 @@ impl FenceLog {
         let mut last = after;
         while last < head {
             let asked = self.statement(SQL, vec![last.into(), head.into(), PAGE.into()]);
-            let page = self.faults.through(Call::Rows, self.connection.query_all_raw(asked)).await?;
+            let page = self.faults.through(Call::Rows, self.pool.query_all_raw(asked)).await?;
             let Some(end) = page.last() else { break };
             last = end.try_get("", "seq")?;
             for row in &page {
@@ -155,16 +156,16 @@ impl FenceLog {
     async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         // Said explicitly: under a stricter default the head's update would fail instead of wait.
         let isolation = (!self.is_sqlite()).then_some(IsolationLevel::ReadCommitted);
-        self.connection.begin_with_config(isolation, None).await
+        self.pool.begin_with_config(isolation, None).await
     }
 
     fn statement(&self, sql: &str, values: Vec<Value>) -> Statement {
         // SQLite takes numbered placeholders too, as `$1`.
-        Statement::from_sql_and_values(self.connection.get_database_backend(), sql, values)
+        Statement::from_sql_and_values(self.pool.get_database_backend(), sql, values)
     }
 
     fn is_sqlite(&self) -> bool {
-        self.connection.get_database_backend() == DatabaseBackend::Sqlite
+        self.pool.is_sqlite()
     }
 
     fn now(&self) -> &'static str {

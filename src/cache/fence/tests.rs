@@ -1,7 +1,7 @@
 //! The copy of the log against a real one, in SQLite; what several instances see of each other is tested
 //! against servers.
 
-use sea_orm::{ConnectOptions, ConnectionTrait, Database};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use tempfile::TempDir;
 
 use super::*;
@@ -17,7 +17,7 @@ async fn database() -> (TempDir, DatabaseConnection) {
 
 fn fence(connection: &DatabaseConnection) -> Fence {
     let timeout = Duration::from_secs(5);
-    Fence::new(connection.clone(), config::Fence::default(), timeout, Clock::system(), &TaskTracker::new())
+    Fence::new(connection.clone().into(), config::Fence::default(), timeout, Clock::system(), &TaskTracker::new())
 }
 
 fn scope(user: &str) -> Scope {

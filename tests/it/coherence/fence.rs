@@ -22,7 +22,7 @@ const FENCES_OF_A_TASK: usize = 12;
 
 async fn instance(database: &TestDatabase, tasks: &TaskTracker) -> Arc<Fence> {
     let timeout = Duration::from_secs(10);
-    Arc::new(Fence::new(database.connect().await, config::Fence::default(), timeout, Clock::system(), tasks))
+    Arc::new(Fence::new(database.connect().await.into(), config::Fence::default(), timeout, Clock::system(), tasks))
 }
 
 fn query(user: usize) -> UserDataQuery {

@@ -36,7 +36,7 @@ async fn instances<const N: usize>(kind: Kind) -> (TestDatabase, DatabaseConnect
     let instance = |_| {
         let (clock, tasks, stop) = (Clock::system(), TaskTracker::new(), CancellationToken::new());
         let config = LoadLease { poll: Duration::from_millis(5), ..LoadLease::default() };
-        let leases = Leases::new(db.clone(), &config, LIMIT, clock.clone(), tasks.clone(), stop.clone());
+        let leases = Leases::new(db.clone().into(), &config, LIMIT, clock.clone(), tasks.clone(), stop.clone());
         Instance { leases, clock, tasks, stop }
     };
     (database, db.clone(), std::array::from_fn(instance))

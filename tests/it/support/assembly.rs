@@ -55,9 +55,10 @@ pub(crate) fn aggregator_asking(db: &DatabaseConnection, config: &config::Source
     let guard = Guard::new("ai_analysis", config, clock.clone());
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let second = Duration::from_secs(1);
-    let leases = Leases::new(db.clone(), &config::LoadLease::default(), second, clock.clone(), tasks.clone(), stop);
-    let ai = AiAnalysis::new(model, guard, Memo::new(db.clone()), leases.into(), clock.clone(), tasks);
-    Aggregator::new(SourceDatabase::new(db.clone(), config.column_bytes_max), ai.unwrap(), config, clock)
+    let leases =
+        Leases::new(db.clone().into(), &config::LoadLease::default(), second, clock.clone(), tasks.clone(), stop);
+    let ai = AiAnalysis::new(model, guard, Memo::new(db.clone().into()), leases.into(), clock.clone(), tasks);
+    Aggregator::new(SourceDatabase::new(db.clone().into(), config.column_bytes_max), ai.unwrap(), config, clock)
 }
 
 /// Limits that a busy machine does not reach.

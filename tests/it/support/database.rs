@@ -203,7 +203,6 @@ async fn pool(url: &str, access: Access) -> DatabaseConnection {
         max_connections: 8,
         acquire_timeout: Duration::from_secs(30),
         statement_timeout: Duration::from_secs(30),
-        lazy: false,
     };
     connect(url, &options).await.unwrap()
 }

@@ -66,7 +66,7 @@ pub enum Flaw {
 
 /// The tables, and the way to them.
 #[derive(Clone, Debug)]
-pub struct Database {
+pub struct Pool {
     tables: Arc<Mutex<Tables>>,
     weather: Weather,
     flaw: Option<Flaw>,
@@ -143,7 +143,7 @@ pub struct LeaseRecord {
     pub moved_at: Duration,
 }
 
-impl Database {
+impl Pool {
     /// Empty tables; the cluster agrees on `lease`.
     #[must_use]
     pub fn new(lease: Duration, weather: Weather) -> Self {

@@ -11,7 +11,7 @@
 //!   order of steps, not weaker memory orderings than sequentially consistent ones.
 //! * [`time`]: time passes when the scheduler lets it; timers fire in their order, as tokio's do.
 //! * [`task::TaskTracker`] spawns Shuttle's tasks, and can die with all of them, as a process does.
-//! * [`database::Database`] in place of a database, with `cache/fence/log.rs` and `lease/table.rs` in place
+//! * [`database::Pool`] in place of a database, with `cache/fence/log.rs` and `lease/table.rs` in place
 //!   of their namesakes: a statement is one step, as in a database, but can be late, lost or unanswered.
 //!   What the real statements do is tested against real databases.
 
@@ -40,7 +40,7 @@ pub mod task;
 pub mod time;
 
 pub use chance::random;
-pub use database::{Database as DatabaseConnection, DbErr, Value};
+pub use database::{DbErr, Value};
 pub use userdata::{config, model, mutant, proto};
 
 /// tokio's and tokio-util's own.

@@ -77,7 +77,7 @@ async fn a_remembered_answer_that_cannot_be_read_is_replaced() {
 async fn answers_that_nobody_uses_for_thirty_days_are_swept() {
     const DAY: Duration = Duration::from_secs(24 * 3600);
     let setup = Setup::new([titled("a")]).await;
-    let memo = Memo::new(setup.connection.clone());
+    let memo = Memo::new(setup.connection.clone().into());
     setup.analyse().await.unwrap();
     setup.clock.advance(20 * DAY);
     setup.analyse().await.unwrap();

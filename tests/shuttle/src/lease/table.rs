@@ -2,14 +2,14 @@
 
 use super::Work;
 use crate::{
-    DatabaseConnection, DbErr, chance,
-    database::{Flaw, LeaseRecord, Tables},
+    DbErr, chance,
+    database::{Flaw, LeaseRecord, Pool, Tables},
     time,
 };
 
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    database: DatabaseConnection,
+    database: Pool,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ pub(super) struct Row {
 }
 
 impl Table {
-    pub(super) fn new(database: DatabaseConnection) -> Self {
+    pub(super) fn new(database: Pool) -> Self {
         Self { database }
     }
 

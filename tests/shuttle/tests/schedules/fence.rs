@@ -12,7 +12,7 @@ use userdata_shuttle::{
     cache::fence::{Fence, FenceError, Trust},
     chance,
     clock::Clock,
-    database::{Database, Flaw, Weather},
+    database::{Flaw, Pool, Weather},
     task::TaskTracker,
     time::{self, Duration},
 };
@@ -30,7 +30,7 @@ const STORM: Weather = Weather { slow: 3, lost: 10, transient: 5, way_max: Durat
 /// Instances over one log.
 #[derive(Clone)]
 struct Cluster {
-    database: Database,
+    database: Pool,
     instances: [Arc<Fence>; 2],
     config: config::Fence,
 }
@@ -39,7 +39,7 @@ impl Cluster {
     /// Instances that have read the log; how it is wrong as they see it.
     async fn started(weather: Weather, flaws: [Option<Flaw>; 2]) -> Self {
         let config = config::Fence::default();
-        let database = Database::new(config.lease, weather);
+        let database = Pool::new(config.lease, weather);
         let instances = flaws.map(|flaw| {
             let (seen, tasks) = (database.clone().with(flaw), TaskTracker::new());
             Arc::new(Fence::new(seen, config.clone(), TIMEOUT, Clock::system(), &tasks))

@@ -12,7 +12,7 @@ use userdata::config;
 use userdata_shuttle::{
     chance,
     clock::Clock,
-    database::{Database, Flaw, LeaseRecord, Weather},
+    database::{Flaw, LeaseRecord, Pool, Weather},
     lease::{Check, Leases, Seen, Turn, Work},
     sync::CancellationToken,
     task::TaskTracker,
@@ -37,7 +37,7 @@ const STORM: Weather = Weather { slow: 4, lost: 10, transient: 0, way_max: Durat
 struct Instance {
     leases: Arc<Leases>,
     tasks: TaskTracker,
-    database: Database,
+    database: Pool,
     config: config::LoadLease,
     /// Instances that work now.
     working: Arc<Mutex<HashSet<usize>>>,
@@ -74,7 +74,7 @@ const JOB: Job = Job { takes: Duration::from_secs(7), outcome: None, deadly: 0 }
 const LIFE: Duration = Duration::from_secs(2);
 
 fn instances<const N: usize>(weather: Weather, flaw: Option<Flaw>) -> [Instance; N] {
-    let database = Database::new(Duration::ZERO, weather).with(flaw);
+    let database = Pool::new(Duration::ZERO, weather).with(flaw);
     let (config, working) = (config::LoadLease::default(), Arc::default());
     std::array::from_fn(|number| {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::copy::LogRow;
 use crate::{
-    DatabaseConnection, DbErr, chance,
-    database::{Flaw, LogRecord, Tables},
+    DbErr, chance,
+    database::{Flaw, LogRecord, Pool, Tables},
     fault::Faults,
     model::Scope,
     time::{self, Duration},
@@ -22,7 +22,7 @@ pub(super) struct Head {
 
 #[derive(Clone, Debug)]
 pub(super) struct FenceLog {
-    database: DatabaseConnection,
+    database: Pool,
     pub(super) faults: Faults,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct FenceLog {
 const LAG: Duration = Duration::from_secs(1);
 
 impl FenceLog {
-    pub(super) fn new(database: DatabaseConnection) -> Self {
+    pub(super) fn new(database: Pool) -> Self {
         Self { database, faults: Faults::here() }
     }
 

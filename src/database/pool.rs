@@ -1,0 +1,205 @@
+//! A pool of connections that is replaced when the network has swallowed them.
+//!
+//! sqlx pings a connection that is given back, without a limit and holding its place in the pool. If the
+//! network falls silent in just that moment, the place is lost until TCP gives the connection up, which may
+//! be never. Statements end in time, on whichever side; so when every place is taken and for longer than any
+//! statement lasts no connection has come or gone, there is nothing left to wait for: a new pool takes over.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use sea_orm::{
+    AccessMode, ConnectionTrait, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr, ExecResult,
+    IsolationLevel, QueryResult, Statement, TransactionError, TransactionOptions, TransactionTrait,
+};
+
+use super::{
+    Options, connect,
+    postgres::{ABANDONED_MAX, Postgres, Pulse},
+};
+
+/// Connections to one database, whichever pool they are in. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Pool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    backend: DatabaseBackend,
+    max_connections: u32,
+    current: RwLock<Current>,
+    /// How it is replaced; nothing for an embedded database, whose connections nothing swallows.
+    anew: Option<Anew>,
+}
+
+#[derive(Debug)]
+struct Current {
+    connection: DatabaseConnection,
+    pulse: Arc<Pulse>,
+    replacements: u64,
+}
+
+#[derive(Debug)]
+struct Anew {
+    postgres: Postgres,
+    /// For how long no connection has come or gone once all are lost: longer than a statement lasts and
+    /// its connection takes to be given back.
+    after: Duration,
+}
+
+impl Anew {
+    fn open(&self, replacements: u64) -> Current {
+        let pulse = Arc::default();
+        Current { connection: self.postgres.open_lazily(&pulse), pulse, replacements }
+    }
+
+    fn is_due(&self, current: &Current) -> bool {
+        let pool = current.connection.get_postgres_connection_pool();
+        pool.num_idle() == 0
+            && pool.size() >= pool.options().get_max_connections()
+            && current.pulse.silent_for() > self.after
+    }
+}
+
+impl From<DatabaseConnection> for Pool {
+    /// One that is never replaced.
+    fn from(connection: DatabaseConnection) -> Self {
+        Self::new(Current { connection, pulse: Arc::default(), replacements: 0 }, None)
+    }
+}
+
+impl Pool {
+    /// Opens `sqlite://..` at once, `postgres://..` when the first connection is needed.
+    pub async fn open(url: &str, options: &Options) -> Result<Self, DbErr> {
+        if url.starts_with("sqlite:") {
+            return Ok(connect(url, options).await?.into());
+        }
+        let postgres = Postgres::new(url, options)?;
+        let anew = Anew { postgres, after: options.statement_timeout + ABANDONED_MAX };
+        Ok(Self::new(anew.open(0), Some(anew)))
+    }
+
+    fn new(current: Current, anew: Option<Anew>) -> Self {
+        let backend = current.connection.get_database_backend();
+        let max_connections = match backend {
+            DatabaseBackend::Sqlite => current.connection.get_sqlite_connection_pool().options().get_max_connections(),
+            _ => current.connection.get_postgres_connection_pool().options().get_max_connections(),
+        };
+        Self(Arc::new(Shared { backend, max_connections, current: RwLock::new(current), anew }))
+    }
+
+    /// Whether this is the embedded database; PostgreSQL otherwise.
+    #[must_use]
+    pub fn is_sqlite(&self) -> bool {
+        self.0.backend == DatabaseBackend::Sqlite
+    }
+
+    /// How many connections there are at most.
+    #[must_use]
+    pub fn max_connections(&self) -> u32 {
+        self.0.max_connections
+    }
+
+    /// How often its connections were lost.
+    #[must_use]
+    pub fn replacements(&self) -> u64 {
+        self.current().replacements
+    }
+
+    /// Ends it: whoever waits for a connection gets an error. Waits for those that are in use.
+    pub async fn close(&self) {
+        let _ = self.now().close().await;
+    }
+
+    fn current(&self) -> RwLockReadGuard<'_, Current> {
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The pool as it is now, for one statement or transaction.
+    pub(super) fn now(&self) -> DatabaseConnection {
+        let current = self.current();
+        let Some(anew) = self.0.anew.as_ref().filter(|anew| anew.is_due(&current)) else {
+            return current.connection.clone();
+        };
+        drop(current);
+        let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have been first.
+        if anew.is_due(&current) {
+            tracing::warn!(connections = self.0.max_connections, "a pool's connections are all lost; it is replaced");
+            // Calling it marks the pool as closed; its connections' end is what nobody can wait for.
+            drop(current.connection.get_postgres_connection_pool().close());
+            *current = anew.open(current.replacements + 1);
+        }
+        current.connection.clone()
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for Pool {
+    fn get_database_backend(&self) -> DatabaseBackend {
+        self.0.backend
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.now().execute_raw(statement).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.now().execute_unprepared(sql).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.now().query_one_raw(statement).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.now().query_all_raw(statement).await
+    }
+}
+
+#[async_trait]
+impl TransactionTrait for Pool {
+    type Transaction = DatabaseTransaction;
+
+    async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        self.now().begin().await
+    }
+
+    async fn begin_with_config(
+        &self,
+        isolation: Option<IsolationLevel>,
+        access: Option<AccessMode>,
+    ) -> Result<DatabaseTransaction, DbErr> {
+        self.now().begin_with_config(isolation, access).await
+    }
+
+    async fn begin_with_options(&self, options: TransactionOptions) -> Result<DatabaseTransaction, DbErr> {
+        self.now().begin_with_options(options).await
+    }
+
+    async fn transaction<F, T, E>(&self, work: F) -> Result<T, TransactionError<E>>
+    where
+        F: for<'c> FnOnce(&'c DatabaseTransaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+        T: Send,
+        E: std::fmt::Display + std::fmt::Debug + Send,
+    {
+        self.now().transaction(work).await
+    }
+
+    async fn transaction_with_config<F, T, E>(
+        &self,
+        work: F,
+        isolation: Option<IsolationLevel>,
+        access: Option<AccessMode>,
+    ) -> Result<T, TransactionError<E>>
+    where
+        F: for<'c> FnOnce(&'c DatabaseTransaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+        T: Send,
+        E: std::fmt::Display + std::fmt::Debug + Send,
+    {
+        self.now().transaction_with_config(work, isolation, access).await
+    }
+}

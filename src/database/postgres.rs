@@ -1,0 +1,145 @@
+//! Opening pools of connections to PostgreSQL: each connection's options, and what is done when one is given back.
+
+use std::{
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use sea_orm::{
+    DatabaseConnection, DbErr,
+    sqlx::{
+        self, ConnectOptions as _, Connection,
+        postgres::{PgConnectOptions, PgPoolOptions},
+    },
+};
+use tokio::time::Instant;
+
+use super::{Access, IDLE_TIMEOUT, LIFETIME_MAX, Options, connection_error};
+
+/// How long a connection is waited for whose statement's caller has left. Longer than the cache's
+/// database takes to end such a statement itself, and short enough not to be missed.
+pub(super) const ABANDONED_MAX: Duration = Duration::from_millis(500);
+
+/// How often PostgreSQL (14 and later) looks whether a statement's connection is still there. Until
+/// then, or its timeout, it goes on for nobody.
+const WATCH_CLIENT: &str = "SET client_connection_check_interval = '500ms'";
+
+/// When a pool last had a connection come or go.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    opened: Instant,
+    /// Milliseconds after that.
+    last: AtomicU64,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self { opened: Instant::now(), last: AtomicU64::new(0) }
+    }
+}
+
+impl Pulse {
+    fn beat(&self) {
+        self.last.store(self.elapsed_ms(), Ordering::Relaxed);
+    }
+
+    pub(super) fn silent_for(&self) -> Duration {
+        Duration::from_millis(self.elapsed_ms().saturating_sub(self.last.load(Ordering::Relaxed)))
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A database, and how it is connected to.
+#[derive(Debug)]
+pub(super) struct Postgres {
+    server: PgConnectOptions,
+    options: Options,
+}
+
+impl Postgres {
+    /// An unreadable `url` is an error that does not show it, for the sake of its password.
+    pub(super) fn new(url: &str, options: &Options) -> Result<Self, DbErr> {
+        if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(DbErr::Custom("a database URL begins with sqlite:// or postgres://".to_owned()));
+        }
+        let server = PgConnectOptions::from_str(url).map_err(connection_error)?;
+        // Statements are measured by whoever sends them; their texts would only repeat the source.
+        let server = session(server.disable_statement_logging(), options);
+        Ok(Self { server, options: options.clone() })
+    }
+
+    /// Opens the first connection at once.
+    pub(super) async fn open(&self) -> Result<DatabaseConnection, DbErr> {
+        let pool = self.pool(&Arc::default()).connect_with(self.server.clone()).await;
+        pool.map(DatabaseConnection::from).map_err(connection_error)
+    }
+
+    /// Opens connections when they are needed. `pulse` is told of their coming and going.
+    pub(super) fn open_lazily(&self, pulse: &Arc<Pulse>) -> DatabaseConnection {
+        self.pool(pulse).connect_lazy_with(self.server.clone()).into()
+    }
+
+    /// A statement whose caller has left may run on, and on a network that has swallowed it for ever. sqlx
+    /// waits for its end without limit before the connection can be used again, so that as many of them as
+    /// there are connections would block a pool for good.
+    fn pool(&self, pulse: &Arc<Pulse>) -> PgPoolOptions {
+        let (opened, taken, returned) = (Arc::clone(pulse), Arc::clone(pulse), Arc::clone(pulse));
+        PgPoolOptions::new()
+            .max_connections(self.options.max_connections)
+            .acquire_timeout(self.options.acquire_timeout)
+            .idle_timeout(IDLE_TIMEOUT)
+            .max_lifetime(LIFETIME_MAX)
+            // A connection that the database closed meanwhile is noticed before a request gets it.
+            .test_before_acquire(true)
+            .after_connect(move |connection, _| {
+                opened.beat();
+                Box::pin(async move {
+                    // An older server ends a statement at its timeout.
+                    let _ = sqlx::Executor::execute(connection, WATCH_CLIENT).await;
+                    Ok(())
+                })
+            })
+            .before_acquire(move |_, _| {
+                taken.beat();
+                Box::pin(async { Ok(true) })
+            })
+            .after_release(move |connection, _| {
+                let returned = Arc::clone(&returned);
+                Box::pin(async move {
+                    // sqlx pings too, right after this, but on a connection that carries nothing any more for ever.
+                    let answered = tokio::time::timeout(ABANDONED_MAX, connection.ping()).await;
+                    returned.beat();
+                    // As an error it is closed at once, without a word to a server that may not hear it.
+                    answered
+                        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+                        .map(|()| true)
+                })
+            })
+    }
+}
+
+fn session(postgres: PgConnectOptions, options: &Options) -> PgConnectOptions {
+    let postgres = postgres
+        .application_name(&options.application_name)
+        .options([("statement_timeout", format!("{}ms", options.statement_timeout.as_millis()))])
+        // "already exists, skipping" is for people at a prompt; here it would be logged.
+        .options([("client_min_messages", "warning")]);
+    match options.access {
+        Access::ReadWrite => postgres.options([
+            // A server or a role may have it off, and an acknowledged fence must not be lost.
+            ("synchronous_commit", "on".to_owned()),
+            // A transaction whose client is gone without a word holds its locks until the server notices, by
+            // default after two hours; one on the fence log's head would keep every instance from its commits.
+            // Shorter than a statement may take: who waits for such a lock still gets it.
+            ("idle_in_transaction_session_timeout", format!("{}ms", options.acquire_timeout.as_millis())),
+        ]),
+        Access::ReadOnly => postgres.options([("default_transaction_read_only", "on")]),
+    }
+}
