@@ -32,7 +32,7 @@ use crate::{
     config::{Config, Secret},
     database::{self, Access, Pool},
     demo,
-    grpc::{self, health::Health},
+    grpc::{self, health::Health, security::Security, watched::WatchedError},
     lease::Leases,
     probes,
 };
@@ -82,6 +82,9 @@ pub enum StartError {
     /// The AI endpoint is configured in a way that cannot work.
     #[error(transparent)]
     Ai(#[from] AiConfigError),
+    /// The files for TLS or of the callers cannot be used.
+    #[error("callers cannot be let in safely")]
+    Security(#[from] WatchedError),
     /// The cluster agreed on another lease.
     #[error(transparent)]
     Fence(FenceError),
@@ -90,6 +93,9 @@ pub enum StartError {
 /// Why serving ended other than by shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// The cluster agreed on another lease, which was learnt after the start.
+    #[error(transparent)]
+    Fence(FenceError),
     /// It could not serve.
     #[error(transparent)]
     Serve(#[from] grpc::ServeError),
@@ -106,6 +112,7 @@ pub struct App {
     /// Hears the other instances' hints, if there is a Redis.
     hints: Option<Subscriber>,
     clock: Clock,
+    security: Security,
     pools: Vec<Pool>,
     /// Loads, and what they write behind their answers.
     loads: TaskTracker,
@@ -118,9 +125,11 @@ impl App {
     /// Opens databases and Redis. Waits for neither: what is down is used once it is up. The embedded
     /// database is migrated, and seeded if the demo is on.
     pub async fn connect(config: Config) -> Result<Self, StartError> {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        // First: a mistake in it is found before anything is touched.
+        let security = Security::of(&config, &tasks, &stop)?;
         prepare(&config).await?;
-        let (clock, stop) = (Clock::system(), CancellationToken::new());
-        let (loads, tasks) = (TaskTracker::new(), TaskTracker::new());
+        let (clock, loads) = (Clock::system(), TaskTracker::new());
         let cache_pool = open(
             "the cache's database (database.url)",
             &config.database.url,
@@ -199,7 +208,7 @@ impl App {
         };
         let cache = Arc::new(UserDataCache::new(parts, &loads));
         let pools = [cache_pool, fence_pool, sources_pool].into_iter().chain(relay_pool).collect();
-        Ok(Self { config, cache, hints, clock, pools, loads, tasks, stop })
+        Ok(Self { config, cache, hints, clock, security, pools, loads, tasks, stop })
     }
 
     /// Serves until `shutdown`, then stops within `server.drain`.
@@ -209,16 +218,20 @@ impl App {
         probes_listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), RunError> {
-        let Self { config, cache, hints, clock, pools, loads, tasks, stop } = self;
-        let told = Arc::new(SetOnce::new());
+        let Self { config, cache, hints, clock, security, pools, loads, tasks, stop } = self;
+        let (told, refused) = (Arc::new(SetOnce::new()), Arc::new(SetOnce::new()));
         let shutdown = {
             let told = Arc::clone(&told);
+            let (cache, refused) = (Arc::clone(&cache), Arc::clone(&refused));
             async move {
-                shutdown.await;
+                tokio::select! {
+                    () = shutdown => {}
+                    error = async move { cache.fence().refused().await } => refused.set(error).expect("set here only"),
+                }
                 told.set(Instant::now()).expect("set here only");
             }
         };
-        let server = grpc::Server::new(Arc::clone(&cache), &config.server, clock, tasks.clone()).await?;
+        let server = grpc::Server::new(Arc::clone(&cache), &config.server, security, clock, tasks.clone()).await?;
         background::start(&cache, &config, &tasks, &stop);
         if let Some(subscriber) = hints {
             tasks.spawn(hint::listen(Arc::clone(&cache), subscriber, stop.clone()));
@@ -250,6 +263,9 @@ impl App {
         };
         if tokio::time::timeout_at(until, stopping).await.is_err() {
             tracing::warn!(tasks = tasks.len(), "some tasks did not end in time and are given up");
+        }
+        if let Some(error) = refused.get() {
+            return Err(RunError::Fence(error.clone()));
         }
         match served {
             // Said in the log; the process that was told to end has done so in time.

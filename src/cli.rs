@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, ffi::OsString, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, ConfigError, Loaded};
+use crate::{
+    config::{self, ConfigError, Loaded},
+    grpc::auth::Role,
+};
 
 pub mod client;
 pub mod failure;
@@ -58,6 +61,9 @@ enum Command {
     /// Check, show or describe the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Tokens of callers
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Demo data
     #[command(subcommand)]
     Demo(DemoCommand),
@@ -87,6 +93,30 @@ enum ConfigCommand {
     },
     /// Print the JSON Schema of the configuration file
     Schema,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token; nothing keeps it, the server gets only its digest
+    New {
+        /// What its caller may do
+        #[arg(long, value_name = "ROLE", value_parser = role)]
+        role: Role,
+        /// What the log calls its caller
+        #[arg(long, value_name = "NAME", value_parser = caller)]
+        name: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+fn role(text: &str) -> Result<Role, &'static str> {
+    Role::named(text).ok_or("expected reader, writer or operator")
+}
+
+fn caller(text: &str) -> Result<String, &'static str> {
+    let printable = !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
+    printable.then(|| text.to_owned()).ok_or("expected one printable word")
 }
 
 #[derive(Debug, Subcommand)]
@@ -140,6 +170,9 @@ fn parse_from(
             Invocation::Local(local::Command::ConfigShow(load(settings)?, output.output))
         }
         Command::Config(ConfigCommand::Schema) => Invocation::Local(local::Command::ConfigSchema),
+        Command::Token(TokenCommand::New { role, name, output }) => {
+            Invocation::Local(local::Command::TokenNew(role, name, output.output))
+        }
         Command::Version { output } => Invocation::Local(local::Command::Version(output.output)),
     })
 }

@@ -6,7 +6,7 @@
 //!
 //! Plain data; any part of the program may name its own section, only `app` hands sections out.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use chrono::NaiveDate;
 
@@ -27,8 +27,8 @@ pub use secret::Secret;
 pub use setting::Setting;
 
 use form::{
-    Bytes, Choice, Count, Day, Durations, Endpoint, Filter, KIB, ListenOn, MIB, Number, Optional, SecretText, Switch,
-    Text, Url, days, hours, loopback, millis, minutes, seconds,
+    Bytes, Choice, Count, Day, Durations, Endpoint, FilePath, Filter, KIB, ListenOn, MIB, Number, Optional, SecretText,
+    Switch, Text, Url, days, hours, loopback, millis, minutes, seconds,
 };
 
 const REDIS: &[&str] =
@@ -38,10 +38,10 @@ const SQL: &[&str] = &["sqlite", "postgres", "postgresql"];
 setting::sections! {
     /// The gRPC server.
     server: Server {
-        /// Where it listens. Only loopback until TLS and authentication are configured.
+        /// Where it listens. Beyond loopback only with TLS and authentication.
         listen: SocketAddr = loopback(50051), ListenOn;
-        /// Whether it and the metrics port may listen beyond loopback although nobody has to authenticate: everyone
-        /// who reaches them then reads and erases everything.
+        /// Whether it and the metrics port may listen beyond loopback without TLS and although nobody has to
+        /// authenticate: everyone who reaches them then reads and erases everything.
         insecure_allow_remote: bool = false, Switch;
         /// For callers that set no deadline: longer than a flight, or they give up just before it succeeds.
         default_deadline: Duration = seconds(15), Durations(millis(100)..=hours(1));
@@ -61,10 +61,35 @@ setting::sections! {
         write_stall_max: Duration = seconds(15), Durations(millis(10)..=minutes(10));
     }
 
+    /// Encryption of the gRPC port: TLS 1.3.
+    tls: Tls {
+        /// The server's certificate chain, in PEM. None: no TLS.
+        cert: Option<PathBuf> = None, Optional(FilePath);
+        /// Its private key, in PEM.
+        key: Option<PathBuf> = None, Optional(FilePath);
+        /// The CAs of client certificates, in PEM. Given, a connection without such a certificate is refused.
+        client_ca: Option<PathBuf> = None, Optional(FilePath);
+        /// How often these files and those of `auth` are looked at for changes.
+        reload_every: Duration = seconds(10), Durations(millis(10)..=days(1));
+    }
+
+    /// Who may call.
+    auth: Auth {
+        /// How callers are known: `none`, by a `token` in each request, or by their certificate (`mtls`).
+        mode: AuthMode = AuthMode::None,
+            Choice(&[("none", AuthMode::None), ("token", AuthMode::Token), ("mtls", AuthMode::Mtls)]);
+        /// For `token`: a line `ROLE SHA256 NAME` per caller; `userdata token new` writes one.
+        tokens_file: Option<PathBuf> = None, Optional(FilePath);
+        /// For `mtls`: a line `ROLE URI NAME` per caller, by the one URI in its certificate.
+        principals_file: Option<PathBuf> = None, Optional(FilePath);
+    }
+
     /// The port for liveness and readiness, apart from the callers' one.
     metrics: Metrics {
-        /// Where it listens.
+        /// Where it listens. It tells figures and never users, to everyone who reaches it.
         listen: SocketAddr = loopback(9464), ListenOn;
+        /// Whether it may listen beyond loopback.
+        allow_remote: bool = false, Switch;
     }
 
     /// The memory tier.
@@ -239,6 +264,17 @@ pub enum Structured {
     JsonSchema,
     /// `response_format: json_object`, the schema in the prompt: for endpoints that know no schema.
     JsonObject,
+}
+
+/// How callers are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// They are not.
+    None,
+    /// By a token in each request.
+    Token,
+    /// By the certificate of their connection.
+    Mtls,
 }
 
 /// How log lines look.

@@ -7,6 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{codec::CompressionEncoding, service::Routes};
@@ -18,12 +19,15 @@ use self::{
     connection::Limits,
     health::Health,
     metrics::Metrics,
+    security::Security,
     service::{Service, UserDataServer},
     stack::Stack,
+    watched::Watched,
 };
 use crate::{cache::UserDataCache, clock::Clock, config, proto};
 
 pub mod admission;
+pub mod auth;
 pub mod body;
 pub mod connection;
 pub mod convert;
@@ -34,10 +38,13 @@ pub mod metrics;
 pub mod recover;
 pub mod reply;
 pub mod request_id;
+pub mod security;
 pub mod service;
 pub mod stack;
 pub mod status;
+pub mod tls;
 pub mod warm;
+pub mod watched;
 
 /// All headers of a request, as HTTP/2 counts them; the largest legal ones have a tenth of it.
 const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
@@ -55,6 +62,7 @@ pub struct Server {
     stack: Stack,
     health: Health,
     tracker: TaskTracker,
+    tls: Option<Watched<ServerConfig>>,
     connections: Limits,
     max_concurrent_streams: u32,
     drain: Duration,
@@ -76,6 +84,7 @@ impl Server {
     pub async fn new(
         cache: Arc<UserDataCache>,
         config: &config::Server,
+        security: Security,
         clock: Clock,
         tracker: TaskTracker,
     ) -> Result<Self, tonic_reflection::server::Error> {
@@ -85,13 +94,14 @@ impl Server {
             // Never reached: a larger reply is refused before, with the sizes of its sections.
             .max_encoding_message_size(config.max_response_bytes)
             .accept_compressed(CompressionEncoding::Gzip);
-        Self::with(Routes::new(service), config, clock, tracker).await
+        Self::with(Routes::new(service), config, security, clock, tracker).await
     }
 
     /// Any services, with health and reflection beside them.
     async fn with(
         routes: Routes,
         config: &config::Server,
+        security: Security,
         clock: Clock,
         tracker: TaskTracker,
     ) -> Result<Self, tonic_reflection::server::Error> {
@@ -102,6 +112,7 @@ impl Server {
             .add_service(reflection().build_v1alpha()?.max_decoding_message_size(config.max_request_bytes));
         let stack = Stack {
             metrics: Arc::new(Metrics::new(clock)),
+            auth: security.auth,
             gate: Gate::new(config.max_concurrent_requests),
             default_deadline: config.default_deadline,
             routes: routes.prepare(),
@@ -110,6 +121,7 @@ impl Server {
             stack,
             health,
             tracker,
+            tls: security.tls,
             connections: Limits { connections: config.max_connections, write_stall: config.write_stall_max },
             max_concurrent_streams: config.max_concurrent_streams,
             drain: config.drain.mul_f64(DRAIN_SHARE),
@@ -133,6 +145,7 @@ impl Server {
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let cut_off = CancellationToken::new();
         let incoming = connection::incoming(listener, self.connections, self.tracker, cut_off.clone());
+        let incoming = Box::pin(tls::over(incoming, self.tls, self.connections.connections));
         let (gate, closed) = (self.stack.gate.clone(), self.stack.gate.closed());
         let told = async {
             shutdown.await;

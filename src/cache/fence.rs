@@ -21,7 +21,7 @@ use std::{
 
 use futures::future::try_join_all;
 use sea_orm::DbErr;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
 
 use committer::Committer;
@@ -95,6 +95,8 @@ pub struct Fence {
     hints: AtomicU64,
     gaps: AtomicU64,
     commits: AtomicU64,
+    /// That the cluster agreed on another lease, once that is known.
+    refused: watch::Sender<Option<FenceError>>,
     config: config::Fence,
     timeout: Duration,
     clock: Clock,
@@ -123,6 +125,7 @@ impl Fence {
             hints: AtomicU64::new(0),
             gaps: AtomicU64::new(0),
             commits: AtomicU64::new(0),
+            refused: watch::Sender::new(None),
             config,
             timeout,
             clock,
@@ -170,6 +173,17 @@ impl Fence {
                 Ok(Ok(())) => Trust::Verified,
                 _ => lapsed,
             },
+        }
+    }
+
+    /// Resolves once the log says that this instance's lease endangers the cluster: it has to end, whenever it
+    /// learns of that.
+    pub async fn refused(&self) -> FenceError {
+        let mut refused = self.refused.subscribe();
+        match refused.wait_for(Option::is_some).await {
+            Ok(refused) => refused.clone().unwrap_or(FenceError::Closed),
+            // Its sender is ours.
+            Err(_) => FenceError::Closed,
         }
     }
 
@@ -277,7 +291,9 @@ impl Fence {
             let head = self.log.head(applied).await?;
             let ours_ms = i64::try_from(self.config.lease.as_millis()).unwrap_or(i64::MAX);
             if ours_ms > head.lease_ms {
-                return Err(FenceError::Lease { ours_ms, theirs_ms: head.lease_ms });
+                let refused = FenceError::Lease { ours_ms, theirs_ms: head.lease_ms };
+                self.refused.send_replace(Some(refused.clone()));
+                return Err(refused);
             }
             if head.incarnation != incarnation {
                 tracing::info!(incarnation = %head.incarnation, "adopted the fence log");

@@ -6,9 +6,12 @@ use serde_json::{Value as Json, json};
 
 use super::{
     failure::Failure,
-    output::{Format, Output, table},
+    output::{Format, Output, pairs, table},
 };
-use crate::config::{self, Loaded, SETTINGS};
+use crate::{
+    config::{self, Loaded, SETTINGS},
+    grpc::auth::{Role, digest},
+};
 
 /// A question that no server is needed for.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub enum Command {
     ConfigShow(Box<Loaded>, Format),
     /// Print the file's JSON Schema.
     ConfigSchema,
+    /// Make a token.
+    TokenNew(Role, String, Format),
     /// Show the version.
     Version(Format),
 }
@@ -34,11 +39,28 @@ fn answer(command: &Command, output: &mut Output<'_>) -> Result<(), Failure> {
         Command::ConfigCheck => output.say("the configuration is valid"),
         Command::ConfigShow(loaded, format) => output.show(*format, &effective(loaded), |_| settings_table(loaded)),
         Command::ConfigSchema => output.show(Format::Json, &config::schema(), |_| String::new()),
+        Command::TokenNew(role, name, format) => {
+            let (token, line) = new_token(*role, name);
+            output.show(*format, &json!({ "token": token, "line": line }), |_| {
+                pairs([("token", token.clone()), ("line for auth.tokens_file", line.clone())])
+            })
+        }
         Command::Version(format) => {
             let version = env!("CARGO_PKG_VERSION");
             output.show(*format, &json!({ "version": version }), |_| format!("userdata {version}"))
         }
     }
+}
+
+/// 256 random bits, and what the server keeps of them.
+fn new_token(role: Role, name: &str) -> (String, String) {
+    let token = hex(&rand::random::<[u8; 32]>());
+    let line = format!("{} {} {name}", role.name(), hex(&digest(&token)));
+    (token, line)
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// `{ "section.key": { "value": .., "origin": .. } }`.

@@ -18,7 +18,7 @@ use super::{
     server_side::{Command, Migration, Triggers},
 };
 use crate::{
-    app::{App, StartError, open_for_upkeep},
+    app::{App, RunError, StartError, open_for_upkeep},
     changes::{self, InstallError},
     clock::Clock,
     config::{self, Config, Secret},
@@ -74,7 +74,11 @@ async fn serve(config: Config) -> ExitCode {
         Ok(app) => app,
         Err(error) => {
             complain(&with_causes(&error));
-            return if matches!(error, StartError::Fence(_)) { EX_CONFIG.into() } else { ExitCode::FAILURE };
+            return if matches!(error, StartError::Fence(_) | StartError::Security(_)) {
+                EX_CONFIG.into()
+            } else {
+                ExitCode::FAILURE
+            };
         }
     };
     let said = Output::with_stdout(|output| output.say(&banner));
@@ -87,7 +91,7 @@ async fn serve(config: Config) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 complain(&with_causes(&error));
-                ExitCode::FAILURE
+                if matches!(error, RunError::Fence(_)) { EX_CONFIG.into() } else { ExitCode::FAILURE }
             }
         },
         () = second_signal(told) => CUT_SHORT.into(),
@@ -107,12 +111,16 @@ fn banner(config: &Config, address: SocketAddr, probes: SocketAddr) -> String {
         None => "the same database".to_owned(),
     };
     let ai = config.ai.base_url.as_deref().unwrap_or("no endpoint configured: rules");
+    let scheme = if config.tls.cert.is_some() { "https" } else { "http" };
     // As it was called: it may not be in the PATH.
     let program = std::env::args().next().unwrap_or_else(|| "userdata".to_owned());
-    let target =
-        if address == config::Server::default().listen { String::new() } else { format!(" --addr http://{address}") };
+    let target = if address == config::Server::default().listen && scheme == "http" {
+        String::new()
+    } else {
+        format!(" --addr {scheme}://{address}")
+    };
     pairs([
-        ("userdata", format!("listening on http://{address}")),
+        ("userdata", format!("listening on {scheme}://{address}")),
         ("storage", place(&config.database.url)),
         ("tiers", format!("memory, {redis}, database")),
         ("sources", sources),

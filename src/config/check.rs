@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Config, ConfigError, Loaded, Problem, Setting};
+use super::{AuthMode, Config, ConfigError, Loaded, Problem, Setting};
 
 /// Half a second for everything in a load that is not its slowest source.
 const LOAD_OVERHEAD: Duration = Duration::from_millis(500);
@@ -84,6 +84,39 @@ const RULES: &[Rule] = &[
         right: "ai.model",
         holds: |config| config.ai.base_url.is_none() || !config.ai.model.is_empty(),
     },
+    // Each needs the other.
+    Rule {
+        left: "tls.cert",
+        must: "needs",
+        right: "tls.key",
+        holds: |config| config.tls.cert.is_some() == config.tls.key.is_some(),
+    },
+    // Nobody would be asked for a certificate.
+    Rule {
+        left: "tls.client_ca",
+        must: "needs",
+        right: "tls.cert",
+        holds: |config| config.tls.client_ca.is_none() || config.tls.cert.is_some(),
+    },
+    // Nobody could call.
+    Rule {
+        left: "auth.mode",
+        must: "needs",
+        right: "auth.tokens_file",
+        holds: |config| config.auth.mode != AuthMode::Token || config.auth.tokens_file.is_some(),
+    },
+    Rule {
+        left: "auth.mode",
+        must: "needs",
+        right: "auth.principals_file",
+        holds: |config| config.auth.mode != AuthMode::Mtls || config.auth.principals_file.is_some(),
+    },
+    Rule {
+        left: "auth.mode",
+        must: "needs",
+        right: "tls.client_ca",
+        holds: |config| config.auth.mode != AuthMode::Mtls || config.tls.client_ca.is_some(),
+    },
 ];
 
 impl Loaded {
@@ -100,18 +133,22 @@ impl Loaded {
         format!("{key} ({value}, {})", self.origin(key))
     }
 
-    /// Refuses listeners that others can reach: while nobody has to authenticate, that would be everybody. Asked by
-    /// what listens, so that a migration may share the server's configuration.
+    /// Refuses listeners that others can reach without having to say who they are, or with everybody listening in.
+    /// Asked by what listens, so that a migration may share the server's configuration.
     pub fn check_listeners(&self) -> Result<(), ConfigError> {
         let config = &self.config;
         if config.server.insecure_allow_remote {
             return Ok(());
         }
-        let listeners = [("server.listen", config.server.listen), ("metrics.listen", config.metrics.listen)];
+        let guarded = config.tls.cert.is_some() && config.auth.mode != AuthMode::None;
+        let listeners = [
+            ("server.listen", config.server.listen, guarded, "needs TLS (tls.cert, tls.key) and auth.mode"),
+            ("metrics.listen", config.metrics.listen, config.metrics.allow_remote, "needs metrics.allow_remote"),
+        ];
         let problems: Vec<_> = listeners
             .into_iter()
-            .filter(|(_, address)| !address.ip().is_loopback())
-            .map(|(key, _)| Problem::Remote { origin: self.origin(key).clone(), key })
+            .filter(|(_, address, allowed, _)| !allowed && !address.ip().is_loopback())
+            .map(|(key, _, _, needs)| Problem::Remote { origin: self.origin(key).clone(), key, needs })
             .collect();
         if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
     }

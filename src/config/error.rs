@@ -75,15 +75,14 @@ pub enum Problem {
     #[error("{0}")]
     Conflict(String),
     /// A listener that everybody could reach.
-    #[error(
-        "{origin}: {key}: nobody has to authenticate, so only loopback addresses are listened on; \
-         --insecure-allow-remote overrides this"
-    )]
+    #[error("{origin}: {key}: an address that others reach {needs}; --insecure-allow-remote lets everybody in instead")]
     Remote {
         /// Where it was said.
         origin: Origin,
         /// The setting.
         key: &'static str,
+        /// What makes it safe.
+        needs: &'static str,
     },
 }
 

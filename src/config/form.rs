@@ -3,7 +3,7 @@
 //!
 //! No form of a quantity exists without bounds, so no setting can be without them.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use chrono::NaiveDate;
 use serde_json::{Value as Json, json};
@@ -91,6 +91,24 @@ impl Form<SocketAddr> for ListenOn {
 /// A port of this machine that only this machine reaches.
 pub(super) fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// The path of a file, which is read when it is needed.
+pub(super) struct FilePath;
+
+impl Form<PathBuf> for FilePath {
+    fn parse(&self, text: &str) -> Option<PathBuf> {
+        (!text.is_empty() && !text.chars().any(char::is_control)).then(|| text.into())
+    }
+    fn show(&self, value: &PathBuf) -> String {
+        value.display().to_string()
+    }
+    fn expected(&self) -> String {
+        "the path of a file".to_owned()
+    }
+    fn schema(&self) -> Json {
+        json!({ "type": "string", "minLength": 1 })
+    }
 }
 
 /// A day, as `2026-01-31`.

@@ -84,6 +84,15 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Where.
+    pub address: Option<SocketAddr>,
+    /// What its certificate names it.
+    pub uri: Option<Arc<str>>,
+}
+
 /// An accepted connection.
 pub struct Connection {
     stream: TcpStream,
@@ -166,10 +175,10 @@ impl AsyncWrite for Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Option<SocketAddr>;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.peer
+    fn connect_info(&self) -> Peer {
+        Peer { address: self.peer, uri: None }
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Outcome {
     Answered,
     /// It was refused before any work: overload or shutdown.
     Shed,
+    /// Its caller is not known, or not entitled.
+    Denied,
     /// Its deadline passed.
     Expired,
     /// The caller left, or the server went away, before the reply was complete.
@@ -47,7 +49,7 @@ pub struct Metrics {
 #[derive(Debug, Default)]
 pub struct MethodMetrics {
     in_flight: AtomicI64,
-    outcomes: [AtomicU64; 4],
+    outcomes: [AtomicU64; 5],
     codes: [AtomicU64; CODES],
     /// One per bound, and one for what is above the last.
     buckets: [AtomicU64; BUCKETS.len() + 1],

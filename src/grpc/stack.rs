@@ -5,8 +5,9 @@
 //! 2. *Request id*: everything below may name it.
 //! 3. *Span*: everything below logs within it.
 //! 4. *Recover*: a panic below is an answer, and is counted and logged like one.
-//! 5. *Admission*: before any work; a refusal has to be cheap.
-//! 6. *Deadline*: around the work, and around the stream that may come out of it.
+//! 5. *Auth*: before anything that depends on what is asked for; a stranger takes no place from anybody.
+//! 6. *Admission*: before any work; a refusal has to be cheap.
+//! 7. *Deadline*: around the work, and around the stream that may come out of it.
 //!
 //! A plain async function instead of a tower of layers: the order is what matters, and here it reads
 //! from top to bottom. Not tonic's own timeout and limits: they sit outside of all this, so metrics
@@ -23,10 +24,11 @@ use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
 use tonic::{Status, body::Body, service::Routes};
 use tower::{Service, ServiceExt as _};
-use tracing::{Instrument as _, Span, error, info_span};
+use tracing::{Instrument as _, Span, error, field::Empty, info_span};
 
 use super::{
     admission::Gate,
+    auth::Auth,
     body::ReplyBody,
     deadline::Bound,
     method::Method,
@@ -49,6 +51,7 @@ pub struct Refusal {
 #[derive(Clone, Debug)]
 pub struct Stack {
     pub(super) metrics: Arc<Metrics>,
+    pub(super) auth: Auth,
     pub(super) gate: Gate,
     pub(super) default_deadline: Duration,
     pub(super) routes: Routes,
@@ -58,7 +61,7 @@ impl Stack {
     async fn answer(self, method: Method, call: Call, mut request: Request<Body>) -> Response<ReplyBody> {
         let id = RequestId::of(request.headers());
         request.extensions_mut().insert(id.clone());
-        let span = info_span!("request", rpc.method = method.name(), request.id = id.as_str());
+        let span = info_span!("request", rpc.method = method.name(), request.id = id.as_str(), caller = Empty);
 
         let answered = recover::future(self.pass(method, request)).instrument(span.clone()).await;
         let answered = answered.unwrap_or_else(|Panicked| {
@@ -73,6 +76,9 @@ impl Stack {
     }
 
     async fn pass(self, method: Method, mut request: Request<Body>) -> Result<(Response<Body>, Bound), Refusal> {
+        if let Some(caller) = self.auth.admit(method, request.headers(), request.extensions())? {
+            Span::current().record("caller", &*caller);
+        }
         // Held until there is a response; a handler that has to wait may give it back before.
         let place = self.gate.admit(method)?;
         let bound = Bound::of(method, request.headers(), self.default_deadline, &self.gate)?;

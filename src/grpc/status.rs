@@ -55,6 +55,23 @@ pub fn overloaded(retry_after: Duration) -> Status {
     status
 }
 
+/// Nobody knows who is asking.
+#[must_use]
+pub fn unauthenticated() -> Status {
+    Status::with_error_details(
+        Code::Unauthenticated,
+        "credentials are required: a valid token (`authorization: Bearer TOKEN`) or client certificate, as the server is configured",
+        info("UNAUTHENTICATED"),
+    )
+}
+
+/// The caller is known, and not entitled to the method.
+#[must_use]
+pub fn forbidden(role: &'static str, method: &'static str) -> Status {
+    let details = info_about("PERMISSION_DENIED", [("role", role), ("method", method)]);
+    Status::with_error_details(Code::PermissionDenied, format!("the role {role} does not entitle to {method}"), details)
+}
+
 /// The server is going away: another one may be asked at once.
 #[must_use]
 pub fn draining() -> Status {

@@ -98,7 +98,8 @@ async fn run(config: config::Server) -> Running {
     let service = UserDataServiceServer::new(Told)
         .max_decoding_message_size(config.max_request_bytes)
         .accept_compressed(CompressionEncoding::Gzip);
-    let server = Server::with(Routes::new(service), &config, Clock::system(), tracker.clone()).await.unwrap();
+    let server =
+        Server::with(Routes::new(service), &config, Security::open(), Clock::system(), tracker.clone()).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (health, metrics) = (server.health(), server.metrics());

@@ -24,6 +24,7 @@ mod probes;
 mod read_path;
 mod redis;
 mod renewal;
+mod security;
 mod shutdown;
 mod source_failures;
 mod sources;

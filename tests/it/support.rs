@@ -15,6 +15,7 @@ pub(crate) mod lines;
 pub(crate) mod load;
 mod needs;
 pub(crate) mod oracle;
+pub(crate) mod pki;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;

@@ -1,11 +1,12 @@
 //! Which server is called, and how long the caller waits.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use tonic::{
-    Request,
-    transport::{Channel, Endpoint, Uri},
+    Code, Request,
+    metadata::{Ascii, MetadataValue},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri},
 };
 
 use super::super::{OutputArgs, failure::Failure, output::Format};
@@ -28,6 +29,18 @@ pub(super) struct Target {
     /// The server
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051", value_parser = server)]
     addr: Uri,
+    /// Sent as a bearer token
+    #[arg(long, value_name = "TOKEN", env = "USERDATA_TOKEN", hide_env_values = true, value_parser = bearer)]
+    token: Option<MetadataValue<Ascii>>,
+    /// The CA that signed the server's certificate, in PEM; for https://
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// A client certificate to show, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// How long to wait, such as 5s or 500ms; 20s if not given, 1h for `warm`
     #[arg(long, value_name = "DURATION", value_parser = patience)]
     timeout: Option<Duration>,
@@ -57,14 +70,35 @@ impl Target {
     }
 
     async fn connect(&self) -> Result<Channel, Failure> {
-        let connected = Endpoint::from(self.addr.clone()).connect_timeout(CONNECT_TIMEOUT).connect().await;
-        connected.map_err(|error| Failure::unreachable(&self.addr, &error))
+        let unreachable = |error| Failure::unreachable(&self.addr, &error);
+        let mut endpoint = Endpoint::from(self.addr.clone()).connect_timeout(CONNECT_TIMEOUT);
+        if self.addr.scheme_str() == Some("https") {
+            endpoint = endpoint.tls_config(self.tls()?).map_err(unreachable)?;
+        }
+        endpoint.connect().await.map_err(unreachable)
+    }
+
+    fn tls(&self) -> Result<ClientTlsConfig, Failure> {
+        let Some(ca) = &self.tls_ca else {
+            return Err(Failure::new(
+                Code::InvalidArgument,
+                "https:// needs --tls-ca, the CA of the server's certificate",
+            ));
+        };
+        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca)?));
+        if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            tls = tls.identity(Identity::from_pem(read(cert)?, read(key)?));
+        }
+        Ok(tls)
     }
 
     /// A message that tells the server how long its caller waits.
     pub(super) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(self.timeout());
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
         request
     }
 
@@ -90,9 +124,21 @@ fn patience(text: &str) -> Result<Duration, &'static str> {
 }
 
 fn server(text: &str) -> Result<Uri, &'static str> {
-    let uri: Uri = text.parse().map_err(|_| "expected http://HOST:PORT")?;
-    if uri.scheme_str() != Some("http") || uri.path() != "/" {
-        return Err("expected http://HOST:PORT");
+    const EXPECTED: &str = "expected http://HOST:PORT or https://HOST:PORT";
+    let uri: Uri = text.parse().map_err(|_| EXPECTED)?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.path() != "/" {
+        return Err(EXPECTED);
     }
     Ok(uri)
+}
+
+fn bearer(token: &str) -> Result<MetadataValue<Ascii>, &'static str> {
+    let mut value = MetadataValue::try_from(format!("Bearer {token}")).map_err(|_| "expected ASCII without spaces")?;
+    // Neither shown nor kept in the compression table of HTTP/2.
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| Failure::new(Code::InvalidArgument, format!("{}: {error}", file.display())))
 }

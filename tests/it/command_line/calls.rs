@@ -138,7 +138,7 @@ async fn a_command_line_that_makes_no_sense_is_exit_2_and_help_is_exit_0() {
         "get",
         "get 1 --strategy x",
         "get 1 --sections nonsense",
-        "get 1 --addr https://127.0.0.1:1",
+        "get 1 --addr ftp://127.0.0.1:1",
         "get 1 --timeout 5",
         "get 1 -o xml",
         "warm",

@@ -98,7 +98,8 @@ impl Server {
         self.address = wait_for("the server's address", async || {
             self.assert_running();
             let log = log_of(&log);
-            let (_, address) = log.split_once("listening on http://")?;
+            let (_, url) = log.split_once("listening on ")?;
+            let (_scheme, address) = url.split_once("://")?;
             address.split(|c: char| c.is_whitespace() || c == '"').next()?.parse().ok()
         })
         .await;

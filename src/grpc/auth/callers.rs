@@ -1,0 +1,191 @@
+//! The list of callers, as it stands in a file: one a line, `ROLE CREDENTIAL NAME`.
+//!
+//! The credential is a token's SHA-256 in hex, or the URI of a certificate. The file holds no secret: tokens are
+//! long and random (`userdata token new`), so their digests need no salt.
+
+use std::sync::Arc;
+
+use super::super::method::Method;
+
+/// More callers than this are other people's users, and belong elsewhere.
+const CALLERS_MAX: usize = 1000;
+
+/// What a caller is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Reads documents.
+    Reader,
+    /// Reads documents, and says when they are outdated.
+    Writer,
+    /// Runs the service: everything but documents.
+    Operator,
+}
+
+impl Role {
+    const ALL: [Self; 3] = [Self::Reader, Self::Writer, Self::Operator];
+
+    /// As the file spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Writer => "writer",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// The role of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+
+    /// Whether it entitles to a method. What exists may be asked by every caller that is known.
+    #[must_use]
+    pub fn may(self, method: Method) -> bool {
+        match method {
+            Method::Get => matches!(self, Self::Reader | Self::Writer),
+            Method::Invalidate => matches!(self, Self::Writer | Self::Operator),
+            Method::Stats | Method::Cleanup | Method::Warm => self == Self::Operator,
+            Method::Health | Method::Reflection | Method::Unknown => true,
+        }
+    }
+}
+
+/// A line that cannot be read. What stands in it is not told: it may be a token in the wrong place.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallersError {
+    /// A line of another form.
+    #[error("line {line}: expected `ROLE {credential} NAME`, with reader, writer or operator as ROLE")]
+    Form {
+        /// Counted from 1.
+        line: usize,
+        /// What its second word is.
+        credential: &'static str,
+    },
+    /// Two callers that could not be told apart.
+    #[error("line {line}: the same credential stands in an earlier line")]
+    Twice {
+        /// Counted from 1.
+        line: usize,
+    },
+    /// Nobody could call.
+    #[error("it names no caller")]
+    Empty,
+    /// More than can be right.
+    #[error("it names more than {CALLERS_MAX} callers")]
+    TooMany,
+}
+
+/// Callers by their credential.
+#[derive(Debug)]
+pub struct Callers<C>(Vec<Caller<C>>);
+
+#[derive(Debug)]
+struct Caller<C> {
+    credential: C,
+    role: Role,
+    name: Arc<str>,
+}
+
+impl Callers<[u8; 32]> {
+    /// Reads a file of tokens' digests.
+    pub fn tokens(text: &str) -> Result<Self, CallersError> {
+        Self::read(text, "SHA256", |word| {
+            let digits = word.as_bytes();
+            if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+                return None;
+            }
+            let mut digest = [0; 32];
+            for (byte, pair) in digest.iter_mut().zip(digits.chunks(2)) {
+                *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+            }
+            Some(digest)
+        })
+    }
+
+    /// Whose token has this digest. Takes as long whoever it is, and if it is nobody.
+    pub(super) fn with_digest(&self, digest: &[u8; 32]) -> Option<(Arc<str>, Role)> {
+        let mut found = None;
+        for caller in &self.0 {
+            let difference = caller.credential.iter().zip(digest).fold(0, |all, (a, b)| all | (a ^ b));
+            if std::hint::black_box(difference) == 0 {
+                found = Some((Arc::clone(&caller.name), caller.role));
+            }
+        }
+        found
+    }
+}
+
+impl Callers<String> {
+    /// Reads a file of URIs.
+    pub fn uris(text: &str) -> Result<Self, CallersError> {
+        Self::read(text, "URI", |word| word.contains(':').then(|| word.to_owned()))
+    }
+
+    /// Whose certificate has this URI.
+    pub(super) fn with_uri(&self, uri: &str) -> Option<(Arc<str>, Role)> {
+        let caller = self.0.iter().find(|caller| caller.credential == uri)?;
+        Some((Arc::clone(&caller.name), caller.role))
+    }
+}
+
+impl<C: PartialEq> Callers<C> {
+    fn read(text: &str, credential: &'static str, parse: impl Fn(&str) -> Option<C>) -> Result<Self, CallersError> {
+        let mut callers: Vec<Caller<C>> = Vec::new();
+        for (index, text) in text.lines().enumerate() {
+            let line = index + 1;
+            let text = text.trim();
+            if text.is_empty() || text.starts_with('#') {
+                continue;
+            }
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let [role, word, name] = words[..] else { return Err(CallersError::Form { line, credential }) };
+            let (Some(role), Some(parsed)) = (Role::named(role), parse(word)) else {
+                return Err(CallersError::Form { line, credential });
+            };
+            if callers.iter().any(|caller| caller.credential == parsed) {
+                return Err(CallersError::Twice { line });
+            }
+            if callers.len() == CALLERS_MAX {
+                return Err(CallersError::TooMany);
+            }
+            callers.push(Caller { credential: parsed, role, name: name.into() });
+        }
+        if callers.is_empty() { Err(CallersError::Empty) } else { Ok(Self(callers)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_with_comments_and_empty_lines() {
+        let digest = "ab".repeat(32);
+        let callers = Callers::tokens(&format!("# planning\n\n reader {digest} web \n")).unwrap();
+        assert_eq!(callers.with_digest(&[0xab; 32]), Some(("web".into(), Role::Reader)));
+        assert_eq!(callers.with_digest(&[0xac; 32]), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_names_the_line_and_quotes_nothing() {
+        let digest = "ab".repeat(32);
+        let form = |line| CallersError::Form { line, credential: "SHA256" };
+        for (text, error) in [
+            ("# nobody\n".to_owned(), CallersError::Empty),
+            (format!("admin {digest} web"), form(1)),
+            (format!("\nreader {digest}"), form(2)),
+            (format!("reader {digest} web front"), form(1)),
+            ("reader hunter2 web".to_owned(), form(1)),
+            (format!("reader {}é web", "a".repeat(62)), form(1)),
+            (format!("reader {digest} web\nwriter {digest} app"), CallersError::Twice { line: 2 }),
+        ] {
+            let told = Callers::tokens(&text).unwrap_err();
+            assert!(!told.to_string().contains("hunter2"));
+            assert_eq!(told, error, "{text}");
+        }
+        let many: String = (0..=CALLERS_MAX).map(|n| format!("reader {n:064x} caller\n")).collect();
+        assert_eq!(Callers::tokens(&many).unwrap_err(), CallersError::TooMany);
+    }
+}
