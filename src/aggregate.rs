@@ -35,7 +35,7 @@ use crate::{
 use ai_analysis::{AiAnalysis, Late};
 use assembly::Assembly;
 use guard::Guard;
-use rows::ResolvedStrategy;
+use rows::{Onboarding, ResolvedStrategy};
 use sql::SourceDatabase;
 
 /// The five sources, each behind its guard; the AI analysis brings its own.
@@ -65,6 +65,9 @@ pub struct Plan {
     pub refresh: bool,
     /// How long the whole may take: what is optional and not there half a second before is left out.
     pub budget: Duration,
+    /// The onboarding rows, if they are known and not outdated: other sections are made from them without reading
+    /// them again. Left aside if the onboarding section itself is wanted.
+    pub onboarding: Option<Arc<Onboarding>>,
 }
 
 /// What was assembled.
@@ -85,6 +88,8 @@ pub struct AssembledPart {
     pub facts: SectionFacts,
     /// A `ComprehensiveUserData` that has only this section's fields, encoded; empty if it FAILED.
     pub bytes: Bytes,
+    /// What other sections are made from too, to be kept beside it; empty if nothing is.
+    pub rows: Bytes,
 }
 
 impl Aggregator {

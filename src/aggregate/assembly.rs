@@ -5,6 +5,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::FutureExt as _;
 use prost::Message as _;
 use tokio::{sync::SetOnce, time::Instant};
@@ -64,10 +65,13 @@ impl<'a> Assembly<'a> {
         Self { sources, user: &query.user, asked: query.strategy, plan, deadline }
     }
 
-    /// The onboarding rows, if a section needs them.
+    /// The onboarding rows, if a section needs them: read, unless they are known.
     pub(super) async fn onboarding(&self) -> Result<Option<LoadedOnboarding>, AggregateError> {
         if !self.wants_any(&[Section::Onboarding, Section::AiAnalysis, Section::GapAnalysis, Section::Derived]) {
             return Ok(None);
+        }
+        if let Some(known) = self.plan.onboarding.as_ref().filter(|_| !self.wants(Section::Onboarding)) {
+            return Ok(Some(Loaded { value: Arc::clone(known), warnings: Vec::new(), took: Duration::ZERO }));
         }
         let work = onboarding::read(&self.sources.database, self.user);
         let (read, took) = self.required(&self.sources.onboarding, work).await?;
@@ -120,7 +124,8 @@ impl<'a> Assembly<'a> {
         }
         let document = onboarding::document(&loaded.value.data);
         let answer = Answer::new(loaded.value.found, loaded.warnings, document);
-        Some(self.answered(Section::Onboarding, answer, loaded.took))
+        let part = self.answered(Section::Onboarding, answer, loaded.took);
+        Some(AssembledPart { rows: onboarding::keep(&loaded.value), ..part })
     }
 
     pub(super) fn strategy_part(&self, loaded: LoadedStrategy) -> Option<AssembledPart> {
@@ -272,7 +277,7 @@ impl<'a> Assembly<'a> {
             warnings: answer.warnings,
             ..self.facts(section, took)
         };
-        AssembledPart { facts, bytes: answer.document.encode_to_vec().into() }
+        AssembledPart { facts, bytes: answer.document.encode_to_vec().into(), rows: Bytes::new() }
     }
 
     fn failed(&self, section: Section, error: &SourceError, took: Duration) -> AssembledPart {
@@ -286,7 +291,7 @@ impl<'a> Assembly<'a> {
         }
         let facts =
             SectionFacts { state: State::Failed, reason: error.reason().to_owned(), ..self.facts(section, took) };
-        AssembledPart { facts, bytes: bytes::Bytes::new() }
+        AssembledPart { facts, bytes: Bytes::new(), rows: Bytes::new() }
     }
 
     /// What is the same however it ended. Ages are counted from the assembly's start, which is when

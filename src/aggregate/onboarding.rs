@@ -9,6 +9,7 @@ mod competitors;
 mod content;
 mod defaults;
 mod intelligence;
+mod kept;
 mod load;
 mod profile;
 mod provenance;
@@ -19,6 +20,7 @@ mod website;
 #[cfg(test)]
 mod database_tests;
 
+pub use kept::{keep, restore};
 use load::Loaded;
 use provenance::Sources;
 

@@ -4,12 +4,14 @@
 //! A JSON column that is absent (NULL, `null`, broken, too large) is [`Json::Null`].
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::proto::v1::{OnboardingData, Pillar, StrategyData, StrategyKind};
 
-/// What the onboarding source found.
-#[derive(Clone, Debug, Default)]
+/// What the onboarding source found. Kept beside the section (`onboarding/kept.rs`): a changed form of it is another
+/// version there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Onboarding {
     /// Whether an onboarding session exists.
     pub session: bool,
@@ -22,11 +24,12 @@ pub struct Onboarding {
     /// The stored gap analysis; all `Null` without a row.
     pub gap: GapRow,
     /// The message; its `sources` tell which values are rule defaults.
+    #[serde(skip)]
     pub data: OnboardingData,
 }
 
 /// `website_analyses`, as far as gap and AI analysis read it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WebsiteRow {
     /// `brand_analysis`.
     pub brand_analysis: Json,
@@ -37,7 +40,7 @@ pub struct WebsiteRow {
 }
 
 /// One row of `competitor_analyses`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CompetitorRow {
     /// Lower case, without `www.`; one row per domain.
     pub domain: String,
@@ -72,7 +75,7 @@ pub fn by_relevance(competitors: &[CompetitorRow]) -> Vec<&CompetitorRow> {
 }
 
 /// One row of `content_gap_analyses`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GapRow {
     /// `target_keywords`.
     pub target_keywords: Json,

@@ -35,11 +35,11 @@ use crate::{
     error::{Error, Missing},
     fault::Faults,
     lease::{Lease, Leases},
-    model::{CacheKey, CacheStatus, SectionSet, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
+    model::{CacheKey, CacheStatus, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
     mutant::{self, Mutant},
 };
 use look::Fresh;
-use reserve::Reserve;
+use reserve::{Base, Reserve};
 
 /// What the cache is put together from.
 #[derive(Debug)]
@@ -258,35 +258,29 @@ impl Loader {
         reserve: &Reserve,
     ) -> Result<(Snapshot, Option<Late>), Failure> {
         let as_of = self.clock.utc();
-        let mut reused = Vec::new();
-        let mut assembled = match reserve.base(view, &self.config.database, as_of) {
-            None => self.aggregate(query, SectionSet::ALL, as_of, depth).await?,
-            Some(base) => {
-                let assembled = self.aggregate(query, base.missing(), as_of, depth).await?;
-                if base.strategy == Some(assembled.strategy) {
-                    reused = base.parts;
-                    assembled
-                } else {
-                    // About another strategy now, so that most of it has to be read again anyway.
-                    self.aggregate(query, SectionSet::ALL, as_of, depth).await?
-                }
-            }
-        };
+        let mut base = reserve.base(view, &self.config.database, as_of).unwrap_or_default();
+        let mut assembled = self.aggregate(query, &base, as_of, depth).await?;
+        if !base.parts.is_empty() && base.strategy != Some(assembled.strategy) {
+            base = base.without_strategy();
+            assembled = self.aggregate(query, &base, as_of, depth).await?;
+        }
         let late = assembled.late.take();
         let at_the_end = mutant::on(Mutant::TagTakenAtTheEnd).then(|| self.fence.view(query.key()));
         let view = at_the_end.as_ref().unwrap_or(view);
-        Ok((self.seal(query.key(), view, as_of, reused, assembled, reserve), late))
+        Ok((self.seal(query.key(), view, as_of, base.parts, assembled, reserve), late))
     }
 
+    /// The sections that are missing in `base`.
     async fn aggregate(
         &self,
         query: &UserDataQuery,
-        sections: SectionSet,
+        base: &Base,
         as_of: DateTime<Utc>,
         depth: Depth,
     ) -> Result<Assembled, Failure> {
         let budget = self.config.flight.budget;
-        let plan = Plan { sections, as_of, refresh: depth == Depth::Anew, budget };
+        let (sections, onboarding) = (base.missing(), base.onboarding());
+        let plan = Plan { sections, as_of, refresh: depth == Depth::Anew, budget, onboarding };
         match tokio::time::timeout(budget, Box::pin(self.aggregator.aggregate(query, &plan))).await {
             Ok(Ok(assembled)) => Ok(assembled),
             Ok(Err(AggregateError::UnknownUser)) => Err(Failure::NotFound(Missing::User)),
@@ -334,8 +328,8 @@ impl Loader {
         reserve: &Reserve,
     ) -> Snapshot {
         let stale_max = self.config.database.stale_max;
-        let read = assembled.parts.into_iter().map(|AssembledPart { facts, bytes }| {
-            let part = Part { facts, tag: view.applied, bytes };
+        let read = assembled.parts.into_iter().map(|AssembledPart { facts, bytes, rows }| {
+            let part = Part { facts, tag: view.applied, bytes, rows };
             match part.facts.state {
                 State::Failed => reserve.stale_part(&part, view, stale_max, as_of).unwrap_or(part),
                 _ => part,

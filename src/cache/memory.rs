@@ -164,6 +164,7 @@ impl Hasher for DigestHasher {
 mod tests {
     use std::{thread, time::Duration};
 
+    use bytes::Bytes;
     use chrono::{DateTime, Utc};
 
     use super::*;
@@ -191,7 +192,7 @@ mod tests {
             warnings: Vec::new(),
             detail: String::new(),
         };
-        let part = Part { facts, tag: 0, bytes: vec![7; bytes].into() };
+        let part = Part { facts, tag: 0, bytes: vec![7; bytes].into(), rows: Bytes::new() };
         let snapshot = Snapshot::seal(key.clone(), "i".into(), as_of, as_of, vec![part]);
         Held { answer: Answer::Snapshot(snapshot), until: Clock::system().now() }
     }

@@ -31,7 +31,8 @@ const COMPRESSED: u8 = 2;
 /// A document is refused above 4 MiB; twice that leaves room for a changed limit and bounds what a
 /// forged record can make us allocate.
 const PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Seven sections with their warnings take a few KB; decoded, an empty section takes a hundred times its bytes.
+/// Seven sections with their warnings take a few KB, kept rows at most 32; decoded, an empty section takes a hundred
+/// times its bytes.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// zstd's default: 30 KB of document in about 0.1 ms.
 const COMPRESSION_LEVEL: i32 = 3;

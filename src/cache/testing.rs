@@ -6,6 +6,7 @@ mod silencer;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::TimeDelta;
 use prost::Message as _;
 
@@ -54,6 +55,7 @@ pub(super) fn parts(tag: i64) -> Vec<Part> {
             },
             tag,
             bytes,
+            rows: Bytes::from_static(b"kept"),
         })
         .collect()
 }

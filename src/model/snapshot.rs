@@ -38,6 +38,9 @@ pub struct SealedSection {
     pub tag: i64,
     /// Its bytes' place in the payload.
     pub range: Range<usize>,
+    /// What other sections are made from too and its bytes do not tell, in its source's own form; empty: not kept.
+    /// Of the very reading that its bytes are of, so that the tag says of both whether they are outdated.
+    pub rows: Bytes,
 }
 
 /// A sealed document. Cloning shares everything.
@@ -70,6 +73,8 @@ pub struct Part {
     pub tag: i64,
     /// A `ComprehensiveUserData` that has only this section's fields, encoded.
     pub bytes: Bytes,
+    /// As [`SealedSection::rows`].
+    pub rows: Bytes,
 }
 
 impl Snapshot {
@@ -86,10 +91,10 @@ impl Snapshot {
         parts.sort_by_key(|part| place(part.facts.section));
         let mut payload = BytesMut::with_capacity(parts.iter().map(|part| part.bytes.len()).sum());
         let mut sections = Vec::with_capacity(parts.len());
-        for Part { facts, tag, bytes } in parts {
+        for Part { facts, tag, bytes, rows } in parts {
             let start = payload.len();
             payload.extend_from_slice(&bytes);
-            sections.push(SealedSection { facts, tag, range: start..payload.len() });
+            sections.push(SealedSection { facts, tag, range: start..payload.len(), rows });
         }
         Self(Arc::new(Sealed { key, incarnation, payload: payload.freeze(), sections, as_of, expires_at }))
     }
@@ -116,8 +121,8 @@ impl Snapshot {
     /// One section as it was before sealing, to be reused in another snapshot.
     #[must_use]
     pub fn part(&self, section: Section) -> Option<Part> {
-        let SealedSection { facts, tag, range } = self.section(section)?.clone();
-        Some(Part { facts, tag, bytes: self.0.payload.slice(range) })
+        let SealedSection { facts, tag, range, rows } = self.section(section)?.clone();
+        Some(Part { facts, tag, bytes: self.0.payload.slice(range), rows })
     }
 
     /// Whether no section is STALE or FAILED.
@@ -139,7 +144,7 @@ impl Snapshot {
         self.0.sections.iter().map(|s| s.tag).max().unwrap_or_default()
     }
 
-    /// Bytes it takes in memory, roughly: payload, index and bookkeeping.
+    /// Bytes it takes in memory, roughly: payload, kept rows, index and bookkeeping.
     #[must_use]
     pub fn weight(&self) -> usize {
         const BOOKKEEPING: usize = 512;
@@ -150,7 +155,8 @@ impl Snapshot {
             .flat_map(|s| s.facts.warnings.iter().chain([&s.facts.detail, &s.facts.reason]))
             .map(String::len)
             .sum();
-        self.0.payload.len() + self.0.sections.len() * size_of::<SealedSection>() + texts + BOOKKEEPING
+        let rows: usize = self.0.sections.iter().map(|s| s.rows.len()).sum();
+        self.0.payload.len() + rows + self.0.sections.len() * size_of::<SealedSection>() + texts + BOOKKEEPING
     }
 }
 

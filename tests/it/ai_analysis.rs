@@ -167,7 +167,13 @@ async fn a_document_that_was_not_waited_for_says_when_to_assemble_it_again() {
     let aggregator = aggregator_asking(&db, &patient(), &model);
     let query = UserDataQuery::new(UserId::parse("1").unwrap(), None, Parameters::none());
     let assemble = async |budget| {
-        let plan = Plan { sections: SectionSet::NONE.with(Section::AiAnalysis), as_of: noon(), refresh: false, budget };
+        let plan = Plan {
+            sections: SectionSet::NONE.with(Section::AiAnalysis),
+            as_of: noon(),
+            refresh: false,
+            budget,
+            onboarding: None,
+        };
         aggregator.aggregate(&query, &plan).await.unwrap()
     };
     endpoint.hold();

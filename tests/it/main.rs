@@ -17,6 +17,7 @@ mod documents;
 mod faults;
 mod herd;
 mod hints;
+mod kept_rows;
 mod load_lease;
 mod migrations;
 mod pools;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use prost::Message as _;
 use sea_orm::{DbErr, QueryResult};
@@ -57,17 +59,17 @@ impl StoredRow {
             serde_json::from_str(&self.document).map_err(|_| TierError::Garbage("a malformed document".to_owned()))?;
         let stored: Vec<StoredSection> = serde_json::from_str(&self.sections)
             .map_err(|_| TierError::Garbage("malformed section facts".to_owned()))?;
-        let facts: Vec<(SectionFacts, i64)> = stored
+        let stored: Vec<Part> = stored
             .into_iter()
-            .map(StoredSection::into_facts)
+            .map(StoredSection::into_part)
             .collect::<Option<_>>()
             .ok_or_else(|| TierError::Garbage("unknown section facts".to_owned()))?;
 
-        let mut parts = Vec::with_capacity(facts.len());
+        let mut parts = Vec::with_capacity(stored.len());
         for (section, bytes) in encode_sections(document) {
-            let mut of_section = facts.iter().filter(|(facts, _)| facts.section == section);
+            let mut of_section = stored.iter().filter(|part| part.facts.section == section);
             match (of_section.next(), of_section.next()) {
-                (Some((facts, tag)), None) => parts.push(Part { facts: facts.clone(), tag: *tag, bytes }),
+                (Some(stored), None) => parts.push(Part { bytes, ..stored.clone() }),
                 (None, _) if bytes.is_empty() => {}
                 _ => return Err(TierError::Garbage("section facts that do not fit the document".to_owned())),
             }
@@ -110,6 +112,9 @@ struct StoredSection {
     reason: String,
     warnings: Vec<String>,
     detail: String,
+    /// In base64; absent: none are kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    rows: String,
 }
 
 impl StoredSection {
@@ -125,10 +130,12 @@ impl StoredSection {
             reason: facts.reason.clone(),
             warnings: facts.warnings.clone(),
             detail: facts.detail.clone(),
+            rows: BASE64.encode(&section.rows),
         }
     }
 
-    fn into_facts(self) -> Option<(SectionFacts, i64)> {
+    /// All but its bytes, which the document's JSON has.
+    fn into_part(self) -> Option<Part> {
         let facts = SectionFacts {
             section: Section::from_str_name(&self.section)?,
             state: State::from_str_name(&self.state)?,
@@ -139,6 +146,6 @@ impl StoredSection {
             warnings: self.warnings,
             detail: self.detail,
         };
-        Some((facts, self.s))
+        Some(Part { facts, tag: self.s, bytes: Bytes::new(), rows: BASE64.decode(self.rows).ok()?.into() })
     }
 }

@@ -4,13 +4,16 @@
 //! read again; a section in place of one that fails now; the whole document, if a required source
 //! fails. Each is judged anew when it is taken: since it was found, fences may have come.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use prost::Message as _;
 
 use crate::{
-    aggregate::rows::ResolvedStrategy,
+    aggregate::{
+        onboarding,
+        rows::{Onboarding, ResolvedStrategy},
+    },
     cache::fence::View,
     config,
     model::{Section, SectionSet, Snapshot, State, Tier, section::SECTIONS, snapshot::Part},
@@ -21,8 +24,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reserve(Vec<(Snapshot, Tier)>);
 
-/// Sections that need not be read again, all of one document.
-#[derive(Debug)]
+/// Sections that need not be read again, all of one document; by default none.
+#[derive(Debug, Default)]
 pub(super) struct Base {
     pub(super) parts: Vec<Part>,
     /// The strategy that the document is about; the outer none: it does not say.
@@ -84,6 +87,18 @@ impl Reserve {
 }
 
 impl Base {
+    /// The onboarding rows that its section was read with, if they were kept.
+    pub(super) fn onboarding(&self) -> Option<Arc<Onboarding>> {
+        let part = self.parts.iter().find(|part| part.facts.section == Section::Onboarding)?;
+        onboarding::restore(&part.rows, &part.bytes).map(Arc::new)
+    }
+
+    /// What of it is about no strategy, for when that is another one now.
+    pub(super) fn without_strategy(mut self) -> Self {
+        self.parts.retain(|part| part.facts.section == Section::Onboarding);
+        self
+    }
+
     /// The sections that are missing in it.
     pub(super) fn missing(&self) -> SectionSet {
         let kept: SectionSet = self.parts.iter().map(|part| part.facts.section).collect();

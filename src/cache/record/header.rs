@@ -49,6 +49,8 @@ struct SectionHeader {
     detail: String,
     #[prost(uint64, tag = "10")]
     length: u64,
+    #[prost(bytes = "vec", tag = "11")]
+    rows: Vec<u8>,
 }
 
 impl Header {
@@ -90,7 +92,8 @@ impl Header {
                 .and_then(|length| length.checked_add(start))
                 .filter(|end| *end <= bytes_max)
                 .ok_or(RecordError::Invalid("section length"))?;
-            sections.push(SealedSection { facts: stored.facts(section)?, tag: stored.tag, range: start..end });
+            let rows = stored.rows.clone().into();
+            sections.push(SealedSection { facts: stored.facts(section)?, tag: stored.tag, range: start..end, rows });
         }
         Ok((sections, end))
     }
@@ -110,6 +113,7 @@ impl SectionHeader {
             warnings: facts.warnings.clone(),
             detail: facts.detail.clone(),
             length: section.range.len() as u64,
+            rows: section.rows.to_vec(),
         }
     }
 

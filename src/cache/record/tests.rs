@@ -9,12 +9,18 @@ use crate::{
     model::{Generator, Section, State, section::DOCUMENT_ORDER, snapshot::Part, snapshot::SectionFacts},
 };
 
-fn facts() -> impl Strategy<Value = (SectionFacts, i64, Vec<u8>)> {
+fn parts_of_any_section() -> impl Strategy<Value = Part> {
     let state = prop::sample::select(vec![State::Ok, State::Stale, State::Failed, State::NotFound]);
     let generator = prop::sample::select(vec![Generator::Database, Generator::Rules, Generator::Model]);
     let times = (0..4_000_000_000_000_000_i64, any::<u64>(), any::<i64>());
-    (state, generator, times, (".{0,20}", vec(".{0,40}", 0..4), ".{0,20}"), vec(any::<u8>(), 0..3000)).prop_map(
-        |(state, generator, (read_at, took, tag), (reason, warnings, detail), bytes)| {
+    (
+        state,
+        generator,
+        times,
+        (".{0,20}", vec(".{0,40}", 0..4), ".{0,20}"),
+        (vec(any::<u8>(), 0..3000), vec(any::<u8>(), 0..300)),
+    )
+        .prop_map(|(state, generator, (read_at, took, tag), (reason, warnings, detail), (bytes, rows))| {
             let facts = SectionFacts {
                 section: Section::Unspecified,
                 state,
@@ -25,29 +31,29 @@ fn facts() -> impl Strategy<Value = (SectionFacts, i64, Vec<u8>)> {
                 warnings,
                 detail,
             };
-            (facts, tag, bytes)
-        },
-    )
+            Part { facts, tag, bytes: bytes.into(), rows: rows.into() }
+        })
 }
 
 fn snapshots() -> impl Strategy<Value = Snapshot> {
     let user = "[a-zA-Z0-9é_ ]{1,40}";
-    (user, prop::option::of(1..i64::MAX), "[a-z0-9-]{0,36}", vec(facts(), 7), 0..4_000_000_000_000_000_i64).prop_map(
-        |(user, strategy, incarnation, sections, time)| {
+    (
+        user,
+        prop::option::of(1..i64::MAX),
+        "[a-z0-9-]{0,36}",
+        vec(parts_of_any_section(), 7),
+        0..4_000_000_000_000_000_i64,
+    )
+        .prop_map(|(user, strategy, incarnation, sections, time)| {
             let parts = sections
                 .into_iter()
                 .zip(DOCUMENT_ORDER)
-                .map(|((facts, tag, bytes), section)| Part {
-                    facts: SectionFacts { section, ..facts },
-                    tag,
-                    bytes: bytes.into(),
-                })
+                .map(|(part, section)| Part { facts: SectionFacts { section, ..part.facts.clone() }, ..part })
                 .collect();
             let as_of = DateTime::from_timestamp_micros(time).unwrap();
             let expires_at = as_of + chrono::TimeDelta::hours(1);
             Snapshot::seal(key(&user, strategy), incarnation.into(), as_of, expires_at, parts)
-        },
-    )
+        })
 }
 
 proptest! {

@@ -34,7 +34,7 @@ fn served(status: CacheStatus, failed: Option<Section>) -> Served {
                 warnings: vec!["MALFORMED_COLUMN a.b".into()],
                 detail: String::new(),
             };
-            Part { facts, tag: 1, bytes }
+            Part { facts, tag: 1, bytes, rows: bytes::Bytes::new() }
         })
         .collect();
     let snapshot = Snapshot::seal(query.key().clone(), "inc".into(), noon(), noon() + TimeDelta::seconds(3600), parts);

@@ -76,7 +76,8 @@ pub(crate) async fn assemble(
 ) -> Result<Assembled, AggregateError> {
     let strategy = strategy.map(|id| StrategyId::new(id).unwrap());
     let query = UserDataQuery::new(UserId::parse(user).unwrap(), strategy, Parameters::none());
-    let plan = Plan { sections: SectionSet::ALL, as_of, refresh: false, budget: Duration::from_secs(60) };
+    let budget = Duration::from_secs(60);
+    let plan = Plan { sections: SectionSet::ALL, as_of, refresh: false, budget, onboarding: None };
     aggregator.aggregate(&query, &plan).await
 }
 
