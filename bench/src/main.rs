@@ -9,6 +9,7 @@
 mod field;
 mod machine;
 mod probes;
+mod replay;
 mod stand;
 
 /// The real servers that the tests start: on free ports, in temporary directories, and gone with this
@@ -16,6 +17,7 @@ mod stand;
 #[path = "../../tests/it/support"]
 #[expect(dead_code, reason = "the tests need more of their files")]
 mod servers {
+    pub(crate) mod ai;
     pub(crate) mod database;
     mod needs;
     mod postgres;
@@ -39,11 +41,14 @@ enum Comparison {
         #[arg(value_name = "LETTER")]
         only: Vec<char>,
     },
+    /// How many reads find a fresh document, and what that costs in AI calls: a trace of real reads and changes.
+    Replay(replay::Replay),
 }
 
 #[tokio::main]
 async fn main() {
     match Comparison::parse() {
         Comparison::Probes { only } => probes::run(&only).await,
+        Comparison::Replay(replay) => replay::run(replay).await,
     }
 }

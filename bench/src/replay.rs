@@ -1,0 +1,81 @@
+//! A trace of real reads and changes, replayed through the core of this service in the trace's own time, beside what
+//! else one could do with the same reads: nothing, a TTL, or know the future.
+//!
+//! Decision: ours is the real thing (the fence log, the triggers, the relay, the sources' statements, an AI endpoint on
+//! loopback), with only its clock moved by hand. The others are a few lines of arithmetic: they are bounds, not
+//! programs. A load takes no time in the trace's clock; what it would take counts like a longer `reassembly.quiet`.
+
+mod arithmetic;
+mod core;
+mod score;
+mod trace;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
+
+use self::{core::Core, score::Score, trace::Event};
+use crate::machine;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What is replayed, and how.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Replay {
+    /// A gzipped CSV of `t_s,case,kind,..`: R is a read of the case's document, WA and WO change two sections of it
+    #[arg(long)]
+    trace: PathBuf,
+    /// Only about so many cases, chosen by a hash of their numbers
+    #[arg(long)]
+    cases: Option<u32>,
+    /// Which changes are of the strategy, from which the AI analysis is made; the others are of the recommendations
+    #[arg(long, value_enum, default_value_t = Changes::Wo)]
+    ai_from: Changes,
+    /// How many days our documents stay fresh by age; a day is 24 hours
+    #[arg(long, default_value_t = 90)]
+    ttl_days: u32,
+}
+
+/// One of the two kinds of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Changes {
+    /// Of the application.
+    Wa,
+    /// Of its offers.
+    Wo,
+}
+
+/// Replays the trace in every way and prints the table.
+pub(crate) async fn run(replay: Replay) {
+    let events = trace::read(&replay.trace, replay.cases, replay.ai_from);
+    let count = |what: fn(&Event) -> bool| events.iter().filter(|event| what(event)).count();
+    println!(
+        "{} events: {} reads, {} changes of the strategy, {} of the recommendations",
+        events.len(),
+        count(|event| event.kind == trace::Kind::Read),
+        count(|event| event.kind == trace::Kind::Strategy),
+        count(|event| event.kind == trace::Kind::Recommendations),
+    );
+    let scores = [
+        ("no cache", arithmetic::no_cache(&events)),
+        ("1 h TTL", arithmetic::ttl(&events, Duration::from_secs(3600))),
+        ("ours", ours(&events, DAY * replay.ttl_days).await),
+        ("oracle", arithmetic::oracle(&events)),
+    ];
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(std::iter::once("per read").chain(scores.iter().map(|(name, _)| *name)));
+    for (what, share) in score::ROWS {
+        table.add_row(std::iter::once(what.to_owned()).chain(scores.iter().map(|(_, score)| share(score))));
+    }
+    println!("{table}\n\n{}", machine::description());
+}
+
+async fn ours(events: &[Event], ttl: Duration) -> Score {
+    let began = tokio::time::Instant::now();
+    let mut core = Core::start(events, ttl).await;
+    let score = core.replay(events).await;
+    println!("ours: {:.0} s; {}", began.elapsed().as_secs_f64(), core.end().await);
+    score
+}

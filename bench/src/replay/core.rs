@@ -1,0 +1,255 @@
+//! The core of this service: what `App::connect` puts together, without a server before it, on one SQLite file with the
+//! sources' tables and triggers, and with an AI endpoint that counts.
+//!
+//! Decision: the clock is moved to each event; what an event causes is over before the next one. So the clock runs a
+//! few milliseconds ahead of the trace where events come faster than they are dealt with, never behind. Commits are not
+//! synced: losing power is not what is measured.
+
+use std::{sync::Arc, time::Duration};
+
+use prost::Message as _;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+use tempfile::TempDir;
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use userdata::{
+    aggregate::{
+        Aggregator,
+        ai_analysis::{AiAnalysis, Memo},
+        guard::Guard,
+        sql::SourceDatabase,
+    },
+    cache::{Parts, UserDataCache, Wish, database::DatabaseTier, fence::Fence, relay::Relay},
+    changes::{self, Outbox},
+    clock::{Clock, Moment},
+    config::Config,
+    lease::Leases,
+    model::{CacheStatus, Parameters, Served, UserDataQuery, UserId},
+    proto::v1::ComprehensiveUserData,
+};
+use userdata_migrations::{Tables, up};
+
+use super::{
+    score::{Answer, Score},
+    trace::{Event, Kind},
+};
+use crate::servers::ai::{FakeAi, Say, valid_answer};
+
+/// An instance, and how often each user's sources have changed.
+pub(crate) struct Core {
+    cache: Arc<UserDataCache>,
+    db: DatabaseConnection,
+    ai: FakeAi,
+    clock: Clock,
+    began: Moment,
+    loads: TaskTracker,
+    versions: Vec<Versions>,
+    /// How far the clock has run ahead of the trace at most.
+    ahead_max: Duration,
+    spent: Spent,
+    _directory: TempDir,
+}
+
+/// Of one user's sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Versions {
+    strategy: u32,
+    recommendations: u32,
+}
+
+/// Where the replay's time goes.
+#[derive(Debug, Default)]
+struct Spent {
+    reading: Duration,
+    changing: Duration,
+}
+
+/// Nothing in a replay fails for being slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// As many connections as a load uses at once.
+const CONNECTIONS: u32 = 6;
+
+const USERS: &str = "
+WITH RECURSIVE users(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM users WHERE id < $last)
+INSERT INTO onboarding_sessions (id, user_id) SELECT id, id FROM users;
+INSERT INTO research_preferences (session_id, research_depth, content_types)
+    SELECT id, 'deep', '[]' FROM onboarding_sessions;
+INSERT INTO enhanced_content_strategies (id, user_id, name, industry)
+    SELECT id, id, '0', 'trade of ' || id FROM onboarding_sessions;
+INSERT INTO content_recommendations (id, user_id, recommendation_type, title)
+    SELECT id, id, 'topic', '0' FROM onboarding_sessions;";
+
+fn config(ttl: Duration, ai: &FakeAi) -> Config {
+    let mut config = Config::default();
+    config.database.ttl = ttl;
+    config.database.stale_max = ttl.max(config.database.stale_max);
+    config.database.timeout = PATIENCE;
+    config.fence.renew_timeout = PATIENCE;
+    config.flight.budget = 2 * PATIENCE;
+    config.sources.soft_timeout = PATIENCE;
+    config.sources.hard_timeout = PATIENCE;
+    config.ai.base_url = Some(ai.base_url());
+    config.ai.model = "counted".to_owned();
+    config.ai.soft_timeout = PATIENCE;
+    // Its limit is not what is measured.
+    config.ai.calls_per_minute = 100_000;
+    config
+}
+
+impl Core {
+    /// Starts with all users of the trace in the sources, and nothing cached.
+    pub(crate) async fn start(events: &[Event], ttl: Duration) -> Self {
+        let directory = tempfile::Builder::new().prefix("userdata-replay-").tempdir().unwrap();
+        let url = format!("sqlite://{}/replay.db?mode=rwc", directory.path().display());
+        let users = events.iter().map(|event| event.user).max().unwrap_or_default();
+        let db = pool(&url).await;
+        up(&db, Tables::CacheAndSources).await.unwrap();
+        db.execute_unprepared(&USERS.replace("$last", &users.to_string())).await.unwrap();
+        changes::install(&db).await.unwrap();
+
+        let ai = FakeAi::saying([Say::answer(&valid_answer())]).await;
+        let config = config(ttl, &ai);
+        let (clock, stop) = (Clock::system(), CancellationToken::new());
+        let (loads, tasks) = (TaskTracker::new(), TaskTracker::new());
+        // Not for new ones: it can be waited for until it is empty.
+        loads.close();
+        let (cache_pool, timeout) = (pool(&url).await, config.database.timeout);
+        let rows = DatabaseTier::new(cache_pool.clone(), &config.database, clock.clone());
+        let leases =
+            Leases::new(cache_pool.clone(), &config.load_lease, timeout, clock.clone(), tasks.clone(), stop.clone());
+        let leases = Arc::new(leases.heeding(rows.reach()));
+        let guard = Guard::new("ai_analysis", &config.sources, clock.clone());
+        let analysis = AiAnalysis::new(
+            &config.ai,
+            guard,
+            Memo::new(cache_pool),
+            Arc::clone(&leases),
+            clock.clone(),
+            tasks.clone(),
+        );
+        let sources = SourceDatabase::new(pool(&url).await, config.sources.column_bytes_max);
+        let parts = Parts {
+            fence: Fence::new(pool(&url).await, config.fence.clone(), timeout, clock.clone(), &tasks),
+            leases,
+            redis: None,
+            database: rows,
+            aggregator: Aggregator::new(sources, analysis.unwrap(), &config.sources, clock.clone()),
+            relay: Some(Relay::new(Outbox::new(pool(&url).await), clock.clone())),
+            clock: clock.clone(),
+            stop,
+            config,
+        };
+        let cache = Arc::new(UserDataCache::new(parts, &loads));
+        cache.poll_fences().await;
+        Self {
+            cache,
+            db,
+            ai,
+            began: clock.now(),
+            clock,
+            loads,
+            versions: vec![Versions::default(); users as usize + 1],
+            ahead_max: Duration::ZERO,
+            spent: Spent::default(),
+            _directory: directory,
+        }
+    }
+
+    /// Deals with all events, in their order and at their times.
+    pub(crate) async fn replay(&mut self, events: &[Event]) -> Score {
+        let mut score = Score::default();
+        for (number, event) in events.iter().enumerate() {
+            self.move_to(event.at);
+            let calls = self.ai.calls();
+            let began = Instant::now();
+            match event.kind {
+                Kind::Read => score.read(event.user, self.read(event.user).await),
+                Kind::Strategy | Kind::Recommendations => self.change(event).await,
+            }
+            self.loads.wait().await;
+            match event.kind {
+                Kind::Read => self.spent.reading += began.elapsed(),
+                _ => self.spent.changing += began.elapsed(),
+            }
+            score.ai_calls(event.user, u32::try_from(self.ai.calls() - calls).unwrap());
+            if number % 20_000 == 0 {
+                eprintln!("{number} of {} events", events.len());
+            }
+        }
+        score
+    }
+
+    /// How it went.
+    pub(crate) async fn end(self) -> String {
+        let stats = self.cache.stats(0).await.unwrap();
+        format!(
+            "{} answers unverified, {} AI calls, clock ahead of the trace by {:.0?} at most, {:.0?} for reads, {:.0?} for changes",
+            stats.unverified_answers, stats.ai_calls_made, self.ahead_max, self.spent.reading, self.spent.changing
+        )
+    }
+
+    fn move_to(&mut self, at: Duration) {
+        let now = self.clock.now().since(self.began);
+        self.clock.advance(at.saturating_sub(now));
+        self.ahead_max = self.ahead_max.max(now.saturating_sub(at));
+    }
+
+    async fn read(&self, user: u32) -> Answer {
+        let query = UserDataQuery::new(UserId::parse(&user.to_string()).unwrap(), None, Parameters::none());
+        let served = self.cache.get(&query, &Wish::default()).await.unwrap();
+        match served.status {
+            _ if versions_in(&served) != self.versions[user as usize] => Answer::Stale,
+            CacheStatus::Hit(_) => Answer::Fresh,
+            _ => Answer::Loaded,
+        }
+    }
+
+    /// Changes a user's sources; the triggers note it, the relay makes a fence of it.
+    async fn change(&mut self, Event { user, kind, .. }: &Event) {
+        let versions = &mut self.versions[*user as usize];
+        let sql = if *kind == Kind::Strategy {
+            versions.strategy += 1;
+            let version = versions.strategy;
+            // The AI is told the industry, and answers are remembered for everybody in the same situation.
+            format!(
+                "UPDATE enhanced_content_strategies SET name = '{version}', industry = 'trade {version} of {user}' \
+                 WHERE id = {user}"
+            )
+        } else {
+            versions.recommendations += 1;
+            format!("UPDATE content_recommendations SET title = '{}' WHERE id = {user}", versions.recommendations)
+        };
+        self.db.execute_unprepared(&sql).await.unwrap();
+        self.cache.relay_changes().await;
+    }
+}
+
+/// Of the sources that a document was made from; it has every section, or else the replay is worth nothing.
+fn versions_in(served: &Served) -> Versions {
+    assert!(served.snapshot.complete(), "a source failed");
+    let document = ComprehensiveUserData::decode(served.snapshot.payload.clone()).unwrap();
+    Versions {
+        strategy: document.strategy_data.unwrap().strategy_name.parse().unwrap(),
+        recommendations: document.recommendations_data[0].title.parse().unwrap(),
+    }
+}
+
+async fn pool(url: &str) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(PATIENCE)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(|sqlite| {
+            sqlite
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Off)
+                .busy_timeout(PATIENCE)
+                .foreign_keys(false)
+        });
+    Database::connect(options).await.unwrap()
+}

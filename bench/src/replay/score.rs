@@ -1,0 +1,65 @@
+//! What a way of answering reads comes to.
+
+use super::trace::is_held_out;
+
+/// Counts of all users.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Score {
+    all: Counts,
+    held_out: Counts,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    reads: u32,
+    fresh: u32,
+    stale: u32,
+    ai_calls: u32,
+}
+
+/// How a read was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// With a document that was there and has every change before the read.
+    Fresh,
+    /// With one that lacks a change.
+    Stale,
+    /// With one that had to be waited for.
+    Loaded,
+}
+
+impl Score {
+    pub(crate) fn read(&mut self, user: u32, answer: Answer) {
+        for counts in self.of(user) {
+            counts.reads += 1;
+            counts.fresh += u32::from(answer == Answer::Fresh);
+            counts.stale += u32::from(answer == Answer::Stale);
+        }
+    }
+
+    pub(crate) fn ai_calls(&mut self, user: u32, calls: u32) {
+        for counts in self.of(user) {
+            counts.ai_calls += calls;
+        }
+    }
+
+    fn of(&mut self, user: u32) -> impl Iterator<Item = &mut Counts> {
+        std::iter::once(&mut self.all).chain(is_held_out(user).then_some(&mut self.held_out))
+    }
+}
+
+type Share = fn(&Score) -> String;
+
+/// The table's rows.
+pub(crate) const ROWS: [(&str, Share); 6] = [
+    ("fresh hits", |score| share(score.all.fresh, score.all)),
+    ("stale reads", |score| share(score.all.stale, score.all)),
+    ("AI calls", |score| share(score.all.ai_calls, score.all)),
+    ("fresh hits, held-out half", |score| share(score.held_out.fresh, score.held_out)),
+    ("stale reads, held-out half", |score| share(score.held_out.stale, score.held_out)),
+    ("AI calls, held-out half", |score| share(score.held_out.ai_calls, score.held_out)),
+];
+
+fn share(part: u32, of: Counts) -> String {
+    if part == 0 { "0".to_owned() } else { format!("{:.3}", f64::from(part) / f64::from(of.reads.max(1))) }
+}
