@@ -26,6 +26,7 @@ use userdata::{
     changes::{self, Outbox},
     clock::{Clock, Moment},
     config::Config,
+    database::Pool,
     lease::Leases,
     model::{CacheStatus, Parameters, Served, UserDataQuery, UserId},
     proto::v1::ComprehensiveUserData,
@@ -116,7 +117,7 @@ impl Core {
         let (loads, tasks) = (TaskTracker::new(), TaskTracker::new());
         // Not for new ones: it can be waited for until it is empty.
         loads.close();
-        let (cache_pool, timeout) = (pool(&url).await, config.database.timeout);
+        let (cache_pool, timeout) = (Pool::from(pool(&url).await), config.database.timeout);
         let rows = DatabaseTier::new(cache_pool.clone(), &config.database, clock.clone());
         let leases =
             Leases::new(cache_pool.clone(), &config.load_lease, timeout, clock.clone(), tasks.clone(), stop.clone());
@@ -130,14 +131,14 @@ impl Core {
             clock.clone(),
             tasks.clone(),
         );
-        let sources = SourceDatabase::new(pool(&url).await, config.sources.column_bytes_max);
+        let sources = SourceDatabase::new(pool(&url).await.into(), config.sources.column_bytes_max);
         let parts = Parts {
-            fence: Fence::new(pool(&url).await, config.fence.clone(), timeout, clock.clone(), &tasks),
+            fence: Fence::new(pool(&url).await.into(), config.fence.clone(), timeout, clock.clone(), &tasks),
             leases,
             redis: None,
             database: rows,
             aggregator: Aggregator::new(sources, analysis.unwrap(), &config.sources, clock.clone()),
-            relay: Some(Relay::new(Outbox::new(pool(&url).await), clock.clone())),
+            relay: Some(Relay::new(Outbox::new(pool(&url).await.into()), clock.clone())),
             clock: clock.clone(),
             stop,
             config,
