@@ -41,11 +41,12 @@ fn every_setting_reads_what_it_shows() {
 
 #[test]
 fn every_setting_is_documented_and_refuses_nonsense() {
-    // Texts that accept anything printable, and filters, which accept any word as a target.
+    // Texts and paths accept anything printable, and filters any word as a target.
     let texts = ["redis.prefix", "ai.model", "log.filter", "ai.api_key"];
+    let paths = ["tls.cert", "tls.key", "tls.client_ca", "auth.tokens_file", "auth.principals_file"];
     for setting in SETTINGS {
         assert!(setting.doc.trim().ends_with('.'), "{}: {}", setting.key, setting.doc);
-        let nonsense = if texts.contains(&setting.key) { "\0" } else { "nonsense" };
+        let nonsense = if [&texts[..], &paths].concat().contains(&setting.key) { "\0" } else { "nonsense" };
         assert!(!(setting.set)(&mut Config::default(), nonsense), "{} accepts {nonsense:?}", setting.key);
     }
 }
@@ -298,8 +299,22 @@ fn listening_beyond_loopback_is_refused_unless_it_is_asked_for() {
     let error = load("", &remote, &[]).expect("valid by itself").check_listeners().expect_err("refused");
     assert_eq!(error.exit_code(), 78);
     let said = error.to_string();
-    assert!(said.starts_with("USERDATA__SERVER__LISTEN: server.listen: nobody has to authenticate"), "{said}");
+    assert!(
+        said.starts_with("USERDATA__SERVER__LISTEN: server.listen: an address that others reach needs TLS"),
+        "{said}"
+    );
     assert_eq!(said.lines().count(), 2);
+
+    let encrypted = [("--set", "tls.cert", "cert.pem"), ("--set", "tls.key", "key.pem")];
+    let known = [("--set", "auth.mode", "token"), ("--set", "auth.tokens_file", "callers")];
+    let scraped = [("--set", "metrics.allow_remote", "true")];
+    let check = |flags: &[(&'static str, &str, &str)]| load("", &remote, flags).expect("valid").check_listeners();
+    for half in
+        [[&encrypted[..], &scraped].concat(), [&known[..], &scraped].concat(), [&encrypted[..], &known].concat()]
+    {
+        check(&half).expect_err("half of it");
+    }
+    check(&[&encrypted[..], &known, &scraped].concat()).expect("guarded");
 
     let allowed = [("--insecure-allow-remote", "server.insecure_allow_remote", "true")];
     load("", &remote, &allowed).expect("valid").check_listeners().expect("asked for");
