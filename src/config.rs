@@ -59,6 +59,9 @@ setting::sections! {
         max_connections: usize = 1000, Count(1..=100_000);
         /// A peer that takes nothing for so long is gone or hostile: its connection is closed.
         write_stall_max: Duration = seconds(15), Durations(millis(10)..=minutes(10));
+        /// Whether all that a connection writes in one turn goes out in one call: without it a hit costs about half as
+        /// much again. There to be switched off should a client or proxy not bear it.
+        coalesce_writes: bool = true, Switch;
     }
 
     /// Encryption of the gRPC port: TLS 1.3.

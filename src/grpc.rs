@@ -7,6 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::TryStreamExt as _;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,6 +17,7 @@ use tracing::warn;
 
 use self::{
     admission::Gate,
+    coalesced::Coalesced,
     connection::Limits,
     health::Health,
     metrics::Metrics,
@@ -29,6 +31,7 @@ use crate::{cache::UserDataCache, clock::Clock, config, proto};
 pub mod admission;
 pub mod auth;
 pub mod body;
+pub mod coalesced;
 pub mod connection;
 pub mod convert;
 pub mod deadline;
@@ -64,6 +67,7 @@ pub struct Server {
     tracker: TaskTracker,
     tls: Option<Watched<ServerConfig>>,
     connections: Limits,
+    coalesce_writes: bool,
     max_concurrent_streams: u32,
     drain: Duration,
 }
@@ -123,6 +127,7 @@ impl Server {
             tracker,
             tls: security.tls,
             connections: Limits { connections: config.max_connections, write_stall: config.write_stall_max },
+            coalesce_writes: config.coalesce_writes,
             max_concurrent_streams: config.max_concurrent_streams,
             drain: config.drain.mul_f64(DRAIN_SHARE),
         })
@@ -140,11 +145,19 @@ impl Server {
         Arc::clone(&self.stack.metrics)
     }
 
+    /// What every request goes through, for whoever measures it without a network.
+    #[must_use]
+    pub fn stack(&self) -> Stack {
+        self.stack.clone()
+    }
+
     /// Serves until `shutdown`, then finishes what is in flight. To be awaited to its end: dropped
     /// halfway it closes the listener, and connections run on.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let cut_off = CancellationToken::new();
         let incoming = connection::incoming(listener, self.connections, self.tracker, cut_off.clone());
+        let coalesced = if self.coalesce_writes { Coalesced::new } else { Coalesced::switched_off };
+        let incoming = incoming.map_ok(coalesced);
         let incoming = Box::pin(tls::over(incoming, self.tls, self.connections.connections));
         let (gate, closed) = (self.stack.gate.clone(), self.stack.gate.closed());
         let told = async {

@@ -27,12 +27,16 @@ use tonic::transport::server::Connected;
 use tracing::debug;
 
 use super::{
+    coalesced::Coalesced,
     connection::{Connection, Peer},
     watched::{Files, Watched},
 };
 
 /// Two round trips and a signature; a peer that takes longer means no good.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// What TLS is spoken over.
+type Below = Coalesced<Connection>;
 
 /// The files that a server's TLS is made of, all in PEM: its certificate chain, its key, and if callers have to show
 /// certificates, the CAs that sign them.
@@ -79,7 +83,7 @@ fn certificates(pem: &[u8], whose: &str) -> Result<Vec<CertificateDer<'static>>,
 
 /// Connections, encrypted if there is something to encrypt them with. At most `at_once` handshakes are under way.
 pub fn over(
-    connections: impl Stream<Item = io::Result<Connection>> + Send,
+    connections: impl Stream<Item = io::Result<Below>> + Send,
     tls: Option<Watched<ServerConfig>>,
     at_once: usize,
 ) -> impl Stream<Item = io::Result<Channel>> + Send {
@@ -111,9 +115,9 @@ pub fn over(
 #[derive(Debug)]
 pub enum Channel {
     /// As it came.
-    Plain(Connection),
+    Plain(Below),
     /// After a handshake.
-    Encrypted(Box<TlsStream<Connection>>),
+    Encrypted(Box<TlsStream<Below>>),
 }
 
 impl Connected for Channel {
