@@ -211,6 +211,12 @@ impl App {
         Ok(Self { config, cache, hints, clock, security, pools, loads, tasks, stop })
     }
 
+    /// What it serves from, for whoever measures it without a network.
+    #[must_use]
+    pub fn cache(&self) -> Arc<UserDataCache> {
+        Arc::clone(&self.cache)
+    }
+
     /// Serves until `shutdown`, then stops within `server.drain`.
     pub async fn run(
         self,

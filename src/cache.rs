@@ -234,7 +234,9 @@ impl UserDataCache {
                     return None;
                 }
                 let loaded = Loaded { snapshot, status: CacheStatus::Hit(Tier::Memory), position: view.applied };
-                self.renew_if_due(query, &loaded, trust);
+                if began >= held.renew_from {
+                    self.renew_if_due(query, &loaded, trust);
+                }
                 Some(self.served(loaded, Role::Leader, trust, wish))
             }
             Answer::NotFound { what, incarnation, tag } => {

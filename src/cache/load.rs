@@ -356,7 +356,7 @@ impl Loader {
     fn remember_missing(&self, key: &CacheKey, view: &View, tag: i64, what: Missing) {
         let answer = Answer::NotFound { what, incarnation: Arc::clone(&view.incarnation), tag };
         let until = self.clock.now().after(self.config.flight.not_found_ttl);
-        self.memory.put(key.clone(), Held { answer, until });
+        self.memory.put(key.clone(), Held { answer, until, renew_from: until });
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Held {
     pub answer: Answer,
     /// When it stops being served as fresh.
     pub until: Moment,
+    /// When whoever is given it is to see whether it is due to be assembled anew.
+    pub renew_from: Moment,
 }
 
 /// A document, or that there is none.
@@ -194,7 +196,8 @@ mod tests {
         };
         let part = Part { facts, tag: 0, bytes: vec![7; bytes].into(), rows: Bytes::new() };
         let snapshot = Snapshot::seal(key.clone(), "i".into(), as_of, as_of, vec![part]);
-        Held { answer: Answer::Snapshot(snapshot), until: Clock::system().now() }
+        let now = Clock::system().now();
+        Held { answer: Answer::Snapshot(snapshot), until: now, renew_from: now }
     }
 
     fn tier(max_entries: u64, max_bytes: u64) -> MemoryTier {

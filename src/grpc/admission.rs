@@ -25,8 +25,12 @@ const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 500..=1500;
 
 /// Lets requests in. Clones are the same gate.
 #[derive(Clone, Debug)]
-pub struct Gate {
-    places: Arc<Semaphore>,
+pub struct Gate(Arc<Inside>);
+
+/// Behind one pointer: every request clones the gate, and a token's clones are counted under a lock.
+#[derive(Debug)]
+struct Inside {
+    places: Semaphore,
     closed: CancellationToken,
 }
 
@@ -34,7 +38,8 @@ impl Gate {
     /// An open gate with this many places.
     #[must_use]
     pub fn new(places: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))), closed: CancellationToken::new() }
+        let places = Semaphore::new(places.min(Semaphore::MAX_PERMITS));
+        Self(Arc::new(Inside { places, closed: CancellationToken::new() }))
     }
 
     /// A place for a request, or why it has none.
@@ -42,26 +47,26 @@ impl Gate {
         if !method.is_ours() {
             return Ok(None);
         }
-        if self.closed.is_cancelled() {
+        if self.0.closed.is_cancelled() {
             return Err(Refusal { outcome: Outcome::Shed, status: status::draining() });
         }
-        let Ok(permit) = self.places.try_acquire() else {
+        let Ok(permit) = self.0.places.try_acquire() else {
             let retry_after = Duration::from_millis(rand::random_range(RETRY_AFTER_MS));
             return Err(Refusal { outcome: Outcome::Shed, status: status::overloaded(retry_after) });
         };
         permit.forget();
-        Ok(Some(Place(Arc::new(Held { places: Arc::clone(&self.places), held: AtomicBool::new(true) }))))
+        Ok(Some(Place(Arc::new(Held { gate: self.clone(), held: AtomicBool::new(true) }))))
     }
 
     /// Refuses everything from now on, because the server is going away.
     pub fn close(&self) {
-        self.closed.cancel();
+        self.0.closed.cancel();
     }
 
     /// Done once the gate is closed.
     #[must_use]
     pub fn closed(&self) -> CancellationToken {
-        self.closed.clone()
+        self.0.closed.clone()
     }
 }
 
@@ -71,7 +76,7 @@ pub struct Place(Arc<Held>);
 
 #[derive(Debug)]
 struct Held {
-    places: Arc<Semaphore>,
+    gate: Gate,
     held: AtomicBool,
 }
 
@@ -90,7 +95,7 @@ impl Place {
 impl Held {
     fn give_back(&self) {
         if self.held.swap(false, Ordering::Relaxed) {
-            self.places.add_permits(1);
+            self.gate.0.places.add_permits(1);
         }
     }
 }
@@ -161,6 +166,6 @@ mod tests {
         answer.send(2).unwrap();
         assert_eq!(waiter.await, Ok(2));
         drop(kept);
-        assert_eq!(gate.places.available_permits(), 1);
+        assert_eq!(gate.0.places.available_permits(), 1);
     }
 }

@@ -1,5 +1,8 @@
 //! A reply on its way out: bounded like the request was, safe against panics of a stream, and counted
 //! when its last byte is handed over or when it is dropped.
+//!
+//! A sealed document goes out as it is, in two pieces and trailers. tonic would copy it: its encoder knows
+//! no message that is encoded already.
 
 use std::{
     pin::Pin,
@@ -8,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use http_body::{Frame, SizeHint};
 use tonic::{Code, Status, body::Body};
 use tracing::{Span, error};
@@ -21,6 +24,7 @@ use super::{
     stack::Refusal,
     status,
 };
+use crate::proto::SealedResponse;
 
 /// The body of every reply.
 #[derive(Debug)]
@@ -34,10 +38,17 @@ pub struct ReplyBody {
 }
 
 struct Running {
-    body: Body,
+    content: Content,
     bound: Bound,
     /// Made when a stream first has to wait: a unary reply never does.
     passed: Option<BoxFuture<'static, Refusal>>,
+}
+
+enum Content {
+    /// What tonic makes of a message or of a stream of them.
+    Encoded(Body),
+    /// What is left of a sealed document, then OK.
+    Sealed(std::array::IntoIter<Bytes, 2>),
 }
 
 impl std::fmt::Debug for Running {
@@ -49,12 +60,27 @@ impl std::fmt::Debug for Running {
 impl ReplyBody {
     /// A body that ends with trailers.
     pub fn new(body: Body, bound: Bound, call: Call, id: RequestId, span: Span) -> Self {
-        Self { running: Some(Running { body, bound, passed: None }), call, id, span }
+        Self { running: Some(Running { content: Content::Encoded(body), bound, passed: None }), call, id, span }
+    }
+
+    /// A document that is there.
+    pub fn sealed(reply: SealedResponse, bound: Bound, call: Call, id: RequestId, span: Span) -> Self {
+        let content = Content::Sealed(reply.into_pieces().into_iter());
+        Self { running: Some(Running { content, bound, passed: None }), call, id, span }
     }
 
     /// No body: the headers said it all, and `call` knows how it ended.
     pub fn empty(call: Call, id: RequestId) -> Self {
         Self { running: None, call, id, span: Span::none() }
+    }
+
+    /// The end of a document.
+    fn ok(&mut self) -> Frame<Bytes> {
+        self.running = None;
+        self.call.ends(Outcome::Answered, Code::Ok);
+        let mut trailers = HeaderMap::with_capacity(1);
+        trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
+        Frame::trailers(trailers)
     }
 
     /// Ends the stream early with a status of ours.
@@ -83,7 +109,16 @@ impl http_body::Body for ReplyBody {
         let this = self.get_mut();
         let Some(running) = &mut this.running else { return Poll::Ready(None) };
 
-        let polled = this.span.in_scope(|| recover::call(|| Pin::new(&mut running.body).poll_frame(context)));
+        let body = match &mut running.content {
+            Content::Encoded(body) => body,
+            Content::Sealed(pieces) => {
+                return match pieces.find(|piece| !piece.is_empty()) {
+                    Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+                    None => Poll::Ready(Some(Ok(this.ok()))),
+                };
+            }
+        };
+        let polled = this.span.in_scope(|| recover::call(|| Pin::new(body).poll_frame(context)));
         let Ok(polled) = polled else {
             this.span.in_scope(|| error!("a stream panicked"));
             let status = status::internal(&this.id);
@@ -112,11 +147,21 @@ impl http_body::Body for ReplyBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.running.as_ref().is_none_or(|running| running.body.is_end_stream())
+        self.running.as_ref().is_none_or(|running| match &running.content {
+            Content::Encoded(body) => body.is_end_stream(),
+            Content::Sealed(_) => false,
+        })
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.running.as_ref().map_or_else(|| SizeHint::with_exact(0), |running| running.body.size_hint())
+        self.running.as_ref().map_or_else(
+            || SizeHint::with_exact(0),
+            |running| match &running.content {
+                Content::Encoded(body) => body.size_hint(),
+                // A length would become a header, which gRPC's replies do not have.
+                Content::Sealed(_) => SizeHint::default(),
+            },
+        )
     }
 }
 

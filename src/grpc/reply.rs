@@ -1,13 +1,14 @@
 //! A served snapshot as the reply says it: the sealed document, where it came from, how old it is.
 //!
-//! The document is the very bytes that the memory tier holds, unless sections were selected.
+//! The document is the very bytes that the memory tier holds, unless sections were selected; what is said
+//! of it in every reply is encoded once, too. Only what is of this reply is encoded for it.
 
 use chrono::{DateTime, Utc};
 use prost::Message as _;
 
 use crate::{
     error::Error,
-    model::{CacheStatus, SealedSection, SectionSet, Served, Snapshot, Tier},
+    model::{CacheStatus, SealedSection, SectionSet, Served, Snapshot, Tier, snapshot::Said},
     proto::{
         SealedResponse,
         v1::{self, CacheInfo, SectionReport},
@@ -17,11 +18,17 @@ use crate::{
 /// The reply to GetComprehensiveUserData, given at `now`.
 #[must_use]
 pub fn get(served: &Served, sections: SectionSet, force_refresh: bool, now: DateTime<Utc>) -> SealedResponse {
-    SealedResponse {
-        data: served.snapshot.select(sections),
-        cache_info: cache_info(served, force_refresh, now),
-        sections: sections.iter().filter_map(|section| served.snapshot.section(section)).map(report).collect(),
+    let snapshot = &served.snapshot;
+    let said = snapshot.said(|| Said {
+        info: lasting_info(snapshot).encode_to_vec(),
+        reports: encoded_reports(snapshot, SectionSet::ALL),
+    });
+    let passing = passing_info(served, force_refresh, now);
+    let data = snapshot.select(sections);
+    if sections.is_all() {
+        return SealedResponse::new(&said.info, &passing, &said.reports, data);
     }
+    SealedResponse::new(&said.info, &passing, &encoded_reports(snapshot, sections), data)
 }
 
 /// The reply, or the sizes of its sections if it has more than `bytes_max`.
@@ -49,8 +56,11 @@ pub fn x_cache(served: &Served, now: DateTime<Utc>) -> String {
         CacheStatus::Refreshed => ("REFRESH", None),
         CacheStatus::Stale(tier) => ("STALE", Some(tier)),
     };
-    let tier = tier.map(|tier| format!("; tier={}", tier.name())).unwrap_or_default();
-    format!("{word}{tier}; age={}", age(served, now).as_secs())
+    let age = age(served, now).as_secs();
+    match tier {
+        Some(tier) => format!("{word}; tier={}; age={age}", tier.name()),
+        None => format!("{word}; age={age}"),
+    }
 }
 
 /// Where an answer came from, as the contract numbers it.
@@ -67,21 +77,34 @@ pub fn cache_status(status: CacheStatus) -> v1::CacheStatus {
     }
 }
 
-fn cache_info(served: &Served, force_refresh: bool, now: DateTime<Utc>) -> CacheInfo {
-    let snapshot = &served.snapshot;
+/// What is the same in every reply with this snapshot.
+fn lasting_info(snapshot: &Snapshot) -> CacheInfo {
+    CacheInfo {
+        data_hash: snapshot.key.hash.to_string(),
+        assembled_at: Some(snapshot.as_of.into()),
+        expires_at: Some(snapshot.expires_at.into()),
+        complete: snapshot.complete(),
+        ..CacheInfo::default()
+    }
+}
+
+/// What is of this reply.
+fn passing_info(served: &Served, force_refresh: bool, now: DateTime<Utc>) -> CacheInfo {
     CacheInfo {
         is_cached: matches!(served.status, CacheStatus::Hit(_) | CacheStatus::Stale(_)),
         force_refresh,
         timestamp: Some(now.into()),
         status: cache_status(served.status).into(),
-        data_hash: snapshot.key.hash.to_string(),
-        assembled_at: Some(snapshot.as_of.into()),
-        expires_at: Some(snapshot.expires_at.into()),
         age: Some(age(served, now).into()),
         verified: served.verified,
         token: served.token.to_string(),
-        complete: snapshot.complete(),
+        ..CacheInfo::default()
     }
+}
+
+fn encoded_reports(snapshot: &Snapshot, sections: SectionSet) -> Vec<u8> {
+    let reports = sections.iter().filter_map(|section| snapshot.section(section)).map(report);
+    SealedResponse::encoded_reports(&reports.collect::<Vec<_>>())
 }
 
 /// Another machine may have made the snapshot by a clock that is ahead of ours: never negative.

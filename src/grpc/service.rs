@@ -71,7 +71,9 @@ impl UserDataService for Service {
         let reply = reply::get(&served, asked.wish.sections, asked.refresh, now);
         let reply = reply::unless_too_large(reply, &served.snapshot, asked.wish.sections, self.response_bytes_max)
             .map_err(|error| refused(&error, &id))?;
-        let mut response = Response::new(reply);
+        let mut response = Response::new(SealedResponse::default());
+        // In place of the message, whose document tonic would copy.
+        response.extensions_mut().insert(reply);
         let x_cache = MetadataValue::try_from(reply::x_cache(&served, now)).expect("ASCII words and digits");
         response.metadata_mut().insert("x-cache", x_cache);
         Ok(response)

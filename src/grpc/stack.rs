@@ -37,6 +37,7 @@ use super::{
     request_id::RequestId,
     status,
 };
+use crate::proto::SealedResponse;
 
 /// An answer given in place of the service's.
 #[derive(Debug)]
@@ -97,6 +98,9 @@ impl Stack {
 fn reply(response: Response<Body>, bound: Bound, mut call: Call, id: RequestId, span: Span) -> Response<ReplyBody> {
     let (mut head, body) = response.into_parts();
     id.stamp(&mut head.headers);
+    if let Some(sealed) = head.extensions.remove::<SealedResponse>() {
+        return Response::from_parts(head, ReplyBody::sealed(sealed, bound, call, id, span));
+    }
     let Some(status) = Status::from_header_map(&head.headers) else {
         return Response::from_parts(head, ReplyBody::new(body, bound, call, id, span));
     };

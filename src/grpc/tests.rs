@@ -19,7 +19,7 @@ use super::{
 use crate::proto::{
     SealedResponse,
     v1::{
-        CleanupCacheRequest, CleanupCacheResponse, GetCacheStatsRequest, GetCacheStatsResponse,
+        CacheInfo, CleanupCacheRequest, CleanupCacheResponse, GetCacheStatsRequest, GetCacheStatsResponse,
         GetComprehensiveUserDataRequest, InvalidateCacheRequest, InvalidateCacheResponse, WarmCacheRequest,
         WarmCacheResponse, WarmItem,
         server::user_data_service_server::{UserDataService, UserDataServiceServer},
@@ -42,6 +42,11 @@ impl UserDataService for Told {
             "hang" => future::pending().await,
             "panic" => panic!("told to"),
             "slow" => tokio::time::sleep(Duration::from_millis(300)).await,
+            "large" => {
+                let mut response = Response::new(SealedResponse::default());
+                response.extensions_mut().insert(large());
+                return Ok(response);
+            }
             _ => {}
         }
         Ok(Response::new(SealedResponse::default()))
@@ -81,6 +86,11 @@ impl UserDataService for Told {
         let first = future::ready(Ok(WarmCacheResponse { done: 1, ..Default::default() }));
         Ok(Response::new(stream::once(first).chain(stream::once(rest)).boxed()))
     }
+}
+
+/// More than any buffer on the way takes.
+fn large() -> SealedResponse {
+    SealedResponse::new(&[], &CacheInfo::default(), &[], vec![7; 3_000_000].into())
 }
 
 /// A running server; told to shut down when asked to, or forgotten with its test.
@@ -368,6 +378,36 @@ async fn shutdown_finishes_what_is_in_flight_and_ends_watches() {
     assert!(TcpStream::connect(server.address).await.is_err());
     server.tracker.close();
     server.tracker.wait().await;
+}
+
+#[tokio::test]
+async fn a_reply_is_complete_though_the_server_was_told_to_stop_while_it_was_sent() {
+    let server = run(config::Server::default()).await;
+    let (sender, connection) = h2::client::handshake(TcpStream::connect(server.address).await.unwrap()).await.unwrap();
+    TaskTracker::new().spawn(connection);
+    let request = http::Request::post(format!("http://{}{GET}", server.address)).header("te", "trailers");
+    let request = request.header("content-type", "application/grpc").body(()).unwrap();
+    let (response, mut sending) = sender.ready().await.unwrap().send_request(request, false).unwrap();
+    sending.send_data(framed(&asking("large").encode_to_vec()), true).unwrap();
+    let mut reply = response.await.unwrap().into_body();
+    let first = reply.data().await.unwrap().unwrap();
+
+    // Until here the client's windows keep most of it back.
+    server.shutdown.send(()).unwrap();
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+
+    let mut received = first.len();
+    reply.flow_control().release_capacity(first.len()).unwrap();
+    while let Some(data) = reply.data().await {
+        let data = data.unwrap();
+        received += data.len();
+        reply.flow_control().release_capacity(data.len()).unwrap();
+    }
+    assert_eq!(received, large().into_pieces().concat().len());
+    assert_eq!(reply.trailers().await.unwrap().unwrap()["grpc-status"], "0");
+    server.ended.await.unwrap().unwrap();
 }
 
 #[tokio::test]

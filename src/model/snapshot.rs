@@ -1,7 +1,11 @@
 //! A document as the tiers hold it: encoded once, with an index that says where each section lies,
 //! how it came about and which position of the fence log it may be trusted up to.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
@@ -45,7 +49,22 @@ pub struct SealedSection {
 
 /// A sealed document. Cloning shares everything.
 #[derive(Clone, Debug)]
-pub struct Snapshot(Arc<Sealed>);
+pub struct Snapshot(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    sealed: Sealed,
+    said: OnceLock<Said>,
+}
+
+/// What every reply says of a snapshot beside the document, as it says it: encoded by the first.
+#[derive(Debug)]
+pub struct Said {
+    /// Fields of `CacheInfo`.
+    pub info: Vec<u8>,
+    /// The reports of all sections.
+    pub reports: Vec<u8>,
+}
 
 /// What a snapshot is made of.
 #[derive(Debug, PartialEq)]
@@ -96,18 +115,18 @@ impl Snapshot {
             payload.extend_from_slice(&bytes);
             sections.push(SealedSection { facts, tag, range: start..payload.len(), rows });
         }
-        Self(Arc::new(Sealed { key, incarnation, payload: payload.freeze(), sections, as_of, expires_at }))
+        Sealed { key, incarnation, payload: payload.freeze(), sections, as_of, expires_at }.into()
     }
 
     /// The encoded bytes of the asked sections; of all of them without a copy.
     #[must_use]
     pub fn select(&self, sections: SectionSet) -> Bytes {
-        if self.0.sections.iter().all(|s| sections.contains(s.facts.section)) {
-            return self.0.payload.clone();
+        if self.sections.iter().all(|s| sections.contains(s.facts.section)) {
+            return self.payload.clone();
         }
         let mut bytes = BytesMut::new();
-        for section in self.0.sections.iter().filter(|s| sections.contains(s.facts.section)) {
-            bytes.extend_from_slice(&self.0.payload[section.range.clone()]);
+        for section in self.sections.iter().filter(|s| sections.contains(s.facts.section)) {
+            bytes.extend_from_slice(&self.payload[section.range.clone()]);
         }
         bytes.freeze()
     }
@@ -115,55 +134,63 @@ impl Snapshot {
     /// One section.
     #[must_use]
     pub fn section(&self, section: Section) -> Option<&SealedSection> {
-        self.0.sections.iter().find(|s| s.facts.section == section)
+        self.sections.iter().find(|s| s.facts.section == section)
     }
 
     /// One section as it was before sealing, to be reused in another snapshot.
     #[must_use]
     pub fn part(&self, section: Section) -> Option<Part> {
         let SealedSection { facts, tag, range, rows } = self.section(section)?.clone();
-        Some(Part { facts, tag, bytes: self.0.payload.slice(range), rows })
+        Some(Part { facts, tag, bytes: self.payload.slice(range), rows })
     }
 
     /// Whether no section is STALE or FAILED.
     #[must_use]
     pub fn complete(&self) -> bool {
-        !self.0.sections.iter().any(|s| matches!(s.facts.state, State::Stale | State::Failed))
+        !self.sections.iter().any(|s| matches!(s.facts.state, State::Stale | State::Failed))
+    }
+
+    /// What every reply says of it; `say` is asked once.
+    #[must_use]
+    pub fn said(&self, say: impl FnOnce() -> Said) -> &Said {
+        self.0.said.get_or_init(say)
     }
 
     /// When this share of its life is over.
     #[must_use]
     pub fn refresh_at(&self, share: f64) -> DateTime<Utc> {
-        let life = (self.0.expires_at - self.0.as_of).to_std().unwrap_or_default();
-        self.0.as_of + life.mul_f64(share)
+        let life = (self.expires_at - self.as_of).to_std().unwrap_or_default();
+        self.as_of + life.mul_f64(share)
     }
 
     /// The highest tag: below a fence on all sections nothing in it is of use.
     #[must_use]
     pub fn tag_max(&self) -> i64 {
-        self.0.sections.iter().map(|s| s.tag).max().unwrap_or_default()
+        self.sections.iter().map(|s| s.tag).max().unwrap_or_default()
     }
 
     /// Bytes it takes in memory, roughly: payload, kept rows, index and bookkeeping.
     #[must_use]
     pub fn weight(&self) -> usize {
-        const BOOKKEEPING: usize = 512;
+        const BOOKKEEPING: usize = 640;
+        const REPORT: usize = 32;
         let texts: usize = self
-            .0
             .sections
             .iter()
             .flat_map(|s| s.facts.warnings.iter().chain([&s.facts.detail, &s.facts.reason]))
             .map(String::len)
             .sum();
-        let rows: usize = self.0.sections.iter().map(|s| s.rows.len()).sum();
-        self.0.payload.len() + rows + self.0.sections.len() * size_of::<SealedSection>() + texts + BOOKKEEPING
+        let rows: usize = self.sections.iter().map(|s| s.rows.len()).sum();
+        let index = self.sections.len() * (size_of::<SealedSection>() + REPORT);
+        // Texts twice: here and in what is said of it.
+        self.payload.len() + rows + index + 2 * texts + BOOKKEEPING
     }
 }
 
 /// For a tier that reads a sealed document back: it has checked that the ranges ascend and fill the payload.
 impl From<Sealed> for Snapshot {
     fn from(sealed: Sealed) -> Self {
-        Self(Arc::new(sealed))
+        Self(Arc::new(Shared { sealed, said: OnceLock::new() }))
     }
 }
 
@@ -171,6 +198,6 @@ impl std::ops::Deref for Snapshot {
     type Target = Sealed;
 
     fn deref(&self) -> &Sealed {
-        &self.0
+        &self.0.sealed
     }
 }

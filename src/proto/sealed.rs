@@ -1,39 +1,81 @@
 //! The wire twin of `GetComprehensiveUserDataResponse`: the same three fields, with the document as
-//! the bytes that were encoded once when it was sealed.
+//! the bytes that were encoded once when it was sealed, and the rest encoded before them.
 //!
-//! A message field and a bytes field look the same on the wire (length-delimited), so a client sees
-//! no difference. Only the server sends it; nothing decodes it.
+//! A message field and a bytes field look the same on the wire (length-delimited), and fields may stand in
+//! any order, so a client sees no difference. Only the server sends it; nothing decodes it.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::{
     DecodeError, Message,
-    encoding::{DecodeContext, WireType, bytes as bytes_field, message},
+    encoding::{DecodeContext, WireType, encode_key, encode_varint, message::encode_repeated, skip_field},
 };
 
 use super::v1::{CacheInfo, SectionReport};
 
-/// A reply whose document is already encoded.
+/// gRPC's prefix of a message: one byte for compression, four for its length.
+const PREFIX_BYTES: usize = 5;
+/// A key and a length of the fields here take at most that.
+const KEY_AND_LENGTH_BYTES: usize = 6;
+
+/// A reply that is already encoded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SealedResponse {
+    /// gRPC's prefix, then all but the document, then the document's key and length.
+    head: Bytes,
     /// An encoded `ComprehensiveUserData`; shared with the memory tier, not copied.
-    pub data: Bytes,
-    /// What the answer says about itself.
-    pub cache_info: CacheInfo,
-    /// One report per asked section.
-    pub sections: Vec<SectionReport>,
+    data: Bytes,
+}
+
+impl SealedResponse {
+    /// A reply of `cache_info`, part of which is encoded already, of encoded reports, and of a document.
+    #[must_use]
+    pub fn new(lasting_info: &[u8], passing_info: &CacheInfo, reports: &[u8], data: Bytes) -> Self {
+        let info_bytes = lasting_info.len() + passing_info.encoded_len();
+        let mut head = BytesMut::with_capacity(PREFIX_BYTES + 2 * KEY_AND_LENGTH_BYTES + info_bytes + reports.len());
+        head.put_bytes(0, PREFIX_BYTES);
+        encode_key(2, WireType::LengthDelimited, &mut head);
+        encode_varint(info_bytes as u64, &mut head);
+        // One message in two parts, not two messages: some clients would take the last one for all.
+        head.put_slice(lasting_info);
+        passing_info.encode_raw(&mut head);
+        head.put_slice(reports);
+        encode_key(1, WireType::LengthDelimited, &mut head);
+        encode_varint(data.len() as u64, &mut head);
+        // A reply that does not fit is refused long before.
+        let length = u32::try_from(head.len() - PREFIX_BYTES + data.len()).unwrap_or(u32::MAX);
+        head[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+        Self { head: head.freeze(), data }
+    }
+
+    /// Reports as they stand in a reply.
+    #[must_use]
+    pub fn encoded_reports(reports: &[SectionReport]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_repeated(3, reports, &mut bytes);
+        bytes
+    }
+
+    /// The document.
+    #[must_use]
+    pub fn data(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// The reply as it is on the wire, prefix included: two pieces, of which the second is shared.
+    #[must_use]
+    pub fn into_pieces(self) -> [Bytes; 2] {
+        [self.head, self.data]
+    }
 }
 
 impl Message for SealedResponse {
     fn encode_raw(&self, buffer: &mut impl BufMut) {
-        bytes_field::encode(1, &self.data, buffer);
-        message::encode(2, &self.cache_info, buffer);
-        message::encode_repeated(3, &self.sections, buffer);
+        buffer.put_slice(self.head.get(PREFIX_BYTES..).unwrap_or_default());
+        buffer.put_slice(&self.data);
     }
 
     fn encoded_len(&self) -> usize {
-        bytes_field::encoded_len(1, &self.data)
-            + message::encoded_len(2, &self.cache_info)
-            + message::encoded_len_repeated(3, &self.sections)
+        self.head.len().saturating_sub(PREFIX_BYTES) + self.data.len()
     }
 
     fn merge_field(
@@ -43,12 +85,7 @@ impl Message for SealedResponse {
         buffer: &mut impl Buf,
         context: DecodeContext,
     ) -> Result<(), DecodeError> {
-        match tag {
-            1 => bytes_field::merge(wire, &mut self.data, buffer, context),
-            2 => message::merge(wire, &mut self.cache_info, buffer, context),
-            3 => message::merge_repeated(wire, &mut self.sections, buffer, context),
-            _ => prost::encoding::skip_field(wire, tag, buffer, context),
-        }
+        skip_field(wire, tag, buffer, context)
     }
 
     fn clear(&mut self) {
@@ -65,21 +102,28 @@ mod tests {
     fn a_sealed_response_is_the_contracts_response_on_the_wire() {
         let document =
             ComprehensiveUserData { user_id: "1".into(), industry: "technology".into(), ..Default::default() };
-        let cache_info = CacheInfo { is_cached: true, data_hash: "ab".into(), ..Default::default() };
-        let sections = vec![SectionReport { section: Section::Onboarding.into(), ..Default::default() }; 2];
-        let sealed = SealedResponse {
-            data: document.encode_to_vec().into(),
-            cache_info: cache_info.clone(),
-            sections: sections.clone(),
-        };
+        let lasting = CacheInfo { data_hash: "ab".into(), complete: true, ..Default::default() };
+        let passing = CacheInfo { is_cached: true, token: "i:7".into(), ..Default::default() };
+        let reports = vec![SectionReport { section: Section::Onboarding.into(), ..Default::default() }; 2];
+        let sealed = SealedResponse::new(
+            &lasting.encode_to_vec(),
+            &passing,
+            &SealedResponse::encoded_reports(&reports),
+            document.encode_to_vec().into(),
+        );
 
         let bytes = sealed.encode_to_vec();
 
         assert_eq!(bytes.len(), sealed.encoded_len());
         let read = GetComprehensiveUserDataResponse::decode(bytes.as_slice()).expect("decodes");
         assert_eq!(read.data, Some(document));
-        assert_eq!(read.cache_info, Some(cache_info));
-        assert_eq!(read.sections, sections);
-        assert_eq!(SealedResponse::decode(bytes.as_slice()).expect("decodes"), sealed);
+        let (data_hash, complete) = (lasting.data_hash, lasting.complete);
+        assert_eq!(read.cache_info, Some(CacheInfo { data_hash, complete, ..passing }));
+        assert_eq!(read.sections, reports);
+
+        let framed = sealed.into_pieces().concat();
+        assert_eq!(framed[0], 0, "not compressed");
+        assert_eq!(framed[1..5], u32::try_from(bytes.len()).unwrap().to_be_bytes());
+        assert_eq!(framed[5..], bytes);
     }
 }

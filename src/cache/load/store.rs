@@ -4,6 +4,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
+
 use super::Loader;
 use crate::{
     cache::{
@@ -23,8 +25,11 @@ impl Loader {
     pub(super) fn keep(&self, snapshot: &Snapshot) {
         // While a purge erases, nothing is kept: its fence may come between judging and putting.
         let Ok(_storing) = self.storing.try_read() else { return };
-        let remaining = (snapshot.expires_at - self.clock.utc()).to_std().unwrap_or_default();
-        let until = self.clock.now().after(remaining.min(self.config.memory.ttl));
+        let (now, wall) = (self.clock.now(), self.clock.utc());
+        let until_then = |instant: DateTime<Utc>| (instant - wall).to_std().unwrap_or_default();
+        let until = now.after(until_then(snapshot.expires_at).min(self.config.memory.ttl));
+        // Kept as a point on our own clock, so that a hit need not ask the wall clock.
+        let renew_from = now.after(until_then(snapshot.refresh_at(self.config.database.refresh_after)));
         let view = self.fence.view(&snapshot.key);
         let hides_a_better_one = !(snapshot.complete() || mutant::on(Mutant::PartialOverComplete))
             && self.memory.get(&snapshot.key).is_some_and(|held| match held.answer {
@@ -34,7 +39,8 @@ impl Loader {
                 Answer::NotFound { .. } => false,
             });
         if view.admits(snapshot, SectionSet::ALL) && !hides_a_better_one {
-            self.memory.put(snapshot.key.clone(), Held { answer: Answer::Snapshot(snapshot.clone()), until });
+            self.memory
+                .put(snapshot.key.clone(), Held { answer: Answer::Snapshot(snapshot.clone()), until, renew_from });
         }
     }
 

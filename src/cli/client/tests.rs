@@ -114,27 +114,25 @@ impl UserDataService for Script {
 fn document(industry: String) -> SealedResponse {
     let document = ComprehensiveUserData { user_id: "1".into(), industry, ..Default::default() };
     let second = |seconds| Some(Timestamp { seconds, nanos: 0 });
-    SealedResponse {
-        data: document.encode_to_vec().into(),
-        cache_info: CacheInfo {
-            is_cached: true,
-            status: CacheStatus::HitMemory.into(),
-            age: Some(std::time::Duration::from_secs(12).into()),
-            timestamp: second(1_000_000),
-            verified: true,
-            token: "log:17".into(),
-            ..Default::default()
-        },
-        sections: vec![SectionReport {
-            section: Section::GapAnalysis.into(),
-            state: State::Stale.into(),
-            generator: Generator::Algorithm.into(),
-            read_at: second(999_940),
-            took: Some(std::time::Duration::from_millis(45).into()),
-            reason: "TIMEOUT".into(),
-            ..Default::default()
-        }],
-    }
+    let cache_info = CacheInfo {
+        is_cached: true,
+        status: CacheStatus::HitMemory.into(),
+        age: Some(std::time::Duration::from_secs(12).into()),
+        timestamp: second(1_000_000),
+        verified: true,
+        token: "log:17".into(),
+        ..Default::default()
+    };
+    let report = SectionReport {
+        section: Section::GapAnalysis.into(),
+        state: State::Stale.into(),
+        generator: Generator::Algorithm.into(),
+        read_at: second(999_940),
+        took: Some(std::time::Duration::from_millis(45).into()),
+        reason: "TIMEOUT".into(),
+        ..Default::default()
+    };
+    SealedResponse::new(&[], &cache_info, &SealedResponse::encoded_reports(&[report]), document.encode_to_vec().into())
 }
 
 fn warmed(item: WarmItem, done: i32, total: i32) -> WarmCacheResponse {

@@ -41,26 +41,37 @@ fn served(status: CacheStatus, failed: Option<Section>) -> Served {
     Served { snapshot, status, verified: true, token: Token { incarnation: "inc".into(), position: 7 } }
 }
 
+/// What a client makes of a reply.
+fn read(
+    served: &Served,
+    sections: SectionSet,
+    force_refresh: bool,
+    now: DateTime<Utc>,
+) -> v1::GetComprehensiveUserDataResponse {
+    let reply = get(served, sections, force_refresh, now);
+    v1::GetComprehensiveUserDataResponse::decode(reply.encode_to_vec().as_slice()).unwrap()
+}
+
 #[test]
 fn the_whole_document_is_shared_and_not_copied() {
     let served = served(CacheStatus::Hit(Tier::Memory), None);
     let reply = get(&served, SectionSet::ALL, false, noon());
-    assert_eq!(reply.data.as_ptr(), served.snapshot.payload.as_ptr());
-    assert_eq!(ComprehensiveUserData::decode(reply.data).unwrap().industry, "technology");
+    assert_eq!(reply.data().as_ptr(), served.snapshot.payload.as_ptr());
+    assert_eq!(read(&served, SectionSet::ALL, false, noon()).data.unwrap().industry, "technology");
 }
 
 #[test]
 fn reports_are_those_of_the_asked_sections_in_the_order_of_the_enum() {
     let served = served(CacheStatus::Assembled, None);
     let named = |sections| -> Vec<_> {
-        get(&served, sections, false, noon()).sections.iter().map(SectionReport::section).collect()
+        read(&served, sections, false, noon()).sections.iter().map(SectionReport::section).collect()
     };
     assert_eq!(named(SectionSet::ALL), SECTIONS);
     assert_eq!(
         named([Section::Derived, Section::Strategy].into_iter().collect()),
         [Section::Strategy, Section::Derived]
     );
-    let report = get(&served, SectionSet::ALL, false, noon()).sections.remove(0);
+    let report = read(&served, SectionSet::ALL, false, noon()).sections.remove(0);
     assert_eq!((report.state(), report.generator()), (State::Ok, Generator::Database));
     assert_eq!((report.read_at, report.took), (Some(noon().into()), Some(Duration::from_millis(3).into())));
     assert_eq!(report.warnings, ["MALFORMED_COLUMN a.b"]);
@@ -79,9 +90,21 @@ fn the_reply_says_where_it_came_from() {
         (CacheStatus::Stale(Tier::Database), v1::CacheStatus::Stale, true, "STALE; tier=database; age=12"),
     ] {
         let served = served(status, None);
-        let info = get(&served, SectionSet::ALL, false, now).cache_info;
+        let info = read(&served, SectionSet::ALL, false, now).cache_info.unwrap();
         assert_eq!((info.status(), info.is_cached, x_cache(&served, now).as_str()), (number, cached, line));
     }
+}
+
+#[test]
+fn what_is_of_one_reply_is_not_said_in_the_next() {
+    let mut served = served(CacheStatus::Assembled, None);
+    assert!(!read(&served, SectionSet::ALL, true, noon()).cache_info.unwrap().is_cached);
+    served.status = CacheStatus::Hit(Tier::Memory);
+    served.verified = false;
+    served.token.position = 8;
+    let info = read(&served, SectionSet::ALL, false, noon() + TimeDelta::seconds(9)).cache_info.unwrap();
+    assert_eq!((info.is_cached, info.force_refresh, info.verified, info.token.as_str()), (true, false, false, "inc:8"));
+    assert_eq!((info.age.unwrap().seconds, info.data_hash.len()), (9, 64));
 }
 
 #[test]
@@ -89,7 +112,7 @@ fn cache_info_is_complete() {
     let now = noon() + TimeDelta::seconds(2);
     let served = served(CacheStatus::Refreshed, Some(Section::AiAnalysis));
     assert_eq!(
-        get(&served, SectionSet::ALL, true, now).cache_info,
+        read(&served, SectionSet::ALL, true, now).cache_info.unwrap(),
         CacheInfo {
             is_cached: false,
             force_refresh: true,
@@ -120,7 +143,7 @@ fn a_reply_too_large_names_the_asked_sections_and_their_sizes() {
     else {
         panic!("too large")
     };
-    assert_eq!((told, sections), (bytes, vec![(Section::Strategy, 0), (Section::Derived, reply.data.len())]));
+    assert_eq!((told, sections), (bytes, vec![(Section::Strategy, 0), (Section::Derived, reply.data().len())]));
 }
 
 #[test]
