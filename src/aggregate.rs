@@ -32,7 +32,7 @@ use crate::{
     model::{SectionSet, UserDataQuery, snapshot::SectionFacts},
     proto::v1::SourceStats,
 };
-use ai_analysis::{AiAnalysis, Late};
+use ai_analysis::{AiAnalysis, Budget, Late};
 use assembly::Assembly;
 use guard::Guard;
 use rows::{Onboarding, ResolvedStrategy};
@@ -68,6 +68,8 @@ pub struct Plan {
     /// The onboarding rows, if they are known and not outdated: other sections are made from them without reading
     /// them again. Left aside if the onboarding section itself is wanted.
     pub onboarding: Option<Arc<Onboarding>>,
+    /// Nobody waits for it, so that it may cost AI calls only within this.
+    pub ai_calls: Option<Arc<Budget>>,
 }
 
 /// What was assembled.
@@ -124,10 +126,11 @@ impl Aggregator {
                 assembly.check_known(onboarding.as_ref(), &resolved)?;
                 let made = match (&onboarding, &strategy) {
                     (Some(onboarding), Some(strategy)) => {
-                        let ((ai_analysis, late), gap_analysis) = tokio::join!(
+                        let (ai_analysis, gap_analysis) = tokio::join!(
                             assembly.ai_analysis(onboarding, strategy),
                             assembly.gap_analysis(onboarding, strategy)
                         );
+                        let (ai_analysis, late) = ai_analysis?;
                         (ai_analysis, late, gap_analysis, assembly.derived(onboarding, strategy))
                     }
                     _ => (None, None, None, None),
@@ -196,6 +199,9 @@ pub enum SourceError {
     /// It panicked; only this section fails.
     #[error("panicked")]
     Panic,
+    /// It would take an AI call, which is left to whoever waits for it.
+    #[error("left to whoever waits for it")]
+    Withheld,
     /// The AI analysis failed; the reason is one of data.md's `AI_*`.
     #[error("{reason}: {detail}")]
     Ai {
@@ -215,6 +221,7 @@ impl SourceError {
             Self::Timeout => "TIMEOUT",
             Self::BreakerOpen => "BREAKER_OPEN",
             Self::Panic => "PANIC",
+            Self::Withheld => "WITHHELD",
             Self::Ai { reason, .. } => reason,
         }
     }
@@ -242,6 +249,9 @@ pub enum AggregateError {
     /// The strategy asked for is not there, or is somebody else's.
     #[error("the strategy is unknown")]
     UnknownStrategy,
+    /// Nobody waits for it, and it would take an AI call beyond the budget.
+    #[error("an AI call is left to whoever waits for it")]
+    Withheld,
     /// A required source failed.
     #[error("the source {name} failed")]
     Source {

@@ -34,6 +34,8 @@ pub fn every<F>(
 
 /// How often a tier that is left alone is tried again.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
+/// How often changes are looked at that are to be assembled: little beside the quiet that they wait for.
+const REASSEMBLE_EVERY: Duration = Duration::from_millis(100);
 
 /// Starts everything that the cache needs done behind the requests.
 pub fn start(cache: &Arc<UserDataCache>, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
@@ -45,6 +47,7 @@ pub fn start(cache: &Arc<UserDataCache>, config: &Config, tasks: &TaskTracker, s
     run(config.sources.relay_poll, |cache| Box::pin(async move { cache.relay_changes().await }));
     run(config.database.sweep_every, |cache| Box::pin(async move { cache.sweep().await }));
     run(config.database.tally_every, |cache| Box::pin(async move { cache.flush_tally().await }));
+    run(REASSEMBLE_EVERY, |cache| Box::pin(async move { cache.reassemble() }));
     run(PROBE_EVERY, |cache| Box::pin(async move { cache.probe_tiers().await }));
 }
 

@@ -5,6 +5,7 @@
 //! plain value stores: a failing one is a miss, and nothing that they lose, replay or write late can
 //! make an answer wrong, because every section is judged by the fence when it is read.
 
+mod ahead;
 pub mod breaker;
 mod cooldown;
 pub mod database;
@@ -30,6 +31,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use tokio_util::task::TaskTracker;
 
+use ahead::Ahead;
 use fence::{Fence, FenceError, Trust};
 use flight::{Flights, Landing, Refreshes, Role};
 use load::{Depth, Loaded, Loader};
@@ -106,6 +108,8 @@ pub struct UserDataCache {
     refreshes: Refreshes<CacheKey, Result<Loaded, Error>>,
     /// Changes in the sources, if this instance looks for them.
     relay: Option<Relay>,
+    /// Loads behind changes, which nobody waits for.
+    ahead: Arc<Ahead>,
 }
 
 impl UserDataCache {
@@ -114,6 +118,11 @@ impl UserDataCache {
     pub fn new(mut parts: Parts, tasks: &TaskTracker) -> Self {
         Self {
             relay: parts.relay.take(),
+            ahead: Arc::new(Ahead::new(
+                &parts.config.reassembly,
+                parts.config.flight.max_concurrent,
+                parts.clock.clone(),
+            )),
             loader: Arc::new(Loader::new(parts, tasks.clone())),
             flights: Flights::new(tasks.clone()),
             fresh: Refreshes::new(tasks.clone()),
@@ -136,12 +145,17 @@ impl UserDataCache {
             Err(Error::NotFound { .. }) if wish.max_age.is_some() => {
                 return self.load_past_the_tiers(query, wish, trust, Depth::Sources).await;
             }
+            // It was begun for nobody. Somebody who waits is not bound by what that may cost.
+            Err(Error::Withheld) => {
+                return self.load_past_the_tiers(query, wish, trust, Depth::Sources).await;
+            }
             loaded => loaded?,
         };
         if is_too_old(loaded.snapshot.as_of, wish, self.loader.clock.utc()) {
             return self.load_past_the_tiers(query, wish, trust, Depth::Sources).await;
         }
         self.renew_if_due(query, &loaded, trust);
+        self.ahead.read(query);
         self.served(loaded, role, trust, wish)
     }
 
@@ -152,7 +166,11 @@ impl UserDataCache {
     }
 
     /// Makes everything read before this call unusable. `Ok` means that the fence is durable.
-    pub async fn invalidate(&self, scope: Scope, how: Invalidation) -> Result<Invalidated, Error> {
+    pub async fn invalidate(&self, mut scope: Scope, how: Invalidation) -> Result<Invalidated, Error> {
+        if how.purge && scope.sections.is_all() {
+            scope.sections = SectionSet::ERASED;
+            self.ahead.forget(&scope.user);
+        }
         let raised = match self.loader.fence.raise(scope.clone()).await {
             Ok(raised) => raised,
             Err(error) => {
@@ -233,6 +251,9 @@ impl UserDataCache {
                 if is_too_old(snapshot.as_of, wish, loader.clock.utc()) {
                     return None;
                 }
+                if held.unread.is_some_and(|unread| unread.ends()) {
+                    self.ahead.read(query);
+                }
                 let loaded = Loaded { snapshot, status: CacheStatus::Hit(Tier::Memory), position: view.applied };
                 if began >= held.renew_from {
                     self.renew_if_due(query, &loaded, trust);
@@ -289,6 +310,7 @@ impl UserDataCache {
         let asked = query.clone();
         let (landing, role) = refreshes.ask(query.key(), || loader.load(asked, depth));
         let loaded = self.wait(landing).await?;
+        self.ahead.read(query);
         self.served(loaded, role, trust, wish)
     }
 

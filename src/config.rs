@@ -123,8 +123,9 @@ setting::sections! {
     database: Database {
         /// `sqlite://..` or `postgres://..`.
         url: Secret = Secret::new("sqlite://./data/userdata.db?mode=rwc"), Url(SQL);
-        /// How long a complete document stays fresh.
-        ttl: Duration = hours(1), Durations(millis(1)..=days(7));
+        /// How long a complete document stays fresh. Where triggers tell of every change, that is how old its windows
+        /// of analytics may be.
+        ttl: Duration = hours(1), Durations(millis(1)..=days(90));
         /// Expiry is spread by this share of the TTL to either side, so that what was loaded together does not expire
         /// together.
         ttl_jitter: f64 = 0.1, Number(0.0..=0.5);
@@ -136,7 +137,7 @@ setting::sections! {
         /// Connections at most.
         max_connections: u32 = 10, Count(1..=1000);
         /// Rows older than this are swept; until then expired ones serve as STALE.
-        stale_max: Duration = days(1), Durations(millis(1)..=days(30));
+        stale_max: Duration = days(1), Durations(millis(1)..=days(90));
         /// How often rows are swept.
         sweep_every: Duration = seconds(300), Durations(millis(10)..=days(1));
         /// Rows deleted by one statement: small enough never to hold locks for long.
@@ -191,6 +192,26 @@ setting::sections! {
         wait_max: Duration = seconds(15), Durations(millis(100)..=hours(1));
         /// How long a failure or a NOT_FOUND is shared at most before it is tried again.
         outcome_max: Duration = seconds(5), Durations(Duration::ZERO..=minutes(1));
+    }
+
+    /// Assembling a document again behind a change, so that its next reader need not wait. What an instance knows of
+    /// readers is what it answers itself; limits are of each instance.
+    reassembly: Reassembly {
+        /// Whether it is done at all.
+        enabled: bool = true, Switch;
+        /// After a change, this long without another one: changes that belong together are dealt with together. Who
+        /// comes sooner waits, as without it.
+        quiet: Duration = seconds(1), Durations(Duration::ZERO..=minutes(10));
+        /// How long changes that do not end, or a busy instance, put it off at most.
+        delay_max: Duration = seconds(10), Durations(Duration::ZERO..=hours(1));
+        /// Documents in a row that nobody reads after which it ends, until somebody reads again.
+        unread_max: u32 = 3, Count(1..=1000);
+        /// AI calls per hour for documents that nobody has asked for; none if this or one of the next two is 0.
+        ai_calls_per_hour: u32 = 60, Count(0..=100_000);
+        /// The same for one user per day.
+        ai_calls_per_user_per_day: u32 = 10, Count(0..=10_000);
+        /// The same per day.
+        ai_calls_per_day: u32 = 500, Count(0..=100_000);
     }
 
     /// The tables of the planning application.

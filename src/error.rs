@@ -41,6 +41,10 @@ pub enum Error {
         /// The sections and their encoded sizes, in the contract's order.
         sections: Vec<(crate::model::Section, usize)>,
     },
+    /// It was assembled for nobody, and would have taken an AI call. Whoever waits assembles for itself: no caller
+    /// is ever told this.
+    #[error("left to whoever waits for it")]
+    Withheld,
     /// A defect of ours; the log says more.
     #[error("internal error")]
     Internal,

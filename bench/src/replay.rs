@@ -10,15 +10,17 @@ mod core;
 mod score;
 mod trace;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
+use tokio_util::task::TaskTracker;
+use userdata::config;
 
 use self::{core::Core, score::Score, trace::Event};
 use crate::machine;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// What is replayed, and how.
 #[derive(Clone, Debug, Args)]
@@ -32,9 +34,12 @@ pub(crate) struct Replay {
     /// Which changes are of the strategy, from which the AI analysis is made; the others are of the recommendations
     #[arg(long, value_enum, default_value_t = Changes::Wo)]
     ai_from: Changes,
-    /// How many days our documents stay fresh by age; a day is 24 hours
-    #[arg(long, default_value_t = 90)]
-    ttl_days: u32,
+    /// For how many hours our documents stay fresh by age
+    #[arg(long, default_value_t = 90 * 24)]
+    ttl_hours: u32,
+    /// Another `reassembly.quiet`. A load that takes so much longer than none comes to the same
+    #[arg(long)]
+    quiet_ms: Option<u64>,
 }
 
 /// One of the two kinds of changes.
@@ -57,10 +62,18 @@ pub(crate) async fn run(replay: Replay) {
         count(|event| event.kind == trace::Kind::Strategy),
         count(|event| event.kind == trace::Kind::Recommendations),
     );
+    let (ttl, events) = (HOUR * replay.ttl_hours, Arc::new(events));
+    let quiet = replay.quiet_ms.map_or(config::Reassembly::default().quiet, Duration::from_millis);
+    let without = config::Reassembly { enabled: false, ..config::Reassembly::default() };
+    let with = config::Reassembly { quiet, delay_max: 10 * quiet, ..config::Reassembly::default() };
+    let tasks = TaskTracker::new();
+    let ours = [without, with].map(|reassembly| tasks.spawn(ours(Arc::clone(&events), ttl, reassembly)));
+    let [without, with] = futures::future::join_all(ours).await.try_into().expect("as many as were begun");
     let scores = [
         ("no cache", arithmetic::no_cache(&events)),
-        ("1 h TTL", arithmetic::ttl(&events, Duration::from_secs(3600))),
-        ("ours", ours(&events, DAY * replay.ttl_days).await),
+        ("1 h TTL", arithmetic::ttl(&events, HOUR)),
+        ("ours without", without.unwrap()),
+        ("ours", with.unwrap()),
         ("oracle", arithmetic::oracle(&events)),
     ];
     let mut table = Table::new();
@@ -72,10 +85,11 @@ pub(crate) async fn run(replay: Replay) {
     println!("{table}\n\n{}", machine::description());
 }
 
-async fn ours(events: &[Event], ttl: Duration) -> Score {
+async fn ours(events: Arc<Vec<Event>>, ttl: Duration, reassembly: config::Reassembly) -> Score {
     let began = tokio::time::Instant::now();
-    let mut core = Core::start(events, ttl).await;
-    let score = core.replay(events).await;
-    println!("ours: {:.0} s; {}", began.elapsed().as_secs_f64(), core.end().await);
+    let way = if reassembly.enabled { "ours" } else { "ours without" };
+    let mut core = Core::start(&events, ttl, reassembly).await;
+    let score = core.replay(&events).await;
+    println!("{way}: {:.0} s; {}", began.elapsed().as_secs_f64(), core.end().await);
     score
 }

@@ -12,6 +12,7 @@
 //! call; `reply` and `answer` check what came back against one table, `shape`.
 
 mod answer;
+mod budget;
 mod calls;
 mod endpoint;
 mod failure;
@@ -38,8 +39,8 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+pub use self::{budget::Budget, calls::Late, endpoint::AiConfigError, memo::Memo, spend::Figures};
 use self::{calls::Calls, endpoint::Endpoint, input::Input, subject::Subject};
-pub use self::{calls::Late, endpoint::AiConfigError, memo::Memo, spend::Figures};
 use super::{
     SourceError,
     guard::Guard,
@@ -79,6 +80,8 @@ pub struct Request<'a> {
     pub refresh: bool,
     /// Nobody waits any longer than this.
     pub until: Instant,
+    /// Nobody waits at all: a call is made only within this.
+    pub calls: Option<&'a Budget>,
 }
 
 /// An analysis and who made it.
@@ -132,6 +135,12 @@ impl AiAnalysis {
         &self.guard
     }
 
+    /// Whether an answer may cost a call.
+    #[must_use]
+    pub fn asks_a_model(&self) -> bool {
+        self.model.is_some()
+    }
+
     /// The analysis of one user and strategy.
     ///
     /// With a model this waits until the soft timeout, or `until`; the call itself goes on until the
@@ -151,6 +160,11 @@ impl AiAnalysis {
         let results = match Input::new(&subject) {
             None => None,
             Some(input) => {
+                if let Some(budget) = request.calls
+                    && !calls.may_answer_within(budget, request.user, &input).await
+                {
+                    return Err(SourceError::Withheld.into());
+                }
                 let answer = calls.answer(request.user, &input, request.refresh, request.until).await?;
                 Some(of_strategy(answer.results(), request.strategy))
             }

@@ -148,14 +148,15 @@ impl<'a> Assembly<'a> {
         Some(self.answered(Section::Derived, Answer::new(true, Vec::new(), document), took))
     }
 
-    /// The AI analysis has a soft timeout of its own, after which its call runs on to fill the memo.
+    /// The AI analysis has a soft timeout of its own, after which its call runs on to fill the memo. A call that is
+    /// not to be made for nobody ends the assembly: a document without it would be worse than none.
     pub(super) async fn ai_analysis(
         &self,
         onboarding: &LoadedOnboarding,
         strategy: &LoadedStrategy,
-    ) -> (Option<AssembledPart>, Option<Late>) {
+    ) -> Result<(Option<AssembledPart>, Option<Late>), AggregateError> {
         if !self.wants(Section::AiAnalysis) {
-            return (None, None);
+            return Ok((None, None));
         }
         let request = ai_analysis::Request {
             user: self.user,
@@ -164,6 +165,7 @@ impl<'a> Assembly<'a> {
             strategy: strategy.value.as_deref(),
             refresh: self.plan.refresh,
             until: self.deadline,
+            calls: self.plan.ai_calls.as_deref(),
         };
         let begun = self.sources.clock.now();
         // Its guard is around what makes the analysis; a panic before that costs one section too.
@@ -172,8 +174,9 @@ impl<'a> Assembly<'a> {
         let took = self.sources.clock.now().since(begun);
         let analysis = match result {
             Ok(analysis) => analysis,
+            Err(Unanswered { error: SourceError::Withheld, .. }) => return Err(AggregateError::Withheld),
             Err(Unanswered { error, late }) => {
-                return (Some(self.failed(Section::AiAnalysis, &error, took)), late);
+                return Ok((Some(self.failed(Section::AiAnalysis, &error, took)), late));
             }
         };
         let found = analysis.results.is_some();
@@ -181,7 +184,7 @@ impl<'a> Assembly<'a> {
         let mut part = self.answered(Section::AiAnalysis, Answer::new(found, Vec::new(), document), took);
         part.facts.generator = analysis.generator;
         part.facts.detail = analysis.detail;
-        (Some(part), None)
+        Ok((Some(part), None))
     }
 
     pub(super) async fn gap_analysis(

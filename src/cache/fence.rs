@@ -138,6 +138,12 @@ impl Fence {
         self.read().view(key)
     }
 
+    /// What has been fenced since the last call, by whomever; the first one begins to listen.
+    #[must_use]
+    pub fn take_news(&self) -> Vec<Scope> {
+        self.write().take_news()
+    }
+
     /// Whether the copy may be trusted at this moment.
     #[must_use]
     pub fn trust(&self) -> Trust {
@@ -297,7 +303,7 @@ impl Fence {
             }
             if head.incarnation != incarnation {
                 tracing::info!(incarnation = %head.incarnation, "adopted the fence log");
-                *self.write() = LogCopy::adopted(head.incarnation, head.floor);
+                self.write().adopt(head.incarnation, head.floor);
                 continue;
             }
             if head.seq < applied || (applied > head.floor && head.nonce != nonce) {

@@ -29,7 +29,10 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    aggregate::{AggregateError, Aggregator, Assembled, AssembledPart, Plan, SourceError, ai_analysis::Late},
+    aggregate::{
+        AggregateError, Aggregator, Assembled, AssembledPart, Plan, SourceError,
+        ai_analysis::{Budget, Late},
+    },
     clock::Clock,
     config::Config,
     error::{Error, Missing},
@@ -76,6 +79,8 @@ pub(super) enum Depth {
     Tiers,
     /// The same, behind an answer: content only with a document assembled later than this one.
     Newer(DateTime<Utc>),
+    /// The same as [`Depth::Tiers`], for nobody: AI calls within the budget only.
+    Ahead,
     /// The sources, whatever the tiers hold.
     Sources,
     /// The sources, and no memo either.
@@ -119,7 +124,9 @@ pub(super) struct Loader {
     /// that no copy outlives a purge because it was stored a moment late.
     storing: RwLock<()>,
     pub(super) cooldowns: Cooldowns,
-    tasks: TaskTracker,
+    /// AI calls for documents that nobody waits for.
+    budget: Arc<Budget>,
+    pub(super) tasks: TaskTracker,
     stop: CancellationToken,
     faults: Faults,
 }
@@ -138,6 +145,7 @@ impl Loader {
             watches: Semaphore::new(WATCHES_MAX),
             storing: RwLock::new(()),
             cooldowns: Cooldowns::new(clock.clone()),
+            budget: Arc::new(Budget::new(&config.reassembly, clock.clone())),
             config,
             fence,
             leases,
@@ -155,7 +163,7 @@ impl Loader {
     pub(super) fn load(self: Arc<Self>, query: UserDataQuery, depth: Depth) -> Loading {
         Box::pin(async move {
             match depth {
-                Depth::Tiers | Depth::Newer(_) => self.load_once(&query, depth).await,
+                Depth::Tiers | Depth::Newer(_) | Depth::Ahead => self.load_once(&query, depth).await,
                 Depth::Sources | Depth::Anew => self.load_past_the_tiers(&query, depth).await,
             }
         })
@@ -179,9 +187,13 @@ impl Loader {
     pub(super) fn is_due(&self, snapshot: &Snapshot) -> bool {
         let now = self.clock.utc();
         let due = snapshot.refresh_at(self.config.database.refresh_after);
-        // Half of the permits at most, or those who wait for an answer would wait for those who do not.
-        let free = 2 * self.permits.available_permits() >= self.config.flight.max_concurrent;
-        due <= now && now < snapshot.expires_at && free
+        due <= now && now < snapshot.expires_at && self.has_room()
+    }
+
+    /// Whether something may be loaded that nobody waits for: with half of the permits at most, or those who wait for
+    /// an answer would wait for those who do not.
+    pub(super) fn has_room(&self) -> bool {
+        2 * self.permits.available_permits() >= self.config.flight.max_concurrent
     }
 
     /// A place in the queue, then a permit to read the sources.
@@ -192,9 +204,9 @@ impl Loader {
     }
 
     /// A snapshot that a tier had: fills the tiers above it.
-    fn found(self: &Arc<Self>, fresh: Fresh, status: fn(Tier) -> CacheStatus) -> Loaded {
+    fn found(self: &Arc<Self>, fresh: Fresh, depth: Depth, status: fn(Tier) -> CacheStatus) -> Loaded {
         let Fresh { snapshot, tier, position } = fresh;
-        self.keep(&snapshot);
+        self.keep(&snapshot, depth);
         if tier == Tier::Database {
             self.store_behind(snapshot.clone(), Some(Tier::Redis), None);
         }
@@ -227,7 +239,7 @@ impl Loader {
         if snapshot.payload.len() > self.config.server.max_response_bytes {
             Outcome::TooLarge.tell(lease, view);
         } else if (view.can_judge(&snapshot) || mutant::on(Mutant::TagTakenAtTheEnd)) && !view.incarnation.is_empty() {
-            self.keep(&snapshot);
+            self.keep(&snapshot, depth);
             self.store_behind(snapshot.clone(), None, lease);
         }
         if let Some(late) = late {
@@ -280,10 +292,12 @@ impl Loader {
     ) -> Result<Assembled, Failure> {
         let budget = self.config.flight.budget;
         let (sections, onboarding) = (base.missing(), base.onboarding());
-        let plan = Plan { sections, as_of, refresh: depth == Depth::Anew, budget, onboarding };
+        let ai_calls = (depth == Depth::Ahead).then(|| Arc::clone(&self.budget));
+        let plan = Plan { sections, as_of, refresh: depth == Depth::Anew, budget, onboarding, ai_calls };
         match tokio::time::timeout(budget, Box::pin(self.aggregator.aggregate(query, &plan))).await {
             Ok(Ok(assembled)) => Ok(assembled),
             Ok(Err(AggregateError::UnknownUser)) => Err(Failure::NotFound(Missing::User)),
+            Ok(Err(AggregateError::Withheld)) => Err(Failure::Withheld),
             Ok(Err(AggregateError::UnknownStrategy)) => Err(Failure::NotFound(Missing::Strategy)),
             Ok(Err(AggregateError::Source { name, error })) => Err(source_failed(name, error)),
             Err(_) => Err(source_failed("onboarding", SourceError::Timeout)),
@@ -300,6 +314,7 @@ impl Loader {
         failure: Failure,
     ) -> Result<Loaded, Error> {
         match &failure {
+            Failure::Withheld => {}
             Failure::NotFound(what) => self.remember_missing(key, view, tag, *what),
             Failure::SourceFailed { cause, .. } => {
                 // Judged now: a fence may have come while the sources were tried.
@@ -356,7 +371,7 @@ impl Loader {
     fn remember_missing(&self, key: &CacheKey, view: &View, tag: i64, what: Missing) {
         let answer = Answer::NotFound { what, incarnation: Arc::clone(&view.incarnation), tag };
         let until = self.clock.now().after(self.config.flight.not_found_ttl);
-        self.memory.put(key.clone(), Held { answer, until, renew_from: until });
+        self.memory.put(key.clone(), Held { answer, until, renew_from: until, unread: None });
     }
 }
 

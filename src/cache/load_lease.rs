@@ -57,6 +57,8 @@ pub(super) enum Failure {
         /// None: elsewhere, where it was logged.
         cause: Option<Arc<AggregateError>>,
     },
+    /// Nobody waits for it here, and it would take an AI call.
+    Withheld,
 }
 
 impl From<Cooling> for Failure {
@@ -69,6 +71,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::NotFound(what) => Self::NotFound { what },
+            Failure::Withheld => Self::Withheld,
             Failure::SourceFailed { source_name, retry_after, cause } => {
                 Self::Unavailable { reason: Unavailable::SourceFailed { source_name }, retry_after, cause }
             }
@@ -80,17 +83,15 @@ impl Outcome {
     /// Gives a lease back and tells those who wait for it.
     pub(super) fn tell(&self, lease: Option<Lease>, view: &View) {
         let Some(lease) = lease else { return };
-        let life = match self {
-            Self::Failed(Failure::SourceFailed { retry_after, .. }) => *retry_after,
-            Self::Failed(Failure::NotFound(_)) | Self::TooLarge => FINAL,
-        };
-        let kind = match self {
-            Self::Failed(Failure::NotFound(Missing::User)) => Kind::UserNotFound,
-            Self::Failed(Failure::NotFound(Missing::Strategy)) => Kind::StrategyNotFound,
-            Self::Failed(Failure::SourceFailed { source_name, .. }) => {
-                Kind::SourceFailed { source: (*source_name).to_owned() }
+        let (kind, life) = match self {
+            Self::Failed(Failure::NotFound(Missing::User)) => (Kind::UserNotFound, FINAL),
+            Self::Failed(Failure::NotFound(Missing::Strategy)) => (Kind::StrategyNotFound, FINAL),
+            Self::Failed(Failure::SourceFailed { source_name, retry_after, .. }) => {
+                (Kind::SourceFailed { source: (*source_name).to_owned() }, *retry_after)
             }
-            Self::TooLarge => Kind::TooLarge,
+            // Whoever waits elsewhere is not bound by it, and loads as soon as the lease is free.
+            Self::Failed(Failure::Withheld) => return,
+            Self::TooLarge => (Kind::TooLarge, FINAL),
         };
         let shared = Shared { incarnation: view.incarnation.to_string(), tag: view.applied, kind };
         lease.end(serde_json::to_value(shared).expect("texts and numbers have a JSON form"), life);

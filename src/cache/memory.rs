@@ -8,7 +8,10 @@
 
 use std::{
     hash::{BuildHasherDefault, Hasher},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use mini_moka::sync::{Cache, ConcurrentCacheExt as _};
@@ -29,6 +32,27 @@ pub struct Held {
     pub until: Moment,
     /// When whoever is given it is to see whether it is due to be assembled anew.
     pub renew_from: Moment,
+    /// Of a document that was assembled before anybody asked for it.
+    pub unread: Option<Unread>,
+}
+
+/// Whether nobody has read a document yet. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Unread(Arc<AtomicBool>);
+
+impl Default for Unread {
+    fn default() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+}
+
+impl Unread {
+    /// True for the first one who reads it.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        // Nearly always somebody has been here before, and a hit writes nothing.
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+    }
 }
 
 /// A document, or that there is none.
@@ -197,7 +221,7 @@ mod tests {
         let part = Part { facts, tag: 0, bytes: vec![7; bytes].into(), rows: Bytes::new() };
         let snapshot = Snapshot::seal(key.clone(), "i".into(), as_of, as_of, vec![part]);
         let now = Clock::system().now();
-        Held { answer: Answer::Snapshot(snapshot), until: now, renew_from: now }
+        Held { answer: Answer::Snapshot(snapshot), until: now, renew_from: now, unread: None }
     }
 
     fn tier(max_entries: u64, max_bytes: u64) -> MemoryTier {

@@ -99,6 +99,7 @@ impl UserDataCache {
                 Some(relay) => Some(relay.stats().await),
                 None => None,
             },
+            reassemblies: self.ahead.stats(),
             flights_active: self.flights.active().try_into().unwrap_or(i32::MAX),
         })
     }

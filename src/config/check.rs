@@ -64,6 +64,13 @@ const RULES: &[Rule] = &[
         right: "load_lease.takeover",
         holds: |config| config.load_lease.wait_max > config.load_lease.takeover,
     },
+    // Documents would be put off at last before they are due at first.
+    Rule {
+        left: "reassembly.quiet",
+        must: "must be at most",
+        right: "reassembly.delay_max",
+        holds: |config| config.reassembly.quiet <= config.reassembly.delay_max,
+    },
     // A source would be given up before anything could be answered without it.
     Rule {
         left: "sources.soft_timeout",

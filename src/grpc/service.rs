@@ -147,7 +147,7 @@ pub(super) fn refused(error: &Error, id: &RequestId) -> Status {
             let cause = cause.as_deref().map(|cause| cause as &dyn std::error::Error);
             warn!(%reason, cause, "unavailable");
         }
-        Error::Internal => error!("internal error"),
+        Error::Internal | Error::Withheld => error!(%error, "internal error"),
         _ => {}
     }
     status::of(error, id)

@@ -41,6 +41,9 @@ impl SectionSet {
     pub const NONE: Self = Self(0);
     /// Every section, also ones that later versions add.
     pub const ALL: Self = Self(i64::MAX);
+    /// Every section, of somebody who was erased: nobody is to read them again by himself. The highest bit is left out,
+    /// which stands for no section and says so in the log.
+    pub const ERASED: Self = Self(i64::MAX >> 1);
 
     /// The set as stored: one bit a section, all bits but the sign for all.
     #[must_use]

@@ -173,6 +173,7 @@ async fn a_document_that_was_not_waited_for_says_when_to_assemble_it_again() {
             refresh: false,
             budget,
             onboarding: None,
+            ai_calls: None,
         };
         aggregator.aggregate(&query, &plan).await.unwrap()
     };

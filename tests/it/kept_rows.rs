@@ -158,6 +158,7 @@ async fn what_is_made_from_kept_rows_is_what_is_made_from_rows_read_anew() {
             refresh: false,
             budget: Duration::from_secs(60),
             onboarding: Some(Arc::new(known)),
+            ai_calls: None,
         };
         let query = UserDataQuery::new(UserId::parse(user).unwrap(), None, Parameters::none());
         let made = aggregator.aggregate(&query, &plan).await.unwrap();

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "for whoever looks at a failure or a figure")]
 
+mod ahead;
 mod ai_analysis;
 mod architecture;
 mod bad_input;

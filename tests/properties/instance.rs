@@ -70,7 +70,18 @@ fn config(world: &World) -> Config {
 
 impl Instance {
     pub(crate) async fn start(world: &World, clock: &Clock, gauge: &Gauge) -> Self {
-        let config = config(world);
+        Self::start_with(world, clock, gauge, |_| {}).await
+    }
+
+    /// With other settings.
+    pub(crate) async fn start_with(
+        world: &World,
+        clock: &Clock,
+        gauge: &Gauge,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut config = config(world);
+        configure(&mut config);
         let faults = Faults::new(gauge);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let redis = faults.during(|| RedisTier::connect(&config.redis, clock.clone()).unwrap());

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "what happened, for whoever looks at a failure")]
 
+mod ahead;
 mod found;
 mod instance;
 mod machine;

@@ -1,6 +1,9 @@
 //! A real redis-server, started as the other tests start theirs; once for this process, each world has a database of
 //! its own in it.
 
+#[path = "../it/support/ai.rs"]
+#[expect(dead_code, reason = "what the other tests need of it")]
+pub(crate) mod ai;
 #[path = "../it/support/needs.rs"]
 mod needs;
 #[path = "../it/support/process.rs"]

@@ -84,8 +84,10 @@ impl World {
         self.run(&format!(
             "BEGIN; DELETE FROM fence_log; DELETE FROM comprehensive_user_data_cache; DELETE FROM load_lease; \
              DELETE FROM saved; \
+             DELETE FROM ai_analysis_memo; \
              UPDATE fence_head SET incarnation = '{incarnation}', seq = 0, floor = 0, lease_ms = {lease_ms}; \
-             UPDATE research_preferences SET research_depth = '0'; UPDATE enhanced_content_strategies SET name = '0'; \
+             UPDATE research_preferences SET research_depth = '0'; \
+             UPDATE enhanced_content_strategies SET name = '0', industry = 'technology'; \
              COMMIT"
         ))
         .await;
@@ -98,6 +100,15 @@ impl World {
         self.run(&format!(
             "BEGIN; UPDATE research_preferences SET research_depth = '{count}' WHERE session_id = {user}; \
              UPDATE enhanced_content_strategies SET name = '{count}' WHERE user_id = '{user}'; COMMIT"
+        ))
+        .await;
+    }
+
+    /// An AI would be told something else of a user from now on.
+    pub(crate) async fn trade(&mut self, key: Key, count: i64) {
+        let user = key.user();
+        self.run(&format!(
+            "UPDATE enhanced_content_strategies SET industry = 'trade {count}' WHERE user_id = '{user}'"
         ))
         .await;
     }

@@ -5,7 +5,7 @@
 //! few milliseconds ahead of the trace where events come faster than they are dealt with, never behind. Commits are not
 //! synced: losing power is not what is measured.
 
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 
 use prost::Message as _;
 use sea_orm::{
@@ -25,7 +25,7 @@ use userdata::{
     cache::{Parts, UserDataCache, Wish, database::DatabaseTier, fence::Fence, relay::Relay},
     changes::{self, Outbox},
     clock::{Clock, Moment},
-    config::Config,
+    config::{Config, Reassembly},
     database::Pool,
     lease::Leases,
     model::{CacheStatus, Parameters, Served, UserDataQuery, UserId},
@@ -48,6 +48,9 @@ pub(crate) struct Core {
     began: Moment,
     loads: TaskTracker,
     versions: Vec<Versions>,
+    quiet: Duration,
+    /// When a user's changes may be due, and whose.
+    due: BinaryHeap<Reverse<(Duration, u32)>>,
     /// How far the clock has run ahead of the trace at most.
     ahead_max: Duration,
     spent: Spent,
@@ -66,8 +69,11 @@ struct Versions {
 struct Spent {
     reading: Duration,
     changing: Duration,
+    reassembling: Duration,
 }
 
+/// More than a clock's rounding.
+const MOMENT: Duration = Duration::from_millis(1);
 /// Nothing in a replay fails for being slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// As many connections as a load uses at once.
@@ -83,8 +89,8 @@ INSERT INTO enhanced_content_strategies (id, user_id, name, industry)
 INSERT INTO content_recommendations (id, user_id, recommendation_type, title)
     SELECT id, id, 'topic', '0' FROM onboarding_sessions;";
 
-fn config(ttl: Duration, ai: &FakeAi) -> Config {
-    let mut config = Config::default();
+fn config(ttl: Duration, reassembly: Reassembly, ai: &FakeAi) -> Config {
+    let mut config = Config { reassembly, ..Config::default() };
     config.database.ttl = ttl;
     config.database.stale_max = ttl.max(config.database.stale_max);
     config.database.timeout = PATIENCE;
@@ -102,7 +108,7 @@ fn config(ttl: Duration, ai: &FakeAi) -> Config {
 
 impl Core {
     /// Starts with all users of the trace in the sources, and nothing cached.
-    pub(crate) async fn start(events: &[Event], ttl: Duration) -> Self {
+    pub(crate) async fn start(events: &[Event], ttl: Duration, reassembly: Reassembly) -> Self {
         let directory = tempfile::Builder::new().prefix("userdata-replay-").tempdir().unwrap();
         let url = format!("sqlite://{}/replay.db?mode=rwc", directory.path().display());
         let users = events.iter().map(|event| event.user).max().unwrap_or_default();
@@ -112,7 +118,8 @@ impl Core {
         changes::install(&db).await.unwrap();
 
         let ai = FakeAi::saying([Say::answer(&valid_answer())]).await;
-        let config = config(ttl, &ai);
+        let quiet = reassembly.quiet;
+        let config = config(ttl, reassembly, &ai);
         let (clock, stop) = (Clock::system(), CancellationToken::new());
         let (loads, tasks) = (TaskTracker::new(), TaskTracker::new());
         // Not for new ones: it can be waited for until it is empty.
@@ -145,6 +152,8 @@ impl Core {
         };
         let cache = Arc::new(UserDataCache::new(parts, &loads));
         cache.poll_fences().await;
+        // From here on it listens.
+        cache.reassemble();
         Self {
             cache,
             db,
@@ -153,6 +162,8 @@ impl Core {
             clock,
             loads,
             versions: vec![Versions::default(); users as usize + 1],
+            quiet,
+            due: BinaryHeap::new(),
             ahead_max: Duration::ZERO,
             spent: Spent::default(),
             _directory: directory,
@@ -163,6 +174,7 @@ impl Core {
     pub(crate) async fn replay(&mut self, events: &[Event]) -> Score {
         let mut score = Score::default();
         for (number, event) in events.iter().enumerate() {
+            self.reassemble_until(event.at, &mut score).await;
             self.move_to(event.at);
             let calls = self.ai.calls();
             let began = Instant::now();
@@ -187,9 +199,23 @@ impl Core {
     pub(crate) async fn end(self) -> String {
         let stats = self.cache.stats(0).await.unwrap();
         format!(
-            "{} answers unverified, {} AI calls, clock ahead of the trace by {:.0?} at most, {:.0?} for reads, {:.0?} for changes",
-            stats.unverified_answers, stats.ai_calls_made, self.ahead_max, self.spent.reading, self.spent.changing
+            "{} answers unverified, {} AI calls, clock ahead of the trace by {:.0?} at most, {:.0?}, {:?}",
+            stats.unverified_answers, stats.ai_calls_made, self.ahead_max, self.spent, stats.reassemblies
         )
+    }
+
+    /// Does what the service does ten times a second, at the times when something may be due.
+    async fn reassemble_until(&mut self, at: Duration, score: &mut Score) {
+        while let Some(Reverse((due, user))) = self.due.peek().copied().filter(|Reverse((due, _))| *due <= at) {
+            self.due.pop();
+            self.move_to(due);
+            let (began, calls) = (Instant::now(), self.ai.calls());
+            self.cache.poll_fences().await;
+            self.cache.reassemble();
+            self.loads.wait().await;
+            score.ai_calls(user, u32::try_from(self.ai.calls() - calls).unwrap());
+            self.spent.reassembling += began.elapsed();
+        }
     }
 
     fn move_to(&mut self, at: Duration) {
@@ -225,6 +251,9 @@ impl Core {
         };
         self.db.execute_unprepared(&sql).await.unwrap();
         self.cache.relay_changes().await;
+        self.cache.reassemble();
+        let now = self.clock.now().since(self.began);
+        self.due.push(Reverse((now + self.quiet + MOMENT, *user)));
     }
 }
 

@@ -29,6 +29,7 @@ use tracing::Instrument;
 
 use super::{
     Unanswered,
+    budget::Budget,
     endpoint::Endpoint,
     failure::{Failure, Reason},
     input::{Input, MemoKey},
@@ -164,6 +165,14 @@ impl Calls {
                 Err(Unanswered { error, late: Some(Late(task)) })
             }
         }
+    }
+
+    /// Whether an answer that nobody waits for costs no call, or one that the budget has.
+    pub(super) async fn may_answer_within(&self, budget: &Budget, user: &UserId, input: &Input) -> bool {
+        let key = input.memo_key(&self.endpoint.model, PROMPT_VERSION);
+        let job = Job { key, refresh: false };
+        let is_under_way = self.running().contains_key(&job);
+        is_under_way || matches!(self.recall(&job.key).await, Ok(Some(_))) || budget.take_one(user)
     }
 
     /// The provider and the model, for reports.

@@ -85,6 +85,7 @@ impl Setup {
             strategy: Some(&self.strategy),
             refresh: false,
             until: Instant::now() + NO_LIMIT,
+            calls: None,
         }
     }
 
@@ -166,8 +167,15 @@ async fn without_an_endpoint_the_rules_answer() {
     let user = UserId::parse("1").unwrap();
     let as_of = DateTime::from_timestamp(1_756_684_800, 0).unwrap();
     let until = Instant::now() + NO_LIMIT;
-    let request =
-        Request { user: &user, as_of, onboarding: &onboarding, strategy: Some(&strategy), refresh: false, until };
+    let request = Request {
+        user: &user,
+        as_of,
+        onboarding: &onboarding,
+        strategy: Some(&strategy),
+        refresh: false,
+        until,
+        calls: None,
+    };
     let analysis = source.analyse(request).await.unwrap();
     let results = analysis.results.unwrap();
     assert_eq!((analysis.generator, results.generator()), (Generator::Rules, Generator::Rules));

@@ -65,7 +65,13 @@ pub(super) struct LogCopy {
     floor: i64,
     users: HashMap<UserId, UserFences>,
     scopes: usize,
+    /// What has been fenced lately, if somebody listens.
+    news: Option<Vec<Scope>>,
 }
+
+/// Scopes kept for whoever listens; what is beyond it he does not hear of. More than any instance can follow between
+/// two looks.
+const NEWS_MAX: usize = 4096;
 
 impl LogCopy {
     /// Knows nothing: belongs to no incarnation, so nothing stored is readable.
@@ -75,7 +81,18 @@ impl LogCopy {
 
     /// Begins anew with a log whose positions up to `floor` count as fenced.
     pub(super) fn adopted(incarnation: Arc<str>, floor: i64) -> Self {
-        Self { incarnation, applied: floor, nonce: None, floor, users: HashMap::new(), scopes: 0 }
+        Self { incarnation, applied: floor, nonce: None, floor, users: HashMap::new(), scopes: 0, news: None }
+    }
+
+    /// The same in place; whoever listens goes on.
+    pub(super) fn adopt(&mut self, incarnation: Arc<str>, floor: i64) {
+        let news = self.news.take();
+        *self = Self { news, ..Self::adopted(incarnation, floor) };
+    }
+
+    /// What has been fenced since the last call; the first one begins to listen.
+    pub(super) fn take_news(&mut self) -> Vec<Scope> {
+        self.news.replace(Vec::new()).unwrap_or_default()
     }
 
     /// Applies rows that follow `applied` without a gap, up to `head`.
@@ -109,6 +126,9 @@ impl LogCopy {
     }
 
     fn fence(&mut self, row: &LogRow) {
+        if let Some(news) = self.news.as_mut().filter(|news| news.len() < NEWS_MAX) {
+            news.push(Scope { user: row.user.clone(), strategy: row.strategy, sections: row.sections });
+        }
         let scopes = &mut self.scopes;
         let fences = self.users.entry(row.user.clone()).or_insert_with(|| {
             *scopes += 1;

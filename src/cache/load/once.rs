@@ -29,7 +29,7 @@ impl Loader {
         loop {
             let mut found = self.look_into_tiers(key, newer_than).await;
             if let Some(fresh) = found.fresh {
-                return Ok(self.found(fresh, status));
+                return Ok(self.found(fresh, depth, status));
             }
             let view = self.fence.view(key);
             if let Some(cooling) = self.cooldowns.of(key, &view) {
@@ -47,7 +47,7 @@ impl Loader {
                         found = self.look_into_tiers(key, newer_than).await;
                     }
                     if let Some(fresh) = found.fresh {
-                        return Ok(self.found(fresh, |_| CacheStatus::Shared));
+                        return Ok(self.found(fresh, depth, |_| CacheStatus::Shared));
                     }
                     Some(lease)
                 }

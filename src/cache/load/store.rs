@@ -6,10 +6,10 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::Loader;
+use super::{Depth, Loader};
 use crate::{
     cache::{
-        memory::{Answer, Held},
+        memory::{Answer, Held, Unread},
         tier_error::TierError,
     },
     error::{Error, Unavailable},
@@ -22,7 +22,7 @@ use crate::{
 impl Loader {
     /// Keeps a snapshot in memory for what is left of its life, if it is not outdated by now and does
     /// not put a partial document in a complete one's place.
-    pub(super) fn keep(&self, snapshot: &Snapshot) {
+    pub(super) fn keep(&self, snapshot: &Snapshot, depth: Depth) {
         // While a purge erases, nothing is kept: its fence may come between judging and putting.
         let Ok(_storing) = self.storing.try_read() else { return };
         let (now, wall) = (self.clock.now(), self.clock.utc());
@@ -39,8 +39,9 @@ impl Loader {
                 Answer::NotFound { .. } => false,
             });
         if view.admits(snapshot, SectionSet::ALL) && !hides_a_better_one {
-            self.memory
-                .put(snapshot.key.clone(), Held { answer: Answer::Snapshot(snapshot.clone()), until, renew_from });
+            let unread = (depth == Depth::Ahead).then(Unread::default);
+            let answer = Answer::Snapshot(snapshot.clone());
+            self.memory.put(snapshot.key.clone(), Held { answer, until, renew_from, unread });
         }
     }
 

@@ -10,7 +10,9 @@ use super::{
     human,
     target::{Target, service},
 };
-use crate::proto::v1::{AccessedEntry, GetCacheStatsRequest, GetCacheStatsResponse, SourceStats, TierStats};
+use crate::proto::v1::{
+    AccessedEntry, GetCacheStatsRequest, GetCacheStatsResponse, ReassemblyStats, SourceStats, TierStats,
+};
 
 /// Show what the cache holds and how it does.
 #[derive(Debug, Args)]
@@ -69,6 +71,7 @@ fn head(stats: &GetCacheStatsResponse) -> String {
         ),
         ("loads", format!("{} running, {} source runs avoided", stats.flights_active, stats.runs_avoided)),
         ("AI calls", format!("{} made, {} avoided", stats.ai_calls_made, stats.ai_calls_avoided)),
+        ("reassembled", stats.reassemblies.as_ref().map_or_else(|| "off".to_owned(), reassembled)),
         (
             "fence",
             format!(
@@ -82,6 +85,20 @@ fn head(stats: &GetCacheStatsResponse) -> String {
             ),
         ),
     ])
+}
+
+fn reassembled(of: &ReassemblyStats) -> String {
+    format!(
+        "{} begun, {} finished, {} read; left: {} unread before, {} unlikely to be read, {} busy, {} over budget, {} failed",
+        of.begun,
+        of.finished,
+        of.read,
+        of.given_up_unread,
+        of.given_up_unlikely,
+        of.given_up_busy,
+        of.given_up_budget,
+        of.given_up_failed
+    )
 }
 
 fn tier_row(tier: &TierStats) -> [String; 10] {

@@ -77,7 +77,7 @@ pub(crate) async fn assemble(
     let strategy = strategy.map(|id| StrategyId::new(id).unwrap());
     let query = UserDataQuery::new(UserId::parse(user).unwrap(), strategy, Parameters::none());
     let budget = Duration::from_secs(60);
-    let plan = Plan { sections: SectionSet::ALL, as_of, refresh: false, budget, onboarding: None };
+    let plan = Plan { sections: SectionSet::ALL, as_of, refresh: false, budget, onboarding: None, ai_calls: None };
     aggregator.aggregate(&query, &plan).await
 }
 

@@ -1,0 +1,227 @@
+//! Assembling a document again behind a change, so that its next reader finds a fresh one.
+//!
+//! Decision: what is worth assembling is decided here, by one instance, from what it knows: who reads here
+//! ([`readers`]), and which changes were read soon ([`forecast`]). That the same is not done twice in the cluster is the
+//! load lease's to see to, as for every load.
+//!
+//! Invariant: it takes nothing from those who wait. It begins only while half of the permits are free, whoever comes
+//! meanwhile joins its load or begins an own one, and an AI call that the budget forbids ends the load, not the reader's
+//! wait. It is no access. It ends where nobody reads.
+
+mod forecast;
+mod readers;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    UserDataCache,
+    fence::Trust,
+    flight::{Landing, Role},
+    load::{Depth, Loaded},
+    memory::Answer,
+    stats::Count,
+};
+use crate::{
+    clock::Clock,
+    config,
+    error::Error,
+    model::{CacheKey, Section, SectionSet, UserDataQuery, UserId},
+    proto::v1::ReassemblyStats,
+};
+use readers::{Due, Readers};
+
+/// An AI call is worth making for nobody if such changes were mostly read.
+const LIKELY_FOR_A_CALL: f64 = 0.5;
+/// The statements of a load are worth it if one such change in ten was.
+const LIKELY_FOR_A_LOAD: f64 = 0.1;
+
+/// What is assembled behind changes, and what has come of it.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    config: config::Reassembly,
+    readers: Mutex<Readers>,
+    clock: Clock,
+    /// Loads under way, those that wait for other instances' included.
+    places: Arc<Semaphore>,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    begun: Count,
+    finished: Count,
+    read: Count,
+    unread: Count,
+    unlikely: Count,
+    busy: Count,
+    over_budget: Count,
+    failed: Count,
+}
+
+/// What is to become of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Assemble,
+    /// Somebody has loaded it meanwhile.
+    IsThere,
+    NotYet,
+    GiveUp(Reason),
+}
+
+/// Why a change is left to whoever reads next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// Nobody has read what was assembled before.
+    Unread,
+    /// Such changes are seldom read before the next one.
+    Unlikely,
+    /// Those who wait left no room.
+    Busy,
+    /// It would have taken an AI call that is not to be made for nobody.
+    OverBudget,
+    /// A source fails, or the log cannot be read.
+    Failed,
+}
+
+impl Ahead {
+    pub(super) fn new(config: &config::Reassembly, loads_max: usize, clock: Clock) -> Self {
+        Self {
+            config: config.clone(),
+            readers: Mutex::default(),
+            clock,
+            places: Arc::new(Semaphore::new(loads_max.div_ceil(2))),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Somebody has read a document: not every one who finds it in memory, but the first.
+    pub(super) fn read(&self, query: &UserDataQuery) {
+        if self.config.enabled && self.readers().read(query, self.clock.now()) {
+            self.counts.read.add(1);
+        }
+    }
+
+    /// Nothing of this user is to be read again.
+    pub(super) fn forget(&self, user: &UserId) {
+        self.readers().forget(user);
+    }
+
+    /// For the statistics; none if it is switched off.
+    pub(super) fn stats(&self) -> Option<ReassemblyStats> {
+        let counts = &self.counts;
+        self.config.enabled.then(|| ReassemblyStats {
+            begun: counts.begun.get(),
+            finished: counts.finished.get(),
+            read: counts.read.get(),
+            given_up_unread: counts.unread.get(),
+            given_up_unlikely: counts.unlikely.get(),
+            given_up_busy: counts.busy.get(),
+            given_up_budget: counts.over_budget.get(),
+            given_up_failed: counts.failed.get(),
+        })
+    }
+
+    fn give_up(&self, key: &CacheKey, reason: Reason) {
+        self.readers().leave(key);
+        self.count(reason);
+    }
+
+    fn count(&self, reason: Reason) {
+        let counts = &self.counts;
+        match reason {
+            Reason::Unread => &counts.unread,
+            Reason::Unlikely => &counts.unlikely,
+            Reason::Busy => &counts.busy,
+            Reason::OverBudget => &counts.over_budget,
+            Reason::Failed => &counts.failed,
+        }
+        .add(1);
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Readers> {
+        // A panic could leave a document out, which then waits for its next reader.
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl UserDataCache {
+    /// Takes note of what has changed, and begins what is due. Waits for nothing.
+    pub fn reassemble(&self) {
+        let ahead = &self.ahead;
+        if !ahead.config.enabled {
+            return;
+        }
+        let news = self.loader.fence.take_news();
+        let due = {
+            let (mut readers, now) = (ahead.readers(), ahead.clock.now());
+            news.iter().for_each(|scope| readers.change(scope, now));
+            readers.due(&ahead.config, now)
+        };
+        for due in due {
+            let key = due.query.key();
+            match self.verdict(&due) {
+                Verdict::Assemble => self.assemble_ahead(&due.query),
+                Verdict::IsThere => ahead.readers().leave(key),
+                Verdict::NotYet if !due.at_last => {}
+                Verdict::NotYet => ahead.give_up(key, Reason::Busy),
+                Verdict::GiveUp(reason) => ahead.give_up(key, reason),
+            }
+        }
+    }
+
+    fn verdict(&self, due: &Due) -> Verdict {
+        let (loader, key) = (&self.loader, due.query.key());
+        let view = loader.fence.view(key);
+        let held = loader.memory.get(key).filter(|held| loader.clock.now() < held.until);
+        if let Some(Answer::Snapshot(snapshot)) = held.map(|held| held.answer)
+            && view.admits(&snapshot, SectionSet::ALL)
+        {
+            return Verdict::IsThere;
+        }
+        let analysed = due.sections.with_dependents().contains(Section::AiAnalysis);
+        let may_call = analysed && loader.aggregator.ai().asks_a_model();
+        if due.unread >= self.ahead.config.unread_max {
+            Verdict::GiveUp(Reason::Unread)
+        } else if due.likely < if may_call { LIKELY_FOR_A_CALL } else { LIKELY_FOR_A_LOAD } {
+            Verdict::GiveUp(Reason::Unlikely)
+        } else if loader.cooldowns.of(key, &view).is_some() || loader.fence.trust() != Trust::Verified {
+            Verdict::GiveUp(Reason::Failed)
+        } else if !loader.has_room() || self.ahead.places.available_permits() == 0 {
+            Verdict::NotYet
+        } else {
+            Verdict::Assemble
+        }
+    }
+
+    fn assemble_ahead(&self, query: &UserDataQuery) {
+        let Ok(place) = Arc::clone(&self.ahead.places).try_acquire_owned() else { return };
+        // Order: before it begins, or whoever reads it at once would not be taken for a reader of it.
+        self.ahead.readers().assemble(query.key());
+        match self.board(query, Depth::Ahead) {
+            (_, Role::Follower) => self.ahead.readers().withdraw(query.key()),
+            (landing, Role::Leader) => {
+                self.ahead.counts.begun.add(1);
+                let followed = follow(Arc::clone(&self.ahead), query.key().clone(), landing, place);
+                self.loader.tasks.spawn(followed);
+            }
+        }
+    }
+}
+
+/// Waits for a load for which nobody else may wait, and counts what it comes to.
+async fn follow(
+    ahead: Arc<Ahead>,
+    key: CacheKey,
+    landing: Landing<Result<Loaded, Error>>,
+    _place: OwnedSemaphorePermit,
+) {
+    let reason = match landing.wait().await {
+        Some(Ok(_)) => return ahead.counts.finished.add(1),
+        Some(Err(Error::Withheld)) => Reason::OverBudget,
+        Some(Err(_)) | None => Reason::Failed,
+    };
+    ahead.readers().withdraw(&key);
+    ahead.count(reason);
+}

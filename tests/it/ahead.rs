@@ -1,0 +1,84 @@
+//! Documents that are assembled again behind a change, before anybody asks: with real servers, triggers and the relay.
+
+use userdata::{
+    changes,
+    proto::v1::{CacheStatus, ReassemblyStats},
+};
+
+use crate::support::{
+    ask::{get, of, runs, stats},
+    cluster::{Cluster, Layout, cluster},
+    server::{Client, Settings, serve},
+    wait_for,
+};
+
+async fn with_triggers(layout: Layout) -> (Cluster, Settings) {
+    let cluster = cluster(layout).await;
+    cluster.sources.add_user("1", &[11]).await;
+    changes::install(&cluster.sources.db).await.unwrap();
+    let settings = cluster.settings().with("sources.change_feed", true).with("reassembly.enabled", true);
+    (cluster, settings.with("reassembly.quiet", "200ms"))
+}
+
+async fn reassemblies(client: &Client) -> ReassemblyStats {
+    stats(client).await.reassemblies.unwrap()
+}
+
+#[tokio::test]
+async fn after_a_change_and_a_moment_of_quiet_the_next_reader_finds_the_new_document_in_memory() {
+    for layout in [Layout::Sqlite, Layout::Postgres] {
+        let (cluster, settings) = with_triggers(layout).await;
+        let server = serve(settings).await;
+        let client = server.client().await;
+        get(&client, of("1")).await.unwrap();
+        for count in 1..=3 {
+            cluster.sources.write(11, count).await;
+            wait_for("the document", async || (reassemblies(&client).await.finished == count).then_some(())).await;
+            let answer = get(&client, of("1")).await.unwrap();
+            assert_eq!(answer.facts(), (CacheStatus::HitMemory, count), "{layout:?}");
+            assert_eq!(reassemblies(&client).await.read, count, "{layout:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_assembled_for_nobody_or_where_it_is_switched_off() {
+    let (cluster, settings) = with_triggers(Layout::Sqlite).await;
+    let (on, off) = (serve(settings.clone()).await, serve(settings.with("reassembly.enabled", false)).await);
+    let (on, off) = (on.client().await, off.client().await);
+    get(&off, of("1")).await.unwrap();
+    cluster.sources.write(11, 1).await;
+    wait_for("the change", async || (get(&off, of("1")).await.unwrap().count == 1).then_some(())).await;
+    // Whoever was read here last of all: when that has been dealt with, so has all that came before.
+    cluster.sources.add_user("2", &[21]).await;
+    get(&on, of("2")).await.unwrap();
+    cluster.sources.write(21, 1).await;
+    wait_for("user 2's document", async || (reassemblies(&on).await.finished == 1).then_some(())).await;
+    assert_eq!(reassemblies(&on).await.begun, 1, "nobody has read user 1's here");
+    assert_eq!(stats(&off).await.reassemblies, None);
+}
+
+#[tokio::test]
+async fn one_instance_assembles_for_all() {
+    let (cluster, settings) = with_triggers(Layout::Postgres).await;
+    let (one, two) = (serve(settings.clone()).await, serve(settings).await);
+    let clients = [one.client().await, two.client().await];
+    for client in &clients {
+        get(client, of("1")).await.unwrap();
+    }
+    let strategy_runs = async || {
+        let mut all = 0;
+        for client in &clients {
+            all += runs(&stats(client).await).into_iter().find(|(source, _)| *source == "strategy").unwrap().1;
+        }
+        all
+    };
+    cluster.has_stored(1).await;
+    let before = strategy_runs().await;
+    cluster.sources.write(11, 1).await;
+    for client in &clients {
+        wait_for("the document", async || (reassemblies(client).await.finished == 1).then_some(())).await;
+        assert_eq!(get(client, of("1")).await.unwrap().facts(), (CacheStatus::HitMemory, 1));
+    }
+    assert_eq!(strategy_runs().await - before, 1);
+}
