@@ -290,6 +290,17 @@ pub enum Structured {
     JsonObject,
 }
 
+impl Structured {
+    /// As it is configured.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::JsonSchema => "json_schema",
+            Self::JsonObject => "json_object",
+        }
+    }
+}
+
 /// How callers are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMode {

@@ -156,7 +156,7 @@ impl Calls {
         until: Instant,
     ) -> Result<Arc<Remembered>, Unanswered> {
         let until = until.min(Instant::now() + self.soft_timeout);
-        let job = Job { key: input.memo_key(&self.endpoint.model, PROMPT_VERSION), refresh };
+        let job = Job { key: input.memo_key(&self.endpoint.asking()), refresh };
         let task = self.join(job, user, input);
         match timeout_at(until, task.clone()).await {
             Ok(outcome) => Ok(outcome?.answer),
@@ -180,6 +180,12 @@ impl Calls {
         format!("{} {}", self.endpoint.host(), self.endpoint.model)
     }
 
+    /// How the model is asked.
+    #[cfg(test)]
+    pub(super) fn asking(&self) -> super::input::Asking<'_> {
+        self.endpoint.asking()
+    }
+
     pub(super) fn figures(&self) -> Figures {
         self.spend.figures()
     }
@@ -188,6 +194,7 @@ impl Calls {
     fn join(self: &Arc<Self>, job: Job, user: &UserId, input: &Input) -> Task {
         let mut running = self.running();
         if let Some(task) = running.get(&job) {
+            self.spend.share_call();
             return task.clone();
         }
         // Order: the task cannot remove itself before it is in the map, because the lock is held.

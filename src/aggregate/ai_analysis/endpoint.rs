@@ -14,7 +14,8 @@ use serde_json::json;
 
 use super::{
     failure::{Failure, Reason},
-    prompt::{response_format, system_message},
+    input::Asking,
+    prompt::{PROMPT_VERSION, response_format, system_message},
     reply::{MODEL_CHARS_MAX, Reply},
 };
 use crate::config::{Ai, Structured};
@@ -80,6 +81,17 @@ impl Endpoint {
     /// The host, for reports.
     pub(super) fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default()
+    }
+
+    /// How it is asked: what besides the input an answer depends on.
+    pub(super) fn asking(&self) -> Asking<'_> {
+        Asking {
+            model: &self.model,
+            prompt_version: PROMPT_VERSION,
+            temperature: self.temperature,
+            max_output_tokens: self.max_output_tokens,
+            structured: self.structured,
+        }
     }
 
     /// Asks once, however long that takes.

@@ -15,6 +15,7 @@ use crate::{
         rows::{CompetitorRow, by_relevance},
         value::{filled, first_filled, member, number, path, round, strings, text},
     },
+    config::Structured,
     model::canonical::{CanonicalError, canonical_json},
     proto::{Kind, Struct, Value},
 };
@@ -103,13 +104,18 @@ impl Input {
     }
 
     /// Under what an answer to this is remembered.
-    pub(super) fn memo_key(&self, model: &str, prompt_version: &str) -> MemoKey {
+    pub(super) fn memo_key(&self, asking: &Asking<'_>) -> MemoKey {
         let word = |text: &str| Value::from(Kind::StringValue(text.to_owned()));
+        let number = |number: f64| Value::from(Kind::NumberValue(number));
         let fields = [
-            ("input".to_owned(), Kind::StructValue(self.object.clone()).into()),
-            ("model".to_owned(), word(model)),
-            ("prompt_version".to_owned(), word(prompt_version)),
+            ("input", Kind::StructValue(self.object.clone()).into()),
+            ("max_output_tokens", number(asking.max_output_tokens.into())),
+            ("model", word(asking.model)),
+            ("prompt_version", word(asking.prompt_version)),
+            ("structured", word(asking.structured.name())),
+            ("temperature", number(asking.temperature)),
         ];
+        let fields = fields.map(|(key, value)| (key.to_owned(), value));
         let text = canonical_json(&Struct { fields: fields.into() })
             .expect("the input has a canonical form, and its columns are at most 24 of 32 levels deep");
         let digest = Sha256::digest(text);
@@ -117,7 +123,18 @@ impl Input {
     }
 }
 
-/// Hex SHA-256 of input, model and prompt version.
+/// All that an answer depends on besides the input. Not the endpoint's address: the same model behind another one is
+/// the same function.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asking<'a> {
+    pub(super) model: &'a str,
+    pub(super) prompt_version: &'a str,
+    pub(super) temperature: f64,
+    pub(super) max_output_tokens: u32,
+    pub(super) structured: Structured,
+}
+
+/// Hex SHA-256 of the input and of how the model is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct MemoKey(String);
 

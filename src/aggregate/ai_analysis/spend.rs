@@ -21,6 +21,8 @@ pub struct Figures {
     pub calls: u64,
     /// Calls that were not needed, because the answer was remembered.
     pub avoided: u64,
+    /// Questions that joined one under way in this process.
+    pub shared: u64,
     /// Tokens sent, as far as reported.
     pub prompt_tokens: u64,
     /// Tokens received, as far as reported.
@@ -36,6 +38,7 @@ pub(super) struct Spend {
     recent: Mutex<VecDeque<Moment>>,
     calls: AtomicU64,
     avoided: AtomicU64,
+    shared: AtomicU64,
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
 }
@@ -48,6 +51,7 @@ impl Spend {
             recent: Mutex::default(),
             calls: AtomicU64::new(0),
             avoided: AtomicU64::new(0),
+            shared: AtomicU64::new(0),
             prompt_tokens: AtomicU64::new(0),
             completion_tokens: AtomicU64::new(0),
         }
@@ -74,6 +78,11 @@ impl Spend {
         self.avoided.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a question that waits for another one's answer.
+    pub(super) fn share_call(&self) {
+        self.shared.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts what a reply has cost, be its answer of use or not.
     pub(super) fn count_tokens(&self, usage: Usage) {
         let count = |counter: &AtomicU64, tokens: Option<i32>| {
@@ -87,6 +96,7 @@ impl Spend {
         Figures {
             calls: self.calls.load(Ordering::Relaxed),
             avoided: self.avoided.load(Ordering::Relaxed),
+            shared: self.shared.load(Ordering::Relaxed),
             prompt_tokens: self.prompt_tokens.load(Ordering::Relaxed),
             completion_tokens: self.completion_tokens.load(Ordering::Relaxed),
         }

@@ -4,7 +4,10 @@ use super::{
     super::fixture::{competitor, onboarding, plain_strategy, strategy},
     *,
 };
-use crate::aggregate::rows::{Onboarding, Strategy};
+use crate::{
+    aggregate::rows::{Onboarding, Strategy},
+    proto::v1::WebsiteAnalysis,
+};
 
 fn input(onboarding: &Onboarding, strategy: Option<&Strategy>) -> Json {
     let input = Input::new(&Subject::new(onboarding, strategy)).unwrap();
@@ -143,18 +146,101 @@ fn rule_defaults_alone_are_nothing_to_ask_about() {
     assert!(asks(&empty, None));
 }
 
+fn asking() -> Asking<'static> {
+    let structured = Structured::JsonSchema;
+    Asking { model: "m", prompt_version: "1", temperature: 0.2, max_output_tokens: 4096, structured }
+}
+
 #[test]
-fn the_memo_key_is_of_input_model_and_prompt() {
-    let key = |industry: &str, model: &str, version: &str| {
+fn the_memo_key_is_of_the_input_and_of_how_the_model_is_asked() {
+    let key = |industry: &str, asking: Asking<'_>| {
         let mut bare = Onboarding::default();
         bare.data.industry = Some(industry.to_owned());
-        Input::new(&Subject::new(&bare, None)).unwrap().memo_key(model, version)
+        Input::new(&Subject::new(&bare, None)).unwrap().memo_key(&asking)
     };
-    let one = key("Retail", "m", "1");
-    assert_eq!(one, key("Retail", "m", "1"));
+    let one = key("Retail", asking());
+    assert_eq!(one, key("Retail", asking()));
     // Of the canonical text, computed by another implementation.
-    assert_eq!(one.as_str(), "54a43f084ba67d99a4c3188bceb5386980d90e9b3723a3aef93aeda231ee3bc6");
-    for other in [key("Retai", "m", "1"), key("Retail", "n", "1"), key("Retail", "m", "2")] {
+    assert_eq!(one.as_str(), "8b1668be39fc0fa829e3389d027b4a4451d8bcbe62a44c3593fb68cc7c49db96");
+    for other in [
+        key("Retai", asking()),
+        key("Retail", Asking { model: "n", ..asking() }),
+        key("Retail", Asking { prompt_version: "2", ..asking() }),
+        key("Retail", Asking { temperature: 0.3, ..asking() }),
+        key("Retail", Asking { max_output_tokens: 4095, ..asking() }),
+        key("Retail", Asking { structured: Structured::JsonObject, ..asking() }),
+    ] {
         assert_ne!(one, other);
+    }
+}
+
+/// A user's rows before and after a change.
+fn changed(change: fn(&mut Onboarding, &mut Strategy)) -> bool {
+    let (mut onboarding, mut strategy) = (onboarding("website_analysis"), plain_strategy());
+    let key = |onboarding: &Onboarding, strategy: &Strategy| {
+        Input::new(&Subject::new(onboarding, Some(strategy))).unwrap().memo_key(&asking())
+    };
+    let before = key(&onboarding, &strategy);
+    change(&mut onboarding, &mut strategy);
+    before != key(&onboarding, &strategy)
+}
+
+#[test]
+fn what_the_model_is_told_is_part_of_the_key() {
+    let changes: [fn(&mut Onboarding, &mut Strategy); 20] = [
+        |_, s| s.row.industry = Some("x".to_owned()),
+        |_, s| s.row.target_audience = json!("x"),
+        |_, s| s.pillars[0].name = "x".to_owned(),
+        |_, s| s.pillars[0].description = Some("x".to_owned()),
+        |_, s| s.pillars[0].topics = vec!["x".to_owned()],
+        |_, s| s.row.business_objectives = json!("x"),
+        |_, s| s.row.audience_pain_points = json!("x"),
+        |_, s| s.row.preferred_formats = json!("x"),
+        |_, s| s.row.content_frequency = Some("x".to_owned()),
+        |_, s| s.row.market_gaps = json!("x"),
+        |o, _| o.data.writing_tone = "x".to_owned(),
+        |o, _| o.data.writing_voice = "x".to_owned(),
+        |o, _| o.data.writing_complexity = "x".to_owned(),
+        |o, _| o.data.brand_values = vec!["x".to_owned()],
+        |o, _| o.data.content_types = vec!["x".to_owned()],
+        |o, _| o.competitors[0].domain = "x".to_owned(),
+        |o, _| o.competitors[0].analysis_data["summary"] = json!("x"),
+        |o, _| o.data.gap_analysis.as_mut().unwrap().content_gaps.clear(),
+        |o, _| o.data.keyword_analysis.as_mut().unwrap().high_value_keywords.clear(),
+        |o, _| o.website.seo_audit = json!({"overall_score": 1}),
+    ];
+    for (place, change) in changes.into_iter().enumerate() {
+        assert!(changed(change), "{place}");
+    }
+}
+
+#[test]
+fn what_changes_without_meaning_is_no_part_of_the_key() {
+    let changes: [fn(&mut Onboarding, &mut Strategy); 16] = [
+        |_, s| s.resolved.id += 1,
+        |_, s| s.row.name = "x".to_owned(),
+        |_, s| s.row.created_at = Some(chrono::DateTime::UNIX_EPOCH),
+        |_, s| s.row.updated_at = Some(chrono::DateTime::UNIX_EPOCH),
+        |_, s| s.row.completion_percentage = Some(12.5),
+        |_, s| s.row.performance_metrics = json!({"roi_ratio": 3}),
+        |_, s| s.row.ai_recommendations = json!("x"),
+        |_, s| s.pillars[0].weight = Some(12.5),
+        |o, _| {
+            o.data.website_analysis = Some(WebsiteAnalysis { website_url: Some("x".to_owned()), ..Default::default() })
+        },
+        |o, _| o.data.research_depth = Some("x".to_owned()),
+        |o, _| o.competitors[0].url = "x".to_owned(),
+        |o, _| o.competitors[0].analysis_date = Some(chrono::DateTime::UNIX_EPOCH),
+        |o, _| o.competitors[0].updated_at = Some(chrono::DateTime::UNIX_EPOCH),
+        |o, _| o.competitors[0].analysis_data["completed_at"] = json!("x"),
+        // Seven pages more, and the mean is the same.
+        |o, _| {
+            let summary = o.data.seo_profile.as_mut().unwrap().full_site_seo_summary.as_mut().unwrap();
+            (summary.pages_audited, summary.pages_scored, summary.avg_score) = (10, 9, 64.4);
+        },
+        |o, _| o.session = true,
+    ];
+    for (place, change) in changes.into_iter().enumerate() {
+        assert!(!changed(change), "{place}");
     }
 }

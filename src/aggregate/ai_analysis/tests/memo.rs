@@ -12,14 +12,31 @@ async fn the_first_answer_of_several_processes_is_everybodys() {
     setup.endpoint.hold();
     let (ours, ()) = tokio::join!(setup.analyse(), async {
         setup.endpoint.called(2).await;
-        let key = Input::new(&Subject::new(&setup.onboarding, Some(&setup.strategy)))
-            .unwrap()
-            .memo_key("fake-1", prompt::PROMPT_VERSION);
+        let key =
+            Input::new(&Subject::new(&setup.onboarding, Some(&setup.strategy))).unwrap().memo_key(&setup.asking());
         setup.sql(&format!("UPDATE ai_analysis_memo SET memo_key = '{}'", key.as_str())).await;
         setup.endpoint.release();
     });
     assert_eq!(title(&ours.unwrap()), "theirs");
     assert_eq!(setup.remembered().await, 1);
+}
+
+#[tokio::test]
+async fn another_way_of_asking_is_another_question() {
+    let setup = Setup::new(["one", "two", "three", "four"].map(titled)).await;
+    assert_eq!(title(&setup.analyse().await.unwrap()), "one");
+    type Setting = fn(&mut Ai);
+    let otherwise: [(&str, Setting); 4] = [
+        ("two", |config| config.temperature = 0.3),
+        ("three", |config| config.max_output_tokens = 4095),
+        ("four", |config| config.structured = Structured::JsonObject),
+        // Neither is part of the question.
+        ("one", |config| (config.soft_timeout, config.calls_per_minute) = (Duration::from_secs(7), 59)),
+    ];
+    for (expected, configure) in otherwise {
+        assert_eq!(title(&setup.beside(configure).analyse().await.unwrap()), expected);
+    }
+    assert_eq!((setup.endpoint.calls(), setup.remembered().await), (4, 4));
 }
 
 #[tokio::test]
