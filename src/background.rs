@@ -48,6 +48,7 @@ pub fn start(cache: &Arc<UserDataCache>, config: &Config, tasks: &TaskTracker, s
     run(config.database.sweep_every, |cache| Box::pin(async move { cache.sweep().await }));
     run(config.database.tally_every, |cache| Box::pin(async move { cache.flush_tally().await }));
     run(REASSEMBLE_EVERY, |cache| Box::pin(async move { cache.reassemble() }));
+    run(config.inspector.every, |cache| Box::pin(async move { cache.inspect().await }));
     run(PROBE_EVERY, |cache| Box::pin(async move { cache.probe_tiers().await }));
 }
 

@@ -13,6 +13,7 @@ pub mod fence;
 pub mod figures;
 pub mod flight;
 pub mod hint;
+mod inspector;
 mod load;
 mod load_lease;
 pub mod memory;
@@ -34,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use ahead::Ahead;
 use fence::{Fence, FenceError, Trust};
 use flight::{Flights, Landing, Refreshes, Role};
+use inspector::Inspector;
 use load::{Depth, Loaded, Loader};
 use memory::Answer;
 use relay::Relay;
@@ -110,6 +112,7 @@ pub struct UserDataCache {
     relay: Option<Relay>,
     /// Loads behind changes, which nobody waits for.
     ahead: Arc<Ahead>,
+    inspector: Inspector,
 }
 
 impl UserDataCache {
@@ -123,6 +126,7 @@ impl UserDataCache {
                 parts.config.flight.max_concurrent,
                 parts.clock.clone(),
             )),
+            inspector: Inspector::default(),
             loader: Arc::new(Loader::new(parts, tasks.clone())),
             flights: Flights::new(tasks.clone()),
             fresh: Refreshes::new(tasks.clone()),
@@ -156,6 +160,7 @@ impl UserDataCache {
         }
         self.renew_if_due(query, &loaded, trust);
         self.ahead.read(query);
+        self.offer_to_inspector(query, &loaded, trust);
         self.served(loaded, role, trust, wish)
     }
 
@@ -258,6 +263,7 @@ impl UserDataCache {
                 if began >= held.renew_from {
                     self.renew_if_due(query, &loaded, trust);
                 }
+                self.offer_to_inspector(query, &loaded, trust);
                 Some(self.served(loaded, Role::Leader, trust, wish))
             }
             Answer::NotFound { what, incarnation, tag } => {
@@ -294,6 +300,15 @@ impl UserDataCache {
         if self.loader.cooldowns.of(query.key(), &view).is_none() {
             // Whoever misses meanwhile joins it; nobody waits for it here.
             let _ = self.board(query, Depth::Newer(loaded.snapshot.as_of));
+        }
+    }
+
+    /// Has some hits compared with the sources. Only where changes make themselves known: elsewhere a document may be
+    /// as old as its life is long.
+    fn offer_to_inspector(&self, query: &UserDataQuery, loaded: &Loaded, trust: Trust) {
+        let hit = matches!(loaded.status, CacheStatus::Hit(_)) && trust == Trust::Verified;
+        if hit && self.relay.as_ref().is_some_and(|relay| !relay.is_missing()) {
+            self.inspector.offer(self.loader.config.inspector.share, query, &loaded.snapshot);
         }
     }
 

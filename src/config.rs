@@ -241,6 +241,14 @@ setting::sections! {
         breaker_pause: Duration = seconds(2), Durations(millis(10)..=minutes(10));
     }
 
+    /// Comparing what is served with what the sources say, where changes make themselves known.
+    inspector: Inspector {
+        /// The share of hits that are offered for it. 0: none.
+        share: f64 = 0.01, Number(0.0..=1.0);
+        /// How often one of them is compared: each time the sources are read once more.
+        every: Duration = millis(100), Durations(millis(1)..=hours(1));
+    }
+
     /// The AI endpoint.
     ai: Ai {
         /// An OpenAI-compatible endpoint, such as `https://host/v1`. None: the rule engine.

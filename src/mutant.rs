@@ -41,6 +41,8 @@ pub enum Mutant {
     TakesOverByPosition,
     /// A partial document replaces whatever is there.
     PartialOverComplete,
+    /// Rows of the outbox are deleted before their fences are committed.
+    ForgetsBeforeFencing,
 }
 
 /// Whether a rule is broken in this process.

@@ -276,6 +276,8 @@ impl Loader {
             base = base.without_strategy();
             assembled = self.aggregate(query, &base, as_of, depth).await?;
         }
+        self.counts.read(assembled.parts.iter().map(|part| part.facts.section));
+        self.counts.reused(base.parts.iter().map(|part| part.facts.section));
         let late = assembled.late.take();
         let at_the_end = mutant::on(Mutant::TagTakenAtTheEnd).then(|| self.fence.view(query.key()));
         let view = at_the_end.as_ref().unwrap_or(view);

@@ -13,6 +13,7 @@ use super::{UserDataCache, fence::FenceError, stats::Count};
 use crate::{
     changes::Outbox,
     clock::{Clock, Moment},
+    mutant::{self, Mutant},
     proto::v1::ChangeStats,
 };
 
@@ -56,13 +57,18 @@ impl Relay {
         }
     }
 
-    fn is_missing(&self) -> bool {
+    pub(super) fn is_missing(&self) -> bool {
         self.clock.now() < Moment::from_nanos(self.missing_until.load(Ordering::Relaxed))
     }
 
     fn look_later(&self) {
         let later = self.clock.now().after(LOOK_EVERY).nanos();
         self.missing_until.store(later, Ordering::Relaxed);
+    }
+
+    /// Whether no change waits, nor is being moved by anybody.
+    pub(super) async fn is_empty(&self) -> bool {
+        self.outbox.backlog().await.is_ok_and(|rows| rows == 0)
     }
 
     /// For the statistics; what the database does not tell is absent.
@@ -91,9 +97,12 @@ impl UserDataCache {
     }
 
     async fn move_changes(&self, relay: &Relay) -> Result<(), RelayError> {
-        while let Some(batch) = relay.outbox.read(BATCH_ROWS).await? {
+        while let Some(mut batch) = relay.outbox.read(BATCH_ROWS).await? {
             let (rows, fences, lag) = (batch.rows as u64, batch.scopes.len() as u64, batch.age);
             let last = rows < BATCH_ROWS;
+            if mutant::on(Mutant::ForgetsBeforeFencing) {
+                batch.delete().await?;
+            }
             if !batch.scopes.is_empty() {
                 self.fence().raise_all(batch.scopes.clone()).await?;
             }

@@ -6,8 +6,8 @@ use super::{UserDataCache, load::Loader, tier_error::TierError, unavailable};
 use crate::{
     clock::Moment,
     error::{Error, Unavailable},
-    model::{CacheStatus, Parameters, Tier, UserDataQuery},
-    proto::v1::{GetCacheStatsResponse, TierStats},
+    model::{CacheStatus, Parameters, SECTIONS, Section, Tier, UserDataQuery, section::index},
+    proto::v1::{GetCacheStatsResponse, SectionStats, TierStats},
 };
 
 /// Source runs that one assembly takes.
@@ -37,6 +37,15 @@ pub(super) struct Counts {
     stale: Count,
     unverified: Count,
     pub(super) superseded: Count,
+    /// In the contract's order.
+    sections: [SectionCounts; SECTIONS.len()],
+}
+
+/// What loads have done with one section.
+#[derive(Debug, Default)]
+struct SectionCounts {
+    read: Count,
+    reused: Count,
 }
 
 impl Counts {
@@ -49,7 +58,27 @@ impl Counts {
             stale: Count::default(),
             unverified: Count::default(),
             superseded: Count::default(),
+            sections: Default::default(),
         }
+    }
+
+    /// A load has read these sections, or made them.
+    pub(super) fn read(&self, sections: impl Iterator<Item = Section>) {
+        sections.for_each(|section| self.sections[index(section)].read.add(1));
+    }
+
+    /// A load has kept these while it read others.
+    pub(super) fn reused(&self, sections: impl Iterator<Item = Section>) {
+        sections.for_each(|section| self.sections[index(section)].reused.add(1));
+    }
+
+    fn sections(&self) -> Vec<SectionStats> {
+        let stats = SECTIONS.into_iter().zip(&self.sections).map(|(section, counts)| SectionStats {
+            section: section.into(),
+            read: counts.read.get(),
+            reused: counts.reused.get(),
+        });
+        stats.collect()
     }
 
     pub(super) fn served(&self, status: CacheStatus, verified: bool) {
@@ -90,6 +119,10 @@ impl UserDataCache {
             runs_avoided: SOURCES * (hits + shared + stale),
             ai_calls_made: ai.calls.try_into().unwrap_or(i64::MAX),
             ai_calls_avoided: ai.avoided.try_into().unwrap_or(i64::MAX),
+            ai_calls_shared: ai.shared.try_into().unwrap_or(i64::MAX),
+            ai_prompt_tokens: ai.prompt_tokens.try_into().unwrap_or(i64::MAX),
+            ai_completion_tokens: ai.completion_tokens.try_into().unwrap_or(i64::MAX),
+            sections: counts.sections(),
             fence: Some(loader.fence.stats()),
             uptime: Some(loader.clock.now().since(counts.since).into()),
             version: String::new(),
@@ -100,6 +133,7 @@ impl UserDataCache {
                 None => None,
             },
             reassemblies: self.ahead.stats(),
+            inspector: self.relay.as_ref().map(|_| self.inspector.stats()),
             flights_active: self.flights.active().try_into().unwrap_or(i32::MAX),
         })
     }

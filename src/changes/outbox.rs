@@ -103,11 +103,11 @@ impl Batch {
         Ok(Some(Self { rows: ids.len(), age, scopes, ids, pool, transaction }))
     }
 
-    /// Deletes the rows. Only once their fences are durable: what is lost here is served outdated.
-    pub async fn delete(self) -> Result<(), DbErr> {
+    /// Deletes the rows. Only once their fences are durable: what is lost here is served outdated. Safe to repeat.
+    pub async fn delete(&mut self) -> Result<(), DbErr> {
         let ids: Vec<String> = self.ids.iter().map(i64::to_string).collect();
         let sql = format!("DELETE FROM invalidation_outbox WHERE id IN ({})", ids.join(", "));
-        match self.transaction {
+        match self.transaction.take() {
             Some(transaction) => {
                 transaction.execute_unprepared(&sql).await?;
                 transaction.commit().await

@@ -47,3 +47,21 @@ pub fn take(document: &mut ComprehensiveUserData, section: Section) -> Comprehen
 pub fn encode_sections(mut document: ComprehensiveUserData) -> Vec<(Section, Bytes)> {
     DOCUMENT_ORDER.into_iter().map(|section| (section, take(&mut document, section).encode_to_vec().into())).collect()
 }
+
+/// Removes what can change without a change that concerns anybody (data.md, section 13): when rows were last saved.
+pub fn forget_saves(document: &mut ComprehensiveUserData) {
+    if let Some(strategy) = &mut document.strategy_data {
+        strategy.updated_at = None;
+    }
+    document.recommendations_data.iter_mut().for_each(|recommendation| recommendation.updated_at = None);
+    // Of competitors without a date of their analysis, it is when their row was saved.
+    for insight in document.gap_analysis.iter_mut().flat_map(|gaps| &mut gaps.competitor_insights) {
+        insight.last_analyzed_at = None;
+    }
+    let seo = document.onboarding_data.as_mut().and_then(|onboarding| onboarding.seo_profile.as_mut());
+    if let Some(benchmarks) = seo.and_then(|seo| seo.competitor_seo_benchmarks.as_mut()) {
+        for score in [&mut benchmarks.best_competitor, &mut benchmarks.worst_competitor].into_iter().flatten() {
+            score.last_analyzed_at = None;
+        }
+    }
+}

@@ -122,6 +122,7 @@ async fn the_same_input_is_asked_once_and_a_changed_one_again() {
         assert_eq!((server.endpoint.calls(), server.remembered().await), (3, "2".to_owned()));
         let stats = server.stats().await;
         assert_eq!((stats.ai_calls_made, stats.ai_calls_avoided), (3, 2), "{kind:?}");
+        assert_eq!((stats.ai_prompt_tokens, stats.ai_completion_tokens), (300, 60), "{kind:?}");
     }
 }
 

@@ -18,6 +18,7 @@ mod documents;
 mod faults;
 mod herd;
 mod hints;
+mod inspector;
 mod kept_rows;
 mod load_lease;
 mod migrations;

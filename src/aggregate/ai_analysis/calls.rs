@@ -169,8 +169,7 @@ impl Calls {
 
     /// Whether an answer that nobody waits for costs no call, or one that the budget has.
     pub(super) async fn may_answer_within(&self, budget: &Budget, user: &UserId, input: &Input) -> bool {
-        let key = input.memo_key(&self.endpoint.model, PROMPT_VERSION);
-        let job = Job { key, refresh: false };
+        let job = Job { key: input.memo_key(&self.endpoint.asking()), refresh: false };
         let is_under_way = self.running().contains_key(&job);
         is_under_way || matches!(self.recall(&job.key).await, Ok(Some(_))) || budget.take_one(user)
     }

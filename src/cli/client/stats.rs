@@ -11,7 +11,8 @@ use super::{
     target::{Target, service},
 };
 use crate::proto::v1::{
-    AccessedEntry, GetCacheStatsRequest, GetCacheStatsResponse, ReassemblyStats, SourceStats, TierStats,
+    AccessedEntry, ChangeStats, GetCacheStatsRequest, GetCacheStatsResponse, InspectorStats, ReassemblyStats,
+    SectionStats, SourceStats, TierStats,
 };
 
 /// Show what the cache holds and how it does.
@@ -48,6 +49,7 @@ fn in_words(stats: &GetCacheStatsResponse) -> String {
             ["source", "runs", "failures", "p50", "p99", "running", "breaker", "last error"],
             stats.sources.iter().map(source_row),
         ),
+        table(["section", "read", "reused"], stats.sections.iter().map(section_row)),
         table(["most accessed", "strategy", "accesses", "last"], stats.most_accessed.iter().map(accessed_row)),
     ]
     .join("\n\n")
@@ -70,8 +72,20 @@ fn head(stats: &GetCacheStatsResponse) -> String {
             ),
         ),
         ("loads", format!("{} running, {} source runs avoided", stats.flights_active, stats.runs_avoided)),
-        ("AI calls", format!("{} made, {} avoided", stats.ai_calls_made, stats.ai_calls_avoided)),
+        (
+            "AI calls",
+            format!(
+                "{} made, {} avoided, {} shared, {} tokens sent, {} received",
+                stats.ai_calls_made,
+                stats.ai_calls_avoided,
+                stats.ai_calls_shared,
+                stats.ai_prompt_tokens,
+                stats.ai_completion_tokens
+            ),
+        ),
         ("reassembled", stats.reassemblies.as_ref().map_or_else(|| "off".to_owned(), reassembled)),
+        ("changes", changes(stats.changes.as_ref())),
+        ("inspector", inspector(stats.inspector.as_ref())),
         (
             "fence",
             format!(
@@ -98,6 +112,36 @@ fn reassembled(of: &ReassemblyStats) -> String {
         of.given_up_busy,
         of.given_up_budget,
         of.given_up_failed
+    )
+}
+
+fn changes(changes: Option<&ChangeStats>) -> String {
+    match changes {
+        None => "not looked for".to_owned(),
+        Some(changes) if !changes.active => "no outbox: run `userdata triggers install`".to_owned(),
+        Some(changes) => format!(
+            "{} relayed as {} fences, {} waiting, the last ones for {}",
+            changes.changes,
+            changes.fences,
+            human::optional(changes.backlog),
+            human::duration(changes.lag.as_ref())
+        ),
+    }
+}
+
+fn inspector(inspector: Option<&InspectorStats>) -> String {
+    inspector.map_or_else(
+        || human::optional::<i64>(None),
+        |found| {
+            format!(
+                "{} documents compared, {} sections stale (for at most {}), {} changes under way, {} undecided",
+                found.inspected,
+                found.stale,
+                human::duration(found.age_max.as_ref()),
+                found.under_way,
+                found.undecided
+            )
+        },
     )
 }
 
@@ -128,6 +172,11 @@ fn source_row(source: &SourceStats) -> [String; 8] {
         human::text(&source.breaker_state),
         human::text(&source.last_error),
     ]
+}
+
+fn section_row(section: &SectionStats) -> [String; 3] {
+    let name = section.section().as_str_name().trim_start_matches("SECTION_").to_lowercase();
+    [name, section.read.to_string(), section.reused.to_string()]
 }
 
 fn accessed_row(entry: &AccessedEntry) -> [String; 4] {

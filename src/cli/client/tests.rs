@@ -15,10 +15,11 @@ use crate::proto::{
     SealedResponse, Timestamp,
     google::rpc,
     v1::{
-        AccessedEntry, CacheInfo, CacheStatus, CleanupCacheRequest, CleanupCacheResponse, ComprehensiveUserData,
-        FenceStats, Freshness, Generator, GetCacheStatsRequest, GetCacheStatsResponse, GetComprehensiveUserDataRequest,
-        InvalidateCacheRequest, InvalidateCacheResponse, Section, SectionReport, SourceStats, State, TierStats, Wait,
-        WarmCacheRequest, WarmCacheResponse, WarmItem,
+        AccessedEntry, CacheInfo, CacheStatus, ChangeStats, CleanupCacheRequest, CleanupCacheResponse,
+        ComprehensiveUserData, FenceStats, Freshness, Generator, GetCacheStatsRequest, GetCacheStatsResponse,
+        GetComprehensiveUserDataRequest, InspectorStats, InvalidateCacheRequest, InvalidateCacheResponse, Section,
+        SectionReport, SectionStats, SourceStats, State, TierStats, Wait, WarmCacheRequest, WarmCacheResponse,
+        WarmItem,
         server::user_data_service_server::{UserDataService, UserDataServiceServer},
     },
 };
@@ -90,6 +91,12 @@ impl UserDataService for Script {
                 ..Default::default()
             }],
             sources: vec![SourceStats { source: "onboarding".into(), runs: 5, ..Default::default() }],
+            sections: vec![SectionStats { section: Section::GapAnalysis.into(), read: 8, reused: 3 }],
+            changes: Some(ChangeStats { active: true, changes: 7, fences: 6, backlog: Some(1), lag: None }),
+            inspector: Some(InspectorStats { inspected: 30, stale: 2, ..Default::default() }),
+            ai_calls_shared: 4,
+            ai_prompt_tokens: 900,
+            ai_completion_tokens: 50,
             fence: Some(FenceStats { applied: 17, ..Default::default() }),
             version: "9.9.9".into(),
             ..Default::default()
@@ -326,11 +333,15 @@ async fn stats_show_tiers_sources_and_the_most_accessed() {
     let server = Scripted::start(true).await;
     let (text, result) = server.run(&["stats", "--most-accessed", "2"]).await;
     result.expect("answered");
-    let lines: [&[&str]; 5] = [
+    let lines: [&[&str]; 9] = [
         &["server", "9.9.9"],
         &["rows", "12 (10 valid, 2 expired)"],
         &["memory", "9", "2.00 KiB", "97.5 %", "closed"],
         &["onboarding", "5"],
+        &["gap_analysis", "8", "3"],
+        &["changes", "7 relayed as 6 fences, 1 waiting, the last ones for -"],
+        &["inspector", "30 documents compared, 2 sections stale (for at most -), 0 changes under way, 0 undecided"],
+        &["AI calls", "0 made, 0 avoided, 4 shared, 900 tokens sent, 50 received"],
         &["alice", "-", "42"],
     ];
     for words in lines {

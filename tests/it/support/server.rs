@@ -91,9 +91,13 @@ impl Server {
         command.extend(["--metrics-listen".into(), "127.0.0.1:0".into()]);
         command.extend(self.settings.flags.iter().map(Into::into));
         let log = self.log_file();
-        // Most tests say themselves when a change becomes known, and when something is loaded.
-        let off = |variable: &str| (variable.to_owned(), "false".to_owned());
-        let mut environment = vec![off("USERDATA__SOURCES__CHANGE_FEED"), off("USERDATA__REASSEMBLY__ENABLED")];
+        // Most tests say themselves when a change becomes known, and when something is read or loaded.
+        let off = [
+            ("USERDATA__SOURCES__CHANGE_FEED", "false"),
+            ("USERDATA__REASSEMBLY__ENABLED", "false"),
+            ("USERDATA__INSPECTOR__SHARE", "0"),
+        ];
+        let mut environment: Vec<_> = off.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         environment.extend(self.settings.environment.iter().cloned());
         self.process = Some(Process::start(Start { command, environment, log: &log, signal: "KILL", directory: None }));
         self.address = wait_for("the server's address", async || {

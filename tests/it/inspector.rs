@@ -1,0 +1,52 @@
+//! A server compares what it serves with the sources, behind its answers, and says what it has found.
+
+use userdata::{changes, proto::v1::InspectorStats};
+
+use crate::support::{
+    ask::stats,
+    database::{Kind, execute},
+    get::get,
+    seeded::seeded_today,
+    server::{Client, Settings, serve},
+    wait_for,
+};
+
+async fn found(client: &Client) -> InspectorStats {
+    stats(client).await.inspector.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_written_past_the_triggers_is_found_behind_the_answers() {
+    let (place, db) = seeded_today(Kind::Sqlite).await;
+    changes::install(&db).await.unwrap();
+    let settings = Settings::on(&place.url).with("sources.change_feed", true).with("sources.soft_timeout", "7s");
+    let server = serve(settings.with("inspector.share", 1).with("inspector.every", "10ms")).await;
+    let mut client = server.client().await;
+    get(&mut client, "demo_anna").await;
+    wait_for("comparisons", async || {
+        get(&mut client, "demo_anna").await;
+        (found(&client).await.inspected > 3).then_some(())
+    })
+    .await;
+    assert_eq!(found(&client).await.stale, 0);
+
+    changes::remove(&db).await.unwrap();
+    execute(&db, "UPDATE persona_data SET selected_platforms = '[\"mastodon\"]'").await;
+    // Onboarding, and the keys that are derived from it.
+    let stale = async || {
+        get(&mut client, "demo_anna").await;
+        Some(found(&client).await).filter(|found| found.stale >= 2)
+    };
+    let seen = wait_for("the finding", stale).await;
+    assert_eq!(seen.stale, 2);
+    let inspected = seen.inspected + 3;
+    wait_for("more comparisons", async || {
+        get(&mut client, "demo_anna").await;
+        (found(&client).await.inspected > inspected).then_some(())
+    })
+    .await;
+    let log = server.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("is not what the sources say")).collect();
+    assert_eq!(told.len(), 2, "each is told once: {told:?}");
+    assert!(!log.contains("demo_anna"), "{log}");
+}
