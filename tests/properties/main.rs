@@ -7,6 +7,7 @@
 #![expect(clippy::print_stderr, reason = "what happened, for whoever looks at a failure")]
 
 mod ahead;
+mod changes;
 mod found;
 mod instance;
 mod machine;

@@ -1,0 +1,144 @@
+//! Random writes to every table of the sources, with the triggers installed, in SQLite and in PostgreSQL; after each the
+//! outbox is relayed and the users concerned are asked for. What is answered has to be what the sources say now, what was
+//! read again has to be what the change concerns, and everything else is as it was.
+//!
+//! ```text
+//! cargo test --features mutants --test properties changes                       some 45 seconds
+//! CHANGES_SECONDS=600 CHANGES_SEED=7 cargo test --features mutants --test properties changes
+//! ```
+//!
+//! Decision: the relay, the poll and the requests are steps of the test. "Later than the relay's poll and the lease" is
+//! then a place in the order of things and not a time, which a busy machine could break.
+
+mod ground;
+mod judge;
+mod steps;
+mod tables;
+mod writes;
+
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use userdata::{
+    cache::{Invalidation, Wish},
+    changes,
+    fault::{Call, Mode, Place},
+    model::{Scope, SectionSet},
+    mutant::Mutant,
+    proto::v1::InspectorStats,
+};
+
+use crate::{
+    Alone,
+    support::database::{BOTH, Kind},
+};
+use ground::Ground;
+use judge::{Judge, question};
+use steps::Steps;
+use writes::Change;
+
+/// For each kind of database.
+const SECONDS: u64 = 20;
+/// Another one for a longer search; in CI the same steps each time.
+const SEED: u64 = 20_251_122;
+
+fn setting(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
+}
+
+fn run<T>(mutant: Option<Mutant>, work: impl Future<Output = T>) -> T {
+    let _alone = Alone::with(mutant);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work)
+}
+
+fn searched(kind: Kind) {
+    let (seed, seconds) = (setting("CHANGES_SEED", SEED), setting("CHANGES_SECONDS", SECONDS));
+    eprintln!("{kind:?}: CHANGES_SEED={seed} CHANGES_SECONDS={seconds}");
+    run(None, async {
+        let mut steps = Steps::begin(kind, ChaCha8Rng::seed_from_u64(seed)).await;
+        let until = Instant::now() + Duration::from_secs(seconds);
+        while Instant::now() < until || !steps.were_enough() {
+            steps.take_one().await;
+        }
+        steps.end().await;
+    });
+}
+
+#[test]
+fn no_answer_is_older_than_a_change_and_nothing_untouched_is_read_again_with_sqlite() {
+    searched(Kind::Sqlite);
+}
+
+#[test]
+fn no_answer_is_older_than_a_change_and_nothing_untouched_is_read_again_with_postgres() {
+    searched(Kind::Postgres);
+}
+
+/// A change whose fence cannot be committed the first time is relayed the second time.
+async fn a_change_that_is_relayed_twice(kind: Kind) -> Result<(), String> {
+    let mut ground = Ground::open(kind).await;
+    let mut judge = Judge::default();
+    judge.judge(&ground, 0, 0).await?;
+    let renamed = "UPDATE enhanced_content_strategies SET name = 'renamed' WHERE user_id = '1'";
+    judge.expect(&ground.commit(&[Change::of("enhanced_content_strategies", renamed, "user_id = '1'")], true).await);
+    let faults = &ground.members[0].faults;
+    faults.set(Call::Append, Place::Before, Some(Mode::Fail));
+    ground.members[0].cache.relay_changes().await;
+    faults.mend();
+    ground.members[0].cache.relay_changes().await;
+    let judged = judge.judge(&ground, 0, 0).await;
+    ground.close().await;
+    judged
+}
+
+/// The second user of the questions is asked for, until its document is looked at.
+async fn inspect(ground: &Ground) -> InspectorStats {
+    let member = &ground.members[0];
+    member.cache.get(&question(1), &Wish::default()).await.unwrap();
+    member.cache.inspect().await;
+    member.inspected().await
+}
+
+#[test]
+fn what_changes_past_the_triggers_is_found_and_told_once() {
+    for kind in BOTH {
+        run(None, async {
+            let ground = Ground::open(kind).await;
+            ground.members[0].cache.get(&question(1), &Wish::default()).await.unwrap();
+            let found = inspect(&ground).await;
+            assert_eq!((found.inspected, found.stale, found.age_max), (1, 0, None), "{kind:?}");
+
+            changes::remove(&ground.db).await.unwrap();
+            ground.run("UPDATE enhanced_content_strategies SET name = 'past them' WHERE user_id = '6'").await;
+            let before = ground.clock.now();
+            let found = inspect(&ground).await;
+            assert_eq!((found.inspected, found.stale, found.under_way), (2, 1, 0), "{kind:?}");
+            let age = Duration::try_from(&found.age_max.unwrap()).unwrap();
+            assert!(age >= ground.clock.now().since(before), "{kind:?}: at least as old as the comparison took");
+            let found = inspect(&ground).await;
+            assert_eq!((found.inspected, found.stale), (3, 1), "{kind:?}: the same");
+
+            // When a row was last saved is no difference.
+            changes::install(&ground.db).await.unwrap();
+            let user = question(1).user;
+            let everything = Scope { user, strategy: None, sections: SectionSet::ALL };
+            ground.members[0].cache.invalidate(everything, Invalidation::default()).await.unwrap();
+            ground.members[0].cache.get(&question(1), &Wish::default()).await.unwrap();
+            ground.run("UPDATE enhanced_content_strategies SET updated_at = '2020-01-01 00:00:00'").await;
+            let found = inspect(&ground).await;
+            assert_eq!((found.inspected, found.stale, found.under_way), (4, 1, 0), "{kind:?}: read anew");
+            ground.close().await;
+        });
+    }
+}
+
+#[test]
+fn forgetting_a_change_before_its_fence_is_committed_is_noticed() {
+    for kind in BOTH {
+        run(None, a_change_that_is_relayed_twice(kind)).unwrap();
+        let broken = run(Some(Mutant::ForgetsBeforeFencing), a_change_that_is_relayed_twice(kind));
+        let noticed = broken.expect_err("nothing notices it");
+        assert!(noticed.contains("renamed"), "{kind:?}: {noticed}");
+    }
+}
