@@ -31,6 +31,7 @@ use crate::{
     config,
     model::{SectionSet, UserDataQuery, snapshot::SectionFacts},
     proto::v1::SourceStats,
+    telemetry::Meter,
 };
 use ai_analysis::{AiAnalysis, Budget, Late};
 use assembly::Assembly;
@@ -114,6 +115,19 @@ impl Aggregator {
         }
     }
 
+    /// The same, and each source's runs are recorded. The AI analysis brings its guard measured already.
+    #[must_use]
+    pub fn measured(self, meter: &Meter) -> Self {
+        Self {
+            onboarding: self.onboarding.measured(meter),
+            strategy: self.strategy.measured(meter),
+            gap_analysis: self.gap_analysis.measured(meter),
+            performance: self.performance.measured(meter),
+            recommendations: self.recommendations.measured(meter),
+            ..self
+        }
+    }
+
     /// Reads the sections of `plan` for the user of `query`. Optional sections fail by themselves;
     /// a required source that fails, an unknown user or an unknown strategy fail the call, at once.
     pub async fn aggregate(&self, query: &UserDataQuery, plan: &Plan) -> Result<Assembled, AggregateError> {
@@ -155,10 +169,18 @@ impl Aggregator {
     /// The sources' figures, in a fixed order.
     #[must_use]
     pub fn stats(&self) -> Vec<SourceStats> {
+        self.guards().map(Guard::stats).collect()
+    }
+
+    /// Of each source its name, its runs under way, and whether it is left alone.
+    pub fn levels(&self) -> impl Iterator<Item = (&'static str, i32, &'static str)> {
+        self.guards().map(Guard::levels)
+    }
+
+    fn guards(&self) -> impl Iterator<Item = &Guard> {
         let made = [self.ai.guard(), &self.gap_analysis];
         let read = [&self.performance, &self.recommendations];
-        let guards = [&self.onboarding, &self.strategy].into_iter().chain(made).chain(read);
-        guards.map(Guard::stats).collect()
+        [&self.onboarding, &self.strategy].into_iter().chain(made).chain(read)
     }
 
     /// The AI analysis, for its own figures and its memo's upkeep.

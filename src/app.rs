@@ -35,6 +35,7 @@ use crate::{
     grpc::{self, health::Health, security::Security, watched::WatchedError},
     lease::Leases,
     probes,
+    telemetry::Telemetry,
 };
 
 /// Connections for the fence log alone, so that slow look-ups never delay an invalidation. Two or three are
@@ -108,6 +109,7 @@ pub enum RunError {
 #[derive(Debug)]
 pub struct App {
     config: Config,
+    telemetry: Telemetry,
     cache: Arc<UserDataCache>,
     /// Hears the other instances' hints, if there is a Redis.
     hints: Option<Subscriber>,
@@ -124,12 +126,13 @@ pub struct App {
 impl App {
     /// Opens databases and Redis. Waits for neither: what is down is used once it is up. The embedded
     /// database is migrated, and seeded if the demo is on.
-    pub async fn connect(config: Config) -> Result<Self, StartError> {
+    pub async fn connect(config: Config, telemetry: Telemetry) -> Result<Self, StartError> {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         // First: a mistake in it is found before anything is touched.
         let security = Security::of(&config, &tasks, &stop)?;
         prepare(&config).await?;
         let (clock, loads) = (Clock::system(), TaskTracker::new());
+        let meter = telemetry.meter();
         let cache_pool = open(
             "the cache's database (database.url)",
             &config.database.url,
@@ -163,7 +166,7 @@ impl App {
             stop.clone(),
         );
         let leases = Arc::new(leases.heeding(rows.reach()));
-        let ai_guard = Guard::new("ai_analysis", &config.sources, clock.clone());
+        let ai_guard = Guard::new("ai_analysis", &config.sources, clock.clone()).measured(&meter);
         let memo = Memo::new(cache_pool.clone());
         let ai = AiAnalysis::new(&config.ai, ai_guard, memo, Arc::clone(&leases), clock.clone(), tasks.clone())?;
         let sources = SourceDatabase::new(sources_pool.clone(), config.sources.column_bytes_max);
@@ -204,11 +207,16 @@ impl App {
             aggregator: Aggregator::new(sources, ai, &config.sources, clock.clone()),
             clock: clock.clone(),
             stop: stop.clone(),
+            meter: meter.clone(),
             config: config.clone(),
         };
         let cache = Arc::new(UserDataCache::new(parts, &loads));
-        let pools = [cache_pool, fence_pool, sources_pool].into_iter().chain(relay_pool).collect();
-        Ok(Self { config, cache, hints, clock, security, pools, loads, tasks, stop })
+        cache.observe(&meter);
+        let pools = [("cache", cache_pool), ("fences", fence_pool), ("sources", sources_pool)];
+        let pools: Vec<_> = pools.into_iter().chain(relay_pool.map(|pool| ("outbox", pool))).collect();
+        database::observe(&pools, &meter);
+        let pools = pools.into_iter().map(|(_, pool)| pool).collect();
+        Ok(Self { config, telemetry, cache, hints, clock, security, pools, loads, tasks, stop })
     }
 
     /// What it serves from, for whoever measures it without a network.
@@ -224,7 +232,7 @@ impl App {
         probes_listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), RunError> {
-        let Self { config, cache, hints, clock, security, pools, loads, tasks, stop } = self;
+        let Self { config, telemetry, cache, hints, clock, security, pools, loads, tasks, stop } = self;
         let (told, refused) = (Arc::new(SetOnce::new()), Arc::new(SetOnce::new()));
         let shutdown = {
             let told = Arc::clone(&told);
@@ -237,13 +245,15 @@ impl App {
                 told.set(Instant::now()).expect("set here only");
             }
         };
-        let server = grpc::Server::new(Arc::clone(&cache), &config.server, security, clock, tasks.clone()).await?;
+        let meter = telemetry.meter();
+        let server =
+            grpc::Server::new(Arc::clone(&cache), &config.server, security, clock, tasks.clone(), &meter).await?;
         background::start(&cache, &config, &tasks, &stop);
         if let Some(subscriber) = hints {
             tasks.spawn(hint::listen(Arc::clone(&cache), subscriber, stop.clone()));
         }
         let sources_elsewhere = config.sources.database_url.is_some();
-        probes::serve(probes_listener, server.health(), &tasks, &stop);
+        probes::serve(probes_listener, server.health(), telemetry.scrape(), &tasks, &stop);
         tasks.spawn(report_ready(Arc::clone(&cache), server.health(), sources_elsewhere, stop.clone()));
 
         // Until told; then health says NOT_SERVING, the listener closes, and running requests finish.

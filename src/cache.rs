@@ -16,6 +16,7 @@ pub mod hint;
 mod inspector;
 mod load;
 mod load_lease;
+mod measure;
 pub mod memory;
 pub mod record;
 pub mod redis;

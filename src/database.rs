@@ -3,6 +3,7 @@
 //! There are two kinds of pool. The cache's may write. The sources' may not, and the database itself
 //! is told so: a mistake of ours in somebody else's tables is an error, never a change.
 
+mod occupancy;
 mod pool;
 mod postgres;
 mod reach;
@@ -19,6 +20,7 @@ use sea_orm::{
     },
 };
 
+pub use occupancy::observe;
 pub use pool::Pool;
 pub use reach::Reach;
 pub use refusal::unless_refused;

@@ -26,7 +26,7 @@ use self::{
     stack::Stack,
     watched::Watched,
 };
-use crate::{cache::UserDataCache, clock::Clock, config, proto};
+use crate::{cache::UserDataCache, clock::Clock, config, proto, telemetry::Meter};
 
 pub mod admission;
 pub mod auth;
@@ -91,6 +91,7 @@ impl Server {
         security: Security,
         clock: Clock,
         tracker: TaskTracker,
+        meter: &Meter,
     ) -> Result<Self, tonic_reflection::server::Error> {
         let service = Service::new(cache, clock.clone(), config.max_response_bytes);
         let service = UserDataServer::new(service)
@@ -98,7 +99,7 @@ impl Server {
             // Never reached: a larger reply is refused before, with the sizes of its sections.
             .max_encoding_message_size(config.max_response_bytes)
             .accept_compressed(CompressionEncoding::Gzip);
-        Self::with(Routes::new(service), config, security, clock, tracker).await
+        Self::with(Routes::new(service), config, security, clock, tracker, meter).await
     }
 
     /// Any services, with health and reflection beside them.
@@ -108,6 +109,7 @@ impl Server {
         security: Security,
         clock: Clock,
         tracker: TaskTracker,
+        meter: &Meter,
     ) -> Result<Self, tonic_reflection::server::Error> {
         let (health, health_service) = Health::new().await;
         let routes = routes
@@ -115,7 +117,7 @@ impl Server {
             .add_service(reflection().build_v1()?.max_decoding_message_size(config.max_request_bytes))
             .add_service(reflection().build_v1alpha()?.max_decoding_message_size(config.max_request_bytes));
         let stack = Stack {
-            metrics: Arc::new(Metrics::new(clock)),
+            metrics: Metrics::new(clock, meter),
             auth: security.auth,
             gate: Gate::new(config.max_concurrent_requests),
             default_deadline: config.default_deadline,

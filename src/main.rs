@@ -1,22 +1,14 @@
-//! The process: arguments and configuration, then the log, then what was asked for, then the exit code.
+//! The process: arguments and configuration, then what was asked for, then the exit code.
 
 use std::process::ExitCode;
 
-use userdata::{
-    cli::{self, Invocation},
-    telemetry,
-};
+use userdata::cli::{self, Invocation};
 
 fn main() -> ExitCode {
-    let command = match cli::parse() {
-        Ok(Invocation::Server(command)) => command,
-        Ok(Invocation::Client(command)) => return cli::client::run(*command),
-        Ok(Invocation::Local(command)) => return cli::local::run(&command),
-        Err(exit_code) => return exit_code,
-    };
-    if let Err(error) = telemetry::init(&command.config().log) {
-        cli::output::complain(&error);
-        return ExitCode::FAILURE;
+    match cli::parse() {
+        Ok(Invocation::Server(command)) => cli::server::run(command),
+        Ok(Invocation::Client(command)) => cli::client::run(*command),
+        Ok(Invocation::Local(command)) => cli::local::run(&command),
+        Err(exit_code) => exit_code,
     }
-    cli::server::run(command)
 }

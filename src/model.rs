@@ -150,6 +150,30 @@ pub enum CacheStatus {
     Stale(Tier),
 }
 
+impl CacheStatus {
+    /// Their names in metrics and traces, in the order of [`CacheStatus::place`].
+    pub const NAMES: [&'static str; 7] =
+        ["HIT_MEMORY", "HIT_REDIS", "HIT_DATABASE", "SHARED", "ASSEMBLED", "REFRESHED", "STALE"];
+
+    /// Its place in arrays that hold one value per status.
+    #[must_use]
+    pub fn place(self) -> usize {
+        match self {
+            Self::Hit(tier) => tier as usize,
+            Self::Shared => 3,
+            Self::Assembled => 4,
+            Self::Refreshed => 5,
+            Self::Stale(_) => 6,
+        }
+    }
+
+    /// Its name in metrics and traces.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self.place()]
+    }
+}
+
 /// An answer: a snapshot and how it was found.
 #[derive(Clone, Debug)]
 pub struct Served {

@@ -1,19 +1,26 @@
-//! Liveness (`/healthz`) and readiness (`/readyz`) by plain HTTP, on a port of their own: what asks
-//! them speaks no gRPC, and must be answered when the callers' port is full.
+//! What is asked by plain HTTP, on a port of its own: liveness (`/healthz`), readiness (`/readyz`) and the metrics
+//! (`/metrics`). Who asks them speaks no gRPC, and must be answered when the callers' port is full.
 //!
 //! Alive means that the process answers. Ready means what gRPC health says: trouble with Redis or the
 //! AI endpoint does not count.
 
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderName, StatusCode, header::CONTENT_TYPE},
+    routing::get,
+};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::grpc::health::Health;
+use crate::{grpc::health::Health, telemetry::Scrape};
 
 /// Serves the probes until `stop`.
-pub fn serve(listener: TcpListener, health: Health, tasks: &TaskTracker, stop: &CancellationToken) {
-    let router =
-        Router::new().route("/healthz", get(|| async { "alive\n" })).route("/readyz", get(ready)).with_state(health);
+pub fn serve(listener: TcpListener, health: Health, scrape: Scrape, tasks: &TaskTracker, stop: &CancellationToken) {
+    let router = Router::new()
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready).with_state(health))
+        .route("/metrics", get(metrics).with_state(scrape));
     let stop = stop.clone();
     tasks.spawn(async move {
         // Not a graceful end: nobody is owed an answer here.
@@ -28,4 +35,8 @@ async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
         true => (StatusCode::OK, "ready\n"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
     }
+}
+
+async fn metrics(State(scrape): State<Scrape>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(CONTENT_TYPE, Scrape::CONTENT_TYPE)], scrape.text())
 }

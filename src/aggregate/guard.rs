@@ -1,5 +1,5 @@
 //! The same care for each source: how many run at once, how long a run may take, when the source is
-//! left alone, that a panic costs one section only, and what is known about its runs.
+//! left alone, that a panic costs one section only, and what is known and told about its runs.
 //!
 //! A guard has no opinion on what is required or optional: its caller says how long it waits, and
 //! dropping a run is as good as ending it.
@@ -26,6 +26,7 @@ use crate::{
     config,
     fault::{Call, Faults},
     proto::v1::SourceStats,
+    telemetry::{Durations, Meter, names::SOURCE_DURATION},
 };
 use breaker::{Breaker, Pass};
 
@@ -39,7 +40,17 @@ pub struct Guard {
     clock: Clock,
     permits: Semaphore,
     ledger: Mutex<Ledger>,
+    runs: Runs,
     faults: Faults,
+}
+
+/// Durations by how a run ended.
+#[derive(Debug, Default)]
+struct Runs {
+    ok: Durations,
+    error: Durations,
+    timeout: Durations,
+    abandoned: Durations,
 }
 
 /// What is known about a source's runs.
@@ -76,7 +87,16 @@ impl Guard {
             last_error: "",
         };
         let permits = Semaphore::new(limits.max_concurrent);
-        Self { name, clock, permits, ledger: Mutex::new(ledger), faults: Faults::here() }
+        Self { name, clock, permits, ledger: Mutex::new(ledger), runs: Runs::default(), faults: Faults::here() }
+    }
+
+    /// The same, and each run is recorded.
+    #[must_use]
+    pub fn measured(self, meter: &Meter) -> Self {
+        let runs = |outcome| meter.durations(&SOURCE_DURATION, &[self.name, outcome]);
+        let runs =
+            Runs { ok: runs("ok"), error: runs("error"), timeout: runs("timeout"), abandoned: runs("abandoned") };
+        Self { runs, ..self }
     }
 
     /// The source's name in statistics, logs and errors.
@@ -121,7 +141,14 @@ impl Guard {
         let pass = ledger.breaker.pass(now)?;
         ledger.runs += 1;
         ledger.in_flight += 1;
-        Some(Running { guard: self, pass, begun: now })
+        Some(Running { guard: self, pass, begun: now, durations: &self.runs.abandoned })
+    }
+
+    /// Its name, its runs under way, and whether it is left alone.
+    #[must_use]
+    pub fn levels(&self) -> (&'static str, i32, &'static str) {
+        let ledger = self.ledger();
+        (self.name, ledger.in_flight, ledger.breaker.name(self.clock.now()))
     }
 
     /// The source's figures.
@@ -155,10 +182,13 @@ struct Running<'a> {
     guard: &'a Guard,
     pass: Pass,
     begun: Moment,
+    /// Where its own is recorded when it is over.
+    durations: &'a Durations,
 }
 
 impl Running<'_> {
-    fn end(self, error: Option<&SourceError>) {
+    fn end(mut self, error: Option<&SourceError>) {
+        self.durations = self.guard.runs.of(error);
         let now = self.guard.clock.now();
         let took = now.since(self.begun);
         let mut ledger = self.guard.ledger();
@@ -178,11 +208,22 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let now = self.guard.clock.now();
+        self.durations.record(now.since(self.begun));
         let mut ledger = self.guard.ledger();
         ledger.in_flight -= 1;
         if self.pass == Pass::Probe {
             // Only if no verdict was reached.
             ledger.breaker.probe_lost(now);
+        }
+    }
+}
+
+impl Runs {
+    fn of(&self, error: Option<&SourceError>) -> &Durations {
+        match error {
+            None => &self.ok,
+            Some(SourceError::Timeout) => &self.timeout,
+            Some(_) => &self.error,
         }
     }
 }

@@ -22,7 +22,11 @@ use self::{
     row::{FORMAT, SIX_DECIMALS, StoredRow},
     statements::Statements,
 };
-use super::{breaker::Breaker, figures::TierFigures, tier_error::TierError};
+use super::{
+    breaker::Breaker,
+    figures::{TierFigures, Write},
+    tier_error::TierError,
+};
 use crate::{
     clock::Clock,
     config,
@@ -32,6 +36,7 @@ use crate::{
     lease::Check,
     model::{CacheKey, Scope, Snapshot, StrategyId, Tier, UserId},
     proto::v1::{AccessedEntry, TierStats},
+    telemetry::Meter,
 };
 
 /// Few, because each may cost a request the whole timeout.
@@ -89,6 +94,12 @@ impl DatabaseTier {
         }
     }
 
+    /// The same, and each look-up is recorded.
+    #[must_use]
+    pub fn measured(self, meter: &Meter) -> Self {
+        Self { figures: TierFigures::measured(Tier::Database, meter), ..self }
+    }
+
     /// What is stored under a key, whatever its fences say, expired or not. One statement.
     pub async fn get(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
         if !self.breaker.allows() {
@@ -133,6 +144,12 @@ impl DatabaseTier {
     /// of use where this one is partial. `fence` is the newest one of its scope: a row below it is of no
     /// use as a whole.
     pub async fn put(&self, snapshot: &Snapshot, fence: i64) -> Result<(), TierError> {
+        let written = self.try_put(snapshot, fence).await;
+        self.figures.wrote(Write::of(&written));
+        written
+    }
+
+    async fn try_put(&self, snapshot: &Snapshot, fence: i64) -> Result<(), TierError> {
         if !self.breaker.allows() {
             return Err(TierError::Open);
         }
@@ -289,7 +306,13 @@ impl DatabaseTier {
     /// This tier's figures; the rows are counted by [`counts`](Self::counts).
     #[must_use]
     pub fn stats(&self) -> TierStats {
-        TierStats { breaker_state: self.breaker.state().to_owned(), ..self.figures.snapshot(Tier::Database) }
+        TierStats { breaker_state: self.breaker_state().to_owned(), ..self.figures.snapshot(Tier::Database) }
+    }
+
+    /// Whether it is left alone.
+    #[must_use]
+    pub fn breaker_state(&self) -> &'static str {
+        self.breaker.state()
     }
 
     /// The counters, for a caller that refuses what it got.

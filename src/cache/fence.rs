@@ -287,6 +287,13 @@ impl Fence {
         }
     }
 
+    /// How long ago the log was last read to its head; none before the first time.
+    #[must_use]
+    pub fn lag(&self) -> Option<Duration> {
+        let until = self.lease_until.load(Ordering::Acquire);
+        (until != 0).then(|| self.clock.now().after(self.config.lease).since(Moment::from_nanos(until)))
+    }
+
     async fn read_log(&self) -> Result<(), FenceError> {
         loop {
             let (incarnation, applied, nonce) = {

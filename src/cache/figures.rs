@@ -12,7 +12,11 @@ use std::{
 use hdrhistogram::Histogram;
 
 use super::tier_error::TierError;
-use crate::{model::Tier, proto::v1::TierStats};
+use crate::{
+    model::Tier,
+    proto::v1::TierStats,
+    telemetry::{Durations, Meter, names::LOOKUP_DURATION},
+};
 
 /// Longer look-ups count as this long: no tier waits longer.
 const LATENCY_MAX: Duration = Duration::from_secs(60);
@@ -30,6 +34,22 @@ pub struct TierFigures {
     garbage: AtomicU64,
     latency_ns: Mutex<Histogram<u64>>,
     last_error: Mutex<String>,
+    /// Documents written, not written, and left out.
+    writes: [AtomicU64; 3],
+    found: Durations,
+    absent: Durations,
+    broken: Durations,
+}
+
+/// How the writing of a document went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// It is there.
+    Done,
+    /// It is not.
+    Failed,
+    /// It was not tried: what is there is newer, or the tier is left alone.
+    Skipped,
 }
 
 impl Default for TierFigures {
@@ -43,20 +63,33 @@ impl Default for TierFigures {
             garbage: AtomicU64::default(),
             latency_ns: Mutex::new(latency_ns),
             last_error: Mutex::default(),
+            writes: Default::default(),
+            found: Durations::default(),
+            absent: Durations::default(),
+            broken: Durations::default(),
         }
     }
 }
 
 impl TierFigures {
+    /// All at zero, and each look-up is recorded.
+    #[must_use]
+    pub fn measured(tier: Tier, meter: &Meter) -> Self {
+        let lookups = |outcome| meter.durations(&LOOKUP_DURATION, &[tier.name(), outcome]);
+        Self { found: lookups("hit"), absent: lookups("miss"), broken: lookups("error"), ..Self::default() }
+    }
+
     /// A look-up found something.
     pub fn hit(&self, took: Duration) {
         self.hits.fetch_add(1, Relaxed);
+        self.found.record(took);
         self.took(took);
     }
 
     /// A look-up found nothing.
     pub fn miss(&self, took: Duration) {
         self.misses.fetch_add(1, Relaxed);
+        self.absent.record(took);
         self.took(took);
     }
 
@@ -66,7 +99,9 @@ impl TierFigures {
             Ok(Some(_)) => self.hit(took),
             Ok(None) => self.miss(took),
             Err(error) => {
-                self.miss(took);
+                self.misses.fetch_add(1, Relaxed);
+                self.broken.record(took);
+                self.took(took);
                 self.failed(error);
             }
         }
@@ -76,6 +111,17 @@ impl TierFigures {
     pub fn refused(&self) {
         self.hits.fetch_sub(1, Relaxed);
         self.misses.fetch_add(1, Relaxed);
+    }
+
+    /// A document was to be written.
+    pub fn wrote(&self, how: Write) {
+        self.writes[how as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Documents that were to be written, by how that went.
+    #[must_use]
+    pub fn written(&self, how: Write) -> u64 {
+        self.writes[how as usize].load(Relaxed)
     }
 
     /// A write failed.
@@ -132,6 +178,22 @@ fn count(number: u64) -> i64 {
 fn rate(hits: u64, misses: u64) -> f64 {
     let asked = hits.saturating_add(misses);
     if asked == 0 { 0.0 } else { hits as f64 / asked as f64 }
+}
+
+impl Write {
+    /// All, with their names in metrics.
+    pub const NAMED: [(Self, &'static str); 3] =
+        [(Self::Done, "ok"), (Self::Failed, "error"), (Self::Skipped, "skipped")];
+
+    /// How it went, by its result.
+    #[must_use]
+    pub fn of(written: &Result<(), TierError>) -> Self {
+        match written {
+            Ok(()) => Self::Done,
+            Err(TierError::Open) => Self::Skipped,
+            Err(_) => Self::Failed,
+        }
+    }
 }
 
 #[cfg(test)]

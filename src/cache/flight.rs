@@ -104,6 +104,12 @@ where
         lock(&self.running).len()
     }
 
+    /// Callers waiting now.
+    #[must_use]
+    pub fn waiting(&self) -> i64 {
+        self.waiters.load(Ordering::Relaxed)
+    }
+
     /// Counts a waiting caller for as long as the guard lives; none beyond `limit`.
     #[must_use]
     pub fn waiter(&self, limit: usize) -> Option<Waiter> {

@@ -5,6 +5,7 @@
 //! stored is stored behind the answer, and only while no invalidation has outdated it.
 
 mod look;
+mod measure;
 mod once;
 mod reserve;
 mod store;
@@ -40,8 +41,10 @@ use crate::{
     lease::{Lease, Leases},
     model::{CacheKey, CacheStatus, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
     mutant::{self, Mutant},
+    telemetry::Meter,
 };
 use look::Fresh;
+use measure::Loads;
 use reserve::{Base, Reserve};
 
 /// What the cache is put together from.
@@ -65,6 +68,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Told when the service shuts down.
     pub stop: CancellationToken,
+    /// What look-ups, loads and runs of sources are recorded by.
+    pub meter: Meter,
 }
 
 /// Writes behind answers that may be under way; beyond it they are left out, which costs a reload at worst.
@@ -112,6 +117,7 @@ pub(super) struct Loader {
     pub(super) aggregator: Aggregator,
     pub(super) tally: Tally,
     pub(super) counts: Counts,
+    pub(super) loads: Loads,
     pub(super) clock: Clock,
     /// Loads that read the sources.
     permits: Semaphore,
@@ -133,10 +139,10 @@ pub(super) struct Loader {
 
 impl Loader {
     pub(super) fn new(parts: Parts, tasks: TaskTracker) -> Self {
-        let Parts { config, fence, leases, redis, database, aggregator, relay: _, clock, stop } = parts;
+        let Parts { config, fence, leases, redis, database, aggregator, relay: _, clock, stop, meter } = parts;
         Self {
             memory: MemoryTier::new(&config.memory),
-            memory_figures: TierFigures::default(),
+            memory_figures: TierFigures::measured(Tier::Memory, &meter),
             tally: Tally::new(config.database.tally_keys_max, clock.clone()),
             counts: Counts::new(clock.now()),
             permits: Semaphore::new(config.flight.max_concurrent),
@@ -149,9 +155,10 @@ impl Loader {
             config,
             fence,
             leases,
-            redis,
-            database,
-            aggregator,
+            redis: redis.map(|redis| redis.measured(&meter)),
+            database: database.measured(&meter),
+            aggregator: aggregator.measured(&meter),
+            loads: Loads::measured(&meter),
             clock,
             tasks,
             stop,
@@ -162,10 +169,13 @@ impl Loader {
     /// Loads a document. Does nothing before it is polled.
     pub(super) fn load(self: Arc<Self>, query: UserDataQuery, depth: Depth) -> Loading {
         Box::pin(async move {
-            match depth {
+            let under_way = self.loads.begin(&self.clock);
+            let loaded = match depth {
                 Depth::Tiers | Depth::Newer(_) | Depth::Ahead => self.load_once(&query, depth).await,
                 Depth::Sources | Depth::Anew => self.load_past_the_tiers(&query, depth).await,
-            }
+            };
+            under_way.end(&loaded);
+            loaded
         })
     }
 

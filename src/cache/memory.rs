@@ -10,7 +10,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -51,7 +51,7 @@ impl Unread {
     #[must_use]
     pub fn ends(&self) -> bool {
         // Nearly always somebody has been here before, and a hit writes nothing.
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
+        self.0.load(Relaxed) && self.0.swap(false, Relaxed)
     }
 }
 
@@ -76,6 +76,7 @@ pub enum Answer {
 pub struct MemoryTier {
     cache: Cache<CacheKey, Held, BuildHasherDefault<DigestHasher>>,
     writer: Mutex<()>,
+    evictions: AtomicU64,
 }
 
 impl MemoryTier {
@@ -89,7 +90,7 @@ impl MemoryTier {
             .max_capacity(config.max_bytes)
             .weigher(move |_: &CacheKey, held: &Held| held.weight().max(share))
             .build_with_hasher(BuildHasherDefault::default());
-        Self { cache, writer: Mutex::new(()) }
+        Self { cache, writer: Mutex::new(()), evictions: AtomicU64::new(0) }
     }
 
     /// What is held for a key, fresh or not.
@@ -98,13 +99,19 @@ impl MemoryTier {
         self.cache.get(key)
     }
 
-    /// Keeps an answer, unless one from a later assembly is held already.
-    pub fn put(&self, key: CacheKey, held: Held) {
+    /// Keeps an answer, unless one from a later assembly is held already. Whether it did.
+    pub fn put(&self, key: CacheKey, held: Held) -> bool {
         let _writing = self.writing();
-        if !self.cache.get(&key).is_some_and(|present| present.is_newer_than(&held)) {
-            self.cache.insert(key, held);
-            self.cache.sync();
+        let present = self.cache.get(&key);
+        if present.as_ref().is_some_and(|present| present.is_newer_than(&held)) {
+            return false;
         }
+        let expected = self.cache.entry_count() + u64::from(present.is_none());
+        self.cache.insert(key, held);
+        self.cache.sync();
+        // Nobody else writes meanwhile, so what is missing now was pushed out or not let in.
+        self.evictions.fetch_add(expected.saturating_sub(self.cache.entry_count()), Relaxed);
+        true
     }
 
     /// Drops what a scope holds. Walks the whole tier: for purges, not for every invalidation, whose
@@ -139,6 +146,12 @@ impl MemoryTier {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.cache.weighted_size()
+    }
+
+    /// Documents pushed out, or not let in, for lack of room.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.evictions.load(Relaxed)
     }
 
     fn writing(&self) -> MutexGuard<'_, ()> {
@@ -240,11 +253,15 @@ mod tests {
     #[test]
     fn the_tier_is_bounded_by_count_and_by_weight() {
         let small = tier(100, 1 << 20);
-        (0..1000).for_each(|user| small.put(key(user), held(&key(user), 1, 1)));
+        for user in 0..1000 {
+            small.put(key(user), held(&key(user), 1, 1));
+        }
         assert!(small.entries() <= 100, "{}", small.entries());
 
         let large = tier(10_000, 1 << 20);
-        (0..200).for_each(|user| large.put(key(user), held(&key(user), 50_000, 1)));
+        for user in 0..200 {
+            large.put(key(user), held(&key(user), 50_000, 1));
+        }
         assert!(large.bytes() <= 1 << 20 && large.entries() >= 10, "{} bytes", large.bytes());
     }
 
@@ -275,7 +292,7 @@ mod tests {
                                 strategy: None,
                                 sections: SectionSet::ALL,
                             }),
-                            1..=4 => tier.put(key(user), held(&key(user), round % 3000, 1)),
+                            1..=4 => drop(tier.put(key(user), held(&key(user), round % 3000, 1))),
                             _ => {
                                 if let Some(Held { answer: Answer::Snapshot(snapshot), .. }) = tier.get(&key(user)) {
                                     assert_eq!(snapshot.key, key(user));

@@ -30,13 +30,19 @@ use sha2::{Digest, Sha256};
 pub(super) use subscriber::Heard;
 pub use subscriber::Subscriber;
 
-use super::{breaker::Breaker, figures::TierFigures, record, tier_error::TierError};
+use super::{
+    breaker::Breaker,
+    figures::{TierFigures, Write},
+    record,
+    tier_error::TierError,
+};
 use crate::{
     clock::Clock,
     config,
     fault::{Call, Faults},
     model::{CacheKey, Scope, Snapshot, Tier, UserId},
     proto::v1::TierStats,
+    telemetry::Meter,
 };
 
 /// Few, because each may cost a request the whole timeout.
@@ -88,6 +94,12 @@ impl RedisTier {
         })
     }
 
+    /// The same, and each look-up is recorded.
+    #[must_use]
+    pub fn measured(self, meter: &Meter) -> Self {
+        Self { figures: TierFigures::measured(Tier::Redis, meter), ..self }
+    }
+
     /// What is stored under a key, whatever its fences say. Garbage is deleted on the way.
     pub async fn get(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
         if !self.breaker.allows() {
@@ -131,7 +143,9 @@ impl RedisTier {
             life_ms.to_string().into(),
             format!("{strategy}:{}", snapshot.key.hash).into(),
         ];
-        self.run(script::PUT, keys, arguments).await.map(|_stored| ())
+        let written = self.run(script::PUT, keys, arguments).await.map(|_stored| ());
+        self.figures.wrote(Write::of(&written));
+        written
     }
 
     /// Drops a user's records; with a strategy, that strategy's and those without one. Returns how many.
@@ -203,7 +217,13 @@ impl RedisTier {
     /// This tier's figures. Records are not counted: that would need a scan.
     #[must_use]
     pub fn stats(&self) -> TierStats {
-        TierStats { breaker_state: self.breaker.state().to_owned(), ..self.figures.snapshot(Tier::Redis) }
+        TierStats { breaker_state: self.breaker_state().to_owned(), ..self.figures.snapshot(Tier::Redis) }
+    }
+
+    /// Whether it is left alone.
+    #[must_use]
+    pub fn breaker_state(&self) -> &'static str {
+        self.breaker.state()
     }
 
     /// The counters, for a caller that refuses what it got.

@@ -31,11 +31,8 @@ impl Count {
 #[derive(Debug)]
 pub(super) struct Counts {
     since: Moment,
-    hits: Count,
-    shared: Count,
-    assembled: Count,
-    stale: Count,
-    unverified: Count,
+    served: [Count; CacheStatus::NAMES.len()],
+    pub(super) unverified: Count,
     pub(super) superseded: Count,
     /// In the contract's order.
     sections: [SectionCounts; SECTIONS.len()],
@@ -52,10 +49,7 @@ impl Counts {
     pub(super) fn new(since: Moment) -> Self {
         Self {
             since,
-            hits: Count::default(),
-            shared: Count::default(),
-            assembled: Count::default(),
-            stale: Count::default(),
+            served: Default::default(),
             unverified: Count::default(),
             superseded: Count::default(),
             sections: Default::default(),
@@ -82,16 +76,15 @@ impl Counts {
     }
 
     pub(super) fn served(&self, status: CacheStatus, verified: bool) {
-        match status {
-            CacheStatus::Hit(_) => &self.hits,
-            CacheStatus::Shared => &self.shared,
-            CacheStatus::Assembled | CacheStatus::Refreshed => &self.assembled,
-            CacheStatus::Stale(_) => &self.stale,
-        }
-        .add(1);
+        self.served[status.place()].add(1);
         if !verified {
             self.unverified.add(1);
         }
+    }
+
+    /// Answers of each status, in the order of their names.
+    pub(super) fn answers(&self) -> [i64; CacheStatus::NAMES.len()] {
+        self.served.each_ref().map(Count::get)
     }
 }
 
@@ -102,8 +95,9 @@ impl UserDataCache {
         let rows = loader.database.counts().await.map_err(database_down)?;
         let most_accessed = loader.database.most_accessed(most_accessed.into()).await.map_err(database_down)?;
         let counts = &loader.counts;
-        let (hits, shared, stale) = (counts.hits.get(), counts.shared.get(), counts.stale.get());
-        let requests = hits + shared + stale + counts.assembled.get();
+        let [memory, redis, database, shared, assembled, refreshed, stale] = counts.answers();
+        let hits = memory + redis + database;
+        let requests = hits + shared + stale + assembled + refreshed;
         let ai = loader.aggregator.ai().figures();
         Ok(GetCacheStatsResponse {
             total_entries: rows.total,

@@ -1,4 +1,4 @@
-//! What runs on the server's side: serving, migrating, seeding. Started by `main` once the log is set up.
+//! What runs on the server's side: serving, migrating, seeding. Started by `main`; the log is set up here, within the runtime.
 
 use std::{net::SocketAddr, process::ExitCode};
 
@@ -23,6 +23,7 @@ use crate::{
     clock::Clock,
     config::{self, Config, Secret},
     demo,
+    telemetry::{self, Telemetry},
 };
 
 /// The configuration cannot work here: EX_CONFIG of sysexits.h.
@@ -40,8 +41,23 @@ pub fn run(command: Command) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let log = &command.config().log;
+    // Within the runtime: it has the tasks by which telemetry leaves the process.
+    let in_runtime = runtime.enter();
+    let started = match &command {
+        Command::Serve(_) => Telemetry::start(log).map(Some),
+        _ => telemetry::log_only(log).map(|()| None),
+    };
+    drop(in_runtime);
+    let telemetry = match started {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::FAILURE;
+        }
+    };
     let ended = match command {
-        Command::Serve(loaded) => runtime.block_on(serve(loaded.config)),
+        Command::Serve(loaded) => runtime.block_on(serve(loaded.config, telemetry.unwrap_or_else(Telemetry::quiet))),
         Command::Migrate(migration, loaded) => {
             Output::with_stdout(|output| runtime.block_on(migrate(migration, &loaded.config, output)))
         }
@@ -55,7 +71,7 @@ pub fn run(command: Command) -> ExitCode {
     ended
 }
 
-async fn serve(config: Config) -> ExitCode {
+async fn serve(config: Config, telemetry: Telemetry) -> ExitCode {
     let listening = async {
         let listener = listen("server.listen", config.server.listen).await?;
         let probes_listener = listen("metrics.listen", config.metrics.listen).await?;
@@ -70,7 +86,7 @@ async fn serve(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let app = match App::connect(config).await {
+    let app = match App::connect(config, telemetry).await {
         Ok(app) => app,
         Err(error) => {
             complain(&with_causes(&error));
@@ -125,7 +141,7 @@ fn banner(config: &Config, address: SocketAddr, probes: SocketAddr) -> String {
         ("tiers", format!("memory, {redis}, database")),
         ("sources", sources),
         ("AI", ai.to_owned()),
-        ("probes", format!("http://{probes}/healthz and /readyz")),
+        ("probes", format!("http://{probes}/healthz, /readyz and /metrics")),
         ("try", format!("{program} get 1{target}")),
     ])
 }

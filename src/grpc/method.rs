@@ -75,6 +75,21 @@ impl Method {
         !matches!(self, Self::Health | Self::Reflection | Self::Unknown)
     }
 
+    /// Whether calls may end with this code, by its name: these are counted from 0 on. Any other one is too, once it
+    /// has happened; all of them, for all methods, would be thousands of lines in each scrape.
+    #[must_use]
+    pub fn may_end_with(self, code: &str) -> bool {
+        match code {
+            "OK" | "CANCELLED" => true,
+            "INVALID_ARGUMENT" | "DEADLINE_EXCEEDED" | "RESOURCE_EXHAUSTED" | "INTERNAL" | "UNAVAILABLE" => {
+                self.is_ours()
+            }
+            "NOT_FOUND" => matches!(self, Self::Get | Self::Health),
+            "UNIMPLEMENTED" => self == Self::Unknown,
+            _ => false,
+        }
+    }
+
     /// Its place in arrays that hold one value per method.
     #[must_use]
     pub fn index(self) -> usize {

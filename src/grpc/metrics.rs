@@ -4,24 +4,21 @@
 //! byte was handed over *or* when it was dropped half way. A [`Call`] is begun outside of everything
 //! else and records itself on drop, so no way out can forget it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
 };
 
 use tonic::Code;
 
 use super::method::Method;
-use crate::clock::{Clock, Moment};
+use crate::{
+    clock::{Clock, Moment},
+    telemetry::{Durations, Meter, names},
+};
 
-/// Upper bounds of the duration buckets in seconds: those of the semantic conventions for RPCs.
-pub const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-
-/// gRPC's codes, 0 to 16.
-const CODES: usize = 17;
+/// gRPC's codes, 0 to 16, as the semantic conventions name them.
+pub const CODES: &[&str] = names::CALL_DURATION.attributes[2].values;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,28 +36,40 @@ pub enum Outcome {
 }
 
 /// The server's figures since it started.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
     methods: [MethodMetrics; Method::ALL.len()],
+    meter: Meter,
     clock: Clock,
 }
 
 /// One method's figures.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MethodMetrics {
     in_flight: AtomicI64,
     outcomes: [AtomicU64; 5],
-    codes: [AtomicU64; CODES],
-    /// One per bound, and one for what is above the last.
-    buckets: [AtomicU64; BUCKETS.len() + 1],
-    nanoseconds: AtomicU64,
+    /// By code; none where none is expected, which are made when they are needed.
+    durations: Vec<Option<Durations>>,
 }
 
 impl Metrics {
     /// All at zero.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
-        Self { clock, ..Self::default() }
+    pub fn new(clock: Clock, meter: &Meter) -> Arc<Self> {
+        let metrics = Arc::new(Self {
+            methods: Method::ALL.map(|of| MethodMetrics::new(of, meter)),
+            meter: meter.clone(),
+            clock,
+        });
+        let read = Arc::downgrade(&metrics);
+        meter.observe(&names::REQUESTS_IN_FLIGHT, move |observe| {
+            let Some(metrics) = read.upgrade() else { return };
+            for method in Method::ALL {
+                #[expect(clippy::cast_precision_loss, reason = "requests at once are few")]
+                observe(&[method.name()], metrics.method(method).in_flight() as f64);
+            }
+        });
+        metrics
     }
 
     /// One method's figures.
@@ -84,6 +93,15 @@ impl Metrics {
 }
 
 impl MethodMetrics {
+    fn new(method: Method, meter: &Meter) -> Self {
+        let bound = |code: &&'static str| method.may_end_with(code).then(|| durations(meter, method, code));
+        Self {
+            in_flight: AtomicI64::default(),
+            outcomes: Default::default(),
+            durations: CODES.iter().map(bound).collect(),
+        }
+    }
+
     /// Requests being answered now.
     #[must_use]
     pub fn in_flight(&self) -> i64 {
@@ -95,24 +113,10 @@ impl MethodMetrics {
     pub fn ended(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome as usize].load(Relaxed)
     }
+}
 
-    /// Requests that ended with this code.
-    #[must_use]
-    pub fn code(&self, code: Code) -> u64 {
-        self.codes[code as usize].load(Relaxed)
-    }
-
-    /// Requests per duration: one count per bound of [`BUCKETS`], not cumulative, then those above all.
-    #[must_use]
-    pub fn durations(&self) -> [u64; BUCKETS.len() + 1] {
-        std::array::from_fn(|bucket| self.buckets[bucket].load(Relaxed))
-    }
-
-    /// The sum of all durations.
-    #[must_use]
-    pub fn total_duration(&self) -> Duration {
-        Duration::from_nanos(self.nanoseconds.load(Relaxed))
-    }
+fn durations(meter: &Meter, method: Method, code: &'static str) -> Durations {
+    meter.durations(&names::CALL_DURATION, &["grpc", method.name(), code])
 }
 
 /// A request on its way: abandoned, unless it is said to have ended otherwise.
@@ -136,25 +140,28 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let took = self.metrics.clock.now().since(self.began);
-        let seconds = took.as_secs_f64();
-        let bucket = BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len());
         let figures = self.metrics.method(self.method);
         figures.in_flight.fetch_sub(1, Relaxed);
         figures.outcomes[self.outcome as usize].fetch_add(1, Relaxed);
-        figures.codes[self.code as usize].fetch_add(1, Relaxed);
-        figures.buckets[bucket].fetch_add(1, Relaxed);
-        figures.nanoseconds.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        match &figures.durations[self.code as usize] {
+            Some(durations) => durations.record(took),
+            None => durations(&self.metrics.meter, self.method, CODES[self.code as usize]).record(took),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::telemetry::Telemetry;
 
     #[test]
     fn a_call_is_in_flight_until_it_is_dropped_and_then_counted_once() {
         let clock = Clock::system();
-        let metrics = Arc::new(Metrics::new(clock.clone()));
+        let telemetry = Telemetry::quiet();
+        let metrics = Metrics::new(clock.clone(), &telemetry.meter());
         let mut call = metrics.begin(Method::Get);
         let left = metrics.begin(Method::Get);
         assert_eq!(metrics.method(Method::Get).in_flight(), 2);
@@ -163,14 +170,31 @@ mod tests {
         call.ends(Outcome::Answered, Code::NotFound);
         drop(call);
         drop(left);
+        let mut never_seen = metrics.begin(Method::Get);
+        never_seen.ends(Outcome::Answered, Code::DataLoss);
+        drop(never_seen);
 
         let figures = metrics.method(Method::Get);
         assert_eq!(figures.in_flight(), 0);
-        assert_eq!((figures.ended(Outcome::Answered), figures.code(Code::NotFound)), (1, 1));
-        assert_eq!((figures.ended(Outcome::Abandoned), figures.code(Code::Cancelled)), (1, 1));
-        let up_to_five_seconds = BUCKETS.iter().position(|bound| *bound == 5.0).unwrap();
-        assert_eq!(figures.durations()[up_to_five_seconds], 2);
-        assert!(figures.total_duration() >= Duration::from_secs(6));
-        assert_eq!(metrics.method(Method::Stats).durations(), [0; BUCKETS.len() + 1]);
+        assert_eq!((figures.ended(Outcome::Answered), figures.ended(Outcome::Abandoned)), (2, 1));
+        let scraped = telemetry.scrape().text();
+        let buckets = |code: &str, bound: &str| {
+            let series = format!(
+                "rpc_server_call_duration_seconds_bucket{{rpc_method=\"{}\",rpc_response_status_code=\"{code}\",\
+                 rpc_system_name=\"grpc\",le=\"{bound}\"}} ",
+                Method::Get.name()
+            );
+            scraped.lines().find_map(|line| line.strip_prefix(&series)).map(str::to_owned)
+        };
+        for code in ["NOT_FOUND", "CANCELLED"] {
+            assert_eq!(
+                (buckets(code, "2.5"), buckets(code, "5")),
+                (Some("0".to_owned()), Some("1".to_owned())),
+                "{code}"
+            );
+        }
+        assert_eq!(buckets("OK", "10").as_deref(), Some("0"), "there before it happens");
+        assert_eq!(buckets("DATA_LOSS", "10").as_deref(), Some("1"), "there when it has happened");
+        assert_eq!(buckets("ABORTED", "10"), None);
     }
 }

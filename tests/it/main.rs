@@ -32,6 +32,7 @@ mod shutdown;
 mod source_failures;
 mod sources;
 mod support;
+mod telemetry;
 mod tier_matrix;
 mod tiers;
 mod upkeep;

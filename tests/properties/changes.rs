@@ -43,6 +43,7 @@ const SECONDS: u64 = 20;
 /// Another one for a longer search; in CI the same steps each time.
 const SEED: u64 = 20_251_122;
 
+#[expect(clippy::disallowed_methods, reason = "an option of these tests, not of the product")]
 fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
 }
@@ -56,12 +57,12 @@ fn searched(kind: Kind) {
     let (seed, seconds) = (setting("CHANGES_SEED", SEED), setting("CHANGES_SECONDS", SECONDS));
     eprintln!("{kind:?}: CHANGES_SEED={seed} CHANGES_SECONDS={seconds}");
     run(None, async {
-        let mut steps = Steps::begin(kind, ChaCha8Rng::seed_from_u64(seed)).await;
+        let mut steps = Box::pin(Steps::begin(kind, ChaCha8Rng::seed_from_u64(seed))).await;
         let until = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < until || !steps.were_enough() {
             steps.take_one().await;
         }
-        steps.end().await;
+        Box::pin(steps.end()).await;
     });
 }
 

@@ -15,6 +15,7 @@ use userdata::{
     config::{self, Config, Secret},
     fault::{Faults, Gauge},
     lease::Leases,
+    telemetry::Meter,
 };
 
 use crate::world::World;
@@ -112,6 +113,7 @@ impl Instance {
                 relay: None,
                 clock: clock.clone(),
                 stop: stop.clone(),
+                meter: Meter::none(),
                 config: config.clone(),
             };
             Arc::new(UserDataCache::new(parts, &tasks))

@@ -13,6 +13,7 @@ use userdata::{
         GetCacheStatsRequest, GetCacheStatsResponse, GetComprehensiveUserDataRequest, InvalidateCacheRequest,
         user_data_service_client::UserDataServiceClient,
     },
+    telemetry::Telemetry,
 };
 
 use crate::servers::{
@@ -39,7 +40,7 @@ impl Ours {
         let probes_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = Endpoint::from_shared(format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let stop = CancellationToken::new();
-        let app = Box::pin(App::connect(config)).await.unwrap();
+        let app = Box::pin(App::connect(config, Telemetry::quiet())).await.unwrap();
         let running = app.run(listener, probes_listener, stop.clone().cancelled_owned());
         let ended = TaskTracker::new().spawn(async move { Box::pin(running).await.unwrap() });
         let client = UserDataServiceClient::new(endpoint.tcp_nodelay(true).connect().await.unwrap());

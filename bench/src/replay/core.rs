@@ -30,6 +30,7 @@ use userdata::{
     lease::Leases,
     model::{CacheStatus, Parameters, Served, UserDataQuery, UserId},
     proto::v1::ComprehensiveUserData,
+    telemetry::Meter,
 };
 use userdata_migrations::{Tables, up};
 

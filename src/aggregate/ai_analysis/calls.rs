@@ -229,10 +229,10 @@ impl Calls {
     /// Asks the model, at most twice and at most until `give_up`.
     async fn ask(&self, input: &str, give_up: Instant) -> Result<Reply, Failure> {
         let asked = timeout_at(give_up, async {
-            if !self.spend.begin_call() {
+            let Some(first) = self.ask_once(input).await else {
                 return Err(Failure::new(Reason::Budget, "this minute's calls are spent"));
-            }
-            let failure = match self.endpoint.ask(input).await {
+            };
+            let failure = match first {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
@@ -241,12 +241,17 @@ impl Calls {
                 return Err(failure);
             };
             sleep(pause).await;
-            if !self.spend.begin_call() {
-                return Err(failure);
-            }
-            self.endpoint.ask(input).await
+            self.ask_once(input).await.unwrap_or(Err(failure))
         });
         asked.await.unwrap_or_else(|_| Err(Failure::new(Reason::Timeout, "no answer until the hard timeout")))
+    }
+
+    /// One call; none if there are none left.
+    async fn ask_once(&self, input: &str) -> Option<Result<Reply, Failure>> {
+        let call = self.spend.begin_call()?;
+        let reply = self.endpoint.ask(input).await;
+        call.end(&self.spend, &reply);
+        Some(reply)
     }
 
     /// A new answer, unless the endpoint is left alone. If the call itself fails, those who wait for

@@ -19,6 +19,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub struct Figures {
     /// Calls made to the endpoint, repeated ones included.
     pub calls: u64,
+    /// Those that have ended with an answer that can be read.
+    pub answered: u64,
+    /// Those that have ended without one.
+    pub failed: u64,
     /// Calls that were not needed, because the answer was remembered.
     pub avoided: u64,
     /// Questions that joined one under way in this process.
@@ -37,10 +41,31 @@ pub(super) struct Spend {
     /// When the calls of the last minute began; never more than `calls_per_minute`.
     recent: Mutex<VecDeque<Moment>>,
     calls: AtomicU64,
+    answered: AtomicU64,
+    failed: AtomicU64,
     avoided: AtomicU64,
     shared: AtomicU64,
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
+}
+
+/// A call under way: failed, unless it is said to have been answered.
+#[derive(Debug)]
+pub(super) struct Call<'a>(&'a AtomicU64);
+
+impl<'a> Call<'a> {
+    /// Counts its end.
+    pub(super) fn end<T, E>(mut self, spend: &'a Spend, result: &Result<T, E>) {
+        if result.is_ok() {
+            self.0 = &spend.answered;
+        }
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Spend {
@@ -50,6 +75,8 @@ impl Spend {
             calls_per_minute: usize::try_from(calls_per_minute).unwrap_or(usize::MAX),
             recent: Mutex::default(),
             calls: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             avoided: AtomicU64::new(0),
             shared: AtomicU64::new(0),
             prompt_tokens: AtomicU64::new(0),
@@ -57,8 +84,8 @@ impl Spend {
         }
     }
 
-    /// Counts a call that is about to begin; false if the last minute leaves none.
-    pub(super) fn begin_call(&self) -> bool {
+    /// Counts a call that is about to begin; none if the last minute leaves none.
+    pub(super) fn begin_call(&self) -> Option<Call<'_>> {
         let now = self.clock.now();
         // A panic elsewhere cannot leave the moments half changed.
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,11 +93,11 @@ impl Spend {
             recent.pop_front();
         }
         if recent.len() >= self.calls_per_minute {
-            return false;
+            return None;
         }
         recent.push_back(now);
         self.calls.fetch_add(1, Ordering::Relaxed);
-        true
+        Some(Call(&self.failed))
     }
 
     /// Counts a call that was not needed.
@@ -95,6 +122,8 @@ impl Spend {
     pub(super) fn figures(&self) -> Figures {
         Figures {
             calls: self.calls.load(Ordering::Relaxed),
+            answered: self.answered.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
             avoided: self.avoided.load(Ordering::Relaxed),
             shared: self.shared.load(Ordering::Relaxed),
             prompt_tokens: self.prompt_tokens.load(Ordering::Relaxed),
@@ -111,13 +140,15 @@ mod tests {
     fn no_minute_has_more_calls_than_allowed() {
         let clock = Clock::system();
         let spend = Spend::new(clock.clone(), 2);
-        assert!(spend.begin_call());
+        let first = spend.begin_call().unwrap();
         clock.advance(Duration::from_secs(40));
-        assert!(spend.begin_call());
-        assert!(!spend.begin_call());
+        assert!(spend.begin_call().is_some());
+        assert!(spend.begin_call().is_none());
         clock.advance(Duration::from_secs(20));
-        assert!(spend.begin_call());
-        assert!(!spend.begin_call());
-        assert_eq!(spend.figures().calls, 3);
+        assert!(spend.begin_call().is_some());
+        assert!(spend.begin_call().is_none());
+        first.end(&spend, &Ok::<_, ()>(()));
+        let figures = spend.figures();
+        assert_eq!((figures.calls, figures.answered, figures.failed), (3, 1, 2));
     }
 }

@@ -211,7 +211,7 @@ async fn a_valid_answer_is_shown_with_its_origin() {
     assert!(results.analysis_date.is_some());
     assert_eq!(
         setup.source.figures(),
-        Figures { calls: 1, prompt_tokens: 100, completion_tokens: 20, ..Figures::default() }
+        Figures { calls: 1, answered: 1, prompt_tokens: 100, completion_tokens: 20, ..Figures::default() }
     );
 
     let (head, body) = setup.endpoint.newest_call();
@@ -353,7 +353,8 @@ async fn concurrent_identical_inputs_cost_one_call() {
     let (answers, ()) = tokio::join!(waiting, released);
     assert!(answers.into_iter().all(|answer| title(&answer.unwrap()) == "one"));
     assert_eq!(setup.endpoint.calls(), 1);
-    let figures = Figures { calls: 1, shared: 99, prompt_tokens: 100, completion_tokens: 20, avoided: 0 };
+    let figures =
+        Figures { calls: 1, shared: 99, prompt_tokens: 100, completion_tokens: 20, answered: 1, ..Figures::default() };
     assert_eq!(setup.source.figures(), figures);
 }
 

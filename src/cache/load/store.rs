@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use super::{Depth, Loader};
 use crate::{
     cache::{
+        figures::Write,
         memory::{Answer, Held, Unread},
         tier_error::TierError,
     },
@@ -41,7 +42,8 @@ impl Loader {
         if view.admits(snapshot, SectionSet::ALL) && !hides_a_better_one {
             let unread = (depth == Depth::Ahead).then(Unread::default);
             let answer = Answer::Snapshot(snapshot.clone());
-            self.memory.put(snapshot.key.clone(), Held { answer, until, renew_from, unread });
+            let kept = self.memory.put(snapshot.key.clone(), Held { answer, until, renew_from, unread });
+            self.memory_figures.wrote(if kept { Write::Done } else { Write::Skipped });
         }
     }
 

@@ -24,6 +24,7 @@ use userdata::{
     lease::Leases,
     model::Section,
     proto::v1::InspectorStats,
+    telemetry::Meter,
 };
 use userdata_migrations::begin_alone;
 
@@ -173,6 +174,7 @@ impl Member {
                 relay: Some(Relay::new(Outbox::new(relay_pool), clock.clone())),
                 clock: clock.clone(),
                 stop: stop.clone(),
+                meter: Meter::none(),
                 config: config.clone(),
             };
             Arc::new(UserDataCache::new(parts, &tasks))

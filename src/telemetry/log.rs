@@ -1,0 +1,107 @@
+//! The log: lines on stderr, for people or as JSON.
+//!
+//! stderr, because stdout belongs to what was asked for.
+
+use std::io::{self, IsTerminal};
+
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::ParseError,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    util::{SubscriberInitExt, TryInitError},
+};
+
+use crate::config::{Log, LogFormat};
+
+/// Appended to every filter: with spans per HTTP/2 frame, a request would cost several times its own work; and what
+/// was migrated is said by whoever migrates.
+const ALWAYS_OFF: &str = "h2=off,hyper=off,tower=off,sea_orm_migration=warn";
+
+/// Why nothing is logged.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter cannot be read. A loaded configuration has none that cannot.
+    #[error("log.filter cannot be read")]
+    Filter(#[from] ParseError),
+    /// Something else logs in this process.
+    #[error("the log is set up already")]
+    Twice(#[from] TryInitError),
+}
+
+/// Starts logging to stderr, for the whole process.
+pub(super) fn start(log: &Log) -> Result<(), LogError> {
+    let colours = io::stderr().is_terminal();
+    Ok(subscriber(log, io::stderr, colours)?.try_init()?)
+}
+
+fn subscriber<W>(log: &Log, writer: W, colours: bool) -> Result<impl Subscriber + Send + Sync, LogError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::builder().parse(format!("{},{ALWAYS_OFF}", log.filter))?;
+    let lines = match log.format {
+        LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(colours).boxed(),
+        LogFormat::Json => fmt::layer().with_writer(writer).json().flatten_event(true).boxed(),
+    };
+    Ok(tracing_subscriber::registry().with(lines.with_filter(filter)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What is logged by a few events of different origins.
+    fn logged(filter: &str, format: LogFormat) -> String {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let log = Log { filter: filter.to_owned(), format };
+        let subscriber = subscriber(&log, Appender(Arc::clone(&written)), false).expect("a filter");
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(user.count = 2, "warmed");
+            tracing::debug!("detail");
+            tracing::error!(target: "h2::proto", "frame");
+        });
+        let bytes = written.lock().expect("not poisoned").clone();
+        String::from_utf8(bytes).expect("UTF-8")
+    }
+
+    #[derive(Clone)]
+    struct Appender(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Appender {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'w> MakeWriter<'w> for Appender {
+        type Writer = Self;
+        fn make_writer(&'w self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[test]
+    fn the_filter_decides_but_frames_are_never_logged() {
+        for (filter, lines) in [("info", 1), ("debug", 2), ("warn", 0), ("trace,h2=trace", 2), ("", 0)] {
+            let text = logged(filter, LogFormat::Text);
+            assert_eq!(text.lines().count(), lines, "{filter}: {text}");
+            assert!(!text.contains("frame"), "{filter}: {text}");
+        }
+    }
+
+    #[test]
+    fn json_lines_are_one_object_with_its_fields() {
+        let line: serde_json::Value = serde_json::from_str(&logged("info", LogFormat::Json)).expect("one JSON object");
+        assert_eq!(line["message"], "warmed");
+        assert_eq!(line["user.count"], 2);
+        assert_eq!(line["level"], "INFO");
+    }
+}

@@ -1,0 +1,5 @@
+//! What a running server tells: metrics as they are scraped and as they are pushed, traces, and what happens to them
+//! when nobody listens.
+
+mod prometheus;
+mod scrape;
