@@ -245,8 +245,8 @@ setting::sections! {
     inspector: Inspector {
         /// The share of hits that are offered for it. 0: none.
         share: f64 = 0.01, Number(0.0..=1.0);
-        /// How often one of them is compared: each time the sources are read once more.
-        every: Duration = millis(100), Durations(millis(1)..=hours(1));
+        /// How often one of them is compared: each time the sources are read once more, which costs what a load costs.
+        every: Duration = seconds(1), Durations(millis(1)..=hours(1));
     }
 
     /// The AI endpoint.

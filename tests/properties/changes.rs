@@ -16,10 +16,11 @@ mod steps;
 mod tables;
 mod writes;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use tokio::time::Instant;
 use userdata::{
     cache::{Invalidation, Wish},
     changes,
@@ -36,16 +37,18 @@ use crate::{
 use ground::Ground;
 use judge::{Judge, question};
 use steps::Steps;
+use tables::TABLES;
 use writes::Change;
 
 /// For each kind of database.
 const SECONDS: u64 = 20;
+/// Several times as many as it takes.
+const STEPS_UNNOTICED_MAX: usize = 200;
 /// Another one for a longer search; in CI the same steps each time.
 const SEED: u64 = 20_251_122;
 
-#[expect(clippy::disallowed_methods, reason = "an option of these tests, not of the product")]
 fn setting(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
+    std::env::var_os(name).map_or(otherwise, |text| text.to_str().unwrap().parse().unwrap())
 }
 
 fn run<T>(mutant: Option<Mutant>, work: impl Future<Output = T>) -> T {
@@ -60,9 +63,9 @@ fn searched(kind: Kind) {
         let mut steps = Box::pin(Steps::begin(kind, ChaCha8Rng::seed_from_u64(seed))).await;
         let until = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < until || !steps.were_enough() {
-            steps.take_one().await;
+            steps.take_one().await.unwrap_or_else(|wrong| panic!("{wrong}"));
         }
-        Box::pin(steps.end()).await;
+        Box::pin(steps.end()).await.unwrap_or_else(|wrong| panic!("{wrong}"));
     });
 }
 
@@ -74,6 +77,40 @@ fn no_answer_is_older_than_a_change_and_nothing_untouched_is_read_again_with_sql
 #[test]
 fn no_answer_is_older_than_a_change_and_nothing_untouched_is_read_again_with_postgres() {
     searched(Kind::Postgres);
+}
+
+/// The search finds what is wrong with the triggers.
+fn is_noticed(sabotage: impl Fn(&str) -> String, as_what: &str) {
+    run(None, async {
+        let mut steps = Steps::begin(Kind::Sqlite, ChaCha8Rng::seed_from_u64(SEED)).await;
+        for table in TABLES {
+            steps.ground.run(&sabotage(table.name)).await;
+        }
+        for _ in 0..STEPS_UNNOTICED_MAX {
+            if let Err(wrong) = steps.take_one().await {
+                eprintln!("{wrong}");
+                assert!(wrong.contains(as_what), "for another reason");
+                return;
+            }
+        }
+        panic!("nothing notices it");
+    });
+}
+
+#[test]
+fn a_change_that_no_trigger_tells_is_noticed() {
+    is_noticed(|table| format!("DROP TRIGGER userdata_{table}_update"), " for ");
+}
+
+#[test]
+fn a_trigger_that_tells_of_more_than_the_change_concerns_is_noticed() {
+    let too_much = |table: &str| {
+        format!(
+            "CREATE TRIGGER more_{table} AFTER UPDATE ON {table} BEGIN \
+             INSERT INTO invalidation_outbox (user_id, sections) VALUES ('5', 32); END"
+        )
+    };
+    is_noticed(too_much, "was read again, but nothing of it was touched");
 }
 
 /// A change whose fence cannot be committed the first time is relayed the second time.

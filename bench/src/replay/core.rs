@@ -149,6 +149,7 @@ impl Core {
             relay: Some(Relay::new(Outbox::new(pool(&url).await.into()), clock.clone())),
             clock: clock.clone(),
             stop,
+            meter: Meter::none(),
             config,
         };
         let cache = Arc::new(UserDataCache::new(parts, &loads));

@@ -108,7 +108,8 @@ impl Judge {
             onboarding: None,
             ai_calls: None,
         };
-        let fresh = ground.sources.aggregate(&query, &plan).await;
+        // On the heap: the sources' statements make it large.
+        let fresh = Box::pin(ground.sources.aggregate(&query, &plan)).await;
         let (served, fresh) = match (answer, fresh) {
             (Ok(served), Ok(fresh)) => (served, fresh),
             (Err(Error::NotFound { .. }), Err(AggregateError::UnknownUser | AggregateError::UnknownStrategy)) => {

@@ -24,7 +24,7 @@ const SOURCES: [&str; 5] = ["onboarding", "strategy", "gap_analysis", "performan
 
 /// A run.
 pub(super) struct Steps {
-    ground: Ground,
+    pub(super) ground: Ground,
     judge: Judge,
     rng: ChaCha8Rng,
     steps: usize,
@@ -47,7 +47,7 @@ impl Steps {
             held: 0,
             told: VecDeque::new(),
         };
-        steps.ask_all().await;
+        steps.ask_all().await.unwrap();
         steps
     }
 
@@ -56,8 +56,8 @@ impl Steps {
         self.steps >= ALL_EVERY && self.held > 0 && self.judge.read_again > 0
     }
 
-    /// Some changes, and what comes of them.
-    pub(super) async fn take_one(&mut self) {
+    /// Some changes, and what comes of them; what is wrong with that.
+    pub(super) async fn take_one(&mut self) -> Result<(), String> {
         self.steps += 1;
         let mut concerned = self.change().await;
         if self.rng.random_bool(0.5) {
@@ -69,15 +69,16 @@ impl Steps {
         let relaying = self.rng.random_range(0..self.ground.members.len());
         self.ground.members[relaying].cache.relay_changes().await;
         for place in questions_about(&concerned) {
-            self.ask_everywhere(place).await;
+            self.ask_everywhere(place).await?;
         }
         let (member, place) =
             (self.rng.random_range(0..self.ground.members.len()), self.rng.random_range(0..questions()));
-        self.ask(member, place).await;
+        self.ask(member, place).await?;
         self.ground.members[member].cache.inspect().await;
         if self.steps.is_multiple_of(ALL_EVERY) {
-            self.ask_all().await;
+            self.ask_all().await?;
         }
+        Ok(())
     }
 
     /// A transaction of one to three statements, of which some are taken back.
@@ -142,25 +143,27 @@ impl Steps {
         cache.inspect().await;
     }
 
-    async fn ask(&mut self, member: usize, place: usize) {
-        if let Err(wrong) = self.judge.judge(&self.ground, member, place).await {
-            let told: Vec<String> = self.told.drain(..).collect();
-            panic!("{:?}, step {}: {wrong}\n{}", self.ground.kind, self.steps, told.join("\n"));
-        }
+    async fn ask(&mut self, member: usize, place: usize) -> Result<(), String> {
+        self.judge.judge(&self.ground, member, place).await.map_err(|wrong| {
+            let told: Vec<&str> = self.told.iter().map(String::as_str).collect();
+            format!("{:?}, step {}: {wrong}\n{}", self.ground.kind, self.steps, told.join("\n"))
+        })
     }
 
-    async fn ask_all(&mut self) {
+    async fn ask_all(&mut self) -> Result<(), String> {
         for place in 0..questions() {
-            self.ask_everywhere(place).await;
+            self.ask_everywhere(place).await?;
         }
+        Ok(())
     }
 
     /// After it nothing has to be read again.
-    async fn ask_everywhere(&mut self, place: usize) {
+    async fn ask_everywhere(&mut self, place: usize) -> Result<(), String> {
         for member in 0..self.ground.members.len() {
-            self.ask(member, place).await;
+            self.ask(member, place).await?;
         }
         self.judge.settle(place);
+        Ok(())
     }
 
     fn tell(&mut self, what: String) {
@@ -171,8 +174,8 @@ impl Steps {
     }
 
     /// What was done, for whoever looks.
-    pub(super) async fn end(mut self) {
-        self.ask_all().await;
+    pub(super) async fn end(mut self) -> Result<(), String> {
+        self.ask_all().await?;
         eprintln!(
             "{:?}: {} steps, {} transactions ({} refused), {} into a load, {} answers judged, {} sections read again",
             self.ground.kind,
@@ -189,5 +192,6 @@ impl Steps {
             assert_eq!((inspected.stale, inspected.undecided), (0, 0));
         }
         self.ground.close().await;
+        Ok(())
     }
 }
