@@ -1,7 +1,10 @@
 //! Changes in the sources become invalidations by themselves: what the triggers note, whom it concerns,
 //! and that it reaches every instance.
 
+use std::{sync::Mutex, time::Duration};
+
 use serde_json::Value as Json;
+use tokio::time::Instant;
 use userdata::{
     changes::{self, State},
     model::{Section, SectionSet},
@@ -13,7 +16,7 @@ use crate::support::{
     cluster::{Layout, cluster},
     command::userdata,
     database::{BOTH, Kind, TestDatabase, database},
-    server::{Settings, serve},
+    server::{Client, Settings, serve},
     sources::sources,
     wait_for,
 };
@@ -158,6 +161,46 @@ async fn a_change_is_seen_on_every_instance_without_anybody_telling() {
             (fences > 0).then_some(())
         };
         wait_for("changes to be counted", counted).await;
+    }
+}
+
+/// How long readers at two instances go on after a change was committed without seeing it. Nobody invalidates.
+#[tokio::test]
+async fn no_answer_is_much_older_than_a_change_while_somebody_writes_all_the_time() {
+    for layout in [Layout::Sqlite, Layout::Postgres] {
+        let cluster = cluster(layout).await;
+        cluster.sources.add_user("1", &[11]).await;
+        changes::install(&cluster.sources.db).await.unwrap();
+        let settings = cluster.settings().with("sources.change_feed", true);
+        let (one, two) = (serve(settings.clone()).await, serve(settings).await);
+        // When each count was committed.
+        let committed: Mutex<Vec<Instant>> = Mutex::new(vec![Instant::now()]);
+        let end = Instant::now() + Duration::from_secs(3);
+        let write = async {
+            while Instant::now() < end {
+                let count = committed.lock().unwrap().len();
+                cluster.sources.write(11, count.try_into().unwrap()).await;
+                committed.lock().unwrap().push(Instant::now());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let read = async |client: Client| {
+            let (mut answers, mut oldest) = (0, Duration::ZERO);
+            while Instant::now() < end {
+                let asked = Instant::now();
+                let count = usize::try_from(get(&client, of("1")).await.unwrap().count).unwrap();
+                let missed = committed.lock().unwrap().get(count + 1).copied();
+                oldest = oldest.max(missed.map_or(Duration::ZERO, |missed| asked.saturating_duration_since(missed)));
+                answers += 1;
+            }
+            (answers, oldest)
+        };
+        let ((), near, far) = tokio::join!(write, read(one.client().await), read(two.client().await));
+        let changes = committed.lock().unwrap().len() - 1;
+        eprintln!("{layout:?}: {changes} changes; answers, and how long a change was not seen: {near:?}, {far:?}");
+        // The relay's poll and the lease are 0.6 s; a busy machine may not get round to relaying in time.
+        assert!(near.1.max(far.1) < Duration::from_secs(10), "{layout:?}");
+        assert!(changes > 3 && near.0 > 3 && far.0 > 3, "{layout:?}: hardly anything happened");
     }
 }
 
