@@ -4,11 +4,16 @@ use userdata::clock::Clock;
 
 /// The day, the machine and how busy it is, in one line.
 pub(crate) fn description() -> String {
-    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = read("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" ");
+    let load = load_average();
     let build = if cfg!(debug_assertions) { "debug build" } else { "release build" };
     format!("{}, {cpus} CPUs, load average {load}, {build}", Clock::system().utc().format("%Y-%m-%d %H:%M UTC"))
+}
+
+/// Of the last one, five and fifteen minutes.
+pub(crate) fn load_average() -> String {
+    let file = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    file.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
 /// The version of a package that was compiled in: there is one of each in the lock file.

@@ -11,6 +11,7 @@ mod machine;
 mod probes;
 mod replay;
 mod stand;
+mod wire;
 
 /// The real servers that the tests start: on free ports, in temporary directories, and gone with this
 /// process however it ends. They are the tests' own files, so that a comparison stands on what is tested.
@@ -21,12 +22,12 @@ mod servers {
     pub(crate) mod database;
     mod needs;
     mod postgres;
-    mod process;
+    pub(crate) mod process;
     pub(crate) mod redis;
     pub(crate) mod sources;
 
-    pub(crate) use needs::wait_for;
-    use needs::{binary, free_port, log_of};
+    use needs::{binary, free_port};
+    pub(crate) use needs::{log_of, wait_for};
 }
 
 use clap::Parser;
@@ -43,6 +44,11 @@ enum Comparison {
     },
     /// How many reads find a fresh document, and what that costs in AI calls: a trace of real reads and changes.
     Replay(replay::Replay),
+    /// What a memory hit costs on the wire: this service and others that answer the same bytes.
+    Wire(wire::Options),
+    /// One of the servers that `wire` starts.
+    #[command(hide = true)]
+    Serve(wire::Serve),
 }
 
 #[tokio::main]
@@ -50,5 +56,7 @@ async fn main() {
     match Comparison::parse() {
         Comparison::Probes { only } => probes::run(&only).await,
         Comparison::Replay(replay) => replay::run(replay).await,
+        Comparison::Wire(options) => wire::run(&options).await,
+        Comparison::Serve(options) => wire::serve(options).await,
     }
 }

@@ -1,0 +1,112 @@
+//! What a memory hit costs on the wire: this service and what else would answer the same bytes, each a
+//! process of its own, loaded by h2load in turns, round by round.
+//!
+//! Only ratios within a round are compared, against a bare tonic server that echoes the same bytes: other
+//! work on the machine slows down all of a round. CPU time is that of the server's process.
+
+mod contestants;
+mod document;
+mod load;
+mod rivals;
+mod table;
+
+use clap::Args;
+
+use self::{
+    contestants::{CONTESTANTS, Contestant, Running},
+    document::Documents,
+    load::Measured,
+};
+use crate::{machine, servers::redis::redis};
+
+pub(crate) use self::rivals::{Serve, serve};
+
+/// How long and how often is measured.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Rounds; each loads every server once. Medians need seven or more.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Seconds that a server is loaded in a round.
+    #[arg(long, default_value_t = 3)]
+    seconds: u32,
+    /// Sizes of the reply in KiB.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64])]
+    sizes: Vec<usize>,
+    /// Only these servers, by a part of their names; the raw echo always.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Requests per second of a second measurement, of latencies, with replies of 16 KiB; 0: none.
+    #[arg(long, default_value_t = 0)]
+    rate: u32,
+}
+
+/// The size for which latencies are measured.
+const OF_LATENCIES_KIB: usize = 16;
+
+/// Measures and prints one table.
+pub(crate) async fn run(options: &Options) {
+    let before = machine::description();
+    let redis = redis().await;
+    let documents = Documents::prepare(&options.sizes).await;
+    let chosen = |contestant: &&Contestant| {
+        contestant.is_the_base()
+            || options.only.is_empty()
+            || options.only.iter().any(|part| contestant.name.contains(part.as_str()))
+    };
+    let mut columns = Vec::new();
+    for size in &options.sizes {
+        let document = documents.of(*size);
+        document.store_in(&redis).await;
+        let mut running = Vec::new();
+        for contestant in CONTESTANTS.iter().filter(chosen) {
+            running.push(Running::start(contestant, document, &documents, &redis).await);
+        }
+        let rounds = measure(&running, options, document.reply_bytes());
+        columns.push(table::Column { reply_bytes: document.reply_bytes(), rounds });
+        if options.rate > 0 && *size == OF_LATENCIES_KIB {
+            println!("{}\n", table::latencies(&latencies(&running, options), options.rate));
+        }
+    }
+    let names: Vec<&str> = CONTESTANTS.iter().filter(chosen).map(|contestant| contestant.name).collect();
+    println!("{before}; afterwards load average {}", machine::load_average());
+    println!(
+        "h2load -c 8 -m 16, {} rounds of {} s, medians; ratios to the raw echo of the same round\n",
+        options.rounds, options.seconds
+    );
+    println!("{}", table::ratios(&names, &columns));
+}
+
+/// One row of figures per contestant and round.
+fn measure(running: &[Running], options: &Options, reply_bytes: usize) -> Vec<Vec<Measured>> {
+    let mut rounds = vec![Vec::new(); running.len()];
+    // Not counted: connections, pages and branch predictors of everybody are cold.
+    for server in running {
+        server.load(1, reply_bytes);
+    }
+    for round in 0..options.rounds {
+        // Everybody comes first once: what a neighbour in time leaves behind falls on all.
+        for place in 0..running.len() {
+            let place = (place + round) % running.len();
+            let measured = running[place].load(options.seconds, reply_bytes);
+            eprintln!("{} B, round {}, {}: {measured}", reply_bytes, round + 1, running[place].name());
+            rounds[place].push(measured);
+        }
+    }
+    rounds
+}
+
+/// Of those that h2load can ask, at a rate that all of them can serve.
+fn latencies(running: &[Running], options: &Options) -> Vec<(&'static str, load::Latencies)> {
+    let mut all: Vec<(&'static str, Vec<load::Latencies>)> = Vec::new();
+    for round in 0..options.rounds {
+        let asked = running.iter().filter_map(|server| Some((server.name(), server.latencies(options)?)));
+        for (place, (name, latencies)) in asked.enumerate() {
+            if round == 0 {
+                all.push((name, Vec::new()));
+            }
+            all[place].1.push(latencies);
+        }
+    }
+    all.into_iter().map(|(name, rounds)| (name, load::Latencies::median(rounds))).collect()
+}

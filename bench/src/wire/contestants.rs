@@ -1,0 +1,140 @@
+//! Who is measured, and how each is started: as a process of its own, so that its CPU time is its own.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use tempfile::TempDir;
+
+use super::{
+    Options,
+    document::{self, Document, Documents, KEY},
+    load::{self, Latencies, Measured},
+    rivals::Rival,
+};
+use crate::servers::{
+    log_of,
+    process::{Process, Start},
+    redis::Redis,
+    wait_for,
+};
+
+/// A server that is measured.
+#[derive(Debug)]
+pub(super) struct Contestant {
+    pub(super) name: &'static str,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// A server of this program's.
+    Rival(Rival),
+    /// redis-server itself: connections, and requests that each sends before it reads a reply.
+    Redis { connections: u32, pipeline: u32 },
+}
+
+/// In the order of the table; the first is what the others are compared with.
+pub(super) const CONTESTANTS: [Contestant; 11] = [
+    Contestant::rival("raw echo", Rival::Echo),
+    Contestant::rival("raw echo, coalesced writes", Rival::EchoCoalesced),
+    Contestant::rival("bare hyper", Rival::Hyper),
+    Contestant::rival("bare hyper, coalesced writes", Rival::HyperCoalesced),
+    Contestant { name: "redis GET, 128 connections", kind: Kind::Redis { connections: 128, pipeline: 1 } },
+    Contestant { name: "redis GET, 8 connections, pipeline of 16", kind: Kind::Redis { connections: 8, pipeline: 16 } },
+    Contestant::rival("multi-tier-cache, encoded bytes", Rival::MultiTierCache),
+    Contestant::rival("moka, prost structs", Rival::Moka),
+    Contestant::rival("Redis, serde_json", Rival::RedisJson),
+    Contestant::rival("userdata, without coalesced writes", Rival::OursUncoalesced),
+    Contestant::rival("userdata", Rival::Ours),
+];
+
+impl Contestant {
+    const fn rival(name: &'static str, rival: Rival) -> Self {
+        Self { name, kind: Kind::Rival(rival) }
+    }
+
+    /// Whether everything is compared with it.
+    pub(super) fn is_the_base(&self) -> bool {
+        self.name == CONTESTANTS[0].name
+    }
+}
+
+/// A contestant that serves.
+#[derive(Debug)]
+pub(super) struct Running {
+    contestant: &'static Contestant,
+    pid: u32,
+    port: u16,
+    /// What h2load sends.
+    request: PathBuf,
+    _process: Option<Process>,
+    _directory: TempDir,
+}
+
+impl Running {
+    /// Starts it, and lets it answer once: from then on it answers from memory.
+    pub(super) async fn start(
+        contestant: &'static Contestant,
+        document: &Document,
+        documents: &Documents,
+        redis: &Redis,
+    ) -> Self {
+        let directory = tempfile::Builder::new().prefix("userdata-bench-").tempdir().unwrap();
+        let request = directory.path().join("request");
+        std::fs::write(&request, document.framed_request()).unwrap();
+        let Kind::Rival(rival) = contestant.kind else {
+            let pid = redis.info("process_id").await.trim().parse().unwrap();
+            return Self {
+                contestant,
+                pid,
+                port: document::port_of(redis),
+                request,
+                _process: None,
+                _directory: directory,
+            };
+        };
+        let reply = directory.path().join("reply");
+        std::fs::write(&reply, document.reply()).unwrap();
+        let log = directory.path().join("log");
+        let rival = rival.name();
+        let arguments = ["serve", &rival, "--reply", reply.to_str().unwrap()];
+        let mut command = vec![std::env::current_exe().unwrap().into_os_string()];
+        command.extend(arguments.map(Into::into));
+        command.extend(["--redis", &redis.url(), "--database", documents.database_url()].map(Into::into));
+        let start = Start { command, environment: vec![], log: &log, signal: "KILL", directory: None };
+        let process = Process::start(start);
+        let address: SocketAddr = wait_for("its address", async || {
+            assert!(process.is_running(), "{} ended: {}", contestant.name, log_of(&log));
+            let said = log_of(&log);
+            said.split_once("listening on ")?.1.split_once(' ')?.0.parse().ok()
+        })
+        .await;
+        let said = log_of(&log);
+        let pid = said.split_once(" as ").unwrap().1.lines().next().unwrap().parse().unwrap();
+        document.is_answered_by(address).await;
+        let port = address.port();
+        Self { contestant, pid, port, request, _process: Some(process), _directory: directory }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.contestant.name
+    }
+
+    /// Loads it as fast as it answers.
+    pub(super) fn load(&self, seconds: u32, reply_bytes: usize) -> Measured {
+        match self.contestant.kind {
+            Kind::Rival(_) => {
+                load::of_process(self.pid, || load::h2load(self.port, &self.request, seconds, reply_bytes))
+            }
+            Kind::Redis { connections, pipeline } => {
+                let took = Duration::from_secs(seconds.into());
+                load::of_process(self.pid, || load::redis(self.port, KEY, connections, pipeline, took))
+            }
+        }
+    }
+
+    /// How long answers take at a fixed rate; nothing for those that h2load cannot ask.
+    pub(super) fn latencies(&self, options: &Options) -> Option<Latencies> {
+        matches!(self.contestant.kind, Kind::Rival(_))
+            .then(|| load::latencies(self.port, &self.request, options.seconds, options.rate))
+    }
+}

@@ -1,0 +1,131 @@
+//! The load, by programs that others wrote: h2load for gRPC, redis-benchmark for Redis.
+
+use std::{fmt, fs, path::Path, process::Command, time::Duration};
+
+/// h2load's connections, and requests under way on each.
+const CONNECTIONS: u32 = 8;
+const STREAMS: u32 = 16;
+const PATH: &str = "/userdata.v1.UserDataService/GetComprehensiveUserData";
+/// What `/proc/<pid>/stat` counts in.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What a server did in one turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured {
+    pub(super) requests_per_second: f64,
+    /// User and system time of the server's process per request.
+    pub(super) cpu_us: f64,
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:.0} requests/s, {:.1} us of CPU each", self.requests_per_second, self.cpu_us)
+    }
+}
+
+/// What a load generator says.
+#[derive(Debug)]
+pub(super) struct Done {
+    requests: f64,
+    requests_per_second: f64,
+}
+
+/// Runs a load and takes the server's CPU time.
+pub(super) fn of_process(pid: u32, load: impl FnOnce() -> Done) -> Measured {
+    let before = cpu_time(pid);
+    let done = load();
+    let cpu = cpu_time(pid) - before;
+    Measured { requests_per_second: done.requests_per_second, cpu_us: cpu.as_secs_f64() * 1e6 / done.requests }
+}
+
+/// As many requests as are answered in that time.
+pub(super) fn h2load(port: u16, request: &Path, seconds: u32, reply_bytes: usize) -> Done {
+    let said = run(h2load_command(port, request).args(["-D", &seconds.to_string()]));
+    let requests = number_before(&said, " 2xx");
+    let bytes = number_before(&said, ") data");
+    let per_reply = bytes / requests;
+    #[expect(clippy::cast_precision_loss, reason = "a few KiB")]
+    let expected = reply_bytes as f64;
+    // An error has no body. Ages and positions differ in length, and what was under way at the end counts too.
+    assert!((per_reply - expected).abs() < expected * 0.02 + 64.0, "{per_reply} bytes a reply:\n{said}");
+    Done { requests, requests_per_second: number_before(&said, " req/s") }
+}
+
+/// About as many GETs as Redis answers in that time.
+pub(super) fn redis(port: u16, key: &str, connections: u32, pipeline: u32, took: Duration) -> Done {
+    // redis-benchmark counts requests, not time: a short run says how many.
+    let some = redis_benchmark(port, key, connections, pipeline, 20_000);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some hundred thousand")]
+    let requests = (some * took.as_secs_f64()) as u32;
+    let requests_per_second = redis_benchmark(port, key, connections, pipeline, requests);
+    Done { requests: f64::from(requests + 20_000), requests_per_second }
+}
+
+fn redis_benchmark(port: u16, key: &str, connections: u32, pipeline: u32, requests: u32) -> f64 {
+    let (port, requests) = (port.to_string(), requests.to_string());
+    let (connections, pipeline) = (connections.to_string(), pipeline.to_string());
+    let arguments = ["-p", &port, "-c", &connections, "-P", &pipeline, "-n", &requests, "-q", "GET", key];
+    number_before(&run(Command::new("redis-benchmark").args(arguments)), " requests per second")
+}
+
+/// How long answers took, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Latencies {
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+}
+
+impl Latencies {
+    /// Of each figure by itself.
+    pub(super) fn median(rounds: Vec<Self>) -> Self {
+        let of = |figure: fn(&Self) -> f64| super::table::median(rounds.iter().map(figure).collect());
+        Self { p50: of(|round| round.p50), p99: of(|round| round.p99) }
+    }
+}
+
+/// At so many requests a second in all.
+pub(super) fn latencies(port: u16, request: &Path, seconds: u32, rate: u32) -> Latencies {
+    let log = request.with_extension("times");
+    let _none = fs::remove_file(&log);
+    let mut command = h2load_command(port, request);
+    command.args(["-D", &seconds.to_string(), "--rps", &(rate / CONNECTIONS).to_string()]);
+    run(command.args(["--log-file", log.to_str().unwrap()]));
+    let lines = fs::read_to_string(log).unwrap();
+    // Start, status and microseconds.
+    let mut times: Vec<f64> = lines.lines().map(|line| line.rsplit('\t').next().unwrap().parse().unwrap()).collect();
+    times.sort_by(f64::total_cmp);
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100] / 1000.0;
+    Latencies { p50: at(50), p99: at(99) }
+}
+
+fn h2load_command(port: u16, request: &Path) -> Command {
+    let mut command = Command::new("h2load");
+    command.args(["-c", &CONNECTIONS.to_string(), "-m", &STREAMS.to_string()]);
+    command.args(["-H", "content-type: application/grpc", "-H", "te: trailers", "-d", request.to_str().unwrap()]);
+    command.arg(format!("http://127.0.0.1:{port}{PATH}"));
+    command
+}
+
+fn run(command: &mut Command) -> String {
+    let program = command.get_program().to_owned();
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("{program:?}: {error}. Debian has it in the packages nghttp2-client and redis-tools")
+    });
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The last number before these words.
+fn number_before(said: &str, words: &str) -> f64 {
+    let (before, _) = said.rsplit_once(words).unwrap_or_else(|| panic!("no {words:?} in {said}"));
+    let digits = before.rsplit(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
+    digits.parse().unwrap_or_else(|error| panic!("{error}: {digits:?} before {words:?} in {said}"))
+}
+
+fn cpu_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    // The name before may hold anything; behind it, user and system time are the 12th and 13th.
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let ticks = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u32>().unwrap()).sum::<u32>();
+    TICK * ticks
+}

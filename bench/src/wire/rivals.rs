@@ -1,0 +1,111 @@
+//! The servers that are compared, one per process. All but bare hyper answer the contract's method through
+//! tonic, and decode the request; none but ours has limits, deadlines or metrics.
+
+mod hyper;
+mod ours;
+mod tonic;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use bytes::Bytes;
+use clap::{Args, ValueEnum};
+use prost::Message as _;
+use tokio::net::{TcpListener, TcpStream};
+use userdata::{grpc::coalesced::Coalesced, proto::v1::GetComprehensiveUserDataResponse, telemetry::Telemetry};
+
+pub(super) use self::ours::Ours;
+
+/// A server.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Rival {
+    /// tonic, a message of one `bytes` field, shared.
+    Echo,
+    /// The same with our way of writing.
+    EchoCoalesced,
+    /// hyper, one `Bytes` and trailers.
+    Hyper,
+    /// The same with our way of writing.
+    HyperCoalesced,
+    /// tonic, the contract's message as moka hands it out: a copy.
+    Moka,
+    /// tonic, the encoded document from multi-tier-cache.
+    MultiTierCache,
+    /// tonic, the contract's message from Redis, as JSON.
+    RedisJson,
+    /// This service, with `server.coalesce_writes` off.
+    OursUncoalesced,
+    /// This service.
+    Ours,
+}
+
+/// What a server is started with.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    rival: Rival,
+    /// The reply's message.
+    #[arg(long)]
+    reply: PathBuf,
+    #[arg(long)]
+    redis: String,
+    #[arg(long)]
+    database: String,
+}
+
+impl Rival {
+    /// As it is named on the command line.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().expect("none is skipped").get_name().to_owned()
+    }
+}
+
+/// Where the user's document is in Redis as JSON.
+pub(super) fn json_key(user: &str) -> String {
+    format!("bench:json:{user}")
+}
+
+/// Serves until the process is killed.
+pub(crate) async fn serve(options: Serve) {
+    let reply = Bytes::from(std::fs::read(&options.reply).unwrap());
+    if let Rival::Ours | Rival::OursUncoalesced = options.rival {
+        let telemetry = Telemetry::start(&userdata::config::Log::default()).unwrap();
+        let ours = Ours::start(&options.database, telemetry, matches!(options.rival, Rival::Ours)).await;
+        say(ours.address());
+        return ours.ended().await;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    say(listener.local_addr().unwrap());
+    let listener = match options.rival {
+        Rival::EchoCoalesced | Rival::HyperCoalesced => Listener { listener, wrap: Coalesced::new },
+        _ => Listener { listener, wrap: Coalesced::switched_off },
+    };
+    match options.rival {
+        Rival::Echo | Rival::EchoCoalesced => tonic::serve(listener, tonic::echo(reply)).await,
+        Rival::Hyper | Rival::HyperCoalesced => hyper::serve(listener, reply).await,
+        Rival::Moka => {
+            let message = GetComprehensiveUserDataResponse::decode(reply).unwrap();
+            tonic::serve(listener, tonic::moka(message)).await;
+        }
+        Rival::MultiTierCache => tonic::serve(listener, tonic::multi_tier_cache(&options.redis, reply).await).await,
+        Rival::RedisJson => tonic::serve(listener, tonic::redis_json(&options.redis).await).await,
+        Rival::Ours | Rival::OursUncoalesced => unreachable!("served above"),
+    }
+}
+
+fn say(address: SocketAddr) {
+    println!("listening on {address} as {}", std::process::id());
+}
+
+/// Where connections come from, and how they write.
+struct Listener {
+    listener: TcpListener,
+    wrap: fn(TcpStream) -> Coalesced<TcpStream>,
+}
+
+impl Listener {
+    /// The next connection, set up as tonic sets up its own.
+    async fn accept(&self) -> Coalesced<TcpStream> {
+        let (stream, _) = self.listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        (self.wrap)(stream)
+    }
+}

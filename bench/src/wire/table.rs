@@ -1,0 +1,63 @@
+//! What is printed: medians over the rounds, and ratios to the raw echo within each.
+
+use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
+
+use super::load::{Latencies, Measured};
+
+/// What was measured with replies of one size: rounds per contestant, the raw echo's first.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) reply_bytes: usize,
+    pub(super) rounds: Vec<Vec<Measured>>,
+}
+
+/// One row per contestant: throughput and CPU time against the raw echo, and in figures.
+pub(super) fn ratios(names: &[&str], columns: &[Column]) -> String {
+    let heads = columns.iter().flat_map(|column| {
+        let size = size(column.reply_bytes);
+        [format!("{size}: requests/s against raw echo"), "CPU against raw echo".to_owned()]
+    });
+    let mut table = empty(std::iter::once("server".to_owned()).chain(heads).collect());
+    for (place, name) in names.iter().enumerate() {
+        let cells = columns.iter().flat_map(|column| {
+            let (rounds, echo) = (&column.rounds[place], &column.rounds[0]);
+            let cell = |figure: fn(&Measured) -> f64, digits: usize, unit: &str| {
+                let ratios = rounds.iter().zip(echo).map(|(ours, echo)| figure(ours) / figure(echo)).collect();
+                let figures = rounds.iter().map(figure).collect();
+                format!("{:.2} ({:.digits$}{unit})", median(ratios), median(figures))
+            };
+            [cell(|m| m.requests_per_second, 0, "/s"), cell(|m| m.cpu_us, 1, " us")]
+        });
+        table.add_row(std::iter::once((*name).to_owned()).chain(cells));
+    }
+    table.to_string()
+}
+
+/// One row per contestant: how long answers took.
+pub(super) fn latencies(rows: &[(&str, Latencies)], rate: u32) -> String {
+    let mut table = empty(vec![format!("server, {rate} requests/s"), "p50, ms".to_owned(), "p99, ms".to_owned()]);
+    for (name, latencies) in rows {
+        table.add_row([(*name).to_owned(), format!("{:.2}", latencies.p50), format!("{:.2}", latencies.p99)]);
+    }
+    table.to_string()
+}
+
+/// The middle one, or the mean of the two in the middle.
+pub(super) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    if figures.len() % 2 == 1 { figures[middle] } else { f64::midpoint(figures[middle - 1], figures[middle]) }
+}
+
+fn empty(head: Vec<String>) -> Table {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(head);
+    table
+}
+
+fn size(bytes: usize) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a few KiB")]
+    let kib = bytes as f64 / 1024.0;
+    format!("{kib:.1} KiB")
+}
