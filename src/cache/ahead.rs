@@ -180,8 +180,7 @@ impl UserDataCache {
         {
             return Verdict::IsThere;
         }
-        let analysed = due.sections.with_dependents().contains(Section::AiAnalysis);
-        let may_call = analysed && loader.aggregator.ai().asks_a_model();
+        let may_call = due.changes.concern(Section::AiAnalysis) && loader.aggregator.ai().asks_a_model();
         if due.unread >= self.ahead.config.unread_max {
             Verdict::GiveUp(Reason::Unread)
         } else if due.likely < if may_call { LIKELY_FOR_A_CALL } else { LIKELY_FOR_A_LOAD } {

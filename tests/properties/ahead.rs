@@ -214,12 +214,10 @@ fn it_waits_while_more_than_half_of_the_permits_are_taken_and_not_for_ever() {
         for gives_up in [false, true] {
             faults.set(STRATEGY, Place::Before, Some(Mode::Hang));
             let before = case.stats(0).await;
-            let cache = &case.instances[0].cache;
-            cache.invalidate(Key::Two.scope(None), Invalidation::default()).await.unwrap();
-            let (two, two21) = (cache.clone(), cache.clone());
+            let (one, other) = (case.instances[0].cache.clone(), case.instances[0].cache.clone());
             let readers = futures::future::join(
-                async move { two.get(&Key::Two.query(), &Wish::default()).await.unwrap() },
-                async move { two21.get(&Key::Two21.query(), &Wish::default()).await.unwrap() },
+                async move { one.refresh(&Key::Two.query(), &Wish::default()).await.unwrap() },
+                async move { other.refresh(&Key::Two21.query(), &Wish::default()).await.unwrap() },
             );
             let loads = faults.begun(STRATEGY);
             let readers = TaskTracker::new().spawn(readers);

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::forecast::Forecast;
+use super::forecast::{Changes, Forecast};
 use crate::{
     clock::Moment,
     config,
@@ -41,17 +41,17 @@ struct Document {
     unread: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Change {
-    sections: SectionSet,
+    changes: Changes,
     first: Moment,
     last: Moment,
     was_read: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct DealtWith {
-    sections: SectionSet,
+    changes: Changes,
     was_read: bool,
     ahead: bool,
 }
@@ -60,7 +60,7 @@ struct DealtWith {
 #[derive(Clone, Debug)]
 pub(super) struct Due {
     pub(super) query: UserDataQuery,
-    pub(super) sections: SectionSet,
+    pub(super) changes: Changes,
     /// Whether it cannot be put off any longer.
     pub(super) at_last: bool,
     /// The share of such changes that were read before the next one.
@@ -98,12 +98,13 @@ impl Readers {
             scope.strategy.is_none() || asked.is_none() || asked == scope.strategy
         };
         for document in users.get_mut(&scope.user).into_iter().flatten().filter(concerned) {
-            if let Some(DealtWith { sections, was_read, .. }) = document.dealt_with.take() {
-                forecast.learn(sections, was_read);
+            if let Some(DealtWith { changes, was_read, .. }) = document.dealt_with.take() {
+                forecast.learn(&changes, was_read);
             }
-            let new = Change { sections: SectionSet::NONE, first: now, last: now, was_read: false };
+            let new = Change { changes: Changes::default(), first: now, last: now, was_read: false };
             let change = document.change.get_or_insert(new);
-            (change.sections, change.last) = (change.sections.union(scope.sections), now);
+            change.changes.add(scope.sections);
+            change.last = now;
             changed.insert(document.query.key().clone());
         }
     }
@@ -112,11 +113,16 @@ impl Readers {
     pub(super) fn due(&self, config: &config::Reassembly, now: Moment) -> Vec<Due> {
         let due = |key: &CacheKey| {
             let document = self.users.get(&key.user)?.iter().find(|document| document.query.key() == key)?;
-            let Change { sections, first, last, .. } = document.change?;
+            let Change { changes, first, last, .. } = document.change.as_ref()?;
             let at_last = now >= first.after(config.delay_max);
             let quiet = now >= last.after(config.quiet);
-            let (query, unread, likely) = (document.query.clone(), document.unread, self.forecast.of(sections));
-            (at_last || quiet).then_some(Due { query, sections, at_last, likely, unread })
+            (at_last || quiet).then(|| Due {
+                query: document.query.clone(),
+                changes: changes.clone(),
+                at_last,
+                likely: self.forecast.of(changes),
+                unread: document.unread,
+            })
         };
         self.changed.iter().filter_map(due).collect()
     }
@@ -125,8 +131,8 @@ impl Readers {
     pub(super) fn leave(&mut self, key: &CacheKey) {
         self.changed.remove(key);
         let Some(document) = self.document(key) else { return };
-        let Some(Change { sections, was_read, .. }) = document.change.take() else { return };
-        document.dealt_with = Some(DealtWith { sections, was_read, ahead: false });
+        let Some(Change { changes, was_read, .. }) = document.change.take() else { return };
+        document.dealt_with = Some(DealtWith { changes, was_read, ahead: false });
     }
 
     /// Its changes are dealt with, by assembling it.

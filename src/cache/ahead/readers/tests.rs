@@ -48,7 +48,7 @@ fn changes_are_due_when_they_have_been_quiet_or_have_gone_on_for_too_long() {
     readers.change(&scope("1", None, Section::Performance), at(19));
     assert!(due(&readers, 28).is_empty());
     let [ref one] = due(&readers, 29)[..] else { panic!("one document") };
-    assert!(one.sections.contains(Section::Strategy) && one.sections.contains(Section::Performance));
+    assert!(one.changes.concern(Section::Strategy) && one.changes.concern(Section::Performance));
     assert!(!one.at_last);
     let (mut readers, _) = read();
     for tenths in 10..40 {
