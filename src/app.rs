@@ -53,6 +53,8 @@ const SOURCES_CONNECT: Duration = Duration::from_secs(1);
 const REDIS_AT_START: Duration = Duration::from_millis(300);
 /// The share of the shutdown's time that is kept for access counts, Redis and pools.
 const CLOSING_SHARE: f64 = 0.1;
+/// For the last metrics and spans: a collector that is not there must not hold up a restart.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// How often readiness is looked at: a start should not feel slow.
 const READINESS_EVERY: Duration = Duration::from_millis(20);
 
@@ -245,9 +247,8 @@ impl App {
                 told.set(Instant::now()).expect("set here only");
             }
         };
-        let meter = telemetry.meter();
         let server =
-            grpc::Server::new(Arc::clone(&cache), &config.server, security, clock, tasks.clone(), &meter).await?;
+            grpc::Server::new(Arc::clone(&cache), &config.server, security, clock, tasks.clone(), &telemetry).await?;
         background::start(&cache, &config, &tasks, &stop);
         if let Some(subscriber) = hints {
             tasks.spawn(hint::listen(Arc::clone(&cache), subscriber, stop.clone()));
@@ -269,7 +270,9 @@ impl App {
             {
                 tracing::warn!(loads = loads.len(), "some loads did not end in time and are given up");
             }
-            cache.close().await;
+            // Order: the last metrics are read while there is a cache.
+            let flush_max = FLUSH_MAX.min(config.server.drain.mul_f64(CLOSING_SHARE / 2.0));
+            tokio::join!(telemetry.stop(flush_max), cache.close());
             drop(cache);
             tasks.close();
             tasks.wait().await;

@@ -32,12 +32,13 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span, field::Empty, info_span};
 
 use ahead::Ahead;
 use fence::{Fence, FenceError, Trust};
 use flight::{Flights, Landing, Refreshes, Role};
 use inspector::Inspector;
-use load::{Depth, Loaded, Loader};
+use load::{Depth, Landed, Loaded, Loader};
 use memory::Answer;
 use relay::Relay;
 
@@ -48,6 +49,7 @@ use crate::{
     error::{Error, Unavailable},
     model::{CacheKey, CacheStatus, Scope, SectionSet, Served, Snapshot, State, Tier, Token, UserDataQuery},
     mutant::{self, Mutant},
+    telemetry::trace,
 };
 
 /// What a caller wants of an answer.
@@ -104,11 +106,11 @@ pub struct Invalidated {
 pub struct UserDataCache {
     loader: Arc<Loader>,
     /// By key and log: the positions of two logs cannot be compared, so their loads are never shared.
-    flights: Flights<(CacheKey, Arc<str>), Result<Loaded, Error>>,
+    flights: Flights<(CacheKey, Arc<str>), Landed>,
     /// Loads that skip the tiers, for callers who want nothing older than a moment ago.
-    fresh: Refreshes<CacheKey, Result<Loaded, Error>>,
+    fresh: Refreshes<CacheKey, Landed>,
     /// Loads that skip the memo too.
-    refreshes: Refreshes<CacheKey, Result<Loaded, Error>>,
+    refreshes: Refreshes<CacheKey, Landed>,
     /// Changes in the sources, if this instance looks for them.
     relay: Option<Relay>,
     /// Loads behind changes, which nobody waits for.
@@ -145,7 +147,7 @@ impl UserDataCache {
             return answer;
         }
         let (landing, role) = self.board(query, Depth::Tiers);
-        let loaded = match self.wait(landing).await {
+        let loaded = match self.wait(landing, role).await {
             // Another instance may have found nothing some seconds ago.
             Err(Error::NotFound { .. }) if wish.max_age.is_some() => {
                 return self.load_past_the_tiers(query, wish, trust, Depth::Sources).await;
@@ -245,6 +247,7 @@ impl UserDataCache {
         }
         let loader = &self.loader;
         let key = query.key();
+        let span = trace::within_request(|| info_span!("lookup memory", outcome = Empty));
         let began = loader.clock.now();
         let held = loader.memory.get(key).filter(|held| began < held.until);
         let found = held.and_then(|held| match held.answer {
@@ -274,6 +277,7 @@ impl UserDataCache {
             }
         });
         let took = loader.clock.now().since(began);
+        span.record("outcome", if found.is_some() { "hit" } else { "miss" });
         if found.is_some() {
             loader.memory_figures.hit(took)
         } else {
@@ -283,7 +287,7 @@ impl UserDataCache {
     }
 
     /// Joins the load of a key, if it began after every fence known now, or begins one.
-    fn board(&self, query: &UserDataQuery, depth: Depth) -> (Landing<Result<Loaded, Error>>, Role) {
+    fn board(&self, query: &UserDataQuery, depth: Depth) -> (Landing<Landed>, Role) {
         let view = self.loader.fence.view(query.key());
         let (fence, tag) = (view.fence(), view.applied);
         let key = (query.key().clone(), Arc::clone(&view.incarnation));
@@ -325,15 +329,22 @@ impl UserDataCache {
         let loader = Arc::clone(&self.loader);
         let asked = query.clone();
         let (landing, role) = refreshes.ask(query.key(), || loader.load(asked, depth));
-        let loaded = self.wait(landing).await?;
+        let loaded = self.wait(landing, role).await?;
         self.ahead.read(query);
         self.served(loaded, role, trust, wish)
     }
 
-    async fn wait(&self, landing: Landing<Result<Loaded, Error>>) -> Result<Loaded, Error> {
+    async fn wait(&self, landing: Landing<Landed>, role: Role) -> Result<Loaded, Error> {
         let waiting = self.flights.waiter(self.loader.config.flight.max_waiting);
         let _waiting = waiting.ok_or(Error::Overloaded { retry_after: Duration::from_secs(1) })?;
-        landing.wait().await.unwrap_or(Err(Error::Internal))
+        // The leader's load is part of its own trace.
+        let span = match role {
+            Role::Leader => Span::none(),
+            Role::Follower => trace::within_request(|| info_span!("wait")),
+        };
+        let landed = landing.wait().instrument(span.clone()).await.ok_or(Error::Internal)?;
+        trace::link(&span, landed.load);
+        landed.result
     }
 
     /// Counts an answer and says how it was found.

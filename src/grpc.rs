@@ -26,7 +26,7 @@ use self::{
     stack::Stack,
     watched::Watched,
 };
-use crate::{cache::UserDataCache, clock::Clock, config, proto, telemetry::Meter};
+use crate::{cache::UserDataCache, clock::Clock, config, proto, telemetry::Telemetry};
 
 pub mod admission;
 pub mod auth;
@@ -91,7 +91,7 @@ impl Server {
         security: Security,
         clock: Clock,
         tracker: TaskTracker,
-        meter: &Meter,
+        telemetry: &Telemetry,
     ) -> Result<Self, tonic_reflection::server::Error> {
         let service = Service::new(cache, clock.clone(), config.max_response_bytes);
         let service = UserDataServer::new(service)
@@ -99,7 +99,7 @@ impl Server {
             // Never reached: a larger reply is refused before, with the sizes of its sections.
             .max_encoding_message_size(config.max_response_bytes)
             .accept_compressed(CompressionEncoding::Gzip);
-        Self::with(Routes::new(service), config, security, clock, tracker, meter).await
+        Self::with(Routes::new(service), config, security, clock, tracker, telemetry).await
     }
 
     /// Any services, with health and reflection beside them.
@@ -109,7 +109,7 @@ impl Server {
         security: Security,
         clock: Clock,
         tracker: TaskTracker,
-        meter: &Meter,
+        telemetry: &Telemetry,
     ) -> Result<Self, tonic_reflection::server::Error> {
         let (health, health_service) = Health::new().await;
         let routes = routes
@@ -117,7 +117,8 @@ impl Server {
             .add_service(reflection().build_v1()?.max_decoding_message_size(config.max_request_bytes))
             .add_service(reflection().build_v1alpha()?.max_decoding_message_size(config.max_request_bytes));
         let stack = Stack {
-            metrics: Metrics::new(clock, meter),
+            metrics: Metrics::new(clock, &telemetry.meter()),
+            sampling: telemetry.sampling(),
             auth: security.auth,
             gate: Gate::new(config.max_concurrent_requests),
             default_deadline: config.default_deadline,

@@ -108,7 +108,7 @@ impl Guard {
     /// Runs `work` for at most `limit`, in which waiting for a permit counts too.
     pub async fn run<T>(&self, limit: Duration, work: impl Future<Output = Result<T, SourceError>>) -> Run<T> {
         let asked = self.clock.now();
-        let span = tracing::info_span!("source", name = self.name);
+        let span = tracing::info_span!("source", otel.name = %format_args!("source {}", self.name), name = self.name);
         let result = self.permitted(Instant::now() + limit, work).instrument(span).await;
         Run { result, took: self.clock.now().since(asked) }
     }

@@ -19,7 +19,7 @@ use super::{
     UserDataCache,
     fence::Trust,
     flight::{Landing, Role},
-    load::{Depth, Loaded},
+    load::{Depth, Landed},
     memory::Answer,
     stats::Count,
 };
@@ -210,13 +210,8 @@ impl UserDataCache {
 }
 
 /// Waits for a load for which nobody else may wait, and counts what it comes to.
-async fn follow(
-    ahead: Arc<Ahead>,
-    key: CacheKey,
-    landing: Landing<Result<Loaded, Error>>,
-    _place: OwnedSemaphorePermit,
-) {
-    let reason = match landing.wait().await {
+async fn follow(ahead: Arc<Ahead>, key: CacheKey, landing: Landing<Landed>, _place: OwnedSemaphorePermit) {
+    let reason = match landing.wait().await.map(|landed| landed.result) {
         Some(Ok(_)) => return ahead.counts.finished.add(1),
         Some(Err(Error::Withheld)) => Reason::OverBudget,
         Some(Err(_)) | None => Reason::Failed,

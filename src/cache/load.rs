@@ -14,8 +14,10 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use futures::future::BoxFuture;
+use opentelemetry::trace::SpanContext;
 use tokio::sync::{RwLock, Semaphore, SemaphorePermit};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument as _, field::Empty, info_span};
 
 use super::{
     cooldown::{self, Cooldowns},
@@ -41,7 +43,7 @@ use crate::{
     lease::{Lease, Leases},
     model::{CacheKey, CacheStatus, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
     mutant::{self, Mutant},
-    telemetry::Meter,
+    telemetry::{Meter, trace},
 };
 use look::Fresh;
 use measure::Loads;
@@ -101,8 +103,15 @@ pub(super) struct Loaded {
     pub(super) position: i64,
 }
 
+/// How a load ended, and its span, for those who waited for it.
+#[derive(Clone, Debug)]
+pub(super) struct Landed {
+    pub(super) result: Result<Loaded, Error>,
+    pub(super) load: SpanContext,
+}
+
 /// A load, on the heap: the sources' statements make it large.
-pub(super) type Loading = BoxFuture<'static, Result<Loaded, Error>>;
+pub(super) type Loading = BoxFuture<'static, Landed>;
 
 /// Everything that a load needs.
 #[derive(Debug)]
@@ -168,15 +177,19 @@ impl Loader {
 
     /// Loads a document. Does nothing before it is polled.
     pub(super) fn load(self: Arc<Self>, query: UserDataQuery, depth: Depth) -> Loading {
-        Box::pin(async move {
+        let data_hash = tracing::field::display(query.key().hash);
+        let span = trace::outliving(info_span!(parent: None, "load", data_hash, outcome = Empty, trace_id = Empty));
+        let load = trace::span_context(&span);
+        let work = async move {
             let under_way = self.loads.begin(&self.clock);
             let loaded = match depth {
                 Depth::Tiers | Depth::Newer(_) | Depth::Ahead => self.load_once(&query, depth).await,
                 Depth::Sources | Depth::Anew => self.load_past_the_tiers(&query, depth).await,
             };
             under_way.end(&loaded);
-            loaded
-        })
+            Landed { result: loaded, load }
+        };
+        Box::pin(work.instrument(span))
     }
 
     async fn load_past_the_tiers(self: &Arc<Self>, query: &UserDataQuery, depth: Depth) -> Result<Loaded, Error> {
@@ -234,7 +247,8 @@ impl Loader {
         lease: Option<Lease>,
     ) -> Result<Loaded, Error> {
         let key = query.key();
-        let (snapshot, late) = match self.assemble(query, view, depth, reserve).await {
+        let assembling = self.assemble(query, view, depth, reserve).instrument(info_span!("assemble"));
+        let (snapshot, late) = match assembling.await {
             Ok(assembled) => assembled,
             Err(failure) => {
                 if let Failure::SourceFailed { source_name, retry_after, .. } = &failure {

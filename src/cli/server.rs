@@ -21,7 +21,7 @@ use crate::{
     app::{App, RunError, StartError, open_for_upkeep},
     changes::{self, InstallError},
     clock::Clock,
-    config::{self, Config, Secret},
+    config::{self, Config, OpenTelemetry, Secret},
     demo,
     telemetry::{self, Telemetry},
 };
@@ -45,7 +45,7 @@ pub fn run(command: Command) -> ExitCode {
     // Within the runtime: it has the tasks by which telemetry leaves the process.
     let in_runtime = runtime.enter();
     let started = match &command {
-        Command::Serve(_) => Telemetry::start(log).map(Some),
+        Command::Serve(_) => Telemetry::start(log, &OpenTelemetry::of_process()).map(Some),
         _ => telemetry::log_only(log).map(|()| None),
     };
     drop(in_runtime);

@@ -120,7 +120,7 @@ impl http_body::Body for ReplyBody {
         };
         let polled = this.span.in_scope(|| recover::call(|| Pin::new(body).poll_frame(context)));
         let Ok(polled) = polled else {
-            this.span.in_scope(|| error!("a stream panicked"));
+            this.span.in_scope(|| this.id.in_log(|| error!("a stream panicked")));
             let status = status::internal(&this.id);
             return Poll::Ready(Some(Ok(this.cut(Outcome::Answered, &status))));
         };

@@ -10,6 +10,7 @@ use std::sync::{
 };
 
 use tonic::Code;
+use tracing::Span;
 
 use super::method::Method;
 use crate::{
@@ -88,6 +89,7 @@ impl Metrics {
             began: self.clock.now(),
             outcome: Outcome::Abandoned,
             code: Code::Cancelled,
+            span: Span::none(),
         }
     }
 }
@@ -127,9 +129,15 @@ pub struct Call {
     began: Moment,
     outcome: Outcome,
     code: Code,
+    span: Span,
 }
 
 impl Call {
+    /// Has its end told to this span too.
+    pub fn is_traced_by(&mut self, span: Span) {
+        self.span = span;
+    }
+
     /// Says how it ends; counted when this is dropped.
     pub fn ends(&mut self, outcome: Outcome, code: Code) {
         self.outcome = outcome;
@@ -140,6 +148,12 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let took = self.metrics.clock.now().since(self.began);
+        if !self.span.is_none() {
+            self.span.record("rpc.response.status_code", CODES[self.code as usize]);
+            if is_our_fault(self.code) {
+                self.span.record("otel.status_code", "ERROR");
+            }
+        }
         let figures = self.metrics.method(self.method);
         figures.in_flight.fetch_sub(1, Relaxed);
         figures.outcomes[self.outcome as usize].fetch_add(1, Relaxed);
@@ -148,6 +162,19 @@ impl Drop for Call {
             None => durations(&self.metrics.meter, self.method, CODES[self.code as usize]).record(took),
         }
     }
+}
+
+/// Which codes make a server's span an error, says the semantic conventions' list for gRPC.
+fn is_our_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }
 
 #[cfg(test)]

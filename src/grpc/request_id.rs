@@ -1,7 +1,11 @@
-//! The name by which a caller, the log and a support request speak of one call.
+//! The name by which a caller, the log and a support request speak of one call; and the trace that its caller says it
+//! belongs to.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tracing::{Span, error_span, field::Empty};
 use uuid::Uuid;
+
+use crate::telemetry::trace;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// Long enough for any tracing system's id; it is repeated in every log line and reply.
@@ -9,34 +13,61 @@ const BYTES_MAX: usize = 128;
 
 /// A request's id: the caller's if it is fit to be logged, else one of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(HeaderValue);
+pub struct RequestId {
+    id: HeaderValue,
+    trace: Option<HeaderValue>,
+}
 
 impl RequestId {
     /// The id that a request carries, or a new one.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        headers.get(&HEADER).filter(|id| is_fit(id.as_bytes())).map_or_else(Self::create, |id| Self(id.clone()))
+        let fit = headers.get(&HEADER).filter(|id| is_fit(id.as_bytes()));
+        Self { id: fit.cloned().unwrap_or_else(create), trace: headers.get(trace::TRACEPARENT).cloned() }
     }
 
     /// A new one.
     #[must_use]
     pub fn create() -> Self {
-        // From the thread's generator: `Uuid::new_v4` asks the kernel each time.
-        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
-        let text = id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned();
-        Self(HeaderValue::try_from(text).expect("hex digits and hyphens are legal in a header"))
+        Self { id: create(), trace: None }
+    }
+
+    /// Logs something about the request: most have no span that would name it.
+    pub fn in_log(&self, say: impl FnOnce()) {
+        if !Span::current().is_none() {
+            return say();
+        }
+        self.span().in_scope(say);
+    }
+
+    /// For the log alone. Of a level that every filter lets through, so that none takes the ids and leaves the line.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        let span =
+            error_span!("request", rpc.method = Empty, request.id = self.as_str(), caller = Empty, trace_id = Empty);
+        if let Some(trace) = self.trace.as_ref().and_then(trace::trace_in) {
+            span.record("trace_id", trace);
+        }
+        span
     }
 
     /// Its text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.to_str().expect("checked when made: ASCII without control characters")
+        self.id.to_str().expect("checked when made: ASCII without control characters")
     }
 
     /// Says it to the caller.
     pub fn stamp(&self, headers: &mut HeaderMap) {
-        headers.insert(HEADER, self.0.clone());
+        headers.insert(HEADER, self.id.clone());
     }
+}
+
+fn create() -> HeaderValue {
+    // From the thread's generator: `Uuid::new_v4` asks the kernel each time.
+    let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+    let text = id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned();
+    HeaderValue::try_from(text).expect("hex digits and hyphens are legal in a header")
 }
 
 fn is_fit(id: &[u8]) -> bool {

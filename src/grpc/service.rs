@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt as _};
 use tonic::{Extensions, Request, Response, Status, metadata::MetadataValue};
-use tracing::{error, info, warn};
+use tracing::{Span, error, info, warn};
 
 use super::{admission::Place, convert, reply, request_id::RequestId, status, warm};
 use crate::{
@@ -66,6 +66,7 @@ impl UserDataService for Service {
             None => self.serve(&asked).await,
         };
         let served = served.map_err(|error| refused(&error, &id))?;
+        Span::current().record("userdata.status", served.status.name());
 
         let now = self.clock.utc();
         let reply = reply::get(&served, asked.wish.sections, asked.refresh, now);
@@ -140,14 +141,14 @@ impl UserDataService for Service {
     }
 }
 
-/// The answer to a request that failed; logged here, once, if somebody should know. The span names the request.
+/// The answer to a request that failed; logged here, once, if somebody should know.
 pub(super) fn refused(error: &Error, id: &RequestId) -> Status {
     match error {
         Error::Unavailable { reason, cause, .. } => {
             let cause = cause.as_deref().map(|cause| cause as &dyn std::error::Error);
-            warn!(%reason, cause, "unavailable");
+            id.in_log(|| warn!(%reason, cause, "unavailable"));
         }
-        Error::Internal | Error::Withheld => error!(%error, "internal error"),
+        Error::Internal | Error::Withheld => id.in_log(|| error!(%error, "internal error")),
         _ => {}
     }
     status::of(error, id)

@@ -3,7 +3,8 @@
 //!
 //! 1. *Metrics* start the clock before anything can refuse, and hear of the end whatever it is.
 //! 2. *Request id*: everything below may name it.
-//! 3. *Span*: everything below logs within it.
+//! 3. *Span*, if the request is traced or not a Get: everything below logs within it. A Get that is not traced makes
+//!    none; its few lines name it themselves.
 //! 4. *Recover*: a panic below is an answer, and is counted and logged like one.
 //! 5. *Auth*: before anything that depends on what is asked for; a stranger takes no place from anybody.
 //! 6. *Admission*: before any work; a refusal has to be cheap.
@@ -24,7 +25,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
 use tonic::{Status, body::Body, service::Routes};
 use tower::{Service, ServiceExt as _};
-use tracing::{Instrument as _, Span, error, field::Empty, info_span};
+use tracing::{Instrument as _, Span, error, error_span, field::Empty};
 
 use super::{
     admission::Gate,
@@ -37,7 +38,13 @@ use super::{
     request_id::RequestId,
     status,
 };
-use crate::proto::SealedResponse;
+use crate::{
+    proto::SealedResponse,
+    telemetry::{
+        Sampling,
+        trace::{self, TRACED},
+    },
+};
 
 /// An answer given in place of the service's.
 #[derive(Debug)]
@@ -52,6 +59,7 @@ pub struct Refusal {
 #[derive(Clone, Debug)]
 pub struct Stack {
     pub(super) metrics: Arc<Metrics>,
+    pub(super) sampling: Sampling,
     pub(super) auth: Auth,
     pub(super) gate: Gate,
     pub(super) default_deadline: Duration,
@@ -59,14 +67,15 @@ pub struct Stack {
 }
 
 impl Stack {
-    async fn answer(self, method: Method, call: Call, mut request: Request<Body>) -> Response<ReplyBody> {
+    async fn answer(self, method: Method, mut call: Call, mut request: Request<Body>) -> Response<ReplyBody> {
         let id = RequestId::of(request.headers());
         request.extensions_mut().insert(id.clone());
-        let span = info_span!("request", rpc.method = method.name(), request.id = id.as_str(), caller = Empty);
+        let span = self.span(method, &id, &request);
+        call.is_traced_by(span.clone());
 
         let answered = recover::future(self.pass(method, request)).instrument(span.clone()).await;
         let answered = answered.unwrap_or_else(|Panicked| {
-            span.in_scope(|| error!("a handler panicked"));
+            span.in_scope(|| id.in_log(|| error!("a handler panicked")));
             Err(Refusal { outcome: Outcome::Answered, status: status::internal(&id) })
         });
 
@@ -74,6 +83,38 @@ impl Stack {
             Ok((response, bound)) => reply(response, bound, call, id, span),
             Err(refusal) => refuse(refusal, call, id),
         }
+    }
+
+    /// Of a level that every filter lets through, so that lines within it keep its ids.
+    fn span(&self, method: Method, id: &RequestId, request: &Request<Body>) -> Span {
+        if !method.is_ours() {
+            return Span::none();
+        }
+        let name = method.name();
+        if let Some(context) = self.sampling.context(request.headers()) {
+            let span = error_span!(
+                target: TRACED,
+                "request",
+                otel.name = name,
+                otel.kind = "server",
+                otel.status_code = Empty,
+                rpc.system.name = "grpc",
+                rpc.method = name,
+                rpc.response.status_code = Empty,
+                userdata.status = Empty,
+                request.id = id.as_str(),
+                caller = Empty,
+                trace_id = Empty,
+            );
+            trace::put_into(&span, context);
+            return span;
+        }
+        if method == Method::Get {
+            return Span::none();
+        }
+        let span = id.span();
+        span.record("rpc.method", name);
+        span
     }
 
     async fn pass(self, method: Method, mut request: Request<Body>) -> Result<(Response<Body>, Bound), Refusal> {

@@ -108,8 +108,9 @@ async fn run(config: config::Server) -> Running {
     let service = UserDataServiceServer::new(Told)
         .max_decoding_message_size(config.max_request_bytes)
         .accept_compressed(CompressionEncoding::Gzip);
+    let security = Security::open();
     let server =
-        Server::with(Routes::new(service), &config, Security::open(), Clock::system(), tracker.clone(), &Meter::none())
+        Server::with(Routes::new(service), &config, security, Clock::system(), tracker.clone(), &Telemetry::quiet())
             .await
             .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -4,6 +4,7 @@
 
 use std::io::{self, IsTerminal};
 
+use opentelemetry_sdk::trace::SdkTracer;
 use tracing::Subscriber;
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -13,6 +14,7 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
+use super::trace;
 use crate::config::{Log, LogFormat};
 
 /// Appended to every filter: with spans per HTTP/2 frame, a request would cost several times its own work; and what
@@ -30,13 +32,18 @@ pub enum LogError {
     Twice(#[from] TryInitError),
 }
 
-/// Starts logging to stderr, for the whole process.
-pub(super) fn start(log: &Log) -> Result<(), LogError> {
+/// Starts logging to stderr, for the whole process, and making traces of spans if there is a tracer.
+pub(super) fn start(log: &Log, tracer: Option<SdkTracer>) -> Result<(), LogError> {
     let colours = io::stderr().is_terminal();
-    Ok(subscriber(log, io::stderr, colours)?.try_init()?)
+    Ok(subscriber(log, tracer, io::stderr, colours)?.try_init()?)
 }
 
-fn subscriber<W>(log: &Log, writer: W, colours: bool) -> Result<impl Subscriber + Send + Sync, LogError>
+fn subscriber<W>(
+    log: &Log,
+    tracer: Option<SdkTracer>,
+    writer: W,
+    colours: bool,
+) -> Result<impl Subscriber + Send + Sync, LogError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -45,7 +52,7 @@ where
         LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(colours).boxed(),
         LogFormat::Json => fmt::layer().with_writer(writer).json().flatten_event(true).boxed(),
     };
-    Ok(tracing_subscriber::registry().with(lines.with_filter(filter)))
+    Ok(tracing_subscriber::registry().with(tracer.map(trace::layer)).with(lines.with_filter(filter)))
 }
 
 #[cfg(test)]
@@ -58,7 +65,7 @@ mod tests {
     fn logged(filter: &str, format: LogFormat) -> String {
         let written = Arc::new(Mutex::new(Vec::new()));
         let log = Log { filter: filter.to_owned(), format };
-        let subscriber = subscriber(&log, Appender(Arc::clone(&written)), false).expect("a filter");
+        let subscriber = subscriber(&log, None, Appender(Arc::clone(&written)), false).expect("a filter");
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(user.count = 2, "warmed");
             tracing::debug!("detail");

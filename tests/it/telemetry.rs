@@ -1,5 +1,10 @@
 //! What a running server tells: metrics as they are scraped and as they are pushed, traces, and what happens to them
 //! when nobody listens.
 
+mod collector;
+mod lines;
+mod page;
 mod prometheus;
+mod push;
 mod scrape;
+mod traces;

@@ -11,7 +11,12 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use prost::Message as _;
 use tokio::net::{TcpListener, TcpStream};
-use userdata::{grpc::coalesced::Coalesced, proto::v1::GetComprehensiveUserDataResponse, telemetry::Telemetry};
+use userdata::{
+    config::{Log, OpenTelemetry},
+    grpc::coalesced::Coalesced,
+    proto::v1::GetComprehensiveUserDataResponse,
+    telemetry::Telemetry,
+};
 
 pub(super) use self::ours::Ours;
 
@@ -67,7 +72,7 @@ pub(super) fn json_key(user: &str) -> String {
 pub(crate) async fn serve(options: Serve) {
     let reply = Bytes::from(std::fs::read(&options.reply).unwrap());
     if let Rival::Ours | Rival::OursUncoalesced = options.rival {
-        let telemetry = Telemetry::start(&userdata::config::Log::default()).unwrap();
+        let telemetry = Telemetry::start(&Log::default(), &OpenTelemetry::of_process()).unwrap();
         let ours = Ours::start(&options.database, telemetry, matches!(options.rival, Rival::Ours)).await;
         say(ours.address());
         return ours.ended().await;

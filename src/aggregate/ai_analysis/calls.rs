@@ -44,6 +44,7 @@ use crate::{
     config,
     lease::{Lease, Leases},
     model::UserId,
+    telemetry::trace,
 };
 use once::Way;
 
@@ -198,10 +199,8 @@ impl Calls {
         }
         // Order: the task cannot remove itself before it is in the map, because the lock is held.
         let work = run(self.clone(), job.clone(), user.clone(), input.text().to_owned());
-        // A child would keep the asking load's span open until the call ends, long after the load.
-        let span = tracing::info_span!(parent: None, "ai_call");
-        span.follows_from(tracing::Span::current());
-        let task = self.tracker.spawn(work.instrument(span));
+        let span = tracing::info_span!(parent: None, "ai_call", trace_id = tracing::field::Empty);
+        let task = self.tracker.spawn(work.instrument(trace::outliving(span)));
         let outcome = async move { task.await.unwrap_or(Err(SourceError::Panic)) }.boxed().shared();
         running.insert(job, outcome.clone());
         outcome

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tracing::{Instrument as _, Span, field::Empty, info_span};
 
 use super::{Loader, reserve::Reserve};
 use crate::{
@@ -43,11 +44,19 @@ impl Loader {
             return found;
         }
         if let Some(redis) = &self.redis {
-            self.judge(&mut found, Tier::Redis, redis.get(key).await, key, newer_than).await;
+            let look = async {
+                let read = redis.get(key).await;
+                self.judge(&mut found, Tier::Redis, read, key, newer_than).await;
+            };
+            look.instrument(info_span!("lookup redis", outcome = Empty)).await;
         }
         let began = self.clock.now();
         if found.fresh.is_none() {
-            self.judge(&mut found, Tier::Database, self.database.get(key).await, key, newer_than).await;
+            let look = async {
+                let read = self.database.get(key).await;
+                self.judge(&mut found, Tier::Database, read, key, newer_than).await;
+            };
+            look.instrument(info_span!("lookup database", outcome = Empty)).await;
         }
         if found.fresh.is_none() {
             self.look_at_what_memory_held(&mut found, key);
@@ -72,8 +81,14 @@ impl Loader {
         key: &CacheKey,
         newer_than: Option<DateTime<Utc>>,
     ) {
+        let outcome = |outcome| {
+            Span::current().record("outcome", outcome);
+        };
         // A tier that fails is a miss; it has counted and logged its failure itself.
-        let Ok(Some(snapshot)) = read else { return };
+        let Ok(Some(snapshot)) = read else {
+            outcome(if read.is_ok() { "miss" } else { "error" });
+            return;
+        };
         let figures = match (&self.redis, tier) {
             (Some(redis), Tier::Redis) => redis.figures(),
             _ => self.database.figures(),
@@ -87,9 +102,11 @@ impl Loader {
         let admitted = is_trusted || view.admits(&snapshot, SectionSet::ALL);
         let new_enough = newer_than.is_none_or(|than| snapshot.as_of > than);
         if admitted && new_enough && snapshot.expires_at > self.clock.utc() {
+            outcome("hit");
             found.fresh = Some(Fresh { snapshot, tier, position: view.applied });
             return;
         }
+        outcome(if admitted { "too_old" } else { "outdated" });
         figures.refused();
         if !admitted {
             self.counts.superseded.add(1);

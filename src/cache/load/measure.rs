@@ -55,15 +55,19 @@ pub(super) struct UnderWay<'a> {
 }
 
 impl UnderWay<'_> {
-    /// Records it.
+    /// Records it, and says in its span how it ended.
     pub(super) fn end(mut self, loaded: &Result<Loaded, Error>) {
-        self.durations = match loaded {
-            Ok(Loaded { status: CacheStatus::Hit(_) | CacheStatus::Shared, .. }) => &self.loads.found,
-            Ok(Loaded { status: CacheStatus::Assembled | CacheStatus::Refreshed, .. }) => &self.loads.assembled,
-            Ok(Loaded { status: CacheStatus::Stale(_), .. }) => &self.loads.stale,
-            Err(Error::NotFound { .. }) => &self.loads.not_found,
-            Err(_) => &self.loads.failed,
+        let (durations, outcome) = match loaded {
+            Ok(Loaded { status: CacheStatus::Hit(_) | CacheStatus::Shared, .. }) => (&self.loads.found, "found"),
+            Ok(Loaded { status: CacheStatus::Assembled | CacheStatus::Refreshed, .. }) => {
+                (&self.loads.assembled, "assembled")
+            }
+            Ok(Loaded { status: CacheStatus::Stale(_), .. }) => (&self.loads.stale, "stale"),
+            Err(Error::NotFound { .. }) => (&self.loads.not_found, "not_found"),
+            Err(_) => (&self.loads.failed, "failed"),
         };
+        self.durations = durations;
+        tracing::Span::current().record("outcome", outcome);
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tracing::{Instrument as _, info_span};
+
 use super::{Depth, Loaded, Loader, look::Found, overloaded};
 use crate::{
     cache::{
@@ -38,7 +40,12 @@ impl Loader {
             let permit = self.permit().await?;
             // Only now: nothing has been read from the sources yet, so fences that came meanwhile are honoured too.
             let view = &self.fence.view(key);
-            let turn = if together { self.ask_for_lease(key, view, over.take(), &found).await } else { Turn::Alone };
+            let turn = if together {
+                let asking = self.ask_for_lease(key, view, over.take(), &found);
+                asking.instrument(info_span!("lease")).await
+            } else {
+                Turn::Alone
+            };
             let lease = match turn {
                 Turn::Alone => None,
                 Turn::Ours(lease) => {
@@ -55,7 +62,8 @@ impl Loader {
                     drop(permit);
                     let _watching = self.watches.try_acquire().map_err(|_| overloaded())?;
                     status = |_| CacheStatus::Shared;
-                    match self.leases.watch(watch, until, || self.fence.view(key).fence()).await {
+                    let watching = self.leases.watch(watch, until, || self.fence.view(key).fence());
+                    match watching.instrument(info_span!("wait for another instance")).await {
                         Seen::Gone => {}
                         Seen::Over(watch) => over = Some(watch),
                         Seen::Ended { outcome, watch } => match Outcome::read(outcome, &self.fence.view(key)) {

@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use tracing::{Instrument as _, field::Empty, info_span};
 
 use super::{Depth, Loader};
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     lease::Lease,
     model::{Scope, SectionSet, Snapshot, Tier},
     mutant::{self, Mutant},
+    telemetry::trace,
 };
 
 impl Loader {
@@ -55,7 +57,7 @@ impl Loader {
             return;
         };
         let loader = Arc::clone(self);
-        self.tasks.spawn(async move {
+        let storing = async move {
             let (_permit, _lease) = (permit, lease);
             let _storing = loader.storing.read().await;
             let view = loader.fence.view(&snapshot.key);
@@ -68,13 +70,14 @@ impl Loader {
             }
             // Failures are counted and logged by the tiers; the next load tries again.
             if let Some(redis) = loader.redis.as_ref().filter(|_| only != Some(Tier::Database)) {
-                let _ = redis.put(&snapshot).await;
+                let _ = redis.put(&snapshot).instrument(info_span!("write redis")).await;
             }
             if only != Some(Tier::Redis) {
                 let fence = if mutant::on(Mutant::PartialOverComplete) { i64::MAX } else { view.fence() };
-                let _ = loader.database.put(&snapshot, fence).await;
+                let _ = loader.database.put(&snapshot, fence).instrument(info_span!("write database")).await;
             }
-        });
+        };
+        self.tasks.spawn(storing.instrument(trace::outliving(info_span!(parent: None, "store", trace_id = Empty))));
     }
 
     /// Drops what this instance and Redis hold, though no fence says that it is outdated.

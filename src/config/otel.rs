@@ -1,0 +1,150 @@
+//! What OpenTelemetry's own variables say (`OTEL_*`), as far as its library does not read them itself.
+//!
+//! They have the names that every program's operator knows, so they are no settings of ours. As the specification
+//! demands, a value that cannot be understood is told and taken for not said: telemetry never keeps a service from
+//! starting.
+
+use std::collections::BTreeMap;
+
+/// Of requests whose caller has not decided. A trace of each would cost more than the request itself.
+const RATIO: f64 = 0.01;
+const OTLP: &str = "otlp";
+
+/// What is sent where, and which requests are traced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenTelemetry {
+    /// Traces are sent to a collector.
+    pub sends_traces: bool,
+    /// Metrics are sent to a collector.
+    pub sends_metrics: bool,
+    /// A caller's `traceparent` is continued.
+    pub continues_traces: bool,
+    /// A caller's decision is followed, where there is one.
+    pub follows_callers: bool,
+    /// The share of the other requests that is traced.
+    pub ratio: f64,
+    /// The service has been given a name.
+    pub is_named: bool,
+    /// What was not understood, for the log.
+    pub remarks: Vec<String>,
+}
+
+impl OpenTelemetry {
+    /// As the process's environment says.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        Self::of(&std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect())
+    }
+
+    /// As this environment says.
+    #[must_use]
+    pub fn of(environment: &BTreeMap<String, String>) -> Self {
+        // Empty means not set, says the specification.
+        let said = |name: &str| environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+        let mut remarks = Vec::new();
+
+        let sends = |signal: &str, remarks: &mut Vec<String>| {
+            let variable = format!("OTEL_{signal}_EXPORTER");
+            let exporters: Vec<&str> = said(&variable).unwrap_or(OTLP).split(',').map(str::trim).collect();
+            for unknown in exporters.iter().filter(|name| ![OTLP, "none", "prometheus"].contains(*name)) {
+                remarks.push(format!("{variable}: {unknown} is not known here; otlp, prometheus and none are"));
+            }
+            let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
+            let has_endpoint = said(&own).or_else(|| said("OTEL_EXPORTER_OTLP_ENDPOINT")).is_some();
+            has_endpoint && exporters.contains(&OTLP)
+        };
+        let disabled = said("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let sends_traces = !disabled && sends("TRACES", &mut remarks);
+        let sends_metrics = !disabled && sends("METRICS", &mut remarks);
+        if let Some(protocol) = said("OTEL_EXPORTER_OTLP_PROTOCOL").filter(|protocol| *protocol != "grpc") {
+            remarks.push(format!("OTEL_EXPORTER_OTLP_PROTOCOL: {protocol} is not spoken here, only grpc"));
+        }
+
+        let (follows_callers, ratio) = sampler(&said, &mut remarks);
+        let propagators = said("OTEL_PROPAGATORS").unwrap_or("tracecontext,baggage");
+        Self {
+            sends_traces,
+            sends_metrics,
+            continues_traces: propagators.split(',').any(|name| name.trim() == "tracecontext"),
+            follows_callers,
+            ratio,
+            is_named: said("OTEL_SERVICE_NAME").is_some()
+                || said("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|text| text.contains("service.name=")),
+            remarks,
+        }
+    }
+}
+
+/// Whether callers decide, and the share of requests about which they have not.
+fn sampler<'a>(said: &impl Fn(&str) -> Option<&'a str>, remarks: &mut Vec<String>) -> (bool, f64) {
+    let name = said("OTEL_TRACES_SAMPLER").unwrap_or("parentbased_traceidratio");
+    let (follows_callers, root) = name.strip_prefix("parentbased_").map_or((false, name), |root| (true, root));
+    let ratio = match root {
+        "always_on" => 1.0,
+        "always_off" => 0.0,
+        "traceidratio" => {
+            let argument = said("OTEL_TRACES_SAMPLER_ARG");
+            let ratio = argument.and_then(|text| text.parse().ok()).filter(|ratio| (0.0..=1.0).contains(ratio));
+            if let (Some(text), None) = (argument, ratio) {
+                remarks.push(format!("OTEL_TRACES_SAMPLER_ARG: {text} is no number from 0 to 1; {RATIO} is used"));
+            }
+            ratio.unwrap_or(RATIO)
+        }
+        _ => {
+            remarks.push(format!("OTEL_TRACES_SAMPLER: {name} is not known here; callers decide, else {RATIO}"));
+            return (true, RATIO);
+        }
+    };
+    (follows_callers, ratio)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(variables: &[(&str, &str)]) -> OpenTelemetry {
+        OpenTelemetry::of(&variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn nothing_is_sent_before_somebody_says_where() {
+        let sends = |variables: &[(&str, &str)]| {
+            let of = of(variables);
+            (of.sends_traces, of.sends_metrics)
+        };
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317");
+        assert_eq!(sends(&[]), (false, false));
+        assert_eq!(sends(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]), (false, false));
+        assert_eq!(sends(&[endpoint]), (true, true));
+        assert_eq!(sends(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector:4317")]), (true, false));
+        assert_eq!(sends(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]), (false, true));
+        assert_eq!(sends(&[endpoint, ("OTEL_METRICS_EXPORTER", "prometheus")]), (true, false));
+        assert_eq!(sends(&[endpoint, ("OTEL_METRICS_EXPORTER", "prometheus, otlp")]), (true, true));
+        assert_eq!(sends(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]), (false, false));
+    }
+
+    #[test]
+    fn samplers_are_those_of_the_specification() {
+        let sampler = |name: &str, argument: &str| {
+            let of = of(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", argument)]);
+            (of.follows_callers, of.ratio, of.remarks.len())
+        };
+        assert_eq!(sampler("", ""), (true, RATIO, 0));
+        assert_eq!(sampler("", "0.5"), (true, 0.5, 0));
+        assert_eq!(sampler("parentbased_always_on", ""), (true, 1.0, 0));
+        assert_eq!(sampler("parentbased_always_off", "1"), (true, 0.0, 0));
+        assert_eq!(sampler("always_on", ""), (false, 1.0, 0));
+        assert_eq!(sampler("traceidratio", "0.25"), (false, 0.25, 0));
+        assert_eq!(sampler("traceidratio", "2"), (false, RATIO, 1));
+        assert_eq!(sampler("xray", ""), (true, RATIO, 1));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_told_and_does_no_harm() {
+        let odd = of(&[("OTEL_TRACES_EXPORTER", "zipkin"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]);
+        assert_eq!(odd.remarks.len(), 2, "{:?}", odd.remarks);
+        assert!(!of(&[("OTEL_PROPAGATORS", "b3")]).continues_traces);
+        assert!(of(&[("OTEL_RESOURCE_ATTRIBUTES", "a=b,service.name=x")]).is_named);
+    }
+}

@@ -1,0 +1,88 @@
+//! Metrics as a collector receives them, the end of a process that sends, and collectors that are not there.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data, number_data_point::Value};
+use tokio::net::TcpListener;
+use userdata::{proto::v1::CacheStatus, telemetry::names::INSTRUMENTS};
+
+use super::collector::{collector, sending_to, text};
+use crate::support::{
+    ask::{get, of},
+    cluster::{Layout, cluster},
+    free_port,
+    server::serve,
+    wait_for,
+};
+
+fn names(metrics: &[Metric]) -> BTreeSet<&str> {
+    metrics.iter().map(|metric| metric.name.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_collector_is_sent_every_instrument() {
+    let (collector, cluster) = (collector().await, cluster(Layout::Sqlite).await.with_redis().await);
+    let _server = serve(collector.told_by(cluster.settings())).await;
+    let listed: BTreeSet<&str> = INSTRUMENTS.iter().map(|of| of.name).collect();
+    let metrics = wait_for("all metrics", async || {
+        let metrics = collector.metrics();
+        (names(&metrics) == listed).then_some(metrics)
+    })
+    .await;
+    for of in INSTRUMENTS {
+        let metric = metrics.iter().find(|metric| metric.name == of.name).unwrap();
+        assert_eq!((metric.unit.as_str(), metric.description.as_str()), (of.unit, of.description), "{}", of.name);
+    }
+    assert_eq!(collector.resource("service.name").as_deref(), Some("userdata"));
+    assert_eq!(collector.resource("service.version").as_deref(), Some(env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn what_has_not_been_sent_is_sent_when_the_process_ends() {
+    let (collector, cluster) = (collector().await, cluster(Layout::Sqlite).await);
+    cluster.sources.add_user("1", &[11]).await;
+    let mut server = serve(collector.told_at_the_end_by(cluster.settings())).await;
+    assert_eq!(get(&server.client().await, of("1")).await.unwrap().status, CacheStatus::Assembled);
+    cluster.has_stored(1).await;
+    assert!(collector.metrics().is_empty());
+
+    server.terminate().await;
+    let metrics = collector.metrics();
+    let served = metrics.iter().find(|metric| metric.name == "userdata.served").expect("it was sent");
+    let Some(Data::Sum(sum)) = &served.data else { panic!("{served:?}") };
+    let assembled = sum.data_points.iter().find(|point| text(&point.attributes, "status").unwrap() == "ASSEMBLED");
+    assert_eq!(assembled.and_then(|point| point.value), Some(Value::AsDouble(1.0)));
+    assert!(collector.has_span("load"), "its trace was sent too");
+}
+
+#[tokio::test]
+async fn a_collector_that_is_not_there_costs_nothing_and_is_told_of_once() {
+    let nobody = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    // Its backlog takes connections, and nobody ever answers them.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for (collector, refused) in [(nobody, true), (silent.local_addr().unwrap(), false)] {
+        let cluster = cluster(Layout::Sqlite).await;
+        cluster.sources.add_user("1", &[11]).await;
+        let settings = sending_to(collector, cluster.settings(), 20);
+        let mut server = serve(settings).await;
+        let client = server.client().await;
+        assert_eq!(get(&client, of("1")).await.unwrap().status, CacheStatus::Assembled);
+        for _ in 0..100 {
+            assert_eq!(get(&client, of("1")).await.unwrap().status, CacheStatus::HitMemory);
+        }
+        let told = |signal: &str| {
+            let log = server.log();
+            let told = log.lines().filter(|line| line.contains("does not reach its collector"));
+            told.filter(|line| line.contains(signal)).count()
+        };
+        if refused {
+            wait_for("both to be told of", async || (told("traces") > 0 && told("metrics") > 0).then_some(())).await;
+            assert_eq!((told("traces"), told("metrics")), (1, 1), "{}", server.log());
+        }
+        server.signal("TERM");
+        let began = tokio::time::Instant::now();
+        assert_eq!(server.exit_code().await, 0);
+        // A second for the last telemetry; the rest is for a busy machine.
+        assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    }
+}
