@@ -311,9 +311,15 @@ impl UserDataCache {
     /// Has some hits compared with the sources. Only where changes make themselves known: elsewhere a document may be
     /// as old as its life is long.
     fn offer_to_inspector(&self, query: &UserDataQuery, loaded: &Loaded, trust: Trust) {
-        let hit = matches!(loaded.status, CacheStatus::Hit(_)) && trust == Trust::Verified;
-        if hit && self.relay.as_ref().is_some_and(|relay| !relay.is_missing()) {
-            self.inspector.offer(self.loader.config.inspector.share, query, &loaded.snapshot);
+        let share = self.loader.config.inspector.share;
+        // Order: the draw first, it is what most hits end with.
+        if share > 0.0
+            && rand::random::<f64>() < share
+            && matches!(loaded.status, CacheStatus::Hit(_))
+            && trust == Trust::Verified
+            && self.relay.as_ref().is_some_and(|relay| !relay.is_missing())
+        {
+            self.inspector.pick(query, &loaded.snapshot);
         }
     }
 

@@ -54,11 +54,8 @@ pub(super) struct Inspector {
 }
 
 impl Inspector {
-    /// A document was served that this share of all is looked at.
-    pub(super) fn offer(&self, share: f64, query: &UserDataQuery, snapshot: &Snapshot) {
-        if share <= 0.0 || rand::random::<f64>() >= share {
-            return;
-        }
+    /// Picks a document to be looked at.
+    pub(super) fn pick(&self, query: &UserDataQuery, snapshot: &Snapshot) {
         match self.next.try_lock() {
             Ok(mut next) if next.is_none() => *next = Some((query.clone(), snapshot.clone())),
             _ => self.passed_over.add(1),

@@ -150,12 +150,13 @@ async fn what_is_made_from_kept_rows_is_what_is_made_from_rows_read_anew() {
     let (_place, db) = seeded(Kind::Sqlite, base_day()).await;
     let aggregator = aggregator(&db, &patient());
     let sections: SectionSet = SECTIONS.into_iter().filter(|section| *section != Section::Onboarding).collect();
-    let (mut kept_bytes, mut section_bytes) = (0, 0);
+    let (mut kept_bytes, mut section_bytes, mut row_bytes) = (0, 0, 0);
     for user in DEMO_USERS {
         let read = assemble(&aggregator, user, None, noon()).await.unwrap();
         let part = read.parts.iter().find(|part| part.facts.section == Section::Onboarding).unwrap();
         let known = onboarding::restore(&part.rows, &part.bytes).unwrap();
         kept_bytes += part.rows.len();
+        row_bytes += serde_json::to_vec(&known).unwrap().len();
         section_bytes += read.parts.iter().map(|part| part.bytes.len()).sum::<usize>();
         let plan = Plan {
             sections,
@@ -174,5 +175,10 @@ async fn what_is_made_from_kept_rows_is_what_is_made_from_rows_read_anew() {
         }
     }
     let users = DEMO_USERS.len();
-    eprintln!("kept beside {} bytes of document: {} bytes", section_bytes / users, kept_bytes / users);
+    eprintln!(
+        "beside {} bytes of document: {} bytes of {} bytes of rows",
+        section_bytes / users,
+        kept_bytes / users,
+        row_bytes / users
+    );
 }

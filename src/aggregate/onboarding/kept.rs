@@ -13,7 +13,7 @@ use crate::{aggregate::rows::Onboarding, proto::v1::ComprehensiveUserData};
 
 /// Of this form: raise it when [`Onboarding`] changes, or what is read into it.
 const VERSION: u8 = 1;
-/// Bytes of JSON at most, far above the usual 10 to 20 KB. Who has more costs a reading at each change.
+/// Bytes of JSON at most, far above the usual 8 KB. Who has more costs a reading at each change.
 const JSON_BYTES_MAX: usize = 256 * 1024;
 /// Bytes kept at most: what a document grows by in every tier.
 const KEPT_BYTES_MAX: usize = 32 * 1024;
