@@ -2,6 +2,7 @@
 //! when nobody listens.
 
 mod collector;
+mod deploy;
 mod lines;
 mod page;
 mod prometheus;

@@ -21,7 +21,7 @@ use crate::support::{
 };
 
 /// A server that has everything that can be measured: Redis, and the change feed's pool.
-async fn served() -> (Cluster, Server) {
+pub(super) async fn served() -> (Cluster, Server) {
     let cluster = cluster(Layout::Sqlite).await.with_redis().await;
     let server = serve(cluster.settings().with("sources.change_feed", true)).await;
     (cluster, server)
