@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     server.compile_well_known_types();
     tonic_prost_build::configure()
         .build_client(false)
+        .codec_path("crate::proto::SmallBuffers")
         .compile_well_known_types(true)
         .out_dir(&server_out)
         .extern_path(".userdata.v1.GetComprehensiveUserDataResponse", "crate::proto::SealedResponse")

@@ -4,9 +4,11 @@
 //! Well-known types are generated too instead of taken from `prost-types`: their JSON form
 //! ([`json`]) has to live beside them, and `Struct` has to keep its keys in order.
 
+mod codec;
 mod json;
 mod sealed;
 
+pub use codec::SmallBuffers;
 pub use sealed::SealedResponse;
 
 /// Generated from `google/`.
