@@ -89,7 +89,7 @@ setting::sections! {
         principals_file: Option<PathBuf> = None, Optional(FilePath);
     }
 
-    /// The port for liveness and readiness, apart from the callers' one.
+    /// The port for the metrics, liveness and readiness, apart from the callers' one.
     metrics: Metrics {
         /// Where it listens. It tells figures and never users, to everyone who reaches it.
         listen: SocketAddr = loopback(9464), ListenOn;

@@ -36,8 +36,8 @@ use names::{INSTRUMENTS, Kind};
 /// Whose numbers these are, where several programs' come together.
 const SCOPE: &str = "userdata";
 
-/// Everything that has been started.
-#[derive(Debug)]
+/// Everything that has been started. Clones are the same.
+#[derive(Clone, Debug)]
 pub struct Telemetry {
     metrics: SdkMeterProvider,
     scrape: Scrape,

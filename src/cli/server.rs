@@ -1,6 +1,7 @@
-//! What runs on the server's side: serving, migrating, seeding. Started by `main`; the log is set up here, within the runtime.
+//! What runs on the server's side: serving, migrating, seeding. Started by `main`; the log is set up here, within the
+//! runtime.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{mem::ManuallyDrop, net::SocketAddr, process::ExitCode};
 
 use sea_orm::DatabaseConnection;
 use serde_json::json;
@@ -45,8 +46,8 @@ pub fn run(command: Command) -> ExitCode {
     // Within the runtime: it has the tasks by which telemetry leaves the process.
     let in_runtime = runtime.enter();
     let started = match &command {
-        Command::Serve(_) => Telemetry::start(log, &OpenTelemetry::of_process()).map(Some),
-        _ => telemetry::log_only(log).map(|()| None),
+        Command::Serve(_) => Telemetry::start(log, &OpenTelemetry::of_process()),
+        _ => telemetry::log_only(log).map(|()| Telemetry::quiet()),
     };
     drop(in_runtime);
     let telemetry = match started {
@@ -57,7 +58,7 @@ pub fn run(command: Command) -> ExitCode {
         }
     };
     let ended = match command {
-        Command::Serve(loaded) => runtime.block_on(serve(loaded.config, telemetry.unwrap_or_else(Telemetry::quiet))),
+        Command::Serve(loaded) => runtime.block_on(serve(loaded.config, telemetry)),
         Command::Migrate(migration, loaded) => {
             Output::with_stdout(|output| runtime.block_on(migrate(migration, &loaded.config, output)))
         }
@@ -72,6 +73,8 @@ pub fn run(command: Command) -> ExitCode {
 }
 
 async fn serve(config: Config, telemetry: Telemetry) -> ExitCode {
+    // The library waits for its threads when the last clone is dropped, also where the process is to end at once.
+    let _never_dropped = ManuallyDrop::new(telemetry.clone());
     let listening = async {
         let listener = listen("server.listen", config.server.listen).await?;
         let probes_listener = listen("metrics.listen", config.metrics.listen).await?;

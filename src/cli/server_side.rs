@@ -125,7 +125,7 @@ pub(super) struct Settings {
     /// Where gRPC is served
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where liveness and readiness are served
+    /// Where the metrics, liveness and readiness are served
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<String>,
     /// The cache's database, sqlite:// or postgres://

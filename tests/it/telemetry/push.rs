@@ -1,9 +1,9 @@
 //! Metrics as a collector receives them, the end of a process that sends, and collectors that are not there.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data, number_data_point::Value};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use userdata::{proto::v1::CacheStatus, telemetry::names::INSTRUMENTS};
 
 use super::collector::{collector, sending_to, text};
@@ -80,9 +80,31 @@ async fn a_collector_that_is_not_there_costs_nothing_and_is_told_of_once() {
             assert_eq!((told("traces"), told("metrics")), (1, 1), "{}", server.log());
         }
         server.signal("TERM");
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         assert_eq!(server.exit_code().await, 0);
         // A second for the last telemetry; the rest is for a busy machine.
         assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
     }
+}
+
+#[tokio::test]
+async fn a_second_signal_waits_for_no_collector() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let cluster = cluster(Layout::Postgres).await;
+    cluster.sources.add_user("1", &[11]).await;
+    let settings = cluster.settings().with("server.drain", "10m");
+    let mut server = serve(sending_to(silent.local_addr().unwrap(), settings, 3_600_000)).await;
+    let held = cluster.sources.hold("onboarding_sessions").await;
+    let client = server.client().await;
+    let mut in_flight = JoinSet::new();
+    in_flight.spawn(async move { get(&client, of("1")).await.map(drop) });
+    held.is_waited_for_by(1).await;
+
+    server.signal("TERM");
+    wait_for("the first signal to be heard", async || (server.probe("/readyz").await.0 == 503).then_some(())).await;
+    server.signal("INT");
+    let began = Instant::now();
+    assert_eq!(server.exit_code().await, 130);
+    // The library would wait for five seconds.
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }
