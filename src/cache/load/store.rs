@@ -28,6 +28,7 @@ impl Loader {
     pub(super) fn keep(&self, snapshot: &Snapshot, depth: Depth) {
         // While a purge erases, nothing is kept: its fence may come between judging and putting.
         let Ok(_storing) = self.storing.try_read() else { return };
+        // Order: this clock first, or a pause between the two would make it live on beyond its end.
         let (now, wall) = (self.clock.now(), self.clock.utc());
         let until_then = |instant: DateTime<Utc>| (instant - wall).to_std().unwrap_or_default();
         let until = now.after(until_then(snapshot.expires_at).min(self.config.memory.ttl));
