@@ -125,9 +125,8 @@ setting::sections! {
     database: Database {
         /// `sqlite://..` or `postgres://..`.
         url: Secret = Secret::new("sqlite://./data/userdata.db?mode=rwc"), Url(SQL);
-        /// How long a complete document stays fresh. Where triggers tell of every change, that is how old its windows
-        /// of analytics may be.
-        ttl: Duration = hours(1), Durations(millis(1)..=days(90));
+        /// How long a complete document stays fresh.
+        ttl: Duration = hours(1), Durations(millis(1)..=days(7));
         /// Expiry is spread by this share of the TTL to either side, so that what was loaded together does not expire
         /// together.
         ttl_jitter: f64 = 0.1, Number(0.0..=0.5);
@@ -139,7 +138,7 @@ setting::sections! {
         /// Connections at most.
         max_connections: u32 = 10, Count(1..=1000);
         /// Rows older than this are swept; until then expired ones serve as STALE.
-        stale_max: Duration = days(1), Durations(millis(1)..=days(90));
+        stale_max: Duration = days(1), Durations(millis(1)..=days(30));
         /// How often rows are swept.
         sweep_every: Duration = seconds(300), Durations(millis(10)..=days(1));
         /// Rows deleted by one statement: small enough never to hold locks for long.

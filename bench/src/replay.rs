@@ -34,9 +34,6 @@ pub(crate) struct Replay {
     /// Which changes are of the strategy, from which the AI analysis is made; the others are of the recommendations
     #[arg(long, value_enum, default_value_t = Changes::Wo)]
     ai_from: Changes,
-    /// For how many hours our documents stay fresh by age
-    #[arg(long, default_value_t = 90 * 24)]
-    ttl_hours: u32,
     /// Another `reassembly.quiet`. A load that takes so much longer than none comes to the same
     #[arg(long)]
     quiet_ms: Option<u64>,
@@ -62,12 +59,12 @@ pub(crate) async fn run(replay: Replay) {
         count(|event| event.kind == trace::Kind::Strategy),
         count(|event| event.kind == trace::Kind::Recommendations),
     );
-    let (ttl, events) = (HOUR * replay.ttl_hours, Arc::new(events));
+    let events = Arc::new(events);
     let quiet = replay.quiet_ms.map_or(config::Reassembly::default().quiet, Duration::from_millis);
     let without = config::Reassembly { enabled: false, ..config::Reassembly::default() };
     let with = config::Reassembly { quiet, delay_max: 10 * quiet, ..config::Reassembly::default() };
     let tasks = TaskTracker::new();
-    let ours = [without, with].map(|reassembly| tasks.spawn(ours(Arc::clone(&events), ttl, reassembly)));
+    let ours = [without, with].map(|reassembly| tasks.spawn(ours(Arc::clone(&events), reassembly)));
     let [without, with] = futures::future::join_all(ours).await.try_into().expect("as many as were begun");
     let scores = [
         ("no cache", arithmetic::no_cache(&events)),
@@ -85,10 +82,10 @@ pub(crate) async fn run(replay: Replay) {
     println!("{table}\n\n{}", machine::description());
 }
 
-async fn ours(events: Arc<Vec<Event>>, ttl: Duration, reassembly: config::Reassembly) -> Score {
+async fn ours(events: Arc<Vec<Event>>, reassembly: config::Reassembly) -> Score {
     let began = tokio::time::Instant::now();
     let way = if reassembly.enabled { "ours" } else { "ours without" };
-    let mut core = Core::start(&events, ttl, reassembly).await;
+    let mut core = Core::start(&events, reassembly).await;
     let score = core.replay(&events).await;
     println!("{way}: {:.0} s; {}", began.elapsed().as_secs_f64(), core.end().await);
     score

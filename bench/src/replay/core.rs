@@ -75,6 +75,9 @@ struct Spent {
 
 /// More than a clock's rounding.
 const MOMENT: Duration = Duration::from_millis(1);
+/// Of a document: longer than the trace. How old a row is, the database tells, whose clock nobody moves; so nothing may
+/// grow old here, or memory and table would disagree.
+const LIFE: Duration = Duration::from_secs(400 * 24 * 3600);
 /// Nothing in a replay fails for being slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// As many connections as a load uses at once.
@@ -90,10 +93,10 @@ INSERT INTO enhanced_content_strategies (id, user_id, name, industry)
 INSERT INTO content_recommendations (id, user_id, recommendation_type, title)
     SELECT id, id, 'topic', '0' FROM onboarding_sessions;";
 
-fn config(ttl: Duration, reassembly: Reassembly, ai: &FakeAi) -> Config {
+fn config(reassembly: Reassembly, ai: &FakeAi) -> Config {
     let mut config = Config { reassembly, ..Config::default() };
-    config.database.ttl = ttl;
-    config.database.stale_max = ttl.max(config.database.stale_max);
+    config.database.ttl = LIFE;
+    config.database.stale_max = LIFE;
     config.database.timeout = PATIENCE;
     config.fence.renew_timeout = PATIENCE;
     config.flight.budget = 2 * PATIENCE;
@@ -109,7 +112,7 @@ fn config(ttl: Duration, reassembly: Reassembly, ai: &FakeAi) -> Config {
 
 impl Core {
     /// Starts with all users of the trace in the sources, and nothing cached.
-    pub(crate) async fn start(events: &[Event], ttl: Duration, reassembly: Reassembly) -> Self {
+    pub(crate) async fn start(events: &[Event], reassembly: Reassembly) -> Self {
         let directory = tempfile::Builder::new().prefix("userdata-replay-").tempdir().unwrap();
         let url = format!("sqlite://{}/replay.db?mode=rwc", directory.path().display());
         let users = events.iter().map(|event| event.user).max().unwrap_or_default();
@@ -120,7 +123,7 @@ impl Core {
 
         let ai = FakeAi::saying([Say::answer(&valid_answer())]).await;
         let quiet = reassembly.quiet;
-        let config = config(ttl, reassembly, &ai);
+        let config = config(reassembly, &ai);
         let (clock, stop) = (Clock::system(), CancellationToken::new());
         let (loads, tasks) = (TaskTracker::new(), TaskTracker::new());
         // Not for new ones: it can be waited for until it is empty.

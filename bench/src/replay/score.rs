@@ -1,12 +1,12 @@
 //! What a way of answering reads comes to.
 
-use super::trace::is_held_out;
+use super::trace::is_in_half;
 
 /// Counts of all users.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Score {
     all: Counts,
-    held_out: Counts,
+    half: Counts,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +44,7 @@ impl Score {
     }
 
     fn of(&mut self, user: u32) -> impl Iterator<Item = &mut Counts> {
-        std::iter::once(&mut self.all).chain(is_held_out(user).then_some(&mut self.held_out))
+        std::iter::once(&mut self.all).chain(is_in_half(user).then_some(&mut self.half))
     }
 }
 
@@ -55,9 +55,9 @@ pub(crate) const ROWS: [(&str, Share); 6] = [
     ("fresh hits", |score| share(score.all.fresh, score.all)),
     ("stale reads", |score| share(score.all.stale, score.all)),
     ("AI calls", |score| share(score.all.ai_calls, score.all)),
-    ("fresh hits, held-out half", |score| share(score.held_out.fresh, score.held_out)),
-    ("stale reads, held-out half", |score| share(score.held_out.stale, score.held_out)),
-    ("AI calls, held-out half", |score| share(score.held_out.ai_calls, score.held_out)),
+    ("fresh hits, half of cases", |score| share(score.half.fresh, score.half)),
+    ("stale reads, half of cases", |score| share(score.half.stale, score.half)),
+    ("AI calls, half of cases", |score| share(score.half.ai_calls, score.half)),
 ];
 
 fn share(part: u32, of: Counts) -> String {

@@ -40,8 +40,8 @@ pub(crate) fn read(file: &Path, cases: Option<u32>, ai_from: Changes) -> Vec<Eve
     events.into_iter().filter(|event| f64::from(hash(event.user)) < share * f64::from(u32::MAX)).collect()
 }
 
-/// Half of the users, on whom nothing was tuned.
-pub(crate) fn is_held_out(user: u32) -> bool {
+/// Half of the users: what is true of all of them has to be true of these.
+pub(crate) fn is_in_half(user: u32) -> bool {
     hash(user).is_multiple_of(2)
 }
 
