@@ -110,8 +110,13 @@ impl Ahead {
 
     /// For the statistics; none if it is switched off.
     pub(super) fn stats(&self) -> Option<ReassemblyStats> {
+        self.config.enabled.then(|| self.figures())
+    }
+
+    /// The same, all zero if that is switched off.
+    pub(super) fn figures(&self) -> ReassemblyStats {
         let counts = &self.counts;
-        self.config.enabled.then(|| ReassemblyStats {
+        ReassemblyStats {
             begun: counts.begun.get(),
             finished: counts.finished.get(),
             read: counts.read.get(),
@@ -120,7 +125,7 @@ impl Ahead {
             given_up_busy: counts.busy.get(),
             given_up_budget: counts.over_budget.get(),
             given_up_failed: counts.failed.get(),
-        })
+        }
     }
 
     fn give_up(&self, key: &CacheKey, reason: Reason) {

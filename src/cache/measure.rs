@@ -13,6 +13,8 @@ use crate::{
     telemetry::{Meter, Observe, names},
 };
 
+const SECTION_NAMES: &[&str] = names::SECTIONS.attributes[0].values;
+
 impl UserDataCache {
     /// Has the cache asked for its numbers.
     pub fn observe(self: &Arc<Self>, meter: &Meter) {
@@ -65,6 +67,51 @@ impl UserDataCache {
         read(&names::FLIGHT_ACTIVE, |cache, observe| observe(&[], number(cache.loader.loads.under_way())));
         read(&names::FLIGHT_WAITERS, |cache, observe| observe(&[], number(cache.flights.waiting())));
 
+        read(&names::SECTIONS, |cache, observe| {
+            // Both in the contract's order.
+            for (name, (_, read, reused)) in SECTION_NAMES.iter().zip(cache.loader.counts.of_sections()) {
+                observe(&[name, "read"], number(read));
+                observe(&[name, "reused"], number(reused));
+            }
+        });
+        read(&names::REASSEMBLIES, |cache, observe| {
+            let of = cache.ahead.figures();
+            for (outcome, count) in [
+                ("begun", of.begun),
+                ("finished", of.finished),
+                ("read", of.read),
+                ("unread", of.given_up_unread),
+                ("unlikely", of.given_up_unlikely),
+                ("busy", of.given_up_busy),
+                ("over_budget", of.given_up_budget),
+                ("failed", of.given_up_failed),
+            ] {
+                observe(&[outcome], number(count));
+            }
+        });
+        read(&names::CHANGES_RELAYED, |cache, observe| {
+            if let Some(relay) = &cache.relay {
+                observe(&[], number(relay.changes()));
+            }
+        });
+        read(&names::CHANGES_LAG, |cache, observe| {
+            if let Some(relay) = &cache.relay {
+                observe(&[], relay.lag().as_secs_f64());
+            }
+        });
+        read(&names::INSPECTED, |cache, observe| {
+            let of = cache.inspector.stats();
+            for (outcome, count) in [
+                ("compared", of.inspected),
+                ("passed_over", of.passed_over),
+                ("under_way", of.under_way),
+                ("undecided", of.undecided),
+            ] {
+                observe(&[outcome], number(count));
+            }
+        });
+        read(&names::INSPECTED_STALE, |cache, observe| observe(&[], number(cache.inspector.stats().stale)));
+
         read(&names::FENCE_APPLIED, |cache, observe| observe(&[], number(cache.loader.fence.position().position)));
         read(&names::FENCE_LAG, |cache, observe| {
             if let Some(lag) = cache.loader.fence.lag() {
@@ -115,4 +162,16 @@ fn number(count: impl TryInto<i64>) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "see above")]
     let number = count.try_into().unwrap_or(i64::MAX) as f64;
     number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SECTIONS;
+
+    #[test]
+    fn sections_have_their_own_names() {
+        let names = SECTIONS.map(|section| section.as_str_name().trim_start_matches("SECTION_").to_lowercase());
+        assert_eq!(names.as_slice(), SECTION_NAMES);
+    }
 }

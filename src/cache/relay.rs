@@ -71,15 +71,25 @@ impl Relay {
         self.outbox.backlog().await.is_ok_and(|rows| rows == 0)
     }
 
+    /// Changes moved so far.
+    pub(super) fn changes(&self) -> i64 {
+        self.changes.get()
+    }
+
+    /// How long the oldest change of the last batch had waited.
+    pub(super) fn lag(&self) -> Duration {
+        Duration::from_millis(self.lag_ms.load(Ordering::Relaxed))
+    }
+
     /// For the statistics; what the database does not tell is absent.
     pub(super) async fn stats(&self) -> ChangeStats {
         let backlog = if self.is_missing() { None } else { self.outbox.backlog().await.ok() };
         ChangeStats {
             active: !self.is_missing(),
-            changes: self.changes.get(),
+            changes: self.changes(),
             fences: self.fences.get(),
             backlog,
-            lag: Some(Duration::from_millis(self.lag_ms.load(Ordering::Relaxed)).into()),
+            lag: Some(self.lag().into()),
         }
     }
 }

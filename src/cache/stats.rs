@@ -66,12 +66,15 @@ impl Counts {
         sections.for_each(|section| self.sections[index(section)].reused.add(1));
     }
 
+    /// Each section, how often loads have read it and how often reused.
+    pub(super) fn of_sections(&self) -> impl Iterator<Item = (Section, i64, i64)> {
+        let counts = SECTIONS.into_iter().zip(&self.sections);
+        counts.map(|(section, counts)| (section, counts.read.get(), counts.reused.get()))
+    }
+
     fn sections(&self) -> Vec<SectionStats> {
-        let stats = SECTIONS.into_iter().zip(&self.sections).map(|(section, counts)| SectionStats {
-            section: section.into(),
-            read: counts.read.get(),
-            reused: counts.reused.get(),
-        });
+        let stats =
+            self.of_sections().map(|(section, read, reused)| SectionStats { section: section.into(), read, reused });
         stats.collect()
     }
 

@@ -13,6 +13,12 @@ pub fn observe(pools: &[(&'static str, Pool)], meter: &Meter) {
             observe(&[name, "used"], f64::from(open.saturating_sub(idle)));
         }
     });
+    let of = pools.to_vec();
+    meter.observe(&names::POOL_REPLACED, move |observe| {
+        for (name, pool) in &of {
+            observe(&[name], pool.replacements() as f64);
+        }
+    });
     let of: Vec<_> = pools.iter().map(|(name, pool)| (*name, pool.max_connections())).collect();
     meter.observe(&names::POOL_MAX, move |observe| {
         for (name, max) in &of {

@@ -77,6 +77,10 @@ const SOURCE: Attribute = Attribute {
     name: "source",
     values: &["onboarding", "strategy", "ai_analysis", "gap_analysis", "performance", "recommendations"],
 };
+const SECTION: Attribute = Attribute {
+    name: "section",
+    values: &["onboarding", "strategy", "ai_analysis", "gap_analysis", "performance", "recommendations", "derived"],
+};
 const METHOD: Attribute = Attribute {
     name: "rpc.method",
     values: &[
@@ -185,6 +189,25 @@ instruments! {
         "One load, from its look into the tiers to its answer",
         [Attribute { name: "outcome", values: &["found", "assembled", "stale", "not_found", "failed"] }];
 
+    SECTIONS = "userdata.sections", Counter, "{section}",
+        "What loads have done with sections: read them or made them, or kept them from a stored document",
+        [SECTION, Attribute { name: "outcome", values: &["read", "reused"] }];
+    REASSEMBLIES = "userdata.reassemblies", Counter, "{document}",
+        "Documents assembled again behind changes: begun, finished, read by somebody, or why one was left to its reader",
+        [Attribute {
+            name: "outcome",
+            values: &["begun", "finished", "read", "unread", "unlikely", "busy", "over_budget", "failed"],
+        }];
+    CHANGES_RELAYED = "userdata.changes.relayed", Counter, "{change}",
+        "Changes of the sources that became invalidations by themselves", [];
+    CHANGES_LAG = "userdata.changes.lag", Gauge, "s",
+        "How long the oldest of the changes relayed last had waited", [];
+    INSPECTED = "userdata.inspector.documents", Counter, "{document}",
+        "Served documents picked to be compared with the sources",
+        [Attribute { name: "outcome", values: &["compared", "passed_over", "under_way", "undecided"] }];
+    INSPECTED_STALE = "userdata.inspector.stale", Counter, "{section}",
+        "Sections that were served though a change of which nobody was told had outdated them", [];
+
     FENCE_APPLIED = "userdata.fence.applied", Gauge, "{fence}",
         "The fence log's position that this instance has applied", [];
     FENCE_LAG = "userdata.fence.lag", Gauge, "s",
@@ -210,6 +233,8 @@ instruments! {
         [POOL, Attribute { name: "db.client.connection.state", values: &["idle", "used"] }];
     POOL_MAX = "db.client.connection.max", UpDownCounter, "{connection}",
         "Connections at most", [POOL];
+    POOL_REPLACED = "userdata.pool.replaced", Counter, "{pool}",
+        "Pools replaced because a silent network had swallowed all their connections", [POOL];
     PROCESS_CPU = "process.cpu.time", Counter, "s",
         "Processor time used", [Attribute { name: "cpu.mode", values: &["user", "system"] }];
     PROCESS_MEMORY = "process.memory.usage", UpDownCounter, "By",

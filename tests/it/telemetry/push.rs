@@ -22,7 +22,8 @@ fn names(metrics: &[Metric]) -> BTreeSet<&str> {
 #[tokio::test]
 async fn a_collector_is_sent_every_instrument() {
     let (collector, cluster) = (collector().await, cluster(Layout::Sqlite).await.with_redis().await);
-    let _server = serve(collector.told_by(cluster.settings())).await;
+    // What is not there has no series: with the change feed all is.
+    let _server = serve(collector.told_by(cluster.settings().with("sources.change_feed", true))).await;
     let listed: BTreeSet<&str> = INSTRUMENTS.iter().map(|of| of.name).collect();
     let metrics = wait_for("all metrics", async || {
         let metrics = collector.metrics();
