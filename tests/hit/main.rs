@@ -4,7 +4,7 @@
 //! a request's headers and body to the reply's last frame. An allocator counts, so this is a binary of its own.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stdout, reason = "what was counted")]
+#![expect(clippy::print_stderr, reason = "the figures, for whoever wants to lower a bound")]
 
 use std::time::Duration;
 
@@ -27,8 +27,6 @@ use userdata::{
     telemetry::Telemetry,
 };
 
-/// Of [`UserDataCache::get`].
-const CACHE_ALLOCATIONS: u64 = 0;
 /// Of everything between HTTP/2 and the cache, tonic's decoding and axum's routing included.
 const STACK_ALLOCATIONS_MAX: u64 = 52;
 /// A copy of the document, which has more than 10 KiB, would not fit.
@@ -124,8 +122,8 @@ async fn a_hit_allocates_no_more_than_it_did() {
     let cache = instance.counted(|instance| instance.get(&query)).await;
     let stack = instance.counted(|instance| instance.call(&request)).await;
 
-    println!("the cache: {cache:?}\nthe whole stack: {stack:?}");
-    assert_eq!(cache.count_total, CACHE_ALLOCATIONS, "{cache:?}");
+    eprintln!("the cache: {cache:?}\nthe whole stack: {stack:?}");
+    assert_eq!(cache.count_total, 0, "{cache:?}");
     assert!(stack.count_total <= STACK_ALLOCATIONS_MAX, "{stack:?}");
     assert!(stack.bytes_total <= STACK_BYTES_MAX, "{stack:?}");
     assert_eq!(stack.count_current, 0, "{stack:?}");
@@ -138,7 +136,8 @@ async fn hits() {
     let instance = Instance::start().await;
     let (query, request) = (query(), framed_request());
     instance.cache.get(&query, &Wish::default()).await.unwrap();
-    let mut wanted: u32 = std::env::var_os("HITS").unwrap().to_str().unwrap().parse().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "the test harness has no arguments for it")]
+    let mut wanted: u32 = std::env::var("HITS").expect("how many").parse().unwrap();
     while wanted > 0 {
         instance.cache.fence().catch_up().await.unwrap();
         // Fewer than a lease lasts, though every instruction is counted.
