@@ -128,21 +128,3 @@ async fn a_hit_allocates_no_more_than_it_did() {
     assert!(stack.bytes_total <= STACK_BYTES_MAX, "{stack:?}");
     assert_eq!(stack.count_current, 0, "{stack:?}");
 }
-
-/// Does nothing but hits, as many as the environment says: for `bench/instructions`, which has them counted.
-#[tokio::test]
-#[ignore = "measured by bench/instructions"]
-async fn hits() {
-    let instance = Instance::start().await;
-    let (query, request) = (query(), framed_request());
-    instance.cache.get(&query, &Wish::default()).await.unwrap();
-    #[expect(clippy::disallowed_methods, reason = "the test harness has no arguments for it")]
-    let mut wanted: u32 = std::env::var("HITS").expect("how many").parse().unwrap();
-    while wanted > 0 {
-        instance.cache.fence().catch_up().await.unwrap();
-        // Fewer than a lease lasts, though every instruction is counted.
-        for _ in 0..wanted.min(50) {
-            wanted -= u32::from(instance.call(&request));
-        }
-    }
-}

@@ -54,7 +54,6 @@ pub(super) fn echo(reply: Bytes) -> Answer<Encoded> {
 }
 
 /// Structs in memory: handed out as copies, encoded by tonic.
-#[expect(clippy::large_futures, reason = "it is boxed as a whole")]
 pub(super) fn moka(message: GetComprehensiveUserDataResponse) -> Answer<GetComprehensiveUserDataResponse> {
     let cache = moka::future::Cache::<String, GetComprehensiveUserDataResponse>::new(10_000);
     let message = Arc::new(message);
