@@ -17,6 +17,8 @@ const HEADER: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// How much earlier than asked we answer: a tenth, but never more than this.
 const EARLIER_MAX: Duration = Duration::from_millis(10);
+/// And never less than a timer's tick, or tonic's timer, which was started first, would win by it.
+const EARLIER_MIN: Duration = Duration::from_millis(1);
 
 /// What ends a request that has not ended by itself.
 #[derive(Clone, Debug)]
@@ -60,7 +62,7 @@ impl Bound {
 }
 
 fn a_little_early(asked: Duration) -> Duration {
-    asked - (asked / 10).min(EARLIER_MAX)
+    asked.saturating_sub((asked / 10).clamp(EARLIER_MIN, EARLIER_MAX))
 }
 
 fn malformed() -> Refusal {
@@ -108,8 +110,9 @@ mod tests {
             ("3M", Duration::from_secs(180) - EARLIER_MAX),
             ("1S", Duration::from_millis(990)),
             ("50m", Duration::from_millis(45)),
-            ("1000u", Duration::from_micros(900)),
-            ("1000n", Duration::from_nanos(900)),
+            ("5m", Duration::from_millis(4)),
+            ("1000u", Duration::ZERO),
+            ("1000n", Duration::ZERO),
             ("0S", Duration::ZERO),
             ("99999999H", Duration::from_secs(99_999_999 * 3600) - EARLIER_MAX),
         ] {
