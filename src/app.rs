@@ -48,7 +48,7 @@ const RELAY_CONNECTIONS: u32 = 2;
 const START_WITHOUT_DATABASE: Duration = Duration::from_secs(1);
 /// For opening a connection to the sources, TLS and authentication included; waiting for a busy pool is
 /// not in it. Much shorter than what a source may take, so that one that hangs is known as such.
-const SOURCES_CONNECT: Duration = Duration::from_secs(1);
+const SOURCES_CONNECT: Duration = Duration::from_secs(2);
 /// How long the start waits for Redis.
 const REDIS_AT_START: Duration = Duration::from_millis(300);
 /// The share of the shutdown's time that is kept for access counts, Redis and pools.

@@ -103,18 +103,35 @@ fn write_number(text: &mut String, number: f64) -> Result<(), CanonicalError> {
         push(text, format_args!("{}", number as i64));
         return Ok(());
     }
-    // `{:e}` prints the shortest digits that round-trip, as Python's repr does; only the layout differs.
-    let scientific = format!("{number:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or_default();
+    // The shortest digits that round-trip, as Python's repr prints them. `{:e}` finds how many they are; where two are
+    // equally near it takes the greater, Python the even one, as rounding to so many digits does.
+    let shortest = format!("{number:e}");
+    let (mantissa, exponent) = parts(&shortest);
+    let decimals = mantissa.split_once('.').map_or(0, |(_, decimals)| decimals.len());
     if (-4..16).contains(&exponent) {
-        // `{:?}` is plain notation with `.0` in this range.
-        push(text, format_args!("{number:?}"));
+        let places = i32::try_from(decimals).unwrap_or(0) - exponent;
+        match usize::try_from(places) {
+            Ok(places @ 1..) => text.push_str(&even(number, format!("{number:.places$}"), format!("{number:?}"))),
+            // `{:?}` is plain notation with `.0` in this range.
+            _ => push(text, format_args!("{number:?}")),
+        }
     } else {
+        let scientific = even(number, format!("{number:.decimals$e}"), shortest);
+        let (mantissa, exponent) = parts(&scientific);
         let sign = if exponent < 0 { '-' } else { '+' };
         push(text, format_args!("{mantissa}e{sign}{:02}", exponent.abs()));
     }
     Ok(())
+}
+
+/// Of two spellings with as many digits the rounded one, if it is one of this number.
+fn even(number: f64, rounded: String, shortest: String) -> String {
+    if rounded.parse() == Ok(number) { rounded } else { shortest }
+}
+
+fn parts(scientific: &str) -> (&str, i32) {
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+    (mantissa, exponent.parse().unwrap_or_default())
 }
 
 fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {

@@ -46,6 +46,8 @@ pub struct Subscriber {
     messages: Receiver<Message>,
     connections: Receiver<Server>,
     renewal: Interval,
+    /// The last subscribing is not known to have succeeded: what was published since may be lost.
+    unsure: bool,
 }
 
 impl Subscriber {
@@ -65,6 +67,7 @@ impl Subscriber {
             channel: super::channel(config),
             timeout: config.timeout,
             renewal,
+            unsure: true,
         })
     }
 
@@ -84,7 +87,7 @@ impl Subscriber {
                     if connected == Err(RecvError::Closed) {
                         self.connections = self.client.reconnect_rx();
                     }
-                    self.subscribe().await;
+                    self.unsure = !self.subscribe().await;
                     return Heard::Gap;
                 }
                 _ = self.renewal.tick() => {
@@ -92,7 +95,10 @@ impl Subscriber {
                         // fred has given up for a reason that it holds to be final.
                         self.connection = self.client.connect();
                     } else if self.client.is_connected() {
-                        self.subscribe().await;
+                        let is_sure = self.subscribe().await;
+                        if std::mem::replace(&mut self.unsure, !is_sure) && is_sure {
+                            return Heard::Gap;
+                        }
                     }
                 }
             }
@@ -113,18 +119,19 @@ impl Subscriber {
         Heard::Messages(texts)
     }
 
-    /// The PING is answered after the subscription is made.
-    async fn subscribe(&self) {
+    /// Whether it is known to be made. The PING is answered after the subscription.
+    async fn subscribe(&self) -> bool {
         let subscribed = async {
             self.client.subscribe(self.channel.as_str()).await?;
             self.client.ping::<fred::types::Value>(None).await
         };
         // Boxed: fred's futures are large. A failure needs no answer: the next renewal repeats it.
         match tokio::time::timeout(self.timeout, Box::pin(subscribed)).await {
-            Ok(Ok(_)) => {}
+            Ok(Ok(_)) => return true,
             Ok(Err(error)) => tracing::debug!(%error, "not subscribed to hints"),
             Err(_) => tracing::debug!("not subscribed to hints in time"),
         }
+        false
     }
 }
 
