@@ -66,7 +66,8 @@ enum Verdict {
     Assemble,
     /// Somebody has loaded it meanwhile.
     IsThere,
-    NotYet,
+    /// Something is in the way, and may be gone in a moment: why it is given up if it is not.
+    NotYet(Reason),
     GiveUp(Reason),
 }
 
@@ -169,9 +170,8 @@ impl UserDataCache {
             match self.verdict(&due) {
                 Verdict::Assemble => self.assemble_ahead(&due.query),
                 Verdict::IsThere => ahead.readers().leave(key),
-                Verdict::NotYet if !due.at_last => {}
-                Verdict::NotYet => ahead.give_up(key, Reason::Busy),
-                Verdict::GiveUp(reason) => ahead.give_up(key, reason),
+                Verdict::NotYet(_) if !due.at_last => {}
+                Verdict::NotYet(reason) | Verdict::GiveUp(reason) => ahead.give_up(key, reason),
             }
         }
     }
@@ -190,10 +190,12 @@ impl UserDataCache {
             Verdict::GiveUp(Reason::Unread)
         } else if due.likely < if may_call { LIKELY_FOR_A_CALL } else { LIKELY_FOR_A_LOAD } {
             Verdict::GiveUp(Reason::Unlikely)
-        } else if loader.cooldowns.of(key, &view).is_some() || loader.fence.trust() != Trust::Verified {
+        } else if loader.cooldowns.of(key, &view).is_some() {
             Verdict::GiveUp(Reason::Failed)
+        } else if loader.fence.trust() != Trust::Verified {
+            Verdict::NotYet(Reason::Failed)
         } else if !loader.has_room() || self.ahead.places.available_permits() == 0 {
-            Verdict::NotYet
+            Verdict::NotYet(Reason::Busy)
         } else {
             Verdict::Assemble
         }

@@ -24,6 +24,23 @@ async fn reassemblies(client: &Client) -> ReassemblyStats {
     stats(client).await.reassemblies.unwrap()
 }
 
+/// Waits for the document, unless it has been given up.
+async fn finished(client: &Client, documents: i64) -> ReassemblyStats {
+    wait_for("a document that is assembled ahead", async || {
+        let stats = reassemblies(client).await;
+        let given_up = [
+            stats.given_up_unread,
+            stats.given_up_unlikely,
+            stats.given_up_busy,
+            stats.given_up_budget,
+            stats.given_up_failed,
+        ];
+        assert_eq!(given_up, [0; 5], "{stats:?}");
+        (stats.finished == documents).then_some(stats)
+    })
+    .await
+}
+
 #[tokio::test]
 async fn after_a_change_and_a_moment_of_quiet_the_next_reader_finds_the_new_document_in_memory() {
     for layout in [Layout::Sqlite, Layout::Postgres] {
@@ -33,7 +50,7 @@ async fn after_a_change_and_a_moment_of_quiet_the_next_reader_finds_the_new_docu
         get(&client, of("1")).await.unwrap();
         for count in 1..=3 {
             cluster.sources.write(11, count).await;
-            wait_for("the document", async || (reassemblies(&client).await.finished == count).then_some(())).await;
+            finished(&client, count).await;
             let answer = get(&client, of("1")).await.unwrap();
             assert_eq!(answer.facts(), (CacheStatus::HitMemory, count), "{layout:?}");
             assert_eq!(reassemblies(&client).await.read, count, "{layout:?}");
@@ -53,8 +70,7 @@ async fn nothing_is_assembled_for_nobody_or_where_it_is_switched_off() {
     cluster.sources.add_user("2", &[21]).await;
     get(&on, of("2")).await.unwrap();
     cluster.sources.write(21, 1).await;
-    wait_for("user 2's document", async || (reassemblies(&on).await.finished == 1).then_some(())).await;
-    assert_eq!(reassemblies(&on).await.begun, 1, "nobody has read user 1's here");
+    assert_eq!(finished(&on, 1).await.begun, 1, "nobody has read user 1's here");
     assert_eq!(stats(&off).await.reassemblies, None);
 }
 
@@ -77,7 +93,7 @@ async fn one_instance_assembles_for_all() {
     let before = strategy_runs().await;
     cluster.sources.write(11, 1).await;
     for client in &clients {
-        wait_for("the document", async || (reassemblies(client).await.finished == 1).then_some(())).await;
+        finished(client, 1).await;
         assert_eq!(get(client, of("1")).await.unwrap().facts(), (CacheStatus::HitMemory, 1));
     }
     assert_eq!(strategy_runs().await - before, 1);

@@ -16,7 +16,7 @@ use userdata::{
 
 use crate::{
     Alone, StoppedTime,
-    instance::{Instance, move_on},
+    instance::{Instance, LEASE, move_on},
     script::{Key, Part},
     support::ai::{FakeAi, Say, valid_answer},
     world::World,
@@ -236,6 +236,28 @@ fn it_waits_while_more_than_half_of_the_permits_are_taken_and_not_for_ever() {
                 case.finished(1).await;
             }
         }
+        case.end().await;
+    });
+}
+
+#[test]
+fn it_waits_while_the_log_cannot_be_read_and_not_for_ever() {
+    plays(async || {
+        let mut case = Case::start(1, |config| config.reassembly.delay_max = 3 * LEASE).await;
+        case.get(0, Key::One).await;
+        let faults = case.instances[0].faults.clone();
+        case.change().await;
+        faults.set(Call::Head, Place::Before, Some(Mode::Fail));
+        case.after(2 * LEASE).await;
+        assert_eq!(case.stats(0).await, ReassemblyStats::default(), "the lease has lapsed");
+        faults.mend();
+        case.look().await;
+        case.finished(1).await;
+        case.get(0, Key::One).await;
+        case.change().await;
+        faults.set(Call::Head, Place::Before, Some(Mode::Fail));
+        case.after(3 * LEASE).await;
+        assert_eq!(case.stats(0).await.given_up_failed, 1);
         case.end().await;
     });
 }
