@@ -30,7 +30,6 @@ mod upkeep;
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span, field::Empty, info_span};
 
@@ -46,6 +45,7 @@ pub use load::Parts;
 pub use tier_error::TierError;
 
 use crate::{
+    clock::Moment,
     error::{Error, Unavailable},
     model::{CacheKey, CacheStatus, Scope, SectionSet, Served, Snapshot, State, Tier, Token, UserDataQuery},
     mutant::{self, Mutant},
@@ -99,6 +99,16 @@ pub struct Invalidated {
     pub removed: u64,
     /// The fence's position.
     pub token: Token,
+}
+
+/// What a look into memory comes to.
+enum InMemory {
+    /// An answer, which may be that there is no such document.
+    Found(Result<Served, Error>),
+    /// What is there has been fenced.
+    Superseded,
+    /// Nothing that would do.
+    Absent,
 }
 
 /// The three tiers, the fence, the flights and the sources behind them.
@@ -158,7 +168,7 @@ impl UserDataCache {
             }
             loaded => loaded?,
         };
-        if is_too_old(loaded.snapshot.as_of, wish, self.loader.clock.utc()) {
+        if self.is_too_old(&loaded.snapshot, wish) {
             return self.load_past_the_tiers(query, wish, trust, Depth::Sources).await;
         }
         self.renew_if_due(query, &loaded, trust);
@@ -240,42 +250,39 @@ impl UserDataCache {
         })
     }
 
-    /// The hot path ends here: present, not fenced, not expired.
+    /// The document, if it can be given at once: it is in memory, and there is nothing to wait for, not even for the
+    /// log. The hot path, which is a part of [`Self::get`]; where it gives nothing, nothing is counted.
+    #[must_use]
+    pub fn hit(&self, query: &UserDataQuery, wish: &Wish) -> Option<Served> {
+        let loader = &self.loader;
+        let began = loader.clock.now();
+        let trust = loader.fence.trust_at(began);
+        if trust != Trust::Verified
+            || wish.freshness == Freshness::Linearizable
+            || !self.has_reached(wish.min_token.as_ref())
+        {
+            return None;
+        }
+        let InMemory::Found(Ok(served)) = self.look_into_memory(query, wish, trust, began) else { return None };
+        loader.memory_figures.hit(loader.clock.now().since(began));
+        Some(served)
+    }
+
     fn in_memory(&self, query: &UserDataQuery, wish: &Wish, trust: Trust) -> Option<Result<Served, Error>> {
         if trust == Trust::None {
             return None;
         }
         let loader = &self.loader;
-        let key = query.key();
         let span = trace::within_request(|| info_span!("lookup memory", outcome = Empty));
         let began = loader.clock.now();
-        let held = loader.memory.get(key).filter(|held| began < held.until);
-        let found = held.and_then(|held| match held.answer {
-            Answer::Snapshot(snapshot) => {
-                let view = loader.fence.view(key);
-                if !view.admits(&snapshot, wish.sections) {
-                    loader.counts.superseded.add(1);
-                    return None;
-                }
-                if is_too_old(snapshot.as_of, wish, loader.clock.utc()) {
-                    return None;
-                }
-                if held.unread.is_some_and(|unread| unread.ends()) {
-                    self.ahead.read(query);
-                }
-                let loaded = Loaded { snapshot, status: CacheStatus::Hit(Tier::Memory), position: view.applied };
-                if began >= held.renew_from {
-                    self.renew_if_due(query, &loaded, trust);
-                }
-                self.offer_to_inspector(query, &loaded, trust);
-                Some(self.served(loaded, Role::Leader, trust, wish))
+        let found = match self.look_into_memory(query, wish, trust, began) {
+            InMemory::Found(answer) => Some(answer),
+            InMemory::Superseded => {
+                loader.counts.superseded.add(1);
+                None
             }
-            Answer::NotFound { what, incarnation, tag } => {
-                let view = loader.fence.view(key);
-                let holds = trust == Trust::Verified && view.incarnation == incarnation && tag >= view.fence();
-                (holds && wish.max_age.is_none()).then_some(Err(Error::NotFound { what }))
-            }
-        });
+            InMemory::Absent => None,
+        };
         let took = loader.clock.now().since(began);
         span.record("outcome", if found.is_some() { "hit" } else { "miss" });
         if found.is_some() {
@@ -284,6 +291,44 @@ impl UserDataCache {
             loader.memory_figures.miss(took)
         }
         found
+    }
+
+    /// An answer is given if it is present, not fenced, not expired.
+    fn look_into_memory(&self, query: &UserDataQuery, wish: &Wish, trust: Trust, now: Moment) -> InMemory {
+        let (loader, key) = (&self.loader, query.key());
+        let Some(held) = loader.memory.get(key).filter(|held| now < held.until) else { return InMemory::Absent };
+        let view = loader.fence.view(key);
+        let snapshot = match held.answer {
+            Answer::Snapshot(snapshot) => snapshot,
+            Answer::NotFound { what, incarnation, tag } => {
+                let holds = trust == Trust::Verified && view.incarnation == incarnation && tag >= view.fence();
+                return match holds && wish.max_age.is_none() {
+                    true => InMemory::Found(Err(Error::NotFound { what })),
+                    false => InMemory::Absent,
+                };
+            }
+        };
+        if !view.admits(&snapshot, wish.sections) {
+            return InMemory::Superseded;
+        }
+        if self.is_too_old(&snapshot, wish) {
+            return InMemory::Absent;
+        }
+        if held.unread.is_some_and(|unread| unread.ends()) {
+            self.ahead.read(query);
+        }
+        let loaded = Loaded { snapshot, status: CacheStatus::Hit(Tier::Memory), position: view.applied };
+        if now >= held.renew_from {
+            self.renew_if_due(query, &loaded, trust);
+        }
+        self.offer_to_inspector(query, &loaded, trust);
+        InMemory::Found(self.served(loaded, Role::Leader, trust, wish))
+    }
+
+    fn is_too_old(&self, snapshot: &Snapshot, wish: &Wish) -> bool {
+        // The clock is asked only by those who care.
+        let is_older = |max_age| (self.loader.clock.utc() - snapshot.as_of).to_std().unwrap_or_default() > max_age;
+        wish.max_age.is_some_and(is_older)
     }
 
     /// Joins the load of a key, if it began after every fence known now, or begins one.
@@ -383,10 +428,6 @@ impl UserDataCache {
 fn has_stale_section(snapshot: &Snapshot, asked: SectionSet) -> bool {
     let mut sections = snapshot.sections.iter().map(|section| &section.facts);
     sections.any(|facts| facts.state == State::Stale && asked.contains(facts.section))
-}
-
-fn is_too_old(as_of: DateTime<Utc>, wish: &Wish, now: DateTime<Utc>) -> bool {
-    wish.max_age.is_some_and(|max_age| (now - as_of).to_std().unwrap_or_default() > max_age)
 }
 
 fn unavailable(reason: Unavailable) -> Error {

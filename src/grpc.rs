@@ -20,10 +20,11 @@ use self::{
     coalesced::Coalesced,
     connection::Limits,
     health::Health,
+    hit::Hits,
     metrics::Metrics,
     security::Security,
     service::{Service, UserDataServer},
-    stack::Stack,
+    stack::{Parts, Stack},
     watched::Watched,
 };
 use crate::{cache::UserDataCache, clock::Clock, config, proto, telemetry::Telemetry};
@@ -36,6 +37,7 @@ pub mod connection;
 pub mod convert;
 pub mod deadline;
 pub mod health;
+pub mod hit;
 pub mod method;
 pub mod metrics;
 pub mod recover;
@@ -93,18 +95,20 @@ impl Server {
         tracker: TaskTracker,
         telemetry: &Telemetry,
     ) -> Result<Self, tonic_reflection::server::Error> {
-        let service = Service::new(cache, clock.clone(), config.max_response_bytes);
-        let service = UserDataServer::new(service)
+        let service = Arc::new(Service::new(cache, clock.clone(), config.max_response_bytes));
+        let hits = Hits { service: Arc::clone(&service), request_bytes_max: config.max_request_bytes };
+        let service = UserDataServer::from_arc(service)
             .max_decoding_message_size(config.max_request_bytes)
             // Never reached: a larger reply is refused before, with the sizes of its sections.
             .max_encoding_message_size(config.max_response_bytes)
             .accept_compressed(CompressionEncoding::Gzip);
-        Self::with(Routes::new(service), config, security, clock, tracker, telemetry).await
+        Self::with(Routes::new(service), Some(hits), config, security, clock, tracker, telemetry).await
     }
 
     /// Any services, with health and reflection beside them.
     async fn with(
         routes: Routes,
+        hits: Option<Hits>,
         config: &config::Server,
         security: Security,
         clock: Clock,
@@ -116,14 +120,15 @@ impl Server {
             .add_service(health_service.max_decoding_message_size(config.max_request_bytes))
             .add_service(reflection().build_v1()?.max_decoding_message_size(config.max_request_bytes))
             .add_service(reflection().build_v1alpha()?.max_decoding_message_size(config.max_request_bytes));
-        let stack = Stack {
+        let stack = Stack::new(Parts {
             metrics: Metrics::new(clock, &telemetry.meter()),
             sampling: telemetry.sampling(),
             auth: security.auth,
             gate: Gate::new(config.max_concurrent_requests),
             default_deadline: config.default_deadline,
+            hits,
             routes: routes.prepare(),
-        };
+        });
         Ok(Self {
             stack,
             health,
@@ -145,7 +150,7 @@ impl Server {
     /// What happened to requests.
     #[must_use]
     pub fn metrics(&self) -> Arc<Metrics> {
-        Arc::clone(&self.stack.metrics)
+        Arc::clone(self.stack.metrics())
     }
 
     /// What every request goes through, for whoever measures it without a network.
@@ -162,7 +167,7 @@ impl Server {
         let coalesced = if self.coalesce_writes { Coalesced::new } else { Coalesced::switched_off };
         let incoming = incoming.map_ok(coalesced);
         let incoming = Box::pin(tls::over(incoming, self.tls, self.connections.connections));
-        let (gate, closed) = (self.stack.gate.clone(), self.stack.gate.closed());
+        let (gate, closed) = (self.stack.gate().clone(), self.stack.gate().closed());
         let told = async {
             shutdown.await;
             self.health.not_serving().await;

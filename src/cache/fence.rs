@@ -147,11 +147,22 @@ impl Fence {
     /// Whether the copy may be trusted at this moment.
     #[must_use]
     pub fn trust(&self) -> Trust {
+        // Order: the lease first. One renewed after the clock was read would only make it last longer.
         let until = self.lease_until.load(Ordering::Acquire);
+        self.trust_until(until, self.clock.now())
+    }
+
+    /// As [`Fence::trust`], for whoever has just looked at the clock.
+    #[must_use]
+    pub fn trust_at(&self, now: Moment) -> Trust {
+        self.trust_until(self.lease_until.load(Ordering::Acquire), now)
+    }
+
+    fn trust_until(&self, until: u64, now: Moment) -> Trust {
         if until == 0 {
             return Trust::None;
         }
-        let (until, now) = (Moment::from_nanos(until), self.clock.now());
+        let until = Moment::from_nanos(until);
         if now < until || mutant::on(Mutant::NoLease) {
             Trust::Verified
         } else if now < until.after(self.config.unverified_max) {

@@ -47,7 +47,7 @@ impl Gate {
         if !method.is_ours() {
             return Ok(None);
         }
-        if self.0.closed.is_cancelled() {
+        if self.is_closed() {
             return Err(Refusal { outcome: Outcome::Shed, status: status::draining() });
         }
         let Ok(permit) = self.0.places.try_acquire() else {
@@ -61,6 +61,12 @@ impl Gate {
     /// Refuses everything from now on, because the server is going away.
     pub fn close(&self) {
         self.0.closed.cancel();
+    }
+
+    /// Whether it refuses everything.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.is_cancelled()
     }
 
     /// Done once the gate is closed.

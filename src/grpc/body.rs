@@ -37,36 +37,39 @@ pub struct ReplyBody {
     span: Span,
 }
 
-struct Running {
-    content: Content,
+/// What is left of a reply.
+enum Running {
+    /// A sealed document, then OK.
+    Sealed(std::array::IntoIter<Bytes, 2>),
+    /// What tonic makes of a message or of a stream of them.
+    Encoded(Encoded),
+}
+
+struct Encoded {
+    body: Body,
     bound: Bound,
     /// Made when a stream first has to wait: a unary reply never does.
     passed: Option<BoxFuture<'static, Refusal>>,
 }
 
-enum Content {
-    /// What tonic makes of a message or of a stream of them.
-    Encoded(Body),
-    /// What is left of a sealed document, then OK.
-    Sealed(std::array::IntoIter<Bytes, 2>),
-}
-
 impl std::fmt::Debug for Running {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Running").field("bound", &self.bound).finish_non_exhaustive()
+        formatter.write_str(match self {
+            Self::Sealed(_) => "Sealed",
+            Self::Encoded(_) => "Encoded",
+        })
     }
 }
 
 impl ReplyBody {
     /// A body that ends with trailers.
     pub fn new(body: Body, bound: Bound, call: Call, id: RequestId, span: Span) -> Self {
-        Self { running: Some(Running { content: Content::Encoded(body), bound, passed: None }), call, id, span }
+        Self { running: Some(Running::Encoded(Encoded { body, bound, passed: None })), call, id, span }
     }
 
     /// A document that is there.
-    pub fn sealed(reply: SealedResponse, bound: Bound, call: Call, id: RequestId, span: Span) -> Self {
-        let content = Content::Sealed(reply.into_pieces().into_iter());
-        Self { running: Some(Running { content, bound, passed: None }), call, id, span }
+    pub fn sealed(reply: SealedResponse, call: Call, id: RequestId, span: Span) -> Self {
+        Self { running: Some(Running::Sealed(reply.into_pieces().into_iter())), call, id, span }
     }
 
     /// No body: the headers said it all, and `call` knows how it ended.
@@ -94,7 +97,7 @@ impl ReplyBody {
     }
 }
 
-impl Running {
+impl Encoded {
     fn poll_passed(&mut self, context: &mut Context<'_>) -> Poll<Refusal> {
         let bound = &self.bound;
         self.passed.get_or_insert_with(|| bound.clone().passed().boxed()).as_mut().poll(context)
@@ -109,16 +112,16 @@ impl http_body::Body for ReplyBody {
         let this = self.get_mut();
         let Some(running) = &mut this.running else { return Poll::Ready(None) };
 
-        let body = match &mut running.content {
-            Content::Encoded(body) => body,
-            Content::Sealed(pieces) => {
+        let encoded = match running {
+            Running::Encoded(encoded) => encoded,
+            Running::Sealed(pieces) => {
                 return match pieces.find(|piece| !piece.is_empty()) {
                     Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
                     None => Poll::Ready(Some(Ok(this.ok()))),
                 };
             }
         };
-        let polled = this.span.in_scope(|| recover::call(|| Pin::new(body).poll_frame(context)));
+        let polled = this.span.in_scope(|| recover::call(|| Pin::new(&mut encoded.body).poll_frame(context)));
         let Ok(polled) = polled else {
             this.span.in_scope(|| this.id.in_log(|| error!("a stream panicked")));
             let status = status::internal(&this.id);
@@ -140,26 +143,26 @@ impl http_body::Body for ReplyBody {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                let Refusal { outcome, status } = ready!(running.poll_passed(context));
+                let Refusal { outcome, status } = ready!(encoded.poll_passed(context));
                 Poll::Ready(Some(Ok(this.cut(outcome, &status))))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.running.as_ref().is_none_or(|running| match &running.content {
-            Content::Encoded(body) => body.is_end_stream(),
-            Content::Sealed(_) => false,
+        self.running.as_ref().is_none_or(|running| match running {
+            Running::Encoded(encoded) => encoded.body.is_end_stream(),
+            Running::Sealed(_) => false,
         })
     }
 
     fn size_hint(&self) -> SizeHint {
         self.running.as_ref().map_or_else(
             || SizeHint::with_exact(0),
-            |running| match &running.content {
-                Content::Encoded(body) => body.size_hint(),
+            |running| match running {
+                Running::Encoded(encoded) => encoded.body.size_hint(),
                 // A length would become a header, which gRPC's replies do not have.
-                Content::Sealed(_) => SizeHint::default(),
+                Running::Sealed(_) => SizeHint::default(),
             },
         )
     }

@@ -32,11 +32,7 @@ pub enum Bound {
 impl Bound {
     /// A request's bound; callers without a deadline get `default`.
     pub fn of(method: Method, headers: &HeaderMap, default: Duration, gate: &Gate) -> Result<Self, Refusal> {
-        let asked = match headers.get(&HEADER) {
-            Some(timeout) => Some(parse(timeout.as_bytes()).ok_or_else(malformed)?),
-            None if method.is_ours() => Some(default),
-            None => None,
-        };
+        let asked = asked(headers)?.or(method.is_ours().then_some(default));
         let Some(asked) = asked else {
             return Ok(Self::Drain(gate.closed()));
         };
@@ -59,6 +55,11 @@ impl Bound {
             }
         }
     }
+}
+
+/// How long a caller wants to wait, if it says so.
+pub fn asked(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
+    headers.get(&HEADER).map(|timeout| parse(timeout.as_bytes()).ok_or_else(malformed)).transpose()
 }
 
 fn a_little_early(asked: Duration) -> Duration {

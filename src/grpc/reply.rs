@@ -4,6 +4,7 @@
 //! of it in every reply is encoded once, too. Only what is of this reply is encoded for it.
 
 use chrono::{DateTime, Utc};
+use http::HeaderValue;
 use prost::Message as _;
 
 use crate::{
@@ -46,9 +47,12 @@ pub fn unless_too_large(
     Err(Error::TooLarge { bytes, sections: sizes.collect() })
 }
 
+/// The metadata that says where a document came from.
+pub const X_CACHE: &str = "x-cache";
+
 /// Where it came from in one line of metadata, for those who do not read bodies: `HIT; tier=memory; age=12`.
 #[must_use]
-pub fn x_cache(served: &Served, now: DateTime<Utc>) -> String {
+pub fn x_cache(served: &Served, now: DateTime<Utc>) -> HeaderValue {
     let (word, tier) = match served.status {
         CacheStatus::Hit(tier) => ("HIT", Some(tier)),
         CacheStatus::Shared => ("SHARED", None),
@@ -57,10 +61,11 @@ pub fn x_cache(served: &Served, now: DateTime<Utc>) -> String {
         CacheStatus::Stale(tier) => ("STALE", Some(tier)),
     };
     let age = age(served, now).as_secs();
-    match tier {
+    let line = match tier {
         Some(tier) => format!("{word}; tier={}; age={age}", tier.name()),
         None => format!("{word}; age={age}"),
-    }
+    };
+    HeaderValue::try_from(line).expect("ASCII words and digits")
 }
 
 /// Where an answer came from, as the contract numbers it.

@@ -3,6 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt as _};
+use http::HeaderValue;
 use tonic::{Extensions, Request, Response, Status, metadata::MetadataValue};
 use tracing::{Span, error, info, warn};
 
@@ -43,12 +44,36 @@ impl Service {
         Self { cache, clock, started, response_bytes_max }
     }
 
+    /// The reply with a document that can be given at once.
+    pub(super) fn hit(&self, asked: &convert::Get, id: &RequestId) -> Option<Result<Reply, Status>> {
+        if asked.refresh {
+            return None;
+        }
+        let served = self.cache.hit(&asked.query, &asked.wish)?;
+        Some(self.reply(asked, &served, id))
+    }
+
+    fn reply(&self, asked: &convert::Get, served: &Served, id: &RequestId) -> Result<Reply, Status> {
+        let now = self.clock.utc();
+        let sealed = reply::get(served, asked.wish.sections, asked.refresh, now);
+        let sealed = reply::unless_too_large(sealed, &served.snapshot, asked.wish.sections, self.response_bytes_max)
+            .map_err(|error| refused(&error, id))?;
+        Ok(Reply { sealed, x_cache: reply::x_cache(served, now) })
+    }
+
     async fn serve(&self, asked: &convert::Get) -> Result<Served, Error> {
         if asked.refresh {
             return self.cache.refresh(&asked.query, &asked.wish).await;
         }
         self.cache.get(&asked.query, &asked.wish).await
     }
+}
+
+/// The reply to a Get.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) sealed: SealedResponse,
+    pub(super) x_cache: HeaderValue,
 }
 
 #[tonic::async_trait]
@@ -68,15 +93,12 @@ impl UserDataService for Service {
         let served = served.map_err(|error| refused(&error, &id))?;
         Span::current().record("userdata.status", served.status.name());
 
-        let now = self.clock.utc();
-        let reply = reply::get(&served, asked.wish.sections, asked.refresh, now);
-        let reply = reply::unless_too_large(reply, &served.snapshot, asked.wish.sections, self.response_bytes_max)
-            .map_err(|error| refused(&error, &id))?;
+        let Reply { sealed, x_cache } = self.reply(&asked, &served, &id)?;
         let mut response = Response::new(SealedResponse::default());
         // In place of the message, whose document tonic would copy.
-        response.extensions_mut().insert(reply);
-        let x_cache = MetadataValue::try_from(reply::x_cache(&served, now)).expect("ASCII words and digits");
-        response.metadata_mut().insert("x-cache", x_cache);
+        response.extensions_mut().insert(sealed);
+        let x_cache = MetadataValue::try_from(x_cache.as_bytes()).expect("ASCII words and digits");
+        response.metadata_mut().insert(reply::X_CACHE, x_cache);
         Ok(response)
     }
 

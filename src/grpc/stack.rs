@@ -10,21 +10,26 @@
 //! 6. *Admission*: before any work; a refusal has to be cheap.
 //! 7. *Deadline*: around the work, and around the stream that may come out of it.
 //!
+//! A document that is in memory does not go so far: after its credentials have been looked at it is answered by the poll
+//! that brought the request ([`hit`](super::hit)).
+//!
 //! A plain async function instead of a tower of layers: the order is what matters, and here it reads
 //! from top to bottom. Not tonic's own timeout and limits: they sit outside of all this, so metrics
 //! would never hear of them.
 
 use std::{
     convert::Infallible,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
-use http::{Request, Response};
-use tonic::{Status, body::Body, service::Routes};
-use tower::{Service, ServiceExt as _};
+use http::{Request, Response, header::CONTENT_TYPE};
+use tonic::{Status, body::Body, metadata::GRPC_CONTENT_TYPE, service::Routes};
+use tower::{BoxError, Service, ServiceExt as _};
 use tracing::{Instrument as _, Span, error, error_span, field::Empty};
 
 use super::{
@@ -32,10 +37,13 @@ use super::{
     auth::Auth,
     body::ReplyBody,
     deadline::Bound,
+    hit::{Hits, Peeked},
     method::Method,
     metrics::{Call, Metrics, Outcome},
     recover::{self, Panicked},
+    reply,
     request_id::RequestId,
+    service::Reply,
     status,
 };
 use crate::{
@@ -55,92 +63,164 @@ pub struct Refusal {
     pub status: Status,
 }
 
-/// The services and what surrounds them.
+/// The services and what surrounds them. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Stack {
+pub struct Stack(Arc<Parts>);
+
+/// What a stack is made of.
+#[derive(Debug)]
+pub(super) struct Parts {
     pub(super) metrics: Arc<Metrics>,
     pub(super) sampling: Sampling,
     pub(super) auth: Auth,
     pub(super) gate: Gate,
     pub(super) default_deadline: Duration,
+    /// None: everything goes the whole way.
+    pub(super) hits: Option<Hits>,
     pub(super) routes: Routes,
 }
 
+/// A request that has arrived.
+#[derive(Debug)]
+struct Asked<B> {
+    parts: Arc<Parts>,
+    method: Method,
+    /// Counted when it is dropped.
+    call: Call,
+    id: RequestId,
+    /// The trace that it belongs to; none: it is not traced.
+    trace: Option<opentelemetry::Context>,
+    request: Request<Peeked<B>>,
+}
+
 impl Stack {
-    async fn answer(self, method: Method, mut call: Call, mut request: Request<Body>) -> Response<ReplyBody> {
-        let id = RequestId::of(request.headers());
+    pub(super) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// What happened to requests.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.0.metrics
+    }
+
+    pub(super) fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+}
+
+impl<B> Asked<B>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    /// What is in memory, if it is asked for and nobody wants to see how it is found.
+    fn hit(&mut self, context: &mut Context<'_>) -> Option<Result<Reply, Status>> {
+        let Self { parts, id, request, .. } = self;
+        let hits = parts.hits.as_ref().filter(|_| self.method == Method::Get && self.trace.is_none())?;
+        let found = recover::call(|| hits.reply(&parts.auth, &parts.gate, id, request, context));
+        found.unwrap_or_else(|Panicked| {
+            id.in_log(|| error!("a handler panicked"));
+            Some(Err(status::internal(id)))
+        })
+    }
+
+    fn reply_at_once(self, reply: Result<Reply, Status>) -> Response<ReplyBody> {
+        let Self { call, id, .. } = self;
+        match reply {
+            Ok(Reply { sealed, x_cache }) => {
+                let mut response = Response::new(ReplyBody::sealed(sealed, call, id.clone(), Span::none()));
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+                headers.insert(reply::X_CACHE, x_cache);
+                id.stamp(headers);
+                response
+            }
+            Err(status) => refuse(Refusal { outcome: Outcome::Answered, status }, call, id),
+        }
+    }
+
+    /// The whole way.
+    async fn answer(self) -> Response<ReplyBody> {
+        let Self { parts, method, mut call, id, trace, request } = self;
+        let mut request = request.map(Body::new);
         request.extensions_mut().insert(id.clone());
-        let span = self.span(method, &id, &request);
+        let span = span(method, &id, trace);
         call.is_traced_by(span.clone());
 
-        let answered = recover::future(self.pass(method, request)).instrument(span.clone()).await;
+        let answered = recover::future(pass(&parts, method, request)).instrument(span.clone()).await;
         let answered = answered.unwrap_or_else(|Panicked| {
             span.in_scope(|| id.in_log(|| error!("a handler panicked")));
             Err(Refusal { outcome: Outcome::Answered, status: status::internal(&id) })
         });
 
         match answered {
-            Ok((response, bound)) => reply(response, bound, call, id, span),
+            Ok((response, bound)) => reply_with(response, bound, call, id, span),
             Err(refusal) => refuse(refusal, call, id),
-        }
-    }
-
-    /// Of a level that every filter lets through, so that lines within it keep its ids.
-    fn span(&self, method: Method, id: &RequestId, request: &Request<Body>) -> Span {
-        if !method.is_ours() {
-            return Span::none();
-        }
-        let name = method.name();
-        if let Some(context) = self.sampling.context(request.headers()) {
-            let span = error_span!(
-                target: TRACED,
-                "request",
-                otel.name = name,
-                otel.kind = "server",
-                otel.status_code = Empty,
-                rpc.system.name = "grpc",
-                rpc.method = name,
-                rpc.response.status_code = Empty,
-                userdata.status = Empty,
-                request.id = id.as_str(),
-                caller = Empty,
-                trace_id = Empty,
-            );
-            trace::put_into(&span, context);
-            return span;
-        }
-        if method == Method::Get {
-            return Span::none();
-        }
-        let span = id.span();
-        span.record("rpc.method", name);
-        span
-    }
-
-    async fn pass(self, method: Method, mut request: Request<Body>) -> Result<(Response<Body>, Bound), Refusal> {
-        if let Some(caller) = self.auth.admit(method, request.headers(), request.extensions())? {
-            Span::current().record("caller", &*caller);
-        }
-        // Held until there is a response; a handler that has to wait may give it back before.
-        let place = self.gate.admit(method)?;
-        let bound = Bound::of(method, request.headers(), self.default_deadline, &self.gate)?;
-        if let Some(place) = &place {
-            request.extensions_mut().insert(place.clone());
-        }
-        tokio::select! {
-            // In this order an answer that is there is given, even if the deadline was 0.
-            biased;
-            Ok(response) = self.routes.oneshot(request) => Ok((response, bound)),
-            refusal = bound.clone().passed() => Err(refusal),
         }
     }
 }
 
-fn reply(response: Response<Body>, bound: Bound, mut call: Call, id: RequestId, span: Span) -> Response<ReplyBody> {
+/// Of a level that every filter lets through, so that lines within it keep its ids.
+fn span(method: Method, id: &RequestId, trace: Option<opentelemetry::Context>) -> Span {
+    if !method.is_ours() {
+        return Span::none();
+    }
+    let name = method.name();
+    if let Some(context) = trace {
+        let span = error_span!(
+            target: TRACED,
+            "request",
+            otel.name = name,
+            otel.kind = "server",
+            otel.status_code = Empty,
+            rpc.system.name = "grpc",
+            rpc.method = name,
+            rpc.response.status_code = Empty,
+            userdata.status = Empty,
+            request.id = id.as_str(),
+            caller = Empty,
+            trace_id = Empty,
+        );
+        trace::put_into(&span, context);
+        return span;
+    }
+    if method == Method::Get {
+        return Span::none();
+    }
+    let span = id.span();
+    span.record("rpc.method", name);
+    span
+}
+
+async fn pass(parts: &Parts, method: Method, mut request: Request<Body>) -> Result<(Response<Body>, Bound), Refusal> {
+    if let Some(caller) = parts.auth.admit(method, request.headers(), request.extensions())? {
+        Span::current().record("caller", &*caller);
+    }
+    // Held until there is a response; a handler that has to wait may give it back before.
+    let place = parts.gate.admit(method)?;
+    let bound = Bound::of(method, request.headers(), parts.default_deadline, &parts.gate)?;
+    if let Some(place) = &place {
+        request.extensions_mut().insert(place.clone());
+    }
+    tokio::select! {
+        // In this order an answer that is there is given, even if the deadline was 0.
+        biased;
+        Ok(response) = parts.routes.clone().oneshot(request) => Ok((response, bound)),
+        refusal = bound.clone().passed() => Err(refusal),
+    }
+}
+
+fn reply_with(
+    response: Response<Body>,
+    bound: Bound,
+    mut call: Call,
+    id: RequestId,
+    span: Span,
+) -> Response<ReplyBody> {
     let (mut head, body) = response.into_parts();
     id.stamp(&mut head.headers);
     if let Some(sealed) = head.extensions.remove::<SealedResponse>() {
-        return Response::from_parts(head, ReplyBody::sealed(sealed, bound, call, id, span));
+        return Response::from_parts(head, ReplyBody::sealed(sealed, call, id, span));
     }
     let Some(status) = Status::from_header_map(&head.headers) else {
         return Response::from_parts(head, ReplyBody::new(body, bound, call, id, span));
@@ -158,20 +238,67 @@ fn refuse(refusal: Refusal, mut call: Call, id: RequestId) -> Response<ReplyBody
     Response::from_parts(head, ReplyBody::empty(call, id))
 }
 
-impl Service<Request<Body>> for Stack {
+impl<B> Service<Request<B>> for Stack
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
     type Response = Response<ReplyBody>;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+    type Future = Answering<B>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // Limits refuse, they do not make wait.
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let parts = Arc::clone(&self.0);
         // Begun here, not when the future is first polled: it may be dropped before.
         let method = Method::of(request.uri().path());
-        let call = self.metrics.begin(method);
-        self.clone().answer(method, call, request).map(Ok).boxed()
+        let call = parts.metrics.begin(method);
+        let id = RequestId::of(request.headers());
+        let trace = parts.sampling.context(request.headers()).filter(|_| method.is_ours());
+        let request = request.map(Peeked::from);
+        Answering(State::Asked(Some(Asked { parts, method, call, id, trace, request })))
+    }
+}
+
+/// A request on its way to its answer.
+#[derive(Debug)]
+pub struct Answering<B>(State<B>);
+
+enum State<B> {
+    /// Not looked at yet; none afterwards.
+    Asked(Option<Asked<B>>),
+    /// On the whole way.
+    Underway(BoxFuture<'static, Response<ReplyBody>>),
+}
+
+impl<B> std::fmt::Debug for State<B> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Asked(_) => "Asked",
+            Self::Underway(_) => "Underway",
+        })
+    }
+}
+
+impl<B> Future for Answering<B>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    type Output = Result<Response<ReplyBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let state = &mut self.get_mut().0;
+        if let State::Asked(asked) = state {
+            let mut asked = asked.take().expect("a future that has ended is not polled again");
+            if let Some(reply) = asked.hit(context) {
+                return Poll::Ready(Ok(asked.reply_at_once(reply)));
+            }
+            *state = State::Underway(asked.answer().boxed());
+        }
+        let State::Underway(answer) = state else { unreachable!("set above") };
+        answer.as_mut().poll(context).map(Ok)
     }
 }

@@ -109,10 +109,17 @@ async fn run(config: config::Server) -> Running {
         .max_decoding_message_size(config.max_request_bytes)
         .accept_compressed(CompressionEncoding::Gzip);
     let security = Security::open();
-    let server =
-        Server::with(Routes::new(service), &config, security, Clock::system(), tracker.clone(), &Telemetry::quiet())
-            .await
-            .unwrap();
+    let server = Server::with(
+        Routes::new(service),
+        None,
+        &config,
+        security,
+        Clock::system(),
+        tracker.clone(),
+        &Telemetry::quiet(),
+    )
+    .await
+    .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (health, metrics) = (server.health(), server.metrics());

@@ -91,7 +91,7 @@ fn the_reply_says_where_it_came_from() {
     ] {
         let served = served(status, None);
         let info = read(&served, SectionSet::ALL, false, now).cache_info.unwrap();
-        assert_eq!((info.status(), info.is_cached, x_cache(&served, now).as_str()), (number, cached, line));
+        assert_eq!((info.status(), info.is_cached, x_cache(&served, now).to_str().unwrap()), (number, cached, line));
     }
 }
 
