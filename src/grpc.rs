@@ -38,6 +38,7 @@ pub mod convert;
 pub mod deadline;
 pub mod health;
 pub mod hit;
+pub mod http2;
 pub mod method;
 pub mod metrics;
 pub mod recover;
@@ -51,13 +52,6 @@ pub mod tls;
 pub mod warm;
 pub mod watched;
 
-/// All headers of a request, as HTTP/2 counts them; the largest legal ones have a tenth of it.
-const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
-/// A connection that shows no life is asked for it after this, and closed if it gives none.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Streams that a client reset before we looked at them: more is an attack (CVE-2023-44487).
-const PENDING_RESETS_MAX: usize = 20;
 /// The share of the shutdown's time that requests get; the rest is for loads, counts and pools.
 const DRAIN_SHARE: f64 = 0.75;
 
@@ -77,9 +71,6 @@ pub struct Server {
 /// Why the server ended otherwise than by finishing its requests.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// It could not serve.
-    #[error("the gRPC server failed")]
-    Transport(#[from] tonic::transport::Error),
     /// Some requests did not finish in time; their connections were closed.
     #[error("requests did not finish within {0:?} and were cut off")]
     CutOff(Duration),
@@ -163,29 +154,31 @@ impl Server {
     /// halfway it closes the listener, and connections run on.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let cut_off = CancellationToken::new();
-        let incoming = connection::incoming(listener, self.connections, self.tracker, cut_off.clone());
+        let incoming = connection::incoming(listener, self.connections);
         let coalesced = if self.coalesce_writes { Coalesced::new } else { Coalesced::switched_off };
         let incoming = incoming.map_ok(coalesced);
         let incoming = Box::pin(tls::over(incoming, self.tls, self.connections.connections));
-        let (gate, closed) = (self.stack.gate().clone(), self.stack.gate().closed());
-        let told = async {
+        let leaving = CancellationToken::new();
+        let serving = http2::serve(
+            incoming,
+            self.stack.clone(),
+            self.max_concurrent_streams,
+            &self.tracker,
+            leaving.clone(),
+            cut_off.clone(),
+        );
+        let drained = async {
             shutdown.await;
             self.health.not_serving().await;
-            gate.close();
+            self.stack.gate().close();
+            leaving.cancel();
+            tokio::time::sleep(self.drain).await;
         };
-
-        let serving = tonic::transport::Server::builder()
-            .max_concurrent_streams(self.max_concurrent_streams)
-            .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
-            .serve_with_incoming_shutdown(self.stack, incoming, told);
 
         tokio::select! {
             biased;
-            served = serving => Ok(served?),
-            () = async { closed.cancelled().await; tokio::time::sleep(self.drain).await } => {
+            () = serving => Ok(()),
+            () = drained => {
                 warn!("closing connections whose requests did not finish");
                 cut_off.cancel();
                 Err(ServeError::CutOff(self.drain))

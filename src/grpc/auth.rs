@@ -43,10 +43,7 @@ impl Auth {
         let known = match self {
             Self::Open => return Ok(None),
             Self::Token(callers) => token(headers).and_then(|token| callers.now().with_digest(&digest(token))),
-            Self::Certificate(callers) => {
-                let uri = connection.get::<Peer>().and_then(|peer| peer.uri.clone());
-                uri.and_then(|uri| callers.now().with_uri(&uri))
-            }
+            Self::Certificate(callers) => connection.get::<Peer>().and_then(|Peer(uri)| callers.now().with_uri(uri)),
         };
         let Some((name, role)) = known else { return Err(refused(status::unauthenticated())) };
         if role.may(method) { Ok(Some(name)) } else { Err(refused(status::forbidden(role.name(), method.name()))) }
@@ -150,7 +147,7 @@ mod tests {
         let auth = Auth::Certificate(Watched::fixed(Callers::uris("reader spiffe://plan/web web\n").unwrap()));
         let with = |uri: Option<&str>| {
             let mut extensions = Extensions::new();
-            extensions.insert(Peer { address: None, uri: uri.map(Into::into) });
+            uri.and_then(|uri| extensions.insert(Peer(uri.into())));
             extensions
         };
         let admit =

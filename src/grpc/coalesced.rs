@@ -138,6 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
     }
 }
 
+/// For whoever serves with tonic's transport, as the benchmark's echo does.
 impl<S: Connected> Connected for Coalesced<S> {
     type ConnectInfo = S::ConnectInfo;
 

@@ -1,30 +1,20 @@
-//! Connections: how many at once, who owns them, and what ends one whose peer has stopped reading.
-//!
-//! tonic runs each connection in a task of its own that nobody could wait for or stop. A connection
-//! therefore carries a token of the app's tracker, which waits until the last one is gone, and ends
-//! with an error once it is told to close: the task that serves it then ends too.
+//! Connections: how many at once, and what ends one whose peer has stopped reading.
 
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use futures::{FutureExt as _, Stream, future::BoxFuture, stream};
+use futures::{Stream, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep},
 };
-use tokio_util::{
-    sync::CancellationToken,
-    task::{TaskTracker, task_tracker::TaskTrackerToken},
-};
-use tonic::transport::server::Connected;
 use tracing::warn;
 
 /// Before accepting again after a failure, which is nearly always a lack of file descriptors.
@@ -39,30 +29,14 @@ pub struct Limits {
     pub write_stall: Duration,
 }
 
-/// The connections of a listener, until the stream is dropped. All are closed when `closing` is cancelled.
-pub fn incoming(
-    listener: TcpListener,
-    limits: Limits,
-    tracker: TaskTracker,
-    closing: CancellationToken,
-) -> impl Stream<Item = io::Result<Connection>> {
+/// The connections of a listener, until the stream is dropped.
+pub fn incoming(listener: TcpListener, limits: Limits) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
-    stream::unfold((listener, places), move |(listener, places)| {
-        let (tracked, closing) = (tracker.token(), closing.child_token());
-        async move {
-            let place = Arc::clone(&places).acquire_owned().await.ok()?;
-            let stream = accept(&listener).await;
-            let connection = Connection {
-                peer: stream.peer_addr().ok(),
-                stream,
-                closing: closing.cancelled_owned().boxed(),
-                stalled: None,
-                stall_max: limits.write_stall,
-                _place: place,
-                _tracked: tracked,
-            };
-            Some((Ok(connection), (listener, places)))
-        }
+    stream::unfold((listener, places), move |(listener, places)| async move {
+        let place = Arc::clone(&places).acquire_owned().await.ok()?;
+        let stream = accept(&listener).await;
+        let connection = Connection { stream, stalled: None, stall_max: limits.write_stall, _place: place };
+        Some((Ok(connection), (listener, places)))
     })
 }
 
@@ -84,25 +58,17 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-/// Who is at the other end.
+/// Who is at the other end, by the URI in its certificate.
 #[derive(Clone, Debug)]
-pub struct Peer {
-    /// Where.
-    pub address: Option<SocketAddr>,
-    /// What its certificate names it.
-    pub uri: Option<Arc<str>>,
-}
+pub struct Peer(pub Arc<str>);
 
 /// An accepted connection.
 pub struct Connection {
     stream: TcpStream,
-    peer: Option<SocketAddr>,
-    closing: BoxFuture<'static, ()>,
     /// Runs while the peer takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     stall_max: Duration,
     _place: OwnedSemaphorePermit,
-    _tracked: TaskTrackerToken,
 }
 
 impl std::fmt::Debug for Connection {
@@ -112,19 +78,11 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    fn poll_closing(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        self.closing.as_mut().poll(context).map(|()| io::ErrorKind::ConnectionAborted.into())
-    }
-
     /// Judges a write's result: one that has been pending for too long fails.
     fn unless_stalled<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
-        }
-        // While it cannot write, HTTP/2 may not read either.
-        if let Poll::Ready(error) = self.poll_closing(context) {
-            return Poll::Ready(Err(error));
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.stall_max)));
         match stalled.as_mut().poll(context) {
@@ -136,11 +94,7 @@ impl Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if let Poll::Ready(error) = this.poll_closing(context) {
-            return Poll::Ready(Err(error));
-        }
-        Pin::new(&mut this.stream).poll_read(context, buffer)
+        Pin::new(&mut self.get_mut().stream).poll_read(context, buffer)
     }
 }
 
@@ -174,17 +128,9 @@ impl AsyncWrite for Connection {
     }
 }
 
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        Peer { address: self.peer, uri: None }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
+    use std::{net::SocketAddr, pin::pin};
 
     use futures::{FutureExt as _, StreamExt as _};
     use tokio::io::AsyncWriteExt as _;
@@ -202,8 +148,7 @@ mod tests {
     #[tokio::test]
     async fn beyond_the_limit_connections_wait_until_one_ends() {
         let (listener, address) = listen().await;
-        let tracker = TaskTracker::new();
-        let mut incoming = pin!(incoming(listener, LIMITS, tracker.clone(), CancellationToken::new()));
+        let mut incoming = pin!(incoming(listener, LIMITS));
         let _clients = (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
 
         let first = incoming.next().await.unwrap().unwrap();
@@ -215,36 +160,12 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_takes_nothing_loses_its_connection() {
         let (listener, address) = listen().await;
-        let mut incoming = pin!(incoming(listener, LIMITS, TaskTracker::new(), CancellationToken::new()));
+        let mut incoming = pin!(incoming(listener, LIMITS));
         let _silent = TcpStream::connect(address).await.unwrap();
         let mut connection = incoming.next().await.unwrap().unwrap();
 
         let error = connection.write_all(&vec![0; 64 * 1024 * 1024]).await.unwrap_err();
 
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    }
-
-    #[tokio::test]
-    async fn a_connection_told_to_close_ends_whether_it_reads_or_writes() {
-        let (listener, address) = listen().await;
-        let closing = CancellationToken::new();
-        let limits = Limits { connections: 2, write_stall: Duration::from_secs(60) };
-        let mut incoming = pin!(incoming(listener, limits, TaskTracker::new(), closing.clone()));
-        let _clients = (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
-        let mut reading = incoming.next().await.unwrap().unwrap();
-        let mut writing = incoming.next().await.unwrap().unwrap();
-
-        let mut buffer = [0];
-        let read = tokio::io::AsyncReadExt::read(&mut reading, &mut buffer);
-        let payload = vec![0; 64 * 1024 * 1024];
-        let written = writing.write_all(&payload);
-        let close = async {
-            tokio::task::yield_now().await;
-            closing.cancel();
-        };
-        let (read, written, ()) = tokio::join!(read, written, close);
-
-        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
-        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 }

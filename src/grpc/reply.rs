@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use http::HeaderValue;
 use prost::Message as _;
 
+use super::request_id::once;
 use crate::{
     error::Error,
     model::{CacheStatus, SealedSection, SectionSet, Served, Snapshot, Tier, snapshot::Said},
@@ -65,7 +66,7 @@ pub fn x_cache(served: &Served, now: DateTime<Utc>) -> HeaderValue {
         Some(tier) => format!("{word}; tier={}; age={age}", tier.name()),
         None => format!("{word}; age={age}"),
     };
-    HeaderValue::try_from(line).expect("ASCII words and digits")
+    once(HeaderValue::try_from(line).expect("ASCII words and digits"))
 }
 
 /// Where an answer came from, as the contract numbers it.

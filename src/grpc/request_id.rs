@@ -59,8 +59,16 @@ impl RequestId {
 
     /// Says it to the caller.
     pub fn stamp(&self, headers: &mut HeaderMap) {
-        headers.insert(HEADER, self.id.clone());
+        headers.insert(HEADER, once(self.id.clone()));
     }
+}
+
+/// A value that is hardly ever sent twice. HTTP/2 keeps a table of what was sent on a connection, and looks through all
+/// values of a name: those marked as sensitive stay out of it. Nothing else comes of the mark.
+#[must_use]
+pub fn once(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 fn create() -> HeaderValue {

@@ -97,8 +97,9 @@ impl UserDataService for Service {
         let mut response = Response::new(SealedResponse::default());
         // In place of the message, whose document tonic would copy.
         response.extensions_mut().insert(sealed);
-        let x_cache = MetadataValue::try_from(x_cache.as_bytes()).expect("ASCII words and digits");
-        response.metadata_mut().insert(reply::X_CACHE, x_cache);
+        response
+            .metadata_mut()
+            .insert(reply::X_CACHE, MetadataValue::try_from(x_cache.as_bytes()).expect("ASCII words and digits"));
         Ok(response)
     }
 

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response, header::CONTENT_TYPE};
 use tonic::{Status, body::Body, metadata::GRPC_CONTENT_TYPE, service::Routes};
-use tower::{BoxError, Service, ServiceExt as _};
+use tower::{BoxError, ServiceExt as _};
 use tracing::{Instrument as _, Span, error, error_span, field::Empty};
 
 use super::{
@@ -102,6 +102,18 @@ impl Stack {
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.0.metrics
+    }
+
+    /// Begins to answer a request.
+    pub fn ask<B>(&self, request: Request<B>) -> Answering<B> {
+        let parts = Arc::clone(&self.0);
+        // Begun here, not when the future is first polled: it may be dropped before.
+        let method = Method::of(request.uri().path());
+        let call = parts.metrics.begin(method);
+        let id = RequestId::of(request.headers());
+        let trace = parts.sampling.context(request.headers()).filter(|_| method.is_ours());
+        let request = request.map(Peeked::from);
+        Answering(State::Asked(Some(Asked { parts, method, call, id, trace, request })))
     }
 
     pub(super) fn gate(&self) -> &Gate {
@@ -236,31 +248,6 @@ fn refuse(refusal: Refusal, mut call: Call, id: RequestId) -> Response<ReplyBody
     let (mut head, ()) = refusal.status.into_http().into_parts();
     id.stamp(&mut head.headers);
     Response::from_parts(head, ReplyBody::empty(call, id))
-}
-
-impl<B> Service<Request<B>> for Stack
-where
-    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
-{
-    type Response = Response<ReplyBody>;
-    type Error = Infallible;
-    type Future = Answering<B>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // Limits refuse, they do not make wait.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let parts = Arc::clone(&self.0);
-        // Begun here, not when the future is first polled: it may be dropped before.
-        let method = Method::of(request.uri().path());
-        let call = parts.metrics.begin(method);
-        let id = RequestId::of(request.headers());
-        let trace = parts.sampling.context(request.headers()).filter(|_| method.is_ours());
-        let request = request.map(Peeked::from);
-        Answering(State::Asked(Some(Asked { parts, method, call, id, trace, request })))
-    }
 }
 
 /// A request on its way to its answer.

@@ -23,7 +23,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tonic::transport::server::Connected;
 use tracing::debug;
 
 use super::{
@@ -120,18 +119,13 @@ pub enum Channel {
     Encrypted(Box<TlsStream<Below>>),
 }
 
-impl Connected for Channel {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        match self {
-            Self::Plain(connection) => connection.connect_info(),
-            Self::Encrypted(stream) => {
-                let (connection, session) = stream.get_ref();
-                let leaf = session.peer_certificates().and_then(|chain| chain.first());
-                Peer { uri: leaf.and_then(only_uri), ..connection.connect_info() }
-            }
-        }
+impl Channel {
+    /// Who has shown a certificate.
+    #[must_use]
+    pub fn peer(&self) -> Option<Peer> {
+        let Self::Encrypted(stream) = self else { return None };
+        let (_, session) = stream.get_ref();
+        only_uri(session.peer_certificates()?.first()?).map(Peer)
     }
 }
 

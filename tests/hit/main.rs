@@ -15,7 +15,6 @@ use http_body::Body as _;
 use prost::Message as _;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
-use tower::Service as _;
 use userdata::{
     app::App,
     cache::{UserDataCache, Wish},
@@ -89,9 +88,9 @@ impl Instance {
         let request = Request::post("http://localhost/userdata.v1.UserDataService/GetComprehensiveUserData")
             .header("content-type", "application/grpc")
             .header("te", "trailers")
-            .body(tonic::body::Body::new(axum::body::Body::from(framed.clone())))
+            .body(axum::body::Body::from(framed.clone()))
             .unwrap();
-        let response = self.stack.clone().call(request).now_or_never()?.unwrap();
+        let response = self.stack.ask(request).now_or_never()?.unwrap();
         let mut body = std::pin::pin!(response.into_body());
         let (mut bytes, mut frames) = (0, 0);
         while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).now_or_never()? {
