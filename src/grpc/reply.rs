@@ -61,11 +61,10 @@ pub fn x_cache(served: &Served, now: DateTime<Utc>) -> HeaderValue {
         CacheStatus::Refreshed => ("REFRESH", None),
         CacheStatus::Stale(tier) => ("STALE", Some(tier)),
     };
-    let age = age(served, now).as_secs();
-    let line = match tier {
-        Some(tier) => format!("{word}; tier={}; age={age}", tier.name()),
-        None => format!("{word}; age={age}"),
-    };
+    // Pieced together: formatting costs a hit more than finding its document does.
+    let tier = tier.map_or(["", ""], |tier| ["; tier=", tier.name()]);
+    let mut age = itoa::Buffer::new();
+    let line = [word, tier[0], tier[1], "; age=", age.format(age_of(served, now).as_secs())].concat();
     once(HeaderValue::try_from(line).expect("ASCII words and digits"))
 }
 
@@ -101,9 +100,9 @@ fn passing_info(served: &Served, force_refresh: bool, now: DateTime<Utc>) -> Cac
         force_refresh,
         timestamp: Some(now.into()),
         status: cache_status(served.status).into(),
-        age: Some(age(served, now).into()),
+        age: Some(age_of(served, now).into()),
         verified: served.verified,
-        token: served.token.to_string(),
+        token: served.token.to_text(),
         ..CacheInfo::default()
     }
 }
@@ -114,7 +113,7 @@ fn encoded_reports(snapshot: &Snapshot, sections: SectionSet) -> Vec<u8> {
 }
 
 /// Another machine may have made the snapshot by a clock that is ahead of ours: never negative.
-fn age(served: &Served, now: DateTime<Utc>) -> std::time::Duration {
+fn age_of(served: &Served, now: DateTime<Utc>) -> std::time::Duration {
     (now - served.snapshot.as_of).to_std().unwrap_or_default()
 }
 

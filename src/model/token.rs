@@ -16,9 +16,17 @@ pub struct Token {
 #[error("must be a token that InvalidateCache or CacheInfo returned")]
 pub struct TokenError;
 
+impl Token {
+    /// The same as `to_string`, without the machinery of formatting: every reply has one.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        [&self.incarnation, ":", itoa::Buffer::new().format(self.position)].concat()
+    }
+}
+
 impl fmt::Display for Token {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}", self.incarnation, self.position)
+        formatter.write_str(&self.to_text())
     }
 }
 
