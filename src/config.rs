@@ -101,9 +101,13 @@ setting::sections! {
     memory: Memory {
         /// How long a snapshot stays in memory at most; never longer than it stays fresh.
         ttl: Duration = seconds(300), Durations(millis(1)..=days(1));
+        /// What holds the snapshots. Where not all that is asked for fits, `quick-cache` hits more often; its reads and
+        /// writes cost less. Figures are in docs/performance.md.
+        engine: MemoryEngine = MemoryEngine::MiniMoka,
+            Choice(&[("mini-moka", MemoryEngine::MiniMoka), ("quick-cache", MemoryEngine::QuickCache)]);
         /// Snapshots at most.
         max_entries: u64 = 10_000, Count(1..=10_000_000);
-        /// Bytes at most, by the snapshots' weight.
+        /// Bytes at most, by the snapshots' weight. Each counts with its share at least, `max_bytes / max_entries`.
         max_bytes: u64 = 256 * MIB, Bytes(MIB..=1024 * 1024 * MIB);
     }
 
@@ -288,6 +292,15 @@ setting::sections! {
         /// The day its dates count from; none: today.
         as_of: Option<NaiveDate> = None, Optional(Day);
     }
+}
+
+/// What holds the snapshots in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryEngine {
+    /// TinyLFU. Its writes are made one after the other, because they are not safe otherwise.
+    MiniMoka,
+    /// Clock-PRO, in shards.
+    QuickCache,
 }
 
 /// How an answer's form is asked for.
