@@ -7,7 +7,9 @@
 #![expect(clippy::print_stderr, reason = "and so is how far it has come")]
 
 mod field;
+mod hits;
 mod machine;
+mod policy;
 mod probes;
 mod replay;
 mod stand;
@@ -36,6 +38,8 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(about)]
 enum Comparison {
+    /// How often the memory tier hits with either engine: real traces, beside LRU and the best that is possible.
+    Policy(policy::Options),
     /// What becomes of callers when something goes wrong: eight probes, asked of five caches.
     Probes {
         /// Only these probes, by their letters.
@@ -46,6 +50,9 @@ enum Comparison {
     Replay(replay::Replay),
     /// What a memory hit costs on the wire: this service and others that answer the same bytes.
     Wire(wire::Options),
+    /// What `bench/instructions` counts the instructions of.
+    #[command(hide = true)]
+    Hits(hits::Options),
     /// One of the servers that `wire` starts.
     #[command(hide = true)]
     Serve(wire::Serve),
@@ -54,6 +61,8 @@ enum Comparison {
 #[tokio::main]
 async fn main() {
     match Comparison::parse() {
+        Comparison::Hits(options) => hits::run(&options).await,
+        Comparison::Policy(options) => policy::run(&options),
         Comparison::Probes { only } => probes::run(&only).await,
         Comparison::Replay(replay) => replay::run(replay).await,
         Comparison::Wire(options) => wire::run(&options).await,

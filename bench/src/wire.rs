@@ -19,7 +19,10 @@ use self::{
 };
 use crate::{machine, servers::redis::redis};
 
-pub(crate) use self::rivals::{Serve, serve};
+pub(crate) use self::{
+    rivals::{Serve, serve},
+    table::median,
+};
 
 /// How long and how often is measured.
 #[derive(Debug, Args)]

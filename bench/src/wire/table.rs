@@ -43,7 +43,7 @@ pub(super) fn latencies(rows: &[(&str, Latencies)], rate: u32) -> String {
 }
 
 /// The middle one, or the mean of the two in the middle.
-pub(super) fn median(mut figures: Vec<f64>) -> f64 {
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;
     if figures.len() % 2 == 1 { figures[middle] } else { f64::midpoint(figures[middle - 1], figures[middle]) }

@@ -1,0 +1,119 @@
+//! How often the memory tier hits with either engine when it is smaller than what is asked for: real traces, beside plain
+//! LRU and beside the best that anybody who knew the future could have done; and what a read and a write of it cost.
+//!
+//! Decision: the tier itself is replayed, its writer and its weights included, and not its engines by themselves. Every
+//! document weighs the same, because the traces know no sizes.
+
+mod arithmetic;
+mod speed;
+mod trace;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
+use userdata::{
+    cache::memory::{Answer, Held, MemoryTier},
+    clock::Clock,
+    config::{self, MemoryEngine},
+    model::{CacheKey, Parameters, Snapshot, UserDataQuery, UserId},
+};
+
+use self::trace::{Step, Trace};
+use crate::machine;
+
+/// What is replayed.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// `.xz`: 32-bit numbers, big-endian, each a read of that key. `.csv.gz`: what `replay` takes. May be given more than
+    /// once; without any, only the cost of reads and writes is measured
+    #[arg(long)]
+    trace: Vec<PathBuf>,
+    /// Rounds in which the cost is measured; 0: it is not
+    #[arg(long, default_value_t = 11)]
+    rounds: usize,
+}
+
+/// How much of what is asked for fits, in percent.
+const SHARES: [usize; 4] = [1, 5, 10, 25];
+const ENGINES: [(&str, MemoryEngine); 2] =
+    [("mini-moka", MemoryEngine::MiniMoka), ("quick_cache", MemoryEngine::QuickCache)];
+
+/// Replays the traces, measures, and prints the tables.
+pub(crate) fn run(options: &Options) {
+    let mut ratios = table(["trace", "documents that fit", "LRU", "mini-moka", "quick_cache", "clairvoyant"]);
+    for file in &options.trace {
+        let trace = Trace::read(file);
+        println!("{}: {} reads of {} documents, {} changes", trace.name, trace.reads(), trace.keys, trace.changes());
+        let documents = documents(trace.keys);
+        for percent in SHARES {
+            let fit = (trace.keys * percent / 100).max(1);
+            let [moka, quick] = ENGINES.map(|(_, engine)| hits(&trace, &documents, &tier(engine, fit)));
+            let hits = [arithmetic::lru(&trace, fit), moka, quick, arithmetic::clairvoyant(&trace, fit)];
+            let shares = hits.map(|hits| format!("{:.1} %", 100.0 * ratio(hits, trace.reads())));
+            ratios.add_row([trace.name.clone(), format!("{fit} ({percent} %)")].into_iter().chain(shares));
+        }
+    }
+    if !options.trace.is_empty() {
+        println!("\n{ratios}\n");
+    }
+    if options.rounds > 0 {
+        println!("{}\n", speed::measure(options.rounds));
+    }
+    let (moka, quick) = (machine::version_of("mini-moka"), machine::version_of("quick_cache"));
+    println!("mini-moka {moka}, quick_cache {quick}; {}", machine::description());
+}
+
+/// So many different ones, of different users.
+fn documents(count: usize) -> Vec<(CacheKey, Held)> {
+    let clock = Clock::system();
+    let (utc, now) = (clock.utc(), clock.now());
+    let document = |user: usize| {
+        let user = UserId::parse(&user.to_string()).unwrap();
+        let key = UserDataQuery::new(user, None, Parameters::none()).key().clone();
+        let snapshot = Snapshot::seal(key.clone(), "bench".into(), utc, utc, vec![]);
+        (key, Held { answer: Answer::Snapshot(snapshot), until: now, renew_from: now, unread: None })
+    };
+    (0..count).map(document).collect()
+}
+
+/// As it comes, but for its size: as many bytes for each document.
+fn tier(engine: MemoryEngine, documents: usize) -> MemoryTier {
+    let default = config::Memory::default();
+    let max_entries = u64::try_from(documents).unwrap();
+    let max_bytes = max_entries * default.max_bytes.div_ceil(default.max_entries);
+    MemoryTier::new(&config::Memory { engine, max_entries, max_bytes, ..default })
+}
+
+/// What has changed is still held, and of no use: a read drops nothing, as the service's reads do not.
+fn hits(trace: &Trace, documents: &[(CacheKey, Held)], tier: &MemoryTier) -> usize {
+    let mut outdated = vec![false; trace.keys];
+    let mut hits = 0;
+    for step in &trace.steps {
+        match *step {
+            Step::Change(document) => outdated[document] = true,
+            Step::Read(document) => {
+                let (key, held) = &documents[document];
+                if tier.get(key).is_some() && !outdated[document] {
+                    hits += 1;
+                } else {
+                    tier.put(key.clone(), held.clone());
+                    outdated[document] = false;
+                }
+            }
+        }
+    }
+    hits
+}
+
+fn table<const COLUMNS: usize>(head: [&str; COLUMNS]) -> Table {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(head);
+    table
+}
+
+#[expect(clippy::cast_precision_loss, reason = "some hundred thousand")]
+fn ratio(part: usize, whole: usize) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
