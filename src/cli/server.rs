@@ -1,7 +1,7 @@
 //! What runs on the server's side: serving, migrating, seeding. Started by `main`; the log is set up here, within the
 //! runtime.
 
-use std::{mem::ManuallyDrop, net::SocketAddr, process::ExitCode};
+use std::{io, mem::ManuallyDrop, net::SocketAddr, process::ExitCode};
 
 use sea_orm::DatabaseConnection;
 use serde_json::json;
@@ -105,6 +105,8 @@ async fn serve(config: Config, telemetry: Telemetry) -> ExitCode {
         return said;
     }
     let told = CancellationToken::new();
+    // Before anybody is served: from then on a signal is a request to finish.
+    let signals = signals();
     tokio::select! {
         ended = app.run(listener, probes_listener, told.clone().cancelled_owned()) => match ended {
             Ok(()) => ExitCode::SUCCESS,
@@ -113,7 +115,7 @@ async fn serve(config: Config, telemetry: Telemetry) -> ExitCode {
                 if matches!(error, RunError::Fence(_)) { EX_CONFIG.into() } else { ExitCode::FAILURE }
             }
         },
-        () = second_signal(told) => CUT_SHORT.into(),
+        () = second_signal(signals, told) => CUT_SHORT.into(),
     }
 }
 
@@ -160,10 +162,14 @@ fn place(url: &Secret) -> String {
     }
 }
 
+/// Heard from now on.
+fn signals() -> io::Result<(Signal, Signal)> {
+    Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+}
+
 /// Tells the server to end at the first signal, and ends itself at the second.
-async fn second_signal(told: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+async fn second_signal(signals: io::Result<(Signal, Signal)>, told: CancellationToken) {
+    let Ok((mut terminate, mut interrupt)) = signals else {
         // Without handlers the signals' default action ends the process.
         return std::future::pending().await;
     };
