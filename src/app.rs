@@ -227,7 +227,7 @@ impl App {
         Arc::clone(&self.cache)
     }
 
-    /// Serves until `shutdown`, then stops within `server.drain`.
+    /// Serves until `shutdown` and `server.drain_delay` longer, then stops within `server.drain`.
     pub async fn run(
         self,
         listener: TcpListener,
@@ -236,19 +236,26 @@ impl App {
     ) -> Result<(), RunError> {
         let Self { config, telemetry, cache, hints, clock, security, pools, loads, tasks, stop } = self;
         let (told, refused) = (Arc::new(SetOnce::new()), Arc::new(SetOnce::new()));
+        let server =
+            grpc::Server::new(Arc::clone(&cache), &config.server, security, clock, tasks.clone(), &telemetry).await?;
         let shutdown = {
             let told = Arc::clone(&told);
             let (cache, refused) = (Arc::clone(&cache), Arc::clone(&refused));
+            let (health, delay) = (server.health(), config.server.drain_delay);
+            let leaving = async move {
+                shutdown.await;
+                // Whoever has not noticed yet still sends requests here.
+                health.leaving().await;
+                tokio::time::sleep(delay).await;
+            };
             async move {
                 tokio::select! {
-                    () = shutdown => {}
+                    () = leaving => {}
                     error = async move { cache.fence().refused().await } => refused.set(error).expect("set here only"),
                 }
                 told.set(Instant::now()).expect("set here only");
             }
         };
-        let server =
-            grpc::Server::new(Arc::clone(&cache), &config.server, security, clock, tasks.clone(), &telemetry).await?;
         background::start(&cache, &config, &tasks, &stop);
         if let Some(subscriber) = hints {
             tasks.spawn(hint::listen(Arc::clone(&cache), subscriber, stop.clone()));
@@ -257,7 +264,7 @@ impl App {
         probes::serve(probes_listener, server.health(), telemetry.scrape(), &tasks, &stop);
         tasks.spawn(report_ready(Arc::clone(&cache), server.health(), sources_elsewhere, stop.clone()));
 
-        // Until told; then health says NOT_SERVING, the listener closes, and running requests finish.
+        // Until told: health says NOT_SERVING, and after the delay the listener closes and running requests finish.
         let served = server.serve(listener, shutdown).await;
 
         // What the requests have left of it; all of it if they ended for another reason.

@@ -55,7 +55,10 @@ setting::sections! {
         max_request_bytes: usize = 64 * 1024, Bytes(8 * KIB..=4 * MIB);
         /// Bytes of a reply at most: the default limit of most gRPC clients.
         max_response_bytes: usize = 4 * 1024 * 1024, Bytes(64 * KIB..=64 * MIB);
-        /// How long shutdown may take in all.
+        /// How long it says that it is leaving and still serves everybody, before it closes: as long as balancers that probe
+        /// take to notice. Without them 0 is right: callers hear it on their connections.
+        drain_delay: Duration = Duration::ZERO, Durations(Duration::ZERO..=minutes(5));
+        /// How long shutdown may take in all after that.
         drain: Duration = seconds(20), Durations(seconds(1)..=minutes(10));
         /// Connections at once; beyond it they wait in the kernel's queue. Each may hold some 100 KiB.
         max_connections: usize = 1000, Count(1..=100_000);

@@ -1,9 +1,9 @@
 //! The gRPC server: services, limits and its end. What surrounds each request, in order and with
 //! reasons, is on one page in [`stack`].
 //!
-//! Shutdown, once told: health says NOT_SERVING and the gate refuses what still arrives; the listener
-//! closes and clients are sent GOAWAY; requests in flight finish. Those that do not within their time
-//! are cut off with their connections, and counted as abandoned.
+//! Shutdown, once told: health says NOT_SERVING (the app has it said `server.drain_delay` earlier) and the gate
+//! refuses what still arrives; the listener closes and clients are sent GOAWAY; requests in flight finish. Those that
+//! do not within their time are cut off with their connections, and counted as abandoned.
 
 use std::{sync::Arc, time::Duration};
 
@@ -169,7 +169,7 @@ impl Server {
         );
         let drained = async {
             shutdown.await;
-            self.health.not_serving().await;
+            self.health.leaving().await;
             self.stack.gate().close();
             leaving.cancel();
             tokio::time::sleep(self.drain).await;

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use tokio::sync::Mutex;
 use tonic::server::NamedService as _;
 use tonic_health::{
     ServingStatus,
@@ -22,24 +23,31 @@ pub struct Health {
     reporter: HealthReporter,
     /// The same, for who asks in this process.
     serving: Arc<AtomicBool>,
+    /// Locked while something is told; true once the server leaves, after which nothing else is.
+    left: Arc<Mutex<bool>>,
 }
 
 impl Health {
     /// Not serving, and the service that says so.
     pub async fn new() -> (Self, HealthServer<impl HealthService>) {
         let (reporter, server) = health_reporter();
-        let health = Self { reporter, serving: Arc::default() };
-        health.not_serving().await;
+        let health = Self { reporter, serving: Arc::default(), left: Arc::default() };
+        health.tell(ServingStatus::NotServing).await;
         (health, server)
     }
 
-    /// Ready: migrated, or told to do without.
+    /// Ready: migrated, or told to do without. Unless it is leaving already.
     pub async fn serving(&self) {
-        self.tell(ServingStatus::Serving).await;
+        let left = self.left.lock().await;
+        if !*left {
+            self.tell(ServingStatus::Serving).await;
+        }
     }
 
-    /// Not ready yet, or going away.
-    pub async fn not_serving(&self) {
+    /// Going away, for good.
+    pub async fn leaving(&self) {
+        let mut left = self.left.lock().await;
+        *left = true;
         self.tell(ServingStatus::NotServing).await;
     }
 

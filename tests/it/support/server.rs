@@ -194,6 +194,11 @@ pub(crate) async fn client(address: SocketAddr) -> Client {
     UserDataServiceClient::new(endpoint(address).connect().await.unwrap())
 }
 
+/// The same, which connects when it is first used, and again whenever it has to.
+pub(crate) fn lazy_client(address: SocketAddr) -> Client {
+    UserDataServiceClient::new(endpoint(address).connect_lazy())
+}
+
 fn endpoint(address: SocketAddr) -> Endpoint {
     Endpoint::from_shared(format!("http://{address}"))
         .unwrap()
