@@ -14,6 +14,7 @@ mod command_line;
 mod contract;
 mod data_hash;
 mod demo;
+mod dependencies;
 mod documents;
 mod faults;
 mod herd;
