@@ -62,6 +62,8 @@ setting::sections! {
         drain: Duration = seconds(20), Durations(seconds(1)..=minutes(10));
         /// Connections at once; beyond it they wait in the kernel's queue. Each may hold some 100 KiB.
         max_connections: usize = 1000, Count(1..=100_000);
+        /// A connection on which HTTP/2 has not begun after this is closed: it would keep its place from somebody else.
+        preface_max: Duration = seconds(10), Durations(millis(10)..=minutes(10));
         /// A peer that takes nothing for so long is gone or hostile: its connection is closed.
         write_stall_max: Duration = seconds(15), Durations(millis(10)..=minutes(10));
         /// Whether all that a connection writes in one turn goes out in one call: without it a hit costs about half as

@@ -41,6 +41,7 @@ pub mod hit;
 pub mod http2;
 pub mod method;
 pub mod metrics;
+pub mod preface;
 pub mod recover;
 pub mod reply;
 pub mod request_id;
@@ -64,7 +65,7 @@ pub struct Server {
     tls: Option<Watched<ServerConfig>>,
     connections: Limits,
     coalesce_writes: bool,
-    max_concurrent_streams: u32,
+    http2: http2::Limits,
     drain: Duration,
 }
 
@@ -127,7 +128,7 @@ impl Server {
             tls: security.tls,
             connections: Limits { connections: config.max_connections, write_stall: config.write_stall_max },
             coalesce_writes: config.coalesce_writes,
-            max_concurrent_streams: config.max_concurrent_streams,
+            http2: http2::Limits { preface: config.preface_max, streams: config.max_concurrent_streams },
             drain: config.drain.mul_f64(DRAIN_SHARE),
         })
     }
@@ -159,14 +160,8 @@ impl Server {
         let incoming = incoming.map_ok(coalesced);
         let incoming = Box::pin(tls::over(incoming, self.tls, self.connections.connections));
         let leaving = CancellationToken::new();
-        let serving = http2::serve(
-            incoming,
-            self.stack.clone(),
-            self.max_concurrent_streams,
-            &self.tracker,
-            leaving.clone(),
-            cut_off.clone(),
-        );
+        let serving =
+            http2::serve(incoming, self.stack.clone(), self.http2, &self.tracker, leaving.clone(), cut_off.clone());
         let drained = async {
             shutdown.await;
             self.health.leaving().await;

@@ -25,6 +25,7 @@ use tracing::debug;
 use super::{
     body::ReplyBody,
     connection::Peer,
+    preface::Prompt,
     stack::{Answering, Stack},
     tls::Channel,
 };
@@ -37,23 +38,32 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams that a client reset before we looked at them: more is an attack (CVE-2023-44487).
 const PENDING_RESETS_MAX: usize = 20;
 
+/// What a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// How long a peer may take to begin.
+    pub(super) preface: Duration,
+    /// Requests at once.
+    pub(super) streams: u32,
+}
+
 /// Speaks HTTP/2 on every connection until `leaving`, then until the last request has been answered.
 pub(super) async fn serve(
     incoming: impl Stream<Item = io::Result<Channel>>,
     stack: Stack,
-    streams_max: u32,
+    limits: Limits,
     tracker: &TaskTracker,
     leaving: CancellationToken,
     cut_off: CancellationToken,
 ) {
-    let settings = settings(streams_max, tracker);
+    let settings = settings(limits.streams, tracker);
     // Beside the app's tracker: whoever serves waits for its own connections only.
     let connections = TaskTracker::new();
     let mut incoming = Box::pin(incoming.take_until(leaving.cancelled()));
     while let Some(channel) = incoming.next().await {
         let Ok(channel) = channel else { continue };
         let calls = Calls { stack: stack.clone(), peer: channel.peer() };
-        let connection = settings.serve_connection(TokioIo::new(channel), calls);
+        let connection = settings.serve_connection(TokioIo::new(Prompt::within(limits.preface, channel)), calls);
         let (leaving, cut_off) = (leaving.clone(), cut_off.clone());
         let counted = connections.token();
         tracker.spawn(async move {
@@ -83,11 +93,11 @@ pub(super) async fn serve(
     connections.wait().await;
 }
 
-fn settings(streams_max: u32, tracker: &TaskTracker) -> http2::Builder<AtOnce> {
+fn settings(streams: u32, tracker: &TaskTracker) -> http2::Builder<AtOnce> {
     let mut settings = http2::Builder::new(AtOnce(tracker.clone()));
     settings
         .timer(TokioTimer::new())
-        .max_concurrent_streams(streams_max)
+        .max_concurrent_streams(streams)
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
