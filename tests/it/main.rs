@@ -7,6 +7,7 @@
 mod ahead;
 mod ai_analysis;
 mod architecture;
+mod attack;
 mod bad_input;
 mod changes;
 mod coherence;

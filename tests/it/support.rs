@@ -24,5 +24,6 @@ pub(crate) mod redis;
 pub(crate) mod seeded;
 pub(crate) mod server;
 pub(crate) mod sources;
+pub(crate) mod wire;
 
 pub(crate) use needs::{binary, free_port, log_of, wait_for};
