@@ -93,6 +93,8 @@ enum ConfigCommand {
     },
     /// Print the JSON Schema of the configuration file
     Schema,
+    /// Print what every setting means, as Markdown
+    Reference,
 }
 
 #[derive(Debug, Subcommand)]
@@ -170,6 +172,7 @@ fn parse_from(
             Invocation::Local(local::Command::ConfigShow(load(settings)?, output.output))
         }
         Command::Config(ConfigCommand::Schema) => Invocation::Local(local::Command::ConfigSchema),
+        Command::Config(ConfigCommand::Reference) => Invocation::Local(local::Command::ConfigReference),
         Command::Token(TokenCommand::New { role, name, output }) => {
             Invocation::Local(local::Command::TokenNew(role, name, output.output))
         }

@@ -16,6 +16,7 @@ mod file;
 mod form;
 mod load;
 mod otel;
+mod reference;
 mod schema;
 mod secret;
 mod setting;
@@ -24,6 +25,7 @@ pub use error::{ConfigError, Problem};
 pub use form::read_duration;
 pub use load::{Flag, Loaded, Origin, environment};
 pub use otel::OpenTelemetry;
+pub use reference::reference;
 pub use schema::schema;
 pub use secret::Secret;
 pub use setting::Setting;
@@ -75,7 +77,7 @@ setting::sections! {
     tls: Tls {
         /// The server's certificate chain, in PEM. None: no TLS.
         cert: Option<PathBuf> = None, Optional(FilePath);
-        /// Its private key, in PEM.
+        /// The certificate's private key, in PEM. Nobody else should be able to read the file.
         key: Option<PathBuf> = None, Optional(FilePath);
         /// The CAs of client certificates, in PEM. Given, a connection without such a certificate is refused.
         client_ca: Option<PathBuf> = None, Optional(FilePath);
@@ -110,7 +112,7 @@ setting::sections! {
         /// writes cost less. Figures are in docs/performance.md.
         engine: MemoryEngine = MemoryEngine::MiniMoka,
             Choice(&[("mini-moka", MemoryEngine::MiniMoka), ("quick-cache", MemoryEngine::QuickCache)]);
-        /// Snapshots at most.
+        /// Snapshots at most; which ones stay is decided by how often they are asked for.
         max_entries: u64 = 10_000, Count(1..=10_000_000);
         /// Bytes at most, by the snapshots' weight. Each counts with its share at least, `max_bytes / max_entries`.
         max_bytes: u64 = 256 * MIB, Bytes(MIB..=1024 * 1024 * MIB);
@@ -118,7 +120,8 @@ setting::sections! {
 
     /// The Redis tier.
     redis: Redis {
-        /// fred's URL forms: `redis://`, `rediss://`, `redis-cluster://`, `redis-sentinel://`. None: no Redis tier.
+        /// Where it is: `redis://[user:password@]host:port`, `rediss://` with TLS, `redis-cluster://` for a cluster's nodes,
+        /// `redis-sentinel://` for sentinels. None: no Redis tier.
         url: Option<Secret> = None, Optional(Url(REDIS));
         /// How long a record stays at most; never longer than its snapshot stays fresh.
         ttl: Duration = hours(1), Durations(millis(1)..=days(7));
@@ -132,7 +135,8 @@ setting::sections! {
 
     /// The cache table, fences and leases.
     database: Database {
-        /// `sqlite://..` or `postgres://..`.
+        /// `postgres://..`, or `sqlite://..` for instances on one machine. All instances need the same one. By default a file
+        /// beneath the working directory: `sqlite://./data/userdata.db?mode=rwc`.
         url: Secret = Secret::new("sqlite://./data/userdata.db?mode=rwc"), Url(SQL);
         /// How long a complete document stays fresh.
         ttl: Duration = hours(1), Durations(millis(1)..=days(7));
@@ -144,15 +148,15 @@ setting::sections! {
         refresh_after: f64 = 0.8, Number(0.1..=1.0);
         /// For all of a request's reads in the cache table.
         timeout: Duration = millis(200), Durations(millis(1)..=seconds(30));
-        /// Connections at most.
+        /// Connections at most, for each instance; 8 more are kept for the fence log.
         max_connections: u32 = 10, Count(1..=1000);
         /// Rows older than this are swept; until then expired ones serve as STALE.
         stale_max: Duration = days(1), Durations(millis(1)..=days(30));
-        /// How often rows are swept.
+        /// How often rows are swept that are older than `database.stale_max`.
         sweep_every: Duration = seconds(300), Durations(millis(10)..=days(1));
         /// Rows deleted by one statement: small enough never to hold locks for long.
         sweep_batch: u64 = 500, Count(1..=10_000);
-        /// How often access counts are written.
+        /// How often access counts are written to the table: what a crash loses of them.
         tally_every: Duration = seconds(5), Durations(millis(10)..=hours(1));
         /// Keys whose access counts are gathered at most between two writes; further ones are not counted.
         tally_keys_max: usize = 100_000, Count(1..=10_000_000);
@@ -160,7 +164,7 @@ setting::sections! {
 
     /// The fence log's local copy.
     fence: Fence {
-        /// How often the log is read.
+        /// How often the log is read: without Redis, what an invalidation takes to reach the other instances.
         poll: Duration = millis(100), Durations(millis(1)..=seconds(10));
         /// How long a copy of the log is trusted. All instances of a cluster have to agree on it.
         lease: Duration = millis(500), Durations(millis(10)..=minutes(1));
@@ -183,9 +187,9 @@ setting::sections! {
         max_queued: usize = 64, Count(0..=100_000);
         /// Callers that wait for loads; beyond it they are refused.
         max_waiting: usize = 20_000, Count(1..=1_000_000);
-        /// How long a partial document stays.
+        /// How long a partial document stays before it is completed.
         partial_ttl: Duration = seconds(30), Durations(millis(1)..=days(1));
-        /// How long an unknown user is remembered.
+        /// How long an unknown user is remembered, unless an invalidation tells of them.
         not_found_ttl: Duration = seconds(30), Durations(millis(1)..=days(1));
     }
 
@@ -220,7 +224,7 @@ setting::sections! {
         ai_calls_per_hour: u32 = 60, Count(0..=100_000);
         /// The same for one user per day.
         ai_calls_per_user_per_day: u32 = 10, Count(0..=10_000);
-        /// The same per day.
+        /// The same for all users together per day.
         ai_calls_per_day: u32 = 500, Count(0..=100_000);
     }
 
@@ -235,7 +239,7 @@ setting::sections! {
         /// A login that may write the outbox, if the tables are not in the cache's database. None: no change feed
         /// from there.
         relay_database_url: Option<Secret> = None, Optional(Url(SQL));
-        /// Connections at most.
+        /// Connections at most, for each instance. Fewer than loads need make sources wait for each other.
         max_connections: u32 = 16, Count(1..=1000);
         /// After this an optional section is answered without.
         soft_timeout: Duration = seconds(1), Durations(millis(1)..=minutes(10));
@@ -265,9 +269,9 @@ setting::sections! {
         base_url: Option<String> = None, Optional(Endpoint);
         /// The model's name as the endpoint knows it.
         model: String = String::new(), Text(0..=200);
-        /// Sent as a bearer token.
+        /// Sent to the endpoint as a bearer token. None: nothing is sent, for endpoints on this machine.
         api_key: Option<Secret> = None, Optional(SecretText);
-        /// Sampling temperature.
+        /// Sampling temperature: how much answers to the same question differ.
         temperature: f64 = 0.2, Number(0.0..=2.0);
         /// Tokens of an answer at most.
         max_output_tokens: u32 = 4096, Count(256..=100_000);
@@ -276,7 +280,7 @@ setting::sections! {
             Choice(&[("json_schema", Structured::JsonSchema), ("json_object", Structured::JsonObject)]);
         /// After this the document is answered without the section; the call goes on.
         soft_timeout: Duration = seconds(8), Durations(millis(1)..=minutes(10));
-        /// After this the call is given up.
+        /// After this the call is given up, and with it what it cost.
         hard_timeout: Duration = seconds(60), Durations(millis(1)..=minutes(30));
         /// Calls begun per minute at most, in this instance: a limit for what a mistake can cost.
         calls_per_minute: u32 = 60, Count(1..=100_000);
@@ -286,7 +290,7 @@ setting::sections! {
     log: Log {
         /// A `tracing` filter, such as `info,userdata=debug`; spans per HTTP/2 frame stay off whatever it says.
         filter: String = "info".to_owned(), Filter;
-        /// How lines look.
+        /// How lines look: `text` for people, `json` for what gathers logs, one object a line.
         format: LogFormat = LogFormat::Text, Choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
     }
 

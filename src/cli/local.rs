@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use super::{
     failure::Failure,
     output::{Format, Output, pairs, table},
+    server_side::flags,
 };
 use crate::{
     config::{self, Loaded, SETTINGS},
@@ -22,6 +23,8 @@ pub enum Command {
     ConfigShow(Box<Loaded>, Format),
     /// Print the file's JSON Schema.
     ConfigSchema,
+    /// Print the reference of all settings.
+    ConfigReference,
     /// Make a token.
     TokenNew(Role, String, Format),
     /// Show the version.
@@ -39,6 +42,7 @@ fn answer(command: &Command, output: &mut Output<'_>) -> Result<(), Failure> {
         Command::ConfigCheck => output.say("the configuration is valid"),
         Command::ConfigShow(loaded, format) => output.show(*format, &effective(loaded), |_| settings_table(loaded)),
         Command::ConfigSchema => output.show(Format::Json, &config::schema(), |_| String::new()),
+        Command::ConfigReference => output.say(config::reference(&flags()).trim_end()),
         Command::TokenNew(role, name, format) => {
             let (token, line) = new_token(*role, name);
             output.show(*format, &json!({ "token": token, "line": line }), |_| {

@@ -163,20 +163,29 @@ impl Settings {
     pub(super) fn load(self, environment: &BTreeMap<String, String>) -> Result<Loaded, ConfigError> {
         #[cfg(feature = "mutants")]
         crate::mutant::switch(self.mutant);
-        let on = |given: bool| given.then(|| "true".to_owned());
-        let named = [
-            ("--listen", "server.listen", self.listen),
-            ("--metrics-listen", "metrics.listen", self.metrics_listen),
-            ("--database-url", "database.url", self.database_url),
-            ("--redis-url", "redis.url", self.redis_url),
-            ("--sources-database-url", "sources.database_url", self.sources_database_url),
-            ("--demo", "demo.enabled", on(self.demo)),
-            ("--demo-as-of", "demo.as_of", self.demo_as_of),
-            ("--insecure-allow-remote", "server.insecure_allow_remote", on(self.insecure_allow_remote)),
-        ];
-        let named = named.into_iter().filter_map(|(flag, key, value)| Some((flag, key.to_owned(), value?)));
-        let set = self.set.into_iter().map(|(key, value)| ("--set", key, value));
+        let named = self.named().into_iter().filter_map(|(flag, key, value)| Some((flag, key.to_owned(), value?)));
+        let set = self.set.iter().map(|(key, value)| ("--set", key.clone(), value.clone()));
         let flags: Vec<_> = named.chain(set).map(|(flag, key, value)| Flag { flag, key, value }).collect();
         Config::load(self.config.as_deref(), environment, &flags)
     }
+
+    /// The flags that are settings: flag, key, and the value if it was given.
+    fn named(&self) -> [(&'static str, &'static str, Option<String>); 8] {
+        let on = |given: bool| given.then(|| "true".to_owned());
+        [
+            ("--listen", "server.listen", self.listen.clone()),
+            ("--metrics-listen", "metrics.listen", self.metrics_listen.clone()),
+            ("--database-url", "database.url", self.database_url.clone()),
+            ("--redis-url", "redis.url", self.redis_url.clone()),
+            ("--sources-database-url", "sources.database_url", self.sources_database_url.clone()),
+            ("--demo", "demo.enabled", on(self.demo)),
+            ("--demo-as-of", "demo.as_of", self.demo_as_of.clone()),
+            ("--insecure-allow-remote", "server.insecure_allow_remote", on(self.insecure_allow_remote)),
+        ]
+    }
+}
+
+/// The flags that are settings, with the settings' keys.
+pub(super) fn flags() -> Vec<(&'static str, &'static str)> {
+    Settings::default().named().into_iter().map(|(flag, key, _)| (flag, key)).collect()
 }

@@ -1,4 +1,4 @@
-//! What has to hold between settings, each with what goes wrong otherwise.
+//! What has to hold between settings, each with what goes wrong otherwise: for the reference too.
 
 use std::time::Duration;
 
@@ -8,120 +8,126 @@ use super::{AuthMode, Config, ConfigError, Loaded, Problem, Setting};
 const LOAD_OVERHEAD: Duration = Duration::from_millis(500);
 
 /// One thing that has to hold between two settings.
-struct Rule {
-    left: &'static str,
-    must: &'static str,
-    right: &'static str,
+pub(super) struct Rule {
+    pub(super) left: &'static str,
+    pub(super) must: &'static str,
+    pub(super) right: &'static str,
+    /// What goes wrong otherwise.
+    pub(super) otherwise: &'static str,
     holds: fn(&Config) -> bool,
 }
 
-const RULES: &[Rule] = &[
-    // A tier that keeps longer than the one below it only keeps what has expired.
+pub(super) const RULES: &[Rule] = &[
     Rule {
         left: "memory.ttl",
         must: "must be at most",
         right: "redis.ttl",
+        otherwise: "A tier that keeps longer than the one below it only keeps what has expired.",
         holds: |config| config.memory.ttl <= config.redis.ttl,
     },
     Rule {
         left: "redis.ttl",
         must: "must be at most",
         right: "database.ttl",
+        otherwise: "A tier that keeps longer than the one below it only keeps what has expired.",
         holds: |config| config.redis.ttl <= config.database.ttl,
     },
-    // Rows would be swept while they are still fresh.
     Rule {
         left: "database.ttl",
         must: "must be at most",
         right: "database.stale_max",
+        otherwise: "Rows would be swept while they are still fresh.",
         holds: |config| config.database.ttl <= config.database.stale_max,
     },
-    // A load would die just before it succeeds.
     Rule {
         left: "flight.budget",
         must: "must be at least 500ms longer than",
         right: "sources.hard_timeout",
+        otherwise: "A load would die just before it succeeds.",
         holds: |config| config.flight.budget >= config.sources.hard_timeout + LOAD_OVERHEAD,
     },
-    // One late poll would make every answer unverified.
     Rule {
         left: "fence.lease",
         must: "must be more than twice",
         right: "fence.poll",
+        otherwise: "One late poll would make every answer unverified.",
         holds: |config| config.fence.lease > 2 * config.fence.poll,
     },
-    // A single late beat would make others take over.
     Rule {
         left: "load_lease.takeover",
         must: "must be more than twice",
         right: "load_lease.beat",
+        otherwise: "A single late beat would make others take over.",
         holds: |config| config.load_lease.takeover > 2 * config.load_lease.beat,
     },
-    // Everybody would load at the very moment at which one of them should take over.
     Rule {
         left: "load_lease.wait_max",
         must: "must be longer than",
         right: "load_lease.takeover",
+        otherwise: "Everybody would load at the very moment at which one of them should take over.",
         holds: |config| config.load_lease.wait_max > config.load_lease.takeover,
     },
-    // Documents would be put off at last before they are due at first.
     Rule {
         left: "reassembly.quiet",
         must: "must be at most",
         right: "reassembly.delay_max",
+        otherwise: "Documents would be put off at last before they are due at first.",
         holds: |config| config.reassembly.quiet <= config.reassembly.delay_max,
     },
-    // A source would be given up before anything could be answered without it.
     Rule {
         left: "sources.soft_timeout",
         must: "must be at most",
         right: "sources.hard_timeout",
+        otherwise: "A source would be given up before anything could be answered without it.",
         holds: |config| config.sources.soft_timeout <= config.sources.hard_timeout,
     },
     Rule {
         left: "ai.soft_timeout",
         must: "must be at most",
         right: "ai.hard_timeout",
+        otherwise: "A call would be given up before anything could be answered without it.",
         holds: |config| config.ai.soft_timeout <= config.ai.hard_timeout,
     },
-    // Every call would be refused by the endpoint.
     Rule {
         left: "ai.base_url",
         must: "needs",
         right: "ai.model",
+        otherwise: "Every call would be refused by the endpoint.",
         holds: |config| config.ai.base_url.is_none() || !config.ai.model.is_empty(),
     },
-    // Each needs the other.
     Rule {
         left: "tls.cert",
         must: "needs",
         right: "tls.key",
+        otherwise: "A certificate is of no use without its key, nor a key without its certificate.",
         holds: |config| config.tls.cert.is_some() == config.tls.key.is_some(),
     },
-    // Nobody would be asked for a certificate.
     Rule {
         left: "tls.client_ca",
         must: "needs",
         right: "tls.cert",
+        otherwise: "Certificates are shown on encrypted connections only.",
         holds: |config| config.tls.client_ca.is_none() || config.tls.cert.is_some(),
     },
-    // Nobody could call.
     Rule {
         left: "auth.mode",
         must: "needs",
         right: "auth.tokens_file",
+        otherwise: "Nobody could call.",
         holds: |config| config.auth.mode != AuthMode::Token || config.auth.tokens_file.is_some(),
     },
     Rule {
         left: "auth.mode",
         must: "needs",
         right: "auth.principals_file",
+        otherwise: "Nobody could call.",
         holds: |config| config.auth.mode != AuthMode::Mtls || config.auth.principals_file.is_some(),
     },
     Rule {
         left: "auth.mode",
         must: "needs",
         right: "tls.client_ca",
+        otherwise: "Nobody would be asked for a certificate.",
         holds: |config| config.auth.mode != AuthMode::Mtls || config.tls.client_ca.is_some(),
     },
 ];

@@ -10,6 +10,52 @@ use std::collections::BTreeMap;
 const RATIO: f64 = 0.01;
 const OTLP: &str = "otlp";
 
+/// Every variable that is honoured, by us or by the library: name, default, meaning.
+pub(super) const VARIABLES: &[(&str, &str, &str)] = &[
+    (
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "none: nothing is sent",
+        "The collector, such as `http://collector:4317`: metrics and traces are sent to it by gRPC.",
+    ),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "as above", "The same for traces only."),
+    ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "as above", "The same for metrics only."),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "`grpc`", "Nothing else is spoken; another value is told in the log."),
+    (
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "none",
+        "Sent with every export, `name=value` with commas between. May hold secrets.",
+    ),
+    ("OTEL_EXPORTER_OTLP_TIMEOUT", "`10000`", "Milliseconds for one export; what has not left by then is dropped."),
+    ("OTEL_TRACES_EXPORTER", "`otlp`", "`otlp`, or `none`: no traces are sent."),
+    (
+        "OTEL_METRICS_EXPORTER",
+        "`otlp`",
+        "`otlp`, or `none` or `prometheus`: no metrics are sent. They can be scraped whatever it says.",
+    ),
+    ("OTEL_SDK_DISABLED", "`false`", "`true`: nothing is sent. The scrape stays."),
+    (
+        "OTEL_TRACES_SAMPLER",
+        "`parentbased_traceidratio`",
+        "Which requests are traced: `always_on`, `always_off` or `traceidratio`, each also as `parentbased_..`: then a \
+         caller that has decided is followed.",
+    ),
+    ("OTEL_TRACES_SAMPLER_ARG", "`0.01`", "The share of requests that is traced, 0 to 1, for `..traceidratio`."),
+    (
+        "OTEL_PROPAGATORS",
+        "`tracecontext,baggage`",
+        "Without `tracecontext` in it, callers' `traceparent` is not continued.",
+    ),
+    ("OTEL_SERVICE_NAME", "`userdata`", "What this service is called in metrics and traces."),
+    ("OTEL_RESOURCE_ATTRIBUTES", "none", "Further attributes of this process, `name=value` with commas between."),
+    ("OTEL_METRIC_EXPORT_INTERVAL", "`60000`", "Milliseconds between two exports of metrics."),
+    ("OTEL_BSP_MAX_QUEUE_SIZE", "`2048`", "Spans that wait to be sent; further ones are dropped."),
+    ("OTEL_BSP_SCHEDULE_DELAY", "`5000`", "Milliseconds that spans wait for others before they are sent."),
+    ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "`512`", "Spans in one export at most."),
+    ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "`128`", "Attributes of a span at most."),
+    ("OTEL_SPAN_EVENT_COUNT_LIMIT", "`128`", "Events of a span at most."),
+    ("OTEL_SPAN_LINK_COUNT_LIMIT", "`128`", "Links of a span at most: requests that waited for one load."),
+];
+
 /// What is sent where, and which requests are traced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenTelemetry {
@@ -25,6 +71,8 @@ pub struct OpenTelemetry {
     pub ratio: f64,
     /// The service has been given a name.
     pub is_named: bool,
+    /// The collectors to which something is sent, each once.
+    pub collectors: Vec<String>,
     /// What was not understood, for the log.
     pub remarks: Vec<String>,
 }
@@ -41,7 +89,10 @@ impl OpenTelemetry {
     #[must_use]
     pub fn of(environment: &BTreeMap<String, String>) -> Self {
         // Empty means not set, says the specification.
-        let said = |name: &str| environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+        let said = |name: &str| {
+            debug_assert!(VARIABLES.iter().any(|(known, ..)| *known == name), "{name} is not in the reference");
+            environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+        };
         let mut remarks = Vec::new();
 
         let sends = |signal: &str, remarks: &mut Vec<String>| {
@@ -51,12 +102,14 @@ impl OpenTelemetry {
                 remarks.push(format!("{variable}: {unknown} is not known here; otlp, prometheus and none are"));
             }
             let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
-            let has_endpoint = said(&own).or_else(|| said("OTEL_EXPORTER_OTLP_ENDPOINT")).is_some();
-            has_endpoint && exporters.contains(&OTLP)
+            let collector = said(&own).or_else(|| said("OTEL_EXPORTER_OTLP_ENDPOINT"));
+            collector.filter(|_| exporters.contains(&OTLP))
         };
         let disabled = said("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let sends_traces = !disabled && sends("TRACES", &mut remarks);
-        let sends_metrics = !disabled && sends("METRICS", &mut remarks);
+        let traces_to = sends("TRACES", &mut remarks).filter(|_| !disabled);
+        let metrics_to = sends("METRICS", &mut remarks).filter(|_| !disabled);
+        let mut collectors: Vec<String> = traces_to.into_iter().chain(metrics_to).map(str::to_owned).collect();
+        collectors.dedup();
         if let Some(protocol) = said("OTEL_EXPORTER_OTLP_PROTOCOL").filter(|protocol| *protocol != "grpc") {
             remarks.push(format!("OTEL_EXPORTER_OTLP_PROTOCOL: {protocol} is not spoken here, only grpc"));
         }
@@ -64,13 +117,14 @@ impl OpenTelemetry {
         let (follows_callers, ratio) = sampler(&said, &mut remarks);
         let propagators = said("OTEL_PROPAGATORS").unwrap_or("tracecontext,baggage");
         Self {
-            sends_traces,
-            sends_metrics,
+            sends_traces: traces_to.is_some(),
+            sends_metrics: metrics_to.is_some(),
             continues_traces: propagators.split(',').any(|name| name.trim() == "tracecontext"),
             follows_callers,
             ratio,
             is_named: said("OTEL_SERVICE_NAME").is_some()
                 || said("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|text| text.contains("service.name=")),
+            collectors,
             remarks,
         }
     }

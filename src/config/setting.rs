@@ -76,6 +76,9 @@ macro_rules! sections {
             }
         )+
 
+        /// What each section is about, in the order of the table.
+        const SECTIONS: &[(&str, &str)] = &[ $( (stringify!($section), concat!($($section_doc),+)), )+ ];
+
         /// Every setting, in the order of the table.
         pub const SETTINGS: &[Setting] = &[ $($(
             Setting {

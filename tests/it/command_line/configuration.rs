@@ -74,3 +74,16 @@ async fn the_schema_describes_the_file() {
     assert!(ttl["description"].as_str().is_some_and(|text| !text.is_empty()), "{ttl}");
     assert_eq!(schema["properties"]["memory"]["additionalProperties"], false);
 }
+
+#[tokio::test]
+async fn the_written_reference_is_the_one_that_the_settings_make() {
+    let made = userdata(&["config", "reference"]).await.output();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    let written = std::fs::read_to_string(file).unwrap_or_default();
+    let first = made.lines().zip(written.lines()).find(|(made, written)| made != written);
+    assert!(
+        made == written,
+        "docs/configuration.md is not what the settings say; write it anew with\n\
+         cargo run -- config reference > docs/configuration.md\nThe first difference: {first:#?}"
+    );
+}
