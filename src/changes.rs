@@ -12,5 +12,5 @@ mod postgres;
 mod sqlite;
 mod watched;
 
-pub use install::{InstallError, State, TriggerState, install, install_if_outdated, remove, status};
-pub use outbox::{Batch, Outbox};
+pub use install::{InstallError, State, TriggerState, columns, install, install_if_outdated, lacking, remove, status};
+pub use outbox::{Batch, Outbox, Waiting, waiting};

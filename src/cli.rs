@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub mod client;
+pub mod doctor;
 pub mod failure;
 pub mod local;
 pub mod output;
@@ -30,6 +31,8 @@ pub enum Invocation {
     Server(server_side::Command),
     /// A call to a running server.
     Client(Box<client::Command>),
+    /// A look at everything that a server would use.
+    Doctor(doctor::Command),
     /// A question about this binary and its configuration.
     Local(local::Command),
 }
@@ -51,6 +54,8 @@ enum Command {
     /// Serve until SIGTERM or SIGINT
     #[command(after_help = SETTINGS_BESIDE_FLAGS)]
     Serve(Settings),
+    /// Examine everything that `serve` would use, and say what to do about what is wrong
+    Doctor(doctor::Doctor),
     /// Bring the database's tables up to date, or tell how far they are
     Migrate(Migrate),
     /// Let changes in the sources' tables invalidate by themselves
@@ -152,6 +157,9 @@ fn parse_from(
     };
     Ok(match Line::try_parse_from(arguments)?.command {
         Command::Serve(settings) => Invocation::Server(server_side::Command::Serve(listening(settings)?)),
+        Command::Doctor(doctor::Doctor { settings, output }) => {
+            Invocation::Doctor(doctor::Command { loaded: load(settings), format: output.output })
+        }
         Command::Migrate(Migrate { direction }) => {
             let (migration, settings) = direction.split();
             Invocation::Server(server_side::Command::Migrate(migration, load(settings)?))

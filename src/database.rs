@@ -9,7 +9,11 @@ mod postgres;
 mod reach;
 mod refusal;
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use postgres::Postgres;
 use sea_orm::{
@@ -79,6 +83,23 @@ pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection,
         .sqlx_logging(false)
         .map_sqlx_sqlite_opts(move |sqlite| sqlite_options(sqlite, access));
     Database::connect(pool).await
+}
+
+/// The same with one try: for whoever wants to know why there is no connection. A pool tries again while a server
+/// refuses, and in the end only says that its time is over.
+pub async fn connect_once(url: &str, options: &Options) -> Result<DatabaseConnection, DbErr> {
+    if !url.starts_with("sqlite:") {
+        Postgres::new(url, options)?.try_once().await?;
+    }
+    connect(url, options).await
+}
+
+/// The file of an embedded database; none if it is PostgreSQL, or only in memory.
+#[must_use]
+pub fn file_of(url: &str) -> Option<PathBuf> {
+    let on_disk = url.starts_with("sqlite:") && !url.contains(":memory:") && !url.contains("mode=memory");
+    let file = on_disk.then(|| SqliteConnectOptions::from_str(url).ok()).flatten()?;
+    Some(file.get_filename().to_owned())
 }
 
 /// Whether this is the embedded database; PostgreSQL otherwise.

@@ -4,6 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use crate::aggregate::AggregateError;
 
+/// An error and what caused it, in one line. Libraries' errors often say their cause themselves.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    for cause in std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
 /// Why a request failed. `Clone`, because a flight answers many.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {

@@ -20,4 +20,5 @@ pub mod demo;
 pub mod grpc;
 pub mod probes;
 pub mod app;
+pub mod doctor;
 pub mod cli;

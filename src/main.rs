@@ -8,6 +8,7 @@ fn main() -> ExitCode {
     match cli::parse() {
         Ok(Invocation::Server(command)) => cli::server::run(command),
         Ok(Invocation::Client(command)) => cli::client::run(*command),
+        Ok(Invocation::Doctor(command)) => cli::doctor::run(&command),
         Ok(Invocation::Local(command)) => cli::local::run(&command),
         Err(exit_code) => exit_code,
     }

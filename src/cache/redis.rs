@@ -8,6 +8,7 @@
 //! and beside them `..:keys`, an index of the records by expiry, so that a user can be dropped without a scan.
 
 mod client;
+mod examination;
 mod script;
 mod subscriber;
 
@@ -27,6 +28,7 @@ use fred::{
 };
 use sha2::{Digest, Sha256};
 
+pub use examination::{Examined, examine};
 pub(super) use subscriber::Heard;
 pub use subscriber::Subscriber;
 

@@ -124,6 +124,27 @@ pub async fn status(db: &DatabaseConnection) -> Result<Vec<TriggerState>, DbErr>
     Ok(states)
 }
 
+/// What the sources' tables lack of what we read, by table: the missing columns, or no column for a table that is
+/// missing itself. Changes nothing.
+pub async fn lacking(db: &DatabaseConnection) -> Result<Vec<(&'static str, Vec<&'static str>)>, DbErr> {
+    let mut lacking = Vec::new();
+    for watched in &WATCHED {
+        let columns = columns_of(db, watched.table).await?;
+        let missing: Vec<_> = watched.named().filter(|column| !columns.iter().any(|there| there == column)).collect();
+        if columns.is_empty() {
+            lacking.push((watched.table, Vec::new()));
+        } else if !missing.is_empty() {
+            lacking.push((watched.table, missing));
+        }
+    }
+    Ok(lacking)
+}
+
+/// The sources' tables and their columns that we read.
+pub fn columns() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    WATCHED.iter().map(|watched| (watched.table, watched.named().collect()))
+}
+
 /// Where the triggers write.
 pub(super) const OUTBOX: &str = "invalidation_outbox";
 const EVENTS: [&str; 4] = ["insert", "update", "delete", "truncate"];

@@ -5,11 +5,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement, TransactionTrait, Value};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, Statement, TransactionTrait, Value};
 
 use super::install::OUTBOX;
 use crate::{
-    database::{Pool, is_busy, repeat_while},
+    database::{Pool, is_busy, is_sqlite, repeat_while},
     model::{Scope, SectionSet, StrategyId, UserId},
 };
 
@@ -18,6 +18,34 @@ use crate::{
 pub struct Outbox {
     pool: Pool,
 }
+
+/// What waits in an outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many rows.
+    pub rows: i64,
+    /// The age of the oldest, by the database's clock.
+    pub age: Duration,
+}
+
+/// What waits; none if there is no outbox. Changes nothing.
+pub async fn waiting(db: &DatabaseConnection) -> Result<Option<Waiting>, DbErr> {
+    if userdata_migrations::columns_of(db, OUTBOX).await?.is_empty() {
+        return Ok(None);
+    }
+    let age = if is_sqlite(db) { AGE_MS_SQLITE } else { AGE_MS_POSTGRES };
+    let sql = format!("SELECT COUNT(*) AS n, COALESCE(MAX({age}), 0) AS age_ms FROM {OUTBOX}");
+    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
+    row.map(|row| {
+        let age_ms: i64 = row.try_get("", "age_ms")?;
+        Ok(Waiting { rows: row.try_get("", "n")?, age: Duration::from_millis(age_ms.try_into().unwrap_or_default()) })
+    })
+    .transpose()
+}
+
+/// How long ago a row was written, in its database's words.
+const AGE_MS_SQLITE: &str = "CAST((julianday('now') - julianday(at)) * 86400000 AS INTEGER)";
+const AGE_MS_POSTGRES: &str = "CAST(EXTRACT(EPOCH FROM (clock_timestamp() AT TIME ZONE 'utc') - at) * 1000 AS BIGINT)";
 
 /// Rows that were read, and on PostgreSQL locked, so that no other instance takes them too.
 #[derive(Debug)]

@@ -24,6 +24,7 @@ use crate::{
     clock::Clock,
     config::{self, Config, OpenTelemetry, Secret},
     demo,
+    error::with_causes,
     telemetry::{self, Telemetry},
 };
 
@@ -127,7 +128,7 @@ async fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Strin
 fn banner(config: &Config, address: SocketAddr, probes: SocketAddr) -> String {
     let redis = if config.redis.url.is_some() { "Redis" } else { "no Redis" };
     let sources = match &config.sources.database_url {
-        Some(url) => place(url),
+        Some(url) => url.place(),
         None if config.demo.enabled => "the same database, with the demo's users 1 to 30".to_owned(),
         None => "the same database".to_owned(),
     };
@@ -142,24 +143,13 @@ fn banner(config: &Config, address: SocketAddr, probes: SocketAddr) -> String {
     };
     pairs([
         ("userdata", format!("listening on {scheme}://{address}")),
-        ("storage", place(&config.database.url)),
+        ("storage", config.database.url.place()),
         ("tiers", format!("memory, {redis}, database")),
         ("sources", sources),
         ("AI", ai.to_owned()),
         ("probes", format!("http://{probes}/healthz, /readyz and /metrics")),
         ("try", format!("{program} get 1{target}")),
     ])
-}
-
-/// Where a database is, without what its address may hold of credentials: before the host, or among the options.
-fn place(url: &Secret) -> String {
-    match url.expose().split_once("://") {
-        Some((scheme, rest)) => {
-            let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-            format!("{scheme}://{}", place.split('?').next().unwrap_or_default())
-        }
-        None => "?".to_owned(),
-    }
 }
 
 /// Heard from now on.
@@ -262,7 +252,7 @@ async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
 
 async fn open(url: &Secret, config: &Config) -> Result<DatabaseConnection, Failure> {
     let opened = open_for_upkeep("the database", url, config.sources.hard_timeout).await;
-    opened.map_err(|error| Failure::new(Code::Unavailable, format!("{}: {}", place(url), with_causes(&error))))
+    opened.map_err(|error| Failure::new(Code::Unavailable, format!("{}: {}", url.place(), with_causes(&error))))
 }
 
 fn listed(names: &[String], what: &str, nothing: &str) -> String {
@@ -282,15 +272,4 @@ fn not_migrated(error: MigrationError) -> Failure {
 
 fn failed(error: impl std::error::Error) -> Failure {
     Failure::new(Code::Unavailable, with_causes(&error))
-}
-
-/// An error and what caused it, in one line. Libraries' errors often say their cause themselves.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    for cause in std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string) {
-        if !line.ends_with(&cause) {
-            line = format!("{line}: {cause}");
-        }
-    }
-    line
 }

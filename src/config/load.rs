@@ -78,6 +78,8 @@ pub struct Loaded {
     pub config: Config,
     /// Where those came from that are not defaults.
     pub origins: BTreeMap<&'static str, Origin>,
+    /// The files that secrets were read from.
+    pub secret_files: BTreeMap<&'static str, PathBuf>,
 }
 
 impl Loaded {
@@ -139,10 +141,10 @@ fn from_flag(flag: &Flag) -> Assignment {
 impl Loaded {
     fn assign(&mut self, Assignment { key, value, origin }: Assignment) -> Result<(), Problem> {
         let key = if key == ALIAS.0 { ALIAS.1 } else { &key };
-        let (setting, value) = if let Some(setting) = Setting::find(key) {
-            (setting, value)
+        let (setting, value, file) = if let Some(setting) = Setting::find(key) {
+            (setting, value, None)
         } else if let Some(setting) = secret_in_file(key) {
-            (setting, read_secret(setting, &value, &origin)?)
+            (setting, read_secret(setting, &value, &origin)?, Some(value.into()))
         } else {
             return Err(unknown(origin, key.to_owned()));
         };
@@ -155,6 +157,11 @@ impl Loaded {
             return Err(Problem::Invalid { origin, key: setting.key, expected: (setting.expected)() });
         }
         self.origins.insert(setting.key, origin);
+        match file {
+            Some(file) => self.secret_files.insert(setting.key, file),
+            // A later layer says it itself.
+            None => self.secret_files.remove(setting.key),
+        };
         Ok(())
     }
 }

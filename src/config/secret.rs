@@ -16,6 +16,18 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Where a URL points, without what it may hold of credentials: before the host, or among the options.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self.0.split_once("://") {
+            Some((scheme, rest)) => {
+                let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+                format!("{scheme}://{}", place.split('?').next().unwrap_or_default())
+            }
+            None => "?".to_owned(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Secret {

@@ -75,6 +75,16 @@ impl Postgres {
         Ok(Self { server, options: options.clone() })
     }
 
+    /// Opens a connection and closes it, within the time for getting one.
+    pub(super) async fn try_once(&self) -> Result<(), DbErr> {
+        let opened = self.server.connect();
+        let connection = tokio::time::timeout(self.options.acquire_timeout, opened).await.unwrap_or_else(|_| {
+            let waited = self.options.acquire_timeout;
+            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {waited:?}")).into())
+        });
+        connection.map_err(connection_error)?.close().await.map_err(connection_error)
+    }
+
     /// Opens the first connection at once.
     pub(super) async fn open(&self) -> Result<DatabaseConnection, DbErr> {
         let pool = self.pool(&Arc::default()).connect_with(self.server.clone()).await;

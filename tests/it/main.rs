@@ -16,6 +16,7 @@ mod contract;
 mod data_hash;
 mod demo;
 mod dependencies;
+mod doctor;
 mod documents;
 mod faults;
 mod herd;

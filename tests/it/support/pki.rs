@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::{Datelike, NaiveDate};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
     SanType,
@@ -38,6 +39,16 @@ impl Authority {
         let (cert, key) = self.certify(names, ExtendedKeyUsagePurpose::ServerAuth);
         fs::write(self.file("cert"), cert).unwrap();
         fs::write(self.file("key"), key).unwrap();
+    }
+
+    /// The same, valid until that day begins.
+    pub(crate) fn certify_server_until(&self, day: NaiveDate) {
+        let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+        params.not_after =
+            rcgen::date_time_ymd(day.year(), day.month().try_into().unwrap(), day.day().try_into().unwrap());
+        let key = KeyPair::generate().unwrap();
+        fs::write(self.file("cert"), params.signed_by(&key, &self.issuer).unwrap().pem()).unwrap();
+        fs::write(self.file("key"), key.serialize_pem()).unwrap();
     }
 
     /// A client's certificate and key with these URIs.

@@ -1,0 +1,77 @@
+//! `userdata doctor`: the findings, worst news included, for people and for programs.
+//!
+//! The exit code is 0 unless something does not work (FAIL), then 1. No log is written: what a library would say
+//! about a database that is down stands in the finding.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    OutputArgs,
+    output::{Format, Output, complain},
+    server_side::Settings,
+};
+use crate::{
+    config::{ConfigError, Loaded},
+    doctor::{self, Findings, Verdict},
+};
+
+/// What to examine, and how to tell.
+#[derive(Debug)]
+pub struct Command {
+    pub(super) loaded: Result<Box<Loaded>, ConfigError>,
+    pub(super) format: Format,
+}
+
+/// The same configuration as `serve`.
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+/// Examines, and prints what was found.
+#[must_use]
+pub fn run(command: &Command) -> ExitCode {
+    let findings = match &command.loaded {
+        Err(error) => doctor::unreadable(error),
+        Ok(loaded) => {
+            let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    complain(&format!("cannot start: {error}"));
+                    return ExitCode::FAILURE;
+                }
+            };
+            let findings = runtime.block_on(doctor::examine(loaded));
+            // Connections that hang have been told of.
+            runtime.shutdown_background();
+            findings
+        }
+    };
+    let json = json!({ "verdict": findings.verdict(), "findings": findings.iter().collect::<Vec<_>>() });
+    let said = Output::with_stdout(|output| output.show(command.format, &json, |_| lines(&findings)));
+    if said == ExitCode::SUCCESS && findings.verdict() == Verdict::Fail { ExitCode::FAILURE } else { said }
+}
+
+/// A line each, and below it what to do.
+fn lines(findings: &Findings) -> String {
+    let mut lines = Vec::new();
+    for finding in findings.iter() {
+        lines.push(format!("{:<4}  {:<16}  {}", finding.verdict.name(), finding.check, finding.found));
+        if !finding.remedy.is_empty() {
+            lines.push(format!("{:<4}  {:<16}  -> {}", "", "", finding.remedy));
+        }
+    }
+    let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+    lines.push(match (count(Verdict::Fail), count(Verdict::Warn)) {
+        (0, 0) => "all is well".to_owned(),
+        (0, warnings) => format!("it can serve; {warnings} could be better"),
+        (failures, warnings) => format!("{failures} do not work, {warnings} could be better"),
+    });
+    lines.join("\n")
+}

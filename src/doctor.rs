@@ -1,0 +1,139 @@
+//! Is everything there that `serve` needs, and as it needs it? Each finding says what was looked at, what was found
+//! and, unless all is well, what to do about it.
+//!
+//! Areas are examined side by side, each for so long at most: one that hangs is a finding, not a doctor that hangs.
+//! Invariant: nothing is changed. Databases are asked through sessions that cannot write, an embedded database that
+//! does not exist is not created, and the AI endpoint is not asked anything that costs.
+
+mod cache_database;
+mod certificates;
+mod clocks;
+mod databases;
+mod network;
+mod redis;
+mod settings;
+mod sources;
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde::Serialize;
+
+use crate::config::{ConfigError, Loaded, OpenTelemetry};
+
+/// For one area: several times what a healthy one takes, and short enough to wait for.
+const AREA_MAX: Duration = Duration::from_secs(8);
+/// For reaching something: shorter, so that what is out of reach is said as that.
+const REACH_MAX: Duration = Duration::from_secs(3);
+
+/// How well something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    /// As it should be, or not asked for.
+    Ok,
+    /// It works, but not as well or as safely as it could.
+    Warn,
+    /// It does not work.
+    Fail,
+}
+
+impl Verdict {
+    /// As it is printed.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Warn => "WARN",
+            Self::Fail => "FAIL",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at: closed, for programs.
+    pub check: &'static str,
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What to do about it. Empty: nothing.
+    pub remedy: String,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn ok(&mut self, check: &'static str, found: impl Into<String>) {
+        self.0.push(Finding { check, verdict: Verdict::Ok, found: found.into(), remedy: String::new() });
+    }
+
+    fn warn(&mut self, check: &'static str, found: impl Into<String>, remedy: impl Into<String>) {
+        self.0.push(Finding { check, verdict: Verdict::Warn, found: found.into(), remedy: remedy.into() });
+    }
+
+    fn fail(&mut self, check: &'static str, found: impl Into<String>, remedy: impl Into<String>) {
+        self.0.push(Finding { check, verdict: Verdict::Fail, found: found.into(), remedy: remedy.into() });
+    }
+
+    /// One after another, in the order of the areas.
+    pub fn iter(&self) -> impl Iterator<Item = &Finding> {
+        self.0.iter()
+    }
+
+    /// The worst of them.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.0.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Ok)
+    }
+}
+
+/// Examines everything that a server with this configuration would use.
+pub async fn examine(loaded: &Loaded) -> Findings {
+    let config = &loaded.config;
+    let telemetry = OpenTelemetry::of_process();
+    let areas: [futures::future::BoxFuture<'_, Findings>; 9] = [
+        Box::pin(within("configuration", "look at the disks of its files", async |found| {
+            settings::examine(loaded, &telemetry, found);
+            certificates::examine(config, found);
+        })),
+        Box::pin(within("listeners", "look at what listens there", async |found| {
+            network::listeners(config, found).await;
+        })),
+        Box::pin(within("cache database", databases::HANGS, async |found| {
+            cache_database::examine(config, found).await
+        })),
+        Box::pin(within("sources database", databases::HANGS, async |found| sources::examine(config, found).await)),
+        Box::pin(within("change triggers", databases::HANGS, async |found| sources::triggers(config, found).await)),
+        Box::pin(within("redis", redis::HANGS, async |found| redis::examine(&config.redis, found).await)),
+        Box::pin(within("ai endpoint", "look at the network between", async |found| network::ai(config, found).await)),
+        Box::pin(within("clocks", "look at the load of this machine", async |found| clocks::examine(found).await)),
+        Box::pin(within("collector", "look at the network between", async |found| {
+            network::collectors(&telemetry, found).await;
+        })),
+    ];
+    Findings(join_all(areas).await.into_iter().flat_map(|findings| findings.0).collect())
+}
+
+/// What there is to say when the configuration cannot even be read.
+#[must_use]
+pub fn unreadable(error: &ConfigError) -> Findings {
+    let mut found = Findings::default();
+    for problem in &error.problems {
+        found.fail("configuration", problem.to_string(), settings::REMEDY);
+    }
+    found
+}
+
+/// An area's findings; those before it ran out of time stay.
+async fn within(area: &'static str, remedy: &str, examine: impl AsyncFnOnce(&mut Findings)) -> Findings {
+    let mut found = Findings::default();
+    if tokio::time::timeout(AREA_MAX, examine(&mut found)).await.is_err() {
+        found.fail(area, format!("was not done within {AREA_MAX:?}"), remedy);
+    }
+    found
+}

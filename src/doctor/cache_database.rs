@@ -1,0 +1,126 @@
+//! The cache's database: reachable, migrated, writable, with a fence log that this instance can work with.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::{DatabaseConnection, DbErr};
+use userdata_migrations::{Tables, status};
+
+use super::{
+    Findings,
+    databases::{Which, failed, one, without_right},
+};
+use crate::{clock::Clock, config::Config, database::is_sqlite};
+
+/// What is written, by whom the tables are created.
+const WRITTEN: [&str; 5] =
+    ["comprehensive_user_data_cache", "ai_analysis_memo", "load_lease", "fence_log", "fence_head"];
+const RIGHTS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+/// Machines that keep time differ by milliseconds.
+const CLOCKS_APART_MAX: TimeDelta = TimeDelta::seconds(1);
+
+pub(super) async fn examine(config: &Config, found: &mut Findings) {
+    let url = &config.database.url;
+    let which = Which { check: "cache database", setting: "database.url", url, written: true };
+    let Some(db) = which.open(found).await else { return };
+    found.ok("cache database", format!("{} answers", url.place()));
+    let shared = config.sources.database_url.is_none() && is_sqlite(&db);
+    let tables = if shared { Tables::CacheAndSources } else { Tables::Cache };
+    if !migrations(&db, tables, found).await {
+        return;
+    }
+    for answered in [writable(&db, found).await, fences(&db, config, found).await, clock(&db, found).await] {
+        if let Err(error) = answered {
+            failed("cache database", &error, found);
+        }
+    }
+}
+
+/// Whether there are tables to be looked at.
+async fn migrations(db: &DatabaseConnection, tables: Tables, found: &mut Findings) -> bool {
+    let states = match status(db, tables).await {
+        Ok(states) => states,
+        Err(error) => {
+            found.fail("migrations", crate::error::with_causes(&error), super::databases::HANGS);
+            return false;
+        }
+    };
+    let missing: Vec<_> = states.iter().filter(|state| !state.applied).map(|state| state.name.as_str()).collect();
+    if missing.is_empty() {
+        found.ok("migrations", format!("up to date, {} are applied", states.len()));
+    } else if is_sqlite(db) {
+        found.warn("migrations", format!("missing: {}", missing.join(", ")), "nothing: `userdata serve` applies them");
+    } else {
+        let what = format!("missing: {}", missing.join(", "));
+        found.fail(
+            "migrations",
+            what,
+            "run `userdata migrate up` with the same database.url, by a role that may create tables",
+        );
+    }
+    missing.is_empty()
+}
+
+async fn writable(db: &DatabaseConnection, found: &mut Findings) -> Result<(), DbErr> {
+    if !is_sqlite(db) {
+        let row = one(db, "SELECT pg_is_in_recovery() AS replica", []).await?;
+        if row.is_some_and(|row| row.try_get("", "replica").unwrap_or(false)) {
+            found.fail("cache tables", "this is a replica, which takes no writes", "point database.url at the primary");
+            return Ok(());
+        }
+    }
+    let without = without_right(db, WRITTEN, &RIGHTS).await?;
+    if without.is_empty() {
+        found.ok("cache tables", "may be written");
+    } else {
+        let remedy = "GRANT SELECT, INSERT, UPDATE, DELETE on the cache's tables to the role in database.url";
+        found.fail("cache tables", format!("not granted: {}", without.join(", ")), remedy);
+    }
+    Ok(())
+}
+
+async fn fences(db: &DatabaseConnection, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
+    let sql = "SELECT seq, floor, CAST(lease_ms AS BIGINT) AS lease_ms FROM fence_head WHERE id = 1";
+    let Some(head) = one(db, sql, []).await? else {
+        let remedy =
+            "take its row back from a backup, or `userdata migrate down --steps 1` and `up` on an idle cluster";
+        found.fail("fence log", "fence_head is empty: nothing can be invalidated", remedy);
+        return Ok(());
+    };
+    let (seq, floor): (i64, i64) = (head.try_get("", "seq")?, head.try_get("", "floor")?);
+    let theirs_ms: i64 = head.try_get("", "lease_ms")?;
+    let ours_ms = i64::try_from(config.fence.lease.as_millis()).unwrap_or(i64::MAX);
+    if ours_ms > theirs_ms {
+        found.fail(
+            "fence log",
+            format!("fence.lease is {ours_ms} ms, and the cluster agreed on {theirs_ms} ms: `serve` refuses to start"),
+            "use that fence.lease, or change fence_head.lease_ms while no instance runs",
+        );
+    } else {
+        found.ok("fence log", format!("at {seq}, floor {floor}; leases of {theirs_ms} ms, ours {ours_ms} ms"));
+    }
+    Ok(())
+}
+
+/// An embedded database has no clock of its own.
+async fn clock(db: &DatabaseConnection, found: &mut Findings) -> Result<(), DbErr> {
+    if is_sqlite(db) {
+        return Ok(());
+    }
+    let clock = Clock::system();
+    let began = clock.now();
+    let row = one(db, "SELECT clock_timestamp() AS now", []).await?;
+    let theirs: Option<DateTime<Utc>> = row.map(|row| row.try_get("", "now")).transpose()?;
+    // It looked at its clock about half way.
+    let ours = clock.utc() - TimeDelta::from_std(clock.now().since(began) / 2).unwrap_or_default();
+    let Some(apart) = theirs.map(|theirs| theirs - ours) else { return Ok(()) };
+    let milliseconds = apart.num_milliseconds();
+    if apart.abs() > CLOCKS_APART_MAX {
+        found.warn(
+            "database clock",
+            format!("{milliseconds} ms from this machine's"),
+            "keep both by NTP: documents expire by the wall clock of whoever looks; invalidations are not concerned",
+        );
+    } else {
+        found.ok("database clock", format!("{milliseconds} ms from this machine's"));
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! TLS and callers: do the files make something that can be used, and for how long still?
+
+use std::path::Path;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use x509_parser::pem::Pem;
+
+use super::Findings;
+use crate::{
+    clock::Clock,
+    config::{AuthMode, Config},
+    error::with_causes,
+    grpc::security::Security,
+};
+
+/// A month is what one needs who renews by hand.
+const SHORT: TimeDelta = TimeDelta::days(30);
+
+pub(super) fn examine(config: &Config, found: &mut Findings) {
+    let (tls, auth) = (config.tls.cert.is_some(), config.auth.mode != AuthMode::None);
+    if !tls && !auth {
+        return found.ok("tls and callers", "off: whoever reaches the port may do everything");
+    }
+    let now = Clock::system().utc();
+    let certificates = [("tls.cert", &config.tls.cert), ("tls.client_ca", &config.tls.client_ca)];
+    for (setting, file) in certificates.iter().filter_map(|(setting, file)| Some((setting, file.as_deref()?))) {
+        validity(setting, file, now, found);
+    }
+    // What it begins to watch, it is told to leave.
+    let stop = CancellationToken::new();
+    stop.cancel();
+    match Security::of(config, &TaskTracker::new(), &stop) {
+        Ok(_) => found.ok("tls and callers", "the files can be read and fit together"),
+        Err(error) => found.fail(
+            "tls and callers",
+            with_causes(&error),
+            "correct the files that tls.cert, tls.key, tls.client_ca, auth.tokens_file and auth.principals_file name; \
+             `userdata token new` writes a line for a caller",
+        ),
+    }
+}
+
+/// Every certificate of a file. What is no certificate is told by who uses the file.
+fn validity(setting: &str, file: &Path, now: DateTime<Utc>, found: &mut Findings) {
+    let Ok(text) = std::fs::read(file) else { return };
+    for pem in Pem::iter_from_buffer(&text).flatten() {
+        let Ok(certificate) = pem.parse_x509() else { continue };
+        let (validity, subject) = (certificate.validity(), certificate.subject().to_string());
+        let day = |time: x509_parser::time::ASN1Time| DateTime::from_timestamp(time.timestamp(), 0).unwrap_or_default();
+        let (begins, ends) = (day(validity.not_before), day(validity.not_after));
+        let what = format!("{setting}: {} ({subject})", file.display());
+        let left = ends - now;
+        let days = left.num_days();
+        let renew = "have a new one made and put it in its place; it is read again without a restart";
+        if begins > now {
+            found.fail(
+                "certificates",
+                format!("{what} is valid only from {begins}"),
+                "look at this machine's clock, or wait",
+            );
+        } else if left <= TimeDelta::zero() {
+            found.fail("certificates", format!("{what} expired {} days ago", -days), renew);
+        } else if left < SHORT {
+            found.warn("certificates", format!("{what} expires in {days} days"), renew);
+        } else {
+            found.ok("certificates", format!("{what} is valid for {days} days more"));
+        }
+    }
+}

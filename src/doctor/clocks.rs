@@ -1,0 +1,39 @@
+//! Two clocks of this machine. Leases and waits go by the one that counts from boot, whatever happens to the other;
+//! documents' ages and expiries go by the wall clock, which several instances should agree about.
+
+use std::time::Duration;
+
+use chrono::{Datelike, TimeDelta};
+
+use super::Findings;
+use crate::clock::Clock;
+
+/// Long enough to see a clock that is being pushed, short enough to wait for.
+const WATCHED_FOR: Duration = Duration::from_millis(300);
+/// A clock that is slewed goes wrong by half a thousandth; more than this was a jump.
+const DIFFERENCE_MAX: TimeDelta = TimeDelta::milliseconds(50);
+/// The year in which this was written: a wall clock before it was never set.
+const YEAR_MIN: i32 = 2026;
+
+pub(super) async fn examine(found: &mut Findings) {
+    let clock = Clock::system();
+    let (boot, wall) = (clock.now(), clock.utc());
+    tokio::time::sleep(WATCHED_FOR).await;
+    let by_boot = TimeDelta::from_std(clock.now().since(boot)).unwrap_or_default();
+    let by_wall = clock.utc() - wall;
+    let apart = by_wall - by_boot;
+    if wall.year() < YEAR_MIN {
+        found.fail("clocks", format!("the wall clock says {wall}"), "set it: documents expire by it");
+    } else if apart.abs() > DIFFERENCE_MAX {
+        found.warn(
+            "clocks",
+            format!("in {} ms the wall clock went {} ms", by_boot.num_milliseconds(), by_wall.num_milliseconds()),
+            "see what sets it (one NTP client, slewing): documents' ages are wrong while it jumps; leases are not concerned",
+        );
+    } else {
+        found.ok(
+            "clocks",
+            format!("the wall clock says {} and goes as the one from boot does", wall.format("%F %T UTC")),
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! Redis: there, new enough, allowed to write, bounded, and carrying hints.
+
+use super::{Findings, REACH_MAX};
+use crate::{
+    cache::redis::{Examined, examine as ask},
+    config::Redis,
+};
+
+pub(super) const HANGS: &str = "Redis takes connections and does not answer: look at its processor, and whether it is \
+    saving or swapping; answers go on without it";
+/// A script that has asked for the time may write since then.
+const MAJOR_MIN: u32 = 5;
+
+pub(super) async fn examine(config: &Redis, found: &mut Findings) {
+    let Some(url) = &config.url else {
+        return found.ok("redis", "not configured (redis.url): memory and the table are the tiers");
+    };
+    let place = url.place();
+    match ask(config, REACH_MAX / 2).await {
+        Ok(redis) => judge(&redis, &place, config, found),
+        Err(error) => found.fail(
+            "redis",
+            format!("{place}: {}", error.line()),
+            "start it, or correct redis.url (host, port, user, password, TLS); until then answers come without it",
+        ),
+    }
+}
+
+fn judge(redis: &Examined, place: &str, config: &Redis, found: &mut Findings) {
+    let Examined { version, role, memory_max, eviction, latency, heard_after } = redis;
+    let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());
+    if major.is_some_and(|major| major < MAJOR_MIN) {
+        found.fail("redis", format!("{place} is version {version}"), format!("use version {MAJOR_MIN} or later"));
+    } else {
+        found.ok("redis", format!("{place} answers, version {version}"));
+    }
+    if role == "slave" {
+        found.fail(
+            "redis role",
+            "it is a replica, which takes no writes",
+            "point redis.url at the primary, or use redis-sentinel:// and let the sentinels say which one that is",
+        );
+    }
+    let timeout = config.timeout;
+    if *latency * 2 > timeout {
+        found.warn(
+            "redis latency",
+            format!("half of the answers take longer than {latency:.1?}, and redis.timeout is {timeout:?}"),
+            "bring it nearer or raise redis.timeout: it is left alone after three answers that come too late",
+        );
+    } else {
+        found.ok("redis latency", format!("{latency:.1?} at the median, of {timeout:?} (redis.timeout)"));
+    }
+    match (memory_max, eviction.as_str()) {
+        (0, _) => found.warn(
+            "redis memory",
+            "it has no limit: it grows until the machine has no more",
+            "set maxmemory, and maxmemory-policy allkeys-lru",
+        ),
+        (_, "noeviction") => found.warn(
+            "redis memory",
+            "when it is full it refuses writes (noeviction), and new documents are not kept in it",
+            "set maxmemory-policy allkeys-lru: whatever it drops is a look-up in the table",
+        ),
+        (bytes, _) => found.ok("redis memory", format!("{} MiB at most, then {eviction}", bytes / (1 << 20))),
+    }
+    match heard_after {
+        Some(after) => found.ok("redis hints", format!("a message arrives after {after:.1?}")),
+        None => found.warn(
+            "redis hints",
+            "a published message does not arrive at another connection",
+            format!(
+                "allow PUBLISH and SUBSCRIBE on the channel {}:hints; until then an invalidation reaches the other \
+                 instances with fence.poll",
+                config.prefix
+            ),
+        ),
+    }
+}
