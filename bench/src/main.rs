@@ -10,6 +10,7 @@ mod field;
 mod hits;
 mod machine;
 mod policy;
+mod paths;
 mod probes;
 mod replay;
 mod stand;
@@ -40,6 +41,8 @@ use clap::Parser;
 enum Comparison {
     /// How often the memory tier hits with either engine: real traces, beside LRU and the best that is possible.
     Policy(policy::Options),
+    /// What is past a memory hit, and what a hit costs under more of everything: eight tables.
+    Paths(paths::Options),
     /// What becomes of callers when something goes wrong: eight probes, asked of five caches.
     Probes {
         /// Only these probes, by their letters.
@@ -63,6 +66,7 @@ async fn main() {
     match Comparison::parse() {
         Comparison::Hits(options) => hits::run(&options).await,
         Comparison::Policy(options) => policy::run(&options),
+        Comparison::Paths(options) => paths::run(&options).await,
         Comparison::Probes { only } => probes::run(&only).await,
         Comparison::Replay(replay) => replay::run(replay).await,
         Comparison::Wire(options) => wire::run(&options).await,

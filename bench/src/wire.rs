@@ -13,16 +13,42 @@ mod table;
 use clap::Args;
 
 use self::{
-    contestants::{CONTESTANTS, Contestant, Running},
+    contestants::{CONTESTANTS, Contestant},
     document::Documents,
     load::Measured,
 };
-use crate::{machine, servers::redis::redis};
+use crate::{
+    machine,
+    servers::redis::{Redis, redis},
+};
 
 pub(crate) use self::{
+    contestants::Running,
+    load::cpu_time,
     rivals::{Serve, serve},
-    table::median,
+    table::{empty, median},
 };
+
+/// Some of the servers with replies of one size, for who loads them in another way.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) servers: Vec<Running>,
+    _documents: Documents,
+    _redis: Redis,
+}
+
+impl Stage {
+    /// The servers of these names; the user who is to be asked for is named like the size.
+    pub(crate) async fn of(names: &[&str], kib: usize) -> Self {
+        let (redis, documents) = (redis().await, Documents::prepare(&[kib]).await);
+        let mut servers = Vec::new();
+        for name in names {
+            let contestant = CONTESTANTS.iter().find(|contestant| contestant.name == *name).expect("it is one of them");
+            servers.push(Running::start(contestant, documents.of(kib), &documents, &redis).await);
+        }
+        Self { servers, _documents: documents, _redis: redis }
+    }
+}
 
 /// How long and how often is measured.
 #[derive(Debug, Args)]

@@ -60,7 +60,7 @@ impl Contestant {
 
 /// A contestant that serves.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(crate) struct Running {
     contestant: &'static Contestant,
     pid: u32,
     port: u16,
@@ -115,8 +115,17 @@ impl Running {
         Self { contestant, pid, port, request, _process: Some(process), _directory: directory }
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.contestant.name
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// User and system time so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        load::cpu_time(self.pid)
     }
 
     /// Loads it as fast as it answers.

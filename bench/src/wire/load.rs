@@ -122,7 +122,8 @@ fn number_before(said: &str, words: &str) -> f64 {
     digits.parse().unwrap_or_else(|error| panic!("{error}: {digits:?} before {words:?} in {said}"))
 }
 
-fn cpu_time(pid: u32) -> Duration {
+/// User and system time of a process so far.
+pub(crate) fn cpu_time(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     // The name before may hold anything; behind it, user and system time are the 12th and 13th.
     let (_, fields) = stat.rsplit_once(") ").unwrap();

@@ -49,7 +49,8 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     if figures.len() % 2 == 1 { figures[middle] } else { f64::midpoint(figures[middle - 1], figures[middle]) }
 }
 
-fn empty(head: Vec<String>) -> Table {
+/// A table with this head.
+pub(crate) fn empty(head: Vec<String>) -> Table {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(head);

@@ -1,0 +1,185 @@
+//! Many users with documents of one size, without assembling each: one is assembled, sealed again under the others' keys,
+//! and stored in Redis by the tier's own code. Instances take them from there as they would another instance's.
+//!
+//! Their rows are there too, without documents: what a hit costs includes writing down how often it was asked for.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use sea_orm::ConnectionTrait as _;
+use userdata::{
+    cache::redis::RedisTier,
+    clock::Clock,
+    config::{self, Secret},
+    model::{CacheKey, Parameters, Snapshot, UserDataQuery, UserId, snapshot::Sealed},
+};
+
+use super::{
+    drive::{CONNECTIONS, Call, STREAMS, Until, closed},
+    instance::Instance,
+};
+use crate::servers::{
+    database::Kind,
+    redis::{Redis, redis},
+    sources::{Sources, sources},
+    wait_for,
+};
+
+/// All ids have seven digits: documents differ in nothing else.
+const FIRST: u64 = 1_000_000;
+/// Users who are in Redis at once: it is to carry them, not to keep them.
+const AT_ONCE: u64 = 5_000;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// What a document has beside the text that makes its size: half of the smallest reply.
+const BARE_BYTES: usize = 1_600;
+
+/// The users, and where their documents come from.
+#[derive(Debug)]
+pub(super) struct Population {
+    sources: Sources,
+    redis: Redis,
+    tier: RedisTier,
+    template: Snapshot,
+}
+
+/// The user of this number.
+pub(super) fn user(number: u64) -> String {
+    (FIRST + number).to_string()
+}
+
+/// Any of so many users: every one once in a row of them, in no order that a cache or a processor could follow.
+pub(super) fn any_of(users: u64, number: u64) -> u64 {
+    // A prime, and no divisor of a power of ten.
+    number.wrapping_mul(7_919) % users
+}
+
+impl Population {
+    /// Documents of about so many bytes.
+    pub(super) async fn new(kind: Kind, document_bytes: usize) -> Self {
+        let (sources, redis) = (sources(kind).await, redis().await);
+        let id = i32::try_from(FIRST).expect("seven digits");
+        sources.add_user(&user(0), &[id]).await;
+        let text: String = "measured words of no meaning ".chars().cycle().take(document_bytes - BARE_BYTES).collect();
+        let lengthen = format!("UPDATE enhanced_content_strategies SET competitor_content_strategies = '\"{text}\"'");
+        sources.db.execute_unprepared(&lengthen).await.unwrap();
+
+        let config = config::Redis { url: Some(Secret::new(redis.url())), ttl: DAY, ..config::Redis::default() };
+        // Nothing here fails for being slow.
+        let config = config::Redis { timeout: Duration::from_secs(10), ..config };
+        let tier = RedisTier::connect(&config, Clock::system()).unwrap();
+        assert!(tier.connected_within(Duration::from_secs(10)).await, "Redis runs");
+        let first = Instance::start(&borrowed(&settings(&sources, &redis))).await;
+        first.get(&user(0)).await;
+        let key = key(&user(0));
+        let stored = wait_for("the document in Redis", async || tier.get(&key).await.ok().flatten());
+        let template = stored.await;
+        sources.database.wait_for_documents(1).await;
+        Self { sources, redis, tier, template }
+    }
+
+    /// An instance that has room for everybody, and nobody's document grows old.
+    pub(super) async fn instance(&self) -> Instance {
+        Instance::start(&borrowed(&settings(&self.sources, &self.redis))).await
+    }
+
+    /// Bytes of one document.
+    pub(super) fn document_bytes(&self) -> u64 {
+        self.template.payload.len() as u64
+    }
+
+    /// Lets instances hold the first so many users each.
+    pub(super) async fn fill(&self, instances: &[(&Instance, u64)]) {
+        let most = instances.iter().map(|(_, users)| *users).max().unwrap_or_default();
+        let mut first = 0;
+        while first < most {
+            let last = most.min(first + AT_ONCE);
+            self.store(first, last).await;
+            for (instance, users) in instances {
+                let wanted = last.min(*users).saturating_sub(first);
+                ask_for(instance.address, first, wanted);
+            }
+            assert_eq!(self.redis.command("FLUSHALL").await, "+OK");
+            eprintln!("{last} users of {most}");
+            first = last;
+        }
+        for (instance, users) in instances {
+            assert_eq!(instance.held().await, i64::try_from(*users).unwrap(), "all are held in memory");
+        }
+    }
+
+    /// Puts documents into Redis, and rows beside them.
+    async fn store(&self, first: u64, last: u64) {
+        let stored = stream::iter(first..last).map(|number| async move {
+            self.tier.put(&self.sealed_for(&user(number))).await.unwrap();
+        });
+        stored.buffer_unordered(CONNECTIONS * STREAMS).collect::<()>().await;
+        let rows = |number| format!("('{}', '{}')", user(number), key(&user(number)).hash);
+        let rows: Vec<String> = (first.max(1)..last).map(rows).collect();
+        let copy = format!(
+            "WITH copy (id, hash) AS (VALUES {}) \
+             INSERT INTO comprehensive_user_data_cache (user_id, strategy_id, data_hash, comprehensive_data, created_at, \
+             expires_at, last_accessed, access_count, strategy_key, s, as_of, incarnation, sections, complete, format) \
+             SELECT copy.id, strategy_id, copy.hash, '{{}}', created_at, expires_at, last_accessed, 0, strategy_key, s, \
+             as_of, incarnation, sections, complete, format \
+             FROM comprehensive_user_data_cache AS template, copy WHERE template.user_id = '{}' \
+             ON CONFLICT DO NOTHING",
+            rows.join(", "),
+            user(0)
+        );
+        if !rows.is_empty() {
+            self.sources.database.execute(&copy).await;
+        }
+    }
+
+    fn sealed_for(&self, user: &str) -> Snapshot {
+        let template = &self.template;
+        let mut payload = template.payload.to_vec();
+        let name = template.key.user.as_str().as_bytes();
+        let places: Vec<usize> =
+            payload.windows(name.len()).enumerate().filter(|(_, bytes)| *bytes == name).map(|(at, _)| at).collect();
+        assert!(!places.is_empty(), "a document names its user");
+        for at in places {
+            payload[at..at + name.len()].copy_from_slice(user.as_bytes());
+        }
+        Sealed {
+            key: key(user),
+            incarnation: template.incarnation.clone(),
+            payload: Bytes::from(payload),
+            sections: template.sections.clone(),
+            as_of: template.as_of,
+            expires_at: template.expires_at,
+        }
+        .into()
+    }
+}
+
+/// Asks once for each of these users.
+fn ask_for(address: SocketAddr, first: u64, users: u64) {
+    let ran = closed(address, (CONNECTIONS, STREAMS), Until::Calls(users), |number| Call::get(user(first + number)));
+    assert_eq!(ran.calls, users, "everybody has been answered");
+}
+
+fn key(user: &str) -> CacheKey {
+    UserDataQuery::new(UserId::parse(user).unwrap(), None, Parameters::none()).key().clone()
+}
+
+fn settings(sources: &Sources, redis: &Redis) -> Vec<(&'static str, String)> {
+    let day = || "1d".to_owned();
+    vec![
+        ("database.url", sources.database.url.clone()),
+        ("redis.url", redis.url()),
+        // A write or a look that is late on a busy machine would be a load from sources that know one user.
+        ("redis.timeout", "10s".to_owned()),
+        ("memory.ttl", day()),
+        ("redis.ttl", day()),
+        ("database.ttl", day()),
+        // More than ever come: the tier's count of bytes takes each for at least its share of all.
+        ("memory.max_entries", "10000000".to_owned()),
+        ("memory.max_bytes", (32_u64 << 30).to_string()),
+    ]
+}
+
+fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    settings.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
