@@ -32,7 +32,7 @@ const SOURCES: [(Section, &str); 6] = [
 ];
 
 pub(super) async fn table(scale: Scale) -> String {
-    let users: i32 = scale.of(30, 3);
+    let users: i32 = scale.of(20, 3);
     let sources = SlowSources::new(users + 1, PACE).await;
     let instance = sources.instance(&[]).await;
     let clock = Clock::system();

@@ -18,7 +18,7 @@ const DOCUMENT_BYTES: usize = 3 * 1024;
 
 pub(super) async fn table(scale: Scale) -> String {
     let sizes: &[u64] = scale.of(&[1_000, 10_000, 100_000, 1_000_000], &[100, 1_000]);
-    let (rate, duration) = scale.of((4000.0, Duration::from_secs(6)), (200.0, Duration::from_secs(1)));
+    let (rate, duration) = scale.of((4000.0, Duration::from_secs(5)), (200.0, Duration::from_secs(1)));
     let population = Population::new(Kind::Sqlite, DOCUMENT_BYTES).await;
     let mut instances = Vec::new();
     for size in sizes {

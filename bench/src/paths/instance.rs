@@ -18,6 +18,9 @@ use crate::{
     wire::cpu_time,
 };
 
+/// What is given up on a busy machine would be a miss in the figures, or no start.
+const PATIENT: [(&str, &str); 2] = [("redis.timeout", "5s"), ("database.timeout", "5s")];
+
 /// A running instance; dropping it ends it.
 #[derive(Debug)]
 pub(super) struct Instance {
@@ -36,7 +39,8 @@ impl Instance {
         let directory = tempfile::Builder::new().prefix("userdata-bench-").tempdir().unwrap();
         let log = directory.path().join("log");
         let variable = |name: &str| format!("USERDATA__{}", name.replace('.', "__").to_uppercase());
-        let environment = settings.iter().map(|(name, value)| (variable(name), (*value).to_owned())).collect();
+        let environment =
+            PATIENT.iter().chain(settings).map(|(name, value)| (variable(name), (*value).to_owned())).collect();
         // The shell becomes the server, and so says its process id before.
         let mut command: Vec<_> = ["bash", "-c", r#"echo "as $$"; exec "$0" "$@""#].map(Into::into).into();
         command.push(binary.into());

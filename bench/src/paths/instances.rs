@@ -17,7 +17,7 @@ const USERS: u64 = 1_000;
 const DOCUMENT_BYTES: usize = 16 * 1024;
 
 pub(super) async fn table(scale: Scale) -> String {
-    let (rate, duration) = scale.of((2000.0, Duration::from_secs(3)), (200.0, Duration::from_secs(1)));
+    let (rate, duration) = scale.of((2000.0, Duration::from_secs(2)), (200.0, Duration::from_secs(1)));
     let population = Population::new(Kind::Postgres, DOCUMENT_BYTES).await;
     let mut instances = Vec::new();
     for _ in 0..4 {

@@ -23,7 +23,7 @@ const DOCUMENT_BYTES: usize = 16 * 1024;
 const MIXES: [Option<u64>; 3] = [None, Some(100), Some(10)];
 
 pub(super) async fn table(scale: Scale) -> String {
-    let (rate, duration) = scale.of((2000.0, Duration::from_secs(4)), (200.0, Duration::from_secs(1)));
+    let (rate, duration) = scale.of((2000.0, Duration::from_secs(3)), (200.0, Duration::from_secs(1)));
     let population = Population::new(Kind::Postgres, DOCUMENT_BYTES).await;
     let instance = population.instance().await;
     population.fill(&[(&instance, 2 * USERS)]).await;

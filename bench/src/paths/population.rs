@@ -80,7 +80,13 @@ impl Population {
 
     /// An instance that has room for everybody, and nobody's document grows old.
     pub(super) async fn instance(&self) -> Instance {
-        Instance::start(&borrowed(&settings(&self.sources, &self.redis))).await
+        self.instance_with(&[]).await
+    }
+
+    /// The same with further settings.
+    pub(super) async fn instance_with(&self, further: &[(&str, &str)]) -> Instance {
+        let all = settings(&self.sources, &self.redis);
+        Instance::start(&[&borrowed(&all), further].concat()).await
     }
 
     /// Bytes of one document.
@@ -169,8 +175,6 @@ fn settings(sources: &Sources, redis: &Redis) -> Vec<(&'static str, String)> {
     vec![
         ("database.url", sources.database.url.clone()),
         ("redis.url", redis.url()),
-        // A write or a look that is late on a busy machine would be a load from sources that know one user.
-        ("redis.timeout", "10s".to_owned()),
         ("memory.ttl", day()),
         ("redis.ttl", day()),
         ("database.ttl", day()),

@@ -32,7 +32,7 @@ struct Figures {
 }
 
 pub(super) async fn table(scale: Scale) -> String {
-    let took = scale.of(Duration::from_secs(3), Duration::from_millis(500));
+    let took = scale.of(Duration::from_secs(2), Duration::from_millis(500));
     let stage = Stage::of(&SERVERS, KIB).await;
     let servers = &stage.servers;
     let call = |_| Call::get(KIB.to_string());

@@ -49,7 +49,7 @@ struct Row {
 }
 
 pub(super) async fn table(scale: Scale) -> String {
-    let calls = scale.of(1500, 90);
+    let calls = scale.of(800, 90);
     let redis = redis().await;
     let (sqlite, postgres) = (demo_database(Kind::Sqlite).await, demo_database(Kind::Postgres).await);
     // The same name for whoever is to find it: an instance that assembles everything first.
@@ -125,9 +125,6 @@ async fn start(database: &TestDatabase, redis: Option<&Redis>, in_memory_for: &s
     let mut settings = vec![
         ("database.url", database.url.as_str()),
         ("memory.ttl", in_memory_for),
-        // A look that is given up on a busy machine would be a miss.
-        ("redis.timeout", "5s"),
-        ("database.timeout", "5s"),
         // They would be counted with the hits.
         ("database.tally_every", LONG),
         ("database.sweep_every", LONG),
