@@ -113,7 +113,7 @@ impl Stack {
         let id = RequestId::of(request.headers());
         let trace = parts.sampling.context(request.headers()).filter(|_| method.is_ours());
         let request = request.map(Peeked::from);
-        Answering(State::Asked(Some(Asked { parts, method, call, id, trace, request })))
+        Answering { asked: Some(Asked { parts, method, call, id, trace, request }), underway: None }
     }
 
     pub(super) fn gate(&self) -> &Gate {
@@ -251,22 +251,16 @@ fn refuse(refusal: Refusal, mut call: Call, id: RequestId) -> Response<ReplyBody
 }
 
 /// A request on its way to its answer.
-#[derive(Debug)]
-pub struct Answering<B>(State<B>);
-
-enum State<B> {
-    /// Not looked at yet; none afterwards.
-    Asked(Option<Asked<B>>),
-    /// On the whole way.
-    Underway(BoxFuture<'static, Response<ReplyBody>>),
+pub struct Answering<B> {
+    /// Until it is first polled.
+    asked: Option<Asked<B>>,
+    /// From then on, unless that was all.
+    underway: Option<BoxFuture<'static, Response<ReplyBody>>>,
 }
 
-impl<B> std::fmt::Debug for State<B> {
+impl<B> std::fmt::Debug for Answering<B> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Asked(_) => "Asked",
-            Self::Underway(_) => "Underway",
-        })
+        formatter.debug_struct("Answering").field("underway", &self.underway.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -277,15 +271,14 @@ where
     type Output = Result<Response<ReplyBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let state = &mut self.get_mut().0;
-        if let State::Asked(asked) = state {
-            let mut asked = asked.take().expect("a future that has ended is not polled again");
+        let this = self.get_mut();
+        if let Some(mut asked) = this.asked.take() {
             if let Some(reply) = asked.hit(context) {
                 return Poll::Ready(Ok(asked.reply_at_once(reply)));
             }
-            *state = State::Underway(asked.answer().boxed());
+            this.underway = Some(asked.answer().boxed());
         }
-        let State::Underway(answer) = state else { unreachable!("set above") };
-        answer.as_mut().poll(context).map(Ok)
+        let underway = this.underway.as_mut().expect("a future that has ended is not polled again");
+        underway.as_mut().poll(context).map(Ok)
     }
 }
