@@ -25,14 +25,21 @@ enum What {
     Stack,
 }
 
-/// Hits so often, with a lease that outlasts it.
+/// As many as a lease outlasts, emulated: then the log is read again, which is not counted.
+const AT_ONCE: u32 = 50;
+
+/// Hits so often.
 pub(crate) async fn run(options: &Options) {
     let instance = Instance::start().await;
     instance.cache.get(&query(), &Wish::default()).await.unwrap();
     instance.cache.fence().catch_up().await.unwrap();
     // What is made once is made.
     assert_eq!((counted(&instance, What::Get, 1), counted(&instance, What::Stack, 1)), (1, 1), "hits");
-    assert_eq!(counted(&instance, options.what, options.times), options.times, "hits");
+    for done in (0..options.times).step_by(AT_ONCE as usize) {
+        let times = AT_ONCE.min(options.times - done);
+        instance.cache.fence().catch_up().await.unwrap();
+        assert_eq!(counted(&instance, options.what, times), times, "hits");
+    }
 }
 
 /// What `bench/instructions` looks for: instructions are counted from its beginning to its end.

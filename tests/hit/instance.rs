@@ -36,8 +36,7 @@ impl Instance {
         config.database.url = Secret::new(format!("sqlite://{}/userdata.db?mode=rwc", directory.path().display()));
         config.demo.enabled = true;
         config.sources.change_feed = false;
-        // Nothing here is about time, and the machine may be busy, or emulated.
-        config.fence.lease = Duration::from_secs(60);
+        // Nothing here is about time, and the machine may be busy.
         config.database.timeout = Duration::from_secs(10);
         let app = Box::pin(App::connect(config.clone(), Telemetry::quiet())).await.unwrap();
         let cache = app.cache();

@@ -12,10 +12,10 @@ use userdata::cache::Wish;
 
 use self::instance::{Instance, framed_request, query};
 
-/// Of everything between HTTP/2 and the cache, tonic's decoding and axum's routing included.
-const STACK_ALLOCATIONS_MAX: u64 = 52;
+/// Of everything between HTTP/2 and the cache, the making of the request included.
+const STACK_ALLOCATIONS_MAX: u64 = 24;
 /// A copy of the document, which has more than 10 KiB, would not fit.
-const STACK_BYTES_MAX: u64 = 13 * 1024;
+const STACK_BYTES_MAX: u64 = 2304;
 
 /// Counts what one hit allocates, once it is one: the lease has to hold, and what is made once is made.
 async fn counted(instance: &Instance, hit: impl Fn(&Instance) -> bool) -> allocation_counter::AllocationInfo {
