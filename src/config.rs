@@ -108,8 +108,8 @@ setting::sections! {
     memory: Memory {
         /// How long a snapshot stays in memory at most; never longer than it stays fresh.
         ttl: Duration = seconds(300), Durations(millis(1)..=days(1));
-        /// What holds the snapshots. Where not all that is asked for fits, `quick-cache` hits more often; its reads and
-        /// writes cost less. Figures are in docs/performance.md.
+        /// What holds the snapshots. `quick-cache` reads and writes cheaper, and hits more often where few of the
+        /// snapshots asked for fit; figures are in docs/performance.md.
         engine: MemoryEngine = MemoryEngine::MiniMoka,
             Choice(&[("mini-moka", MemoryEngine::MiniMoka), ("quick-cache", MemoryEngine::QuickCache)]);
         /// Snapshots at most; which ones stay is decided by how often they are asked for.
