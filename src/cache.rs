@@ -387,7 +387,7 @@ impl UserDataCache {
 
     async fn wait(&self, landing: Landing<Landed>, role: Role) -> Result<Loaded, Error> {
         let waiting = self.flights.waiter(self.loader.config.flight.max_waiting);
-        let _waiting = waiting.ok_or(Error::Overloaded { retry_after: Duration::from_secs(1) })?;
+        let _waiting = waiting.ok_or_else(Error::overloaded)?;
         // The leader's load is part of its own trace.
         let span = match role {
             Role::Leader => Span::none(),

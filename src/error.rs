@@ -62,6 +62,23 @@ pub enum Error {
     Internal,
 }
 
+/// When whoever is refused for overload should come back: spread, so that they do not come back together.
+const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 500..=1500;
+
+/// One such time.
+#[must_use]
+pub fn retry_after_overload() -> Duration {
+    Duration::from_millis(rand::random_range(RETRY_AFTER_MS))
+}
+
+impl Error {
+    /// Too much is going on already.
+    #[must_use]
+    pub fn overloaded() -> Self {
+        Self::Overloaded { retry_after: retry_after_overload() }
+    }
+}
+
 /// What NOT_FOUND is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {

@@ -9,6 +9,7 @@
 mod field;
 mod hits;
 mod machine;
+mod overload;
 mod policy;
 mod paths;
 mod probes;
@@ -22,6 +23,7 @@ mod wire;
 #[expect(dead_code, reason = "the tests need more of their files")]
 mod servers {
     pub(crate) mod ai;
+    pub(crate) mod call;
     pub(crate) mod database;
     mod needs;
     mod postgres;
@@ -53,6 +55,8 @@ enum Comparison {
     Replay(replay::Replay),
     /// What a memory hit costs on the wire: this service and others that answer the same bytes.
     Wire(wire::Options),
+    /// What happens when it is asked for more than it can do.
+    Overload(overload::Options),
     /// What `bench/instructions` counts the instructions of.
     #[command(hide = true)]
     Hits(hits::Options),
@@ -70,6 +74,7 @@ async fn main() {
         Comparison::Probes { only } => probes::run(&only).await,
         Comparison::Replay(replay) => replay::run(replay).await,
         Comparison::Wire(options) => wire::run(&options).await,
+        Comparison::Overload(options) => overload::run(&options).await,
         Comparison::Serve(options) => wire::serve(options).await,
     }
 }

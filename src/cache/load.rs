@@ -1,9 +1,10 @@
-//! What a flight does: look into Redis and the table ([`look`]), else assemble ([`once`]: one instance
-//! for all); then fill the tiers ([`store`]).
+//! What a flight does, as far as it is let in ([`admission`]): look into Redis and the table ([`look`]), else assemble
+//! ([`once`]: one instance for all); then fill the tiers ([`store`]).
 //!
 //! Order: the fence's position is noted before anything is read, so a tag is never too high. What is
 //! stored is stored behind the answer, and only while no invalidation has outdated it.
 
+mod admission;
 mod look;
 mod measure;
 mod once;
@@ -15,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, SubsecRound, Utc};
 use futures::future::BoxFuture;
 use opentelemetry::trace::SpanContext;
-use tokio::sync::{RwLock, Semaphore, SemaphorePermit};
+use tokio::sync::{RwLock, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, field::Empty, info_span};
 
@@ -45,6 +46,7 @@ use crate::{
     mutant::{self, Mutant},
     telemetry::{Meter, trace},
 };
+use admission::Admission;
 use look::Fresh;
 use measure::Loads;
 use reserve::{Base, Reserve};
@@ -76,8 +78,6 @@ pub struct Parts {
 
 /// Writes behind answers that may be under way; beyond it they are left out, which costs a reload at worst.
 const WRITES_MAX: usize = 256;
-/// Loads that may wait for other instances'; each costs the database ten small statements a second.
-const WATCHES_MAX: usize = 256;
 
 /// How deep a load goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,13 +128,8 @@ pub(super) struct Loader {
     pub(super) counts: Counts,
     pub(super) loads: Loads,
     pub(super) clock: Clock,
-    /// Loads that read the sources.
-    permits: Semaphore,
-    /// Those and the ones that wait for their turn.
-    places: Semaphore,
+    admission: Admission,
     writes: Arc<Semaphore>,
-    /// Loads that wait for another instance's.
-    watches: Semaphore,
     /// Held for reading while a snapshot is checked and stored, for writing while a purge erases: so
     /// that no copy outlives a purge because it was stored a moment late.
     storing: RwLock<()>,
@@ -154,10 +149,8 @@ impl Loader {
             memory_figures: TierFigures::measured(Tier::Memory, &meter),
             tally: Tally::new(config.database.tally_keys_max, clock.clone()),
             counts: Counts::new(clock.now()),
-            permits: Semaphore::new(config.flight.max_concurrent),
-            places: Semaphore::new(config.flight.max_concurrent + config.flight.max_queued),
+            admission: Admission::new(&config.flight),
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
-            watches: Semaphore::new(WATCHES_MAX),
             storing: RwLock::new(()),
             cooldowns: Cooldowns::new(clock.clone()),
             budget: Arc::new(Budget::new(&config.reassembly, clock.clone())),
@@ -200,7 +193,7 @@ impl Loader {
         {
             return self.conclude(query.key(), &view, cooling.tag, &Reserve::default(), cooling.into());
         }
-        let _permit = self.permit().await?;
+        let _permit = self.admission.permit().await?;
         // Only now: nothing has been read yet, so fences that came while it waited are honoured too.
         let view = self.fence.view(query.key());
         self.load_from_the_sources(query, &view, depth, &Reserve::default(), None).await
@@ -213,17 +206,9 @@ impl Loader {
         due <= now && now < snapshot.expires_at && self.has_room()
     }
 
-    /// Whether something may be loaded that nobody waits for: with half of the permits at most, or those who wait for
-    /// an answer would wait for those who do not.
+    /// Whether something may be loaded that nobody waits for.
     pub(super) fn has_room(&self) -> bool {
-        2 * self.permits.available_permits() >= self.config.flight.max_concurrent
-    }
-
-    /// A place in the queue, then a permit to read the sources.
-    async fn permit(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Error> {
-        let place = self.places.try_acquire().map_err(|_| overloaded())?;
-        let permit = tokio::time::timeout(self.config.flight.budget, self.permits.acquire()).await;
-        Ok((place, permit.map_err(|_| overloaded())?.map_err(|_| overloaded())?))
+        self.admission.has_room()
     }
 
     /// A snapshot that a tier had: fills the tiers above it.
@@ -399,10 +384,6 @@ impl Loader {
         let until = self.clock.now().after(self.config.flight.not_found_ttl);
         self.memory.put(key.clone(), Held { answer, until, renew_from: until, unread: None });
     }
-}
-
-fn overloaded() -> Error {
-    Error::Overloaded { retry_after: Duration::from_secs(1) }
 }
 
 fn source_failed(name: &'static str, error: SourceError) -> Failure {

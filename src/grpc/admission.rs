@@ -10,7 +10,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use futures::poll;
@@ -19,9 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{method::Method, metrics::Outcome, stack::Refusal, status};
-
-/// When refused callers should come back: spread, so that they do not come back together.
-const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 500..=1500;
+use crate::error::retry_after_overload;
 
 /// Lets requests in. Clones are the same gate.
 #[derive(Clone, Debug)]
@@ -51,8 +48,7 @@ impl Gate {
             return Err(Refusal { outcome: Outcome::Shed, status: status::draining() });
         }
         let Ok(permit) = self.0.places.try_acquire() else {
-            let retry_after = Duration::from_millis(rand::random_range(RETRY_AFTER_MS));
-            return Err(Refusal { outcome: Outcome::Shed, status: status::overloaded(retry_after) });
+            return Err(Refusal { outcome: Outcome::Shed, status: status::overloaded(retry_after_overload()) });
         };
         permit.forget();
         Ok(Some(Place(Arc::new(Held { gate: self.clone(), held: AtomicBool::new(true) }))))
@@ -114,6 +110,8 @@ impl Drop for Held {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tonic::Code;
     use tonic_types::StatusExt as _;
 

@@ -1,14 +1,14 @@
 //! A load that looks into the tiers first, and whose reading of the sources happens once in the whole
 //! cluster while the database is up.
 //!
-//! Order: tiers, permit, lease, sources. Whoever finds that another instance holds the lease gives its
+//! Order: a turn, tiers, permit, lease, sources. Whoever finds that another instance holds the lease gives its
 //! permit back and waits with empty hands; the document is in the tiers before the lease is free again.
 
 use std::{sync::Arc, time::Duration};
 
 use tracing::{Instrument as _, info_span};
 
-use super::{Depth, Loaded, Loader, look::Found, overloaded};
+use super::{Depth, Loaded, Loader, look::Found};
 use crate::{
     cache::{
         fence::View,
@@ -28,8 +28,11 @@ impl Loader {
         let mut over = None;
         let mut status: fn(_) -> _ = CacheStatus::Hit;
         let mut together = true;
+        // For the first look: who has waited for another instance is not sent away before the second one.
+        let mut turn = Some(self.admission.look().await?);
         loop {
             let mut found = self.look_into_tiers(key, newer_than).await;
+            turn.take();
             if let Some(fresh) = found.fresh {
                 return Ok(self.found(fresh, depth, status));
             }
@@ -37,7 +40,7 @@ impl Loader {
             if let Some(cooling) = self.cooldowns.of(key, &view) {
                 return self.conclude(key, &view, cooling.tag, &found.reserve, cooling.into());
             }
-            let permit = self.permit().await?;
+            let permit = self.admission.permit().await?;
             // Only now: nothing has been read from the sources yet, so fences that came meanwhile are honoured too.
             let view = &self.fence.view(key);
             let turn = if together {
@@ -60,7 +63,7 @@ impl Loader {
                 }
                 Turn::Theirs(watch) => {
                     drop(permit);
-                    let _watching = self.watches.try_acquire().map_err(|_| overloaded())?;
+                    let _watching = self.admission.watch()?;
                     status = |_| CacheStatus::Shared;
                     let watching = self.leases.watch(watch, until, || self.fence.view(key).fence());
                     match watching.instrument(info_span!("wait for another instance")).await {

@@ -13,6 +13,7 @@ use userdata::proto::v1::{
 
 use super::{asking, assert_refused, retry_after};
 use crate::support::{
+    ask::assert_overloaded,
     database::{Kind, TestDatabase, database},
     demo::{demo_settings, hold_onboarding, serve_demo},
     postgres::postgres,
@@ -24,15 +25,6 @@ use crate::support::{
 
 fn invalidation(user: &str) -> InvalidateCacheRequest {
     InvalidateCacheRequest { user_id: user.to_owned(), ..Default::default() }
-}
-
-#[track_caller]
-fn assert_overloaded(status: &Status) {
-    assert_refused(status, Code::ResourceExhausted, "OVERLOADED");
-    let retry = retry_after(status);
-    assert!(retry > Duration::ZERO, "{retry:?}");
-    let pushback = status.metadata().get("grpc-retry-pushback-ms").expect("for gRPC's own retry policies");
-    assert_eq!(pushback.to_str().unwrap(), retry.as_millis().to_string());
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! The questions that many tests ask, and what they look at in the answers.
 
-use tonic::Status;
+use std::time::Duration;
+
+use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use userdata::proto::v1::{
     CacheStatus, GetCacheStatsRequest, GetCacheStatsResponse, GetComprehensiveUserDataRequest,
@@ -80,4 +82,14 @@ pub(crate) fn runs(stats: &GetCacheStatsResponse) -> Vec<(&str, i64)> {
 /// The reason that a failure is named after.
 pub(crate) fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+/// A refusal for overload: it says when to come back, twice, as one half of the clients reads this and the other that.
+#[track_caller]
+pub(crate) fn assert_overloaded(status: &Status) {
+    assert_eq!((status.code(), reason(status).as_str()), (Code::ResourceExhausted, "OVERLOADED"), "{status:?}");
+    let retry = status.get_details_retry_info().and_then(|info| info.retry_delay).expect("RetryInfo");
+    assert!((Duration::from_millis(500)..=Duration::from_millis(1500)).contains(&retry), "{retry:?}");
+    let pushback = status.metadata().get("grpc-retry-pushback-ms").expect("for gRPC's own retry policies");
+    assert_eq!(pushback.to_str().unwrap(), retry.as_millis().to_string());
 }

@@ -77,6 +77,11 @@ impl Process {
         Self { keeper, input, output, pid: pid.trim().parse().expect("the keeper prints the process id") }
     }
 
+    /// The server's process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Sends a signal to the server: `KILL`, `TERM`, `STOP`, `CONT`.
     pub(crate) fn signal(&self, signal: &str) {
         self.shell(&format!("kill -{signal} {}", self.pid));

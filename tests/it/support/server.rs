@@ -146,6 +146,14 @@ impl Server {
         (head.split(' ').nth(1).expect("a status").parse().unwrap(), body.to_owned())
     }
 
+    /// What it has in memory, in MiB.
+    pub(crate) fn memory_mib(&self) -> u64 {
+        let pid = self.process.as_ref().expect("it runs").pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells");
+        resident.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+
     /// A client with a connection of its own.
     pub(crate) async fn client(&self) -> Client {
         client(self.address).await

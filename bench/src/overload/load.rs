@@ -1,0 +1,98 @@
+//! Callers: at a rate, or so many in a loop.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tonic::transport::Endpoint;
+
+use super::figures::{Called, Figures};
+use crate::servers::call::{Caller, about};
+
+/// With the server's 256 streams on each, more than any phase has under way.
+const CONNECTIONS: usize = 32;
+/// Calls are begun in small groups: a timer has a resolution of a millisecond.
+const TICK: Duration = Duration::from_millis(2);
+
+/// Who is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whom {
+    /// Somebody whom nobody has asked for yet.
+    Cold,
+    /// One of the first so many users, in turn.
+    Warm(u32),
+}
+
+/// Connections, shared by all calls.
+#[derive(Debug)]
+pub(super) struct Callers {
+    connections: Vec<Caller>,
+    calls: AtomicU32,
+    cold: AtomicU32,
+}
+
+impl Callers {
+    pub(super) async fn connect(address: SocketAddr) -> Self {
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+            connections.push(Caller::new(endpoint.tcp_nodelay(true).connect().await.unwrap()));
+        }
+        // The first users are the warm ones.
+        Self { connections, calls: AtomicU32::new(0), cold: AtomicU32::new(10_000) }
+    }
+
+    pub(super) async fn call(&self, whom: Whom) -> Called {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let user = match whom {
+            Whom::Cold => self.cold.fetch_add(1, Ordering::Relaxed),
+            Whom::Warm(users) => 1 + call % users,
+        };
+        let asked = Instant::now();
+        let outcome = self.connections[call as usize % CONNECTIONS].ask(about(&user.to_string())).await.map(drop);
+        Called { asked, took: asked.elapsed(), outcome }
+    }
+
+    /// So many calls a second, and what became of them.
+    pub(super) async fn at_rate(self: &Arc<Self>, rate: u32, whom: Whom, phase: Duration) -> Figures {
+        let (began, mut begun, mut calls) = (Instant::now(), 0, JoinSet::new());
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        while began.elapsed() < phase {
+            ticks.tick().await;
+            let due = (f64::from(rate) * began.elapsed().as_secs_f64()) as u32;
+            for _ in begun..due {
+                let callers = Arc::clone(self);
+                calls.spawn(async move { callers.call(whom).await });
+            }
+            begun = due;
+        }
+        Figures::of(calls.join_all().await)
+    }
+
+    /// So many callers, each of whom asks again once it is answered.
+    pub(super) async fn in_a_loop(self: &Arc<Self>, callers: usize, whom: Whom, phase: Duration) -> Figures {
+        let began = Instant::now();
+        let mut running = JoinSet::new();
+        for _ in 0..callers {
+            let callers = Arc::clone(self);
+            running.spawn(async move {
+                let mut calls = Vec::new();
+                while began.elapsed() < phase {
+                    calls.push(callers.call(whom).await);
+                }
+                calls
+            });
+        }
+        Figures::of(running.join_all().await.into_iter().flatten().collect())
+    }
+}
