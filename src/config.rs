@@ -55,6 +55,9 @@ setting::sections! {
         max_concurrent_streams: u32 = 256, Count(1..=10_000);
         /// Bytes of a request at most; the largest legal one has a few KiB.
         max_request_bytes: usize = 64 * 1024, Bytes(8 * KIB..=4 * MIB);
+        /// How long a request's message may take to arrive, whatever its deadline: who never finishes one would otherwise
+        /// be waited for as long as he likes.
+        arrival_max: Duration = seconds(10), Durations(millis(10)..=minutes(10));
         /// Bytes of a reply at most: the default limit of most gRPC clients.
         max_response_bytes: usize = 4 * 1024 * 1024, Bytes(64 * KIB..=64 * MIB);
         /// How long it says that it is leaving and still serves everybody, before it closes: as long as balancers that probe

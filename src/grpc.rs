@@ -118,6 +118,7 @@ impl Server {
             auth: security.auth,
             gate: Gate::new(config.max_concurrent_requests),
             default_deadline: config.default_deadline,
+            arrival: config.arrival_max,
             hits,
             routes: routes.prepare(),
         });

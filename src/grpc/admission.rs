@@ -2,9 +2,11 @@
 //!
 //! The limit is for requests that are *being worked on*. One that waits for a load gives its place
 //! back (loads have limits of their own): a flood of misses must not keep hits out, which take
-//! microseconds. tonic's own limits are per connection and outside of what our metrics see.
+//! microseconds. Nor has one a place whose message is still on its way, or callers that never finish
+//! theirs would keep everybody out. tonic's own limits are per connection and outside of what our metrics see.
 
 use std::{
+    future::pending,
     pin::pin,
     sync::{
         Arc,
@@ -14,8 +16,12 @@ use std::{
 
 use futures::poll;
 use std::task::Poll;
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use super::{method::Method, metrics::Outcome, stack::Refusal, status};
 use crate::error::retry_after_overload;
@@ -47,11 +53,18 @@ impl Gate {
         if self.is_closed() {
             return Err(Refusal { outcome: Outcome::Shed, status: status::draining() });
         }
-        let Ok(permit) = self.0.places.try_acquire() else {
-            return Err(Refusal { outcome: Outcome::Shed, status: status::overloaded(retry_after_overload()) });
-        };
-        permit.forget();
-        Ok(Some(Place(Arc::new(Held { gate: self.clone(), held: AtomicBool::new(true) }))))
+        if !self.take() {
+            return Err(Refusal { outcome: Outcome::Shed, status: overloaded() });
+        }
+        Ok(Some(Place(Arc::new(Held {
+            gate: self.clone(),
+            held: AtomicBool::new(true),
+            begun: AtomicBool::new(false),
+        }))))
+    }
+
+    fn take(&self) -> bool {
+        self.0.places.try_acquire().map(SemaphorePermit::forget).is_ok()
     }
 
     /// Refuses everything from now on, because the server is going away.
@@ -80,9 +93,37 @@ pub struct Place(Arc<Held>);
 struct Held {
     gate: Gate,
     held: AtomicBool,
+    /// The request's message is there.
+    begun: AtomicBool,
 }
 
 impl Place {
+    /// The request's message is there. Takes the place again if it was given back meanwhile, or says that there is none.
+    pub fn begin(&self) -> Result<(), Status> {
+        self.0.begun.store(true, Ordering::Relaxed);
+        if !self.0.held.load(Ordering::Relaxed) {
+            if !self.0.gate.take() {
+                return Err(overloaded());
+            }
+            self.0.held.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Ends with a refusal if the message is not there in time. To be asked when the request first has to wait: unless
+    /// it has begun, it waits for its message, and gives its place back for so long.
+    pub async fn overdue(self, time: Duration) -> Refusal {
+        let has_begun = || self.0.begun.load(Ordering::Relaxed);
+        if !has_begun() {
+            self.0.give_back();
+            sleep(time).await;
+            if !has_begun() {
+                return Refusal { outcome: Outcome::Expired, status: status::deadline_exceeded() };
+            }
+        }
+        pending().await
+    }
+
     /// Awaits `work`, keeping the place only if the answer is there at once.
     pub async fn until_it_waits<F: Future>(self, work: F) -> F::Output {
         let mut work = pin!(work);
@@ -92,6 +133,10 @@ impl Place {
         self.0.give_back();
         work.await
     }
+}
+
+fn overloaded() -> Status {
+    status::overloaded(retry_after_overload())
 }
 
 impl Held {
@@ -171,5 +216,38 @@ mod tests {
         assert_eq!(waiter.await, Ok(2));
         drop(kept);
         assert_eq!(gate.0.places.available_permits(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_has_no_place_while_its_message_is_on_its_way_and_none_to_wait_for_it_for_ever() {
+        let gate = Gate::new(1);
+        let free = || gate.0.places.available_permits();
+        let time = Duration::from_secs(10);
+
+        let late = gate.admit(Method::Stats).unwrap().unwrap();
+        let mut overdue = Box::pin(late.clone().overdue(time));
+        assert!(poll!(overdue.as_mut()).is_pending());
+        let other = gate.admit(Method::Stats).unwrap().unwrap();
+        assert_eq!(late.begin().unwrap_err().code(), Code::ResourceExhausted);
+        drop(other);
+        late.begin().unwrap();
+        assert_eq!(free(), 0);
+        assert!(tokio::time::timeout(time * 2, overdue).await.is_err(), "it has begun");
+        drop(late);
+
+        let never = gate.admit(Method::Stats).unwrap().unwrap();
+        let Refusal { outcome, status } = never.overdue(time).await;
+        assert_eq!((outcome, status.code()), (Outcome::Expired, Code::DeadlineExceeded));
+        assert_eq!(free(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_has_begun_keeps_its_place_while_it_works() {
+        let gate = Gate::new(1);
+        let place = gate.admit(Method::Stats).unwrap().unwrap();
+        place.begin().unwrap();
+        let mut overdue = pin!(place.overdue(Duration::from_secs(10)));
+        assert!(poll!(overdue.as_mut()).is_pending());
+        assert!(gate.admit(Method::Stats).is_err());
     }
 }

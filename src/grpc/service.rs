@@ -83,7 +83,7 @@ impl UserDataService for Service {
         request: Request<GetComprehensiveUserDataRequest>,
     ) -> Result<Response<SealedResponse>, Status> {
         let (_, mut extensions, request) = request.into_parts();
-        let id = id_of(&extensions);
+        let id = begin(&extensions)?;
         let asked = convert::get(&request)?;
 
         let served = match extensions.remove::<Place>() {
@@ -107,7 +107,7 @@ impl UserDataService for Service {
         &self,
         request: Request<InvalidateCacheRequest>,
     ) -> Result<Response<InvalidateCacheResponse>, Status> {
-        let id = id_of(request.extensions());
+        let id = begin(request.extensions())?;
         let asked = convert::invalidate(request.into_inner())?;
         // The log names nobody; this finds the user's row for those who may read the table.
         let concerned = UserDataQuery::new(asked.scope.user.clone(), asked.scope.strategy, Parameters::none());
@@ -131,7 +131,7 @@ impl UserDataService for Service {
         &self,
         request: Request<GetCacheStatsRequest>,
     ) -> Result<Response<GetCacheStatsResponse>, Status> {
-        let id = id_of(request.extensions());
+        let id = begin(request.extensions())?;
         let most_accessed = convert::stats(request.get_ref())?;
         let mut stats = self.cache.stats(most_accessed).await.map_err(|error| refused(&error, &id))?;
         stats.uptime = Some(self.clock.now().since(self.started).into());
@@ -143,7 +143,7 @@ impl UserDataService for Service {
         &self,
         request: Request<CleanupCacheRequest>,
     ) -> Result<Response<CleanupCacheResponse>, Status> {
-        let id = id_of(request.extensions());
+        let id = begin(request.extensions())?;
         let limit = convert::cleanup(request.get_ref())?;
         let deleted = self.cache.cleanup(limit).await.map_err(|error| refused(&error, &id))?;
         Ok(Response::new(CleanupCacheResponse { deleted_count: i64::try_from(deleted).unwrap_or(i64::MAX) }))
@@ -152,7 +152,7 @@ impl UserDataService for Service {
     type WarmCacheStream = Pin<Box<dyn Stream<Item = Result<WarmCacheResponse, Status>> + Send>>;
 
     async fn warm_cache(&self, request: Request<WarmCacheRequest>) -> Result<Response<Self::WarmCacheStream>, Status> {
-        let id = id_of(request.extensions());
+        let id = begin(request.extensions())?;
         let asked = convert::warm(request.get_ref())?;
         let documents = match asked.what {
             convert::WarmWhat::Documents(documents) => documents,
@@ -177,6 +177,10 @@ pub(super) fn refused(error: &Error, id: &RequestId) -> Status {
     status::of(error, id)
 }
 
-fn id_of(extensions: &Extensions) -> RequestId {
-    extensions.get().cloned().unwrap_or_else(RequestId::create)
+/// The request's message is there: its place among those that are worked on, and its id.
+pub(super) fn begin(extensions: &Extensions) -> Result<RequestId, Status> {
+    if let Some(place) = extensions.get::<Place>() {
+        place.begin()?;
+    }
+    Ok(extensions.get().cloned().unwrap_or_else(RequestId::create))
 }

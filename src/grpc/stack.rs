@@ -75,6 +75,8 @@ pub(super) struct Parts {
     pub(super) auth: Auth,
     pub(super) gate: Gate,
     pub(super) default_deadline: Duration,
+    /// How long a request's message may take to arrive.
+    pub(super) arrival: Duration,
     /// None: everything goes the whole way.
     pub(super) hits: Option<Hits>,
     pub(super) routes: Routes,
@@ -219,6 +221,7 @@ async fn pass(parts: &Parts, method: Method, mut request: Request<Body>) -> Resu
         biased;
         Ok(response) = parts.routes.clone().oneshot(request) => Ok((response, bound)),
         refusal = bound.clone().passed() => Err(refusal),
+        Some(refusal) = async { Some(place?.overdue(parts.arrival).await) } => Err(refusal),
     }
 }
 

@@ -38,6 +38,7 @@ impl UserDataService for Told {
         &self,
         request: Request<GetComprehensiveUserDataRequest>,
     ) -> Result<Response<SealedResponse>, Status> {
+        service::begin(request.extensions())?;
         match request.get_ref().user_id.as_str() {
             "hang" => future::pending().await,
             "panic" => panic!("told to"),
