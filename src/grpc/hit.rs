@@ -87,8 +87,11 @@ impl<B: Body<Data = Bytes> + Unpin> Peeked<B> {
     /// The request's message, if it is there as a whole and the last of the request.
     fn message(&mut self, context: &mut Context<'_>) -> Option<Bytes> {
         self.see(context)?;
-        // Many clients end a request with an empty frame of its own.
-        while !self.body.is_end_stream() && self.see(context).is_some() {}
+        // Many clients end a request with an empty frame of its own. One and no more: each costs a copy of what is there,
+        // and a peer may send a message byte by byte.
+        if !self.body.is_end_stream() {
+            let _ = self.see(context);
+        }
         let mut message = self.seen.clone().filter(|_| self.body.is_end_stream())?;
         let is_whole = message.len() >= PREFIX_BYTES
             && message.get_u8() == 0
