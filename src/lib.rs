@@ -22,3 +22,6 @@ pub mod probes;
 pub mod app;
 pub mod doctor;
 pub mod cli;
+
+#[cfg(test)]
+mod testing;

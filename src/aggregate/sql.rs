@@ -329,6 +329,7 @@ pub type ReadError = Arc<DbErr>;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{aggregate::value, testing::withstands_mutated};
 
     #[test]
     fn placeholders_are_the_databases_own() {
@@ -366,5 +367,36 @@ mod tests {
         for broken in ["NaN", "{} x", "#", r#""\ud800""#, &nested(25)] {
             assert_eq!(parse_json(broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn any_column_is_a_value_of_few_levels_or_none() {
+        let valid = [
+            r##"{"tone": "casual", "themes": ["a", {"name": "b"}], "score": 0.5, "palette": "#fff; #000"}"##,
+            r#"[{"week": 1, "insights": {"gaps": ["pricing \u00e9"]}}, null, true, 1e3, "x\u0000"]"#,
+        ];
+        let (mut read, mut refused) = (0, 0);
+        withstands_mutated(
+            &valid.map(|text| text.as_bytes().to_vec()),
+            |length| 256 * length + 64 * 1024,
+            |bytes| {
+                let Some(mut json) = parse_json(&String::from_utf8_lossy(&bytes)) else {
+                    refused += 1;
+                    return;
+                };
+                read += 1;
+                // An escaped backslash may stand before the same letters.
+                assert!(tidy(&mut json, 1) && !json.to_string().replace(r"\\", "").contains(r"\u0000"));
+                // What the sources do with such a value.
+                let of = |key| value::member(&json, key);
+                for part in [&json, of("tone"), of("themes"), value::path(&json, "insights.gaps")] {
+                    let _ = (value::text(part), value::number(part), value::score01(part), value::level(part));
+                    let (strings, pillars) = (value::strings(part), value::pillars(part));
+                    assert!(strings.len() <= 50 && strings.iter().all(|text| text.chars().count() <= 300));
+                    drop(pillars);
+                }
+            },
+        );
+        assert!(read > 100 && refused > 100, "{read} read, {refused} refused: the inputs are not nearly right");
     }
 }

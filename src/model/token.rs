@@ -44,3 +44,29 @@ impl FromStr for Token {
         Ok(Self { incarnation: incarnation.into(), position: position.parse().map_err(|_| TokenError)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::withstands_mutated;
+
+    #[test]
+    fn any_text_is_a_token_or_none_and_a_token_says_the_same_again() {
+        let valid = ["8ed2dc9e-2957-4d77-b446-f69ea95410c1:17", "a:0", "log:9223372036854775807"];
+        let (mut read, mut refused) = (0, 0);
+        withstands_mutated(
+            &valid.map(|text| text.as_bytes().to_vec()),
+            // What is no UTF-8 takes three bytes each, in a text that doubles.
+            |length| 16 * length + 1024,
+            |bytes| match String::from_utf8_lossy(&bytes).parse::<Token>() {
+                Ok(token) => {
+                    read += 1;
+                    assert!(token.position >= 0);
+                    assert_eq!(token.to_string().parse(), Ok(token));
+                }
+                Err(TokenError) => refused += 1,
+            },
+        );
+        assert!(read > 100 && refused > 100, "{read} read, {refused} refused: the inputs are not nearly right");
+    }
+}

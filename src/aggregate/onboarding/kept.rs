@@ -50,6 +50,7 @@ mod tests {
             rows::{CompetitorRow, GapRow, WebsiteRow},
         },
         proto::v1::OnboardingData,
+        testing::withstands_mutated,
     };
 
     fn rows(analysis_data: Json) -> Onboarding {
@@ -102,5 +103,24 @@ mod tests {
         assert_eq!(restore(&kept, &section(&read)), None);
         assert_eq!(restore(&[], &section(&read)), None);
         assert_eq!(restore(&[VERSION, 7, 7], &section(&read)), None);
+    }
+
+    #[test]
+    fn whatever_was_kept_is_restored_or_read_anew() {
+        let read = rows(json!([{"title": "pricing"}, {"title": "guides", "score": 0.5}]));
+        let section = section(&read);
+        let json = serde_json::to_vec(&read).unwrap();
+        let (mut restored, mut refused) = (0, 0);
+        let mut count = |is: bool| if is { restored += 1 } else { refused += 1 };
+        let bound = |length| JSON_BYTES_MAX as u64 + 256 * length + 256 * 1024;
+        // As it lies beside the section, and what is in it.
+        withstands_mutated(&[keep(&read).to_vec()], bound, |kept| count(restore(&kept, &section).is_some()));
+        withstands_mutated(&[json], bound, |json| {
+            let frame = zstd::bulk::compress(&json, COMPRESSION_LEVEL).unwrap();
+            count(restore(&[&[VERSION], &frame[..]].concat(), &section).is_some());
+        });
+        // And the section itself, which is somebody else's bytes too once it comes from a tier.
+        withstands_mutated(&[section.to_vec()], bound, |bytes| count(restore(&keep(&read), &bytes.into()).is_some()));
+        assert!(restored > 100 && refused > 100, "{restored} restored, {refused} not");
     }
 }

@@ -5,8 +5,9 @@ use rand::{Rng, RngExt, SeedableRng};
 
 use super::*;
 use crate::{
-    cache::testing::{key, parts, snapshot},
+    cache::testing::{key, partial, parts, snapshot},
     model::{Generator, Section, State, section::DOCUMENT_ORDER, snapshot::Part, snapshot::SectionFacts},
+    testing::withstands_mutated,
 };
 
 fn parts_of_any_section() -> impl Strategy<Value = Part> {
@@ -159,4 +160,37 @@ fn a_forged_length_allocates_nothing() {
     assert_eq!(bomb(u64::MAX), RecordError::Invalid("section length"));
     assert_eq!(bomb(64 * 1024 * 1024), RecordError::Invalid("section length"));
     assert_eq!(bomb(PAYLOAD_BYTES_MAX as u64), RecordError::Invalid("compression"));
+}
+
+/// As a forger or a defect would change it: the checksum is right again.
+fn with_checksum(mut record: Vec<u8>) -> Vec<u8> {
+    if record.len() >= HEAD {
+        let checksum = crc32fast::hash(&record[9..]);
+        record[5..9].copy_from_slice(&checksum.to_be_bytes());
+    }
+    record
+}
+
+#[test]
+fn any_bytes_give_a_snapshot_or_an_error_and_take_no_more_than_a_document() {
+    let snapshots = [snapshot("1", None, 0), snapshot("1", None, 3600), partial("1", None, 1)];
+    let valid: Vec<Vec<u8>> =
+        snapshots.iter().flat_map(|of| [encode(of, 0), encode(of, usize::MAX)].map(|record| record.to_vec())).collect();
+    let key = &snapshots[0].key;
+    let (mut read, mut refused) = (0, 0);
+    // A compressed payload may be as large as it says, up to the bound; an empty section of a header takes a hundred
+    // times its two bytes.
+    withstands_mutated(
+        &valid,
+        |length| PAYLOAD_BYTES_MAX as u64 + 512 * length + 64 * 1024,
+        |record| match decode(&with_checksum(record).into(), key) {
+            Ok(snapshot) => {
+                read += 1;
+                assert!(snapshot.sections.iter().all(|section| section.range.end <= snapshot.payload.len()));
+                assert!(snapshot.payload.len() <= PAYLOAD_BYTES_MAX);
+            }
+            Err(_) => refused += 1,
+        },
+    );
+    assert!(read > 100 && refused > 100, "{read} read, {refused} refused: the inputs are not nearly right");
 }

@@ -1,12 +1,16 @@
 //! What is legal becomes a question, and every illegal field is named.
 
+use std::collections::BTreeMap;
+
+use prost::Message as _;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
 use super::*;
 use crate::{
     model::SECTIONS,
-    proto::{Kind, Struct},
+    proto::{Kind, ListValue, Struct},
+    testing::withstands_mutated,
 };
 
 /// The fields that a refusal names.
@@ -234,4 +238,58 @@ fn each_bad_field_of_a_warming_is_named() {
     ] {
         assert_eq!(fields(warm(&request)), named);
     }
+}
+
+#[test]
+fn any_message_is_a_valid_question_or_refused_without_being_quoted() {
+    let parameters = Struct {
+        fields: BTreeMap::from([
+            ("scope".to_owned(), Kind::StringValue("all".to_owned()).into()),
+            ("limits".to_owned(), Kind::ListValue(ListValue { values: vec![Kind::NumberValue(1.5).into()] }).into()),
+        ]),
+    };
+    let get = GetComprehensiveUserDataRequest {
+        user_id: "marker-user".to_owned(),
+        strategy_id: Some(7),
+        parameters: Some(parameters),
+        sections: vec![1, 2, 7],
+        freshness: 1,
+        min_token: "8ed2dc9e-2957-4d77-b446-f69ea95410c1:17".to_owned(),
+        max_age: Some(proto::Duration { seconds: 60, nanos: 5 }),
+        ..Default::default()
+    };
+    let item = WarmItem { user_id: "marker-item".to_owned(), strategy_id: Some(3) };
+    let warm = WarmCacheRequest { items: vec![item.clone(), item], concurrency: 4, ..Default::default() };
+    let invalidation =
+        InvalidateCacheRequest { user_id: "marker-user".to_owned(), reason: "why".to_owned(), ..Default::default() };
+    let valid = [get.encode_to_vec(), warm.encode_to_vec(), invalidation.encode_to_vec()];
+    let (mut read, mut refused) = (0, 0);
+    let mut count = |asked: Result<(), Status>| match asked {
+        Ok(()) => read += 1,
+        Err(status) => {
+            refused += 1;
+            assert!(!format!("{status:?}").contains("marker"), "{status:?}");
+        }
+    };
+    // A value of two bytes takes some 90, an empty item 40; each violation is said twice, with its index.
+    withstands_mutated(
+        &valid,
+        |length| 512 * length + 64 * 1024,
+        |bytes| {
+            let bytes = &bytes[..];
+            if let Ok(request) = GetComprehensiveUserDataRequest::decode(bytes) {
+                count(super::get(&request).map(|asked| {
+                    assert!((1..=255).contains(&asked.query.user.as_str().len()));
+                    assert!(asked.wish.max_age.is_none_or(|age| age <= MAX_AGE_MAX));
+                }));
+            }
+            if let Ok(request) = WarmCacheRequest::decode(bytes) {
+                count(super::warm(&request).map(|asked| assert!((1..=16).contains(&asked.concurrency))));
+            }
+            if let Ok(request) = InvalidateCacheRequest::decode(bytes) {
+                count(super::invalidate(request).map(|asked| assert!(asked.reason.len() <= REASON_BYTES_MAX)));
+            }
+        },
+    );
+    assert!(read > 100 && refused > 100, "{read} read, {refused} refused: the inputs are not nearly right");
 }

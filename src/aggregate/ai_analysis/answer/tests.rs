@@ -2,7 +2,11 @@
 
 use serde_json::json;
 
-use super::{super::fake_ai::valid_answer as answer, *};
+use super::{
+    super::{fake_ai::valid_answer as answer, reply::Reply},
+    *,
+};
+use crate::testing::withstands_mutated;
 
 fn reason(value: &Json) -> Option<Reason> {
     Answer::read(&value.to_string()).err().map(|failure| failure.reason)
@@ -124,4 +128,34 @@ fn failures_repeat_nothing_of_the_answer() {
     for broken in [r#"{"secret": 1}"#, "secret", r#"["secret"]"#] {
         assert!(!Answer::read(broken).unwrap_err().detail.contains("secret"));
     }
+}
+
+#[test]
+fn any_reply_is_an_answer_within_its_limits_or_a_failure() {
+    let envelope = |answer: &Json| {
+        let message = json!({"role": "assistant", "content": answer.to_string()});
+        let reply = json!({"model": "m", "choices": [{"finish_reason": "stop", "message": message}], "usage": {"prompt_tokens": 1}});
+        reply.to_string().into_bytes()
+    };
+    let valid = [envelope(&answer()), answer().to_string().into_bytes()];
+    let (mut read, mut refused) = (0, 0);
+    // serde_json makes a value of some 70 bytes of each `0,`, and vectors double.
+    withstands_mutated(
+        &valid,
+        |length| 256 * length + 64 * 1024,
+        |bytes| {
+            let envelope = Reply::read(&bytes).and_then(|reply| reply.answer());
+            let bare = Answer::read(&String::from_utf8_lossy(&bytes));
+            for answer in [envelope, bare] {
+                match answer {
+                    Ok(answer) => {
+                        read += 1;
+                        assert!(answer.results().content_recommendations.len() < 100);
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+        },
+    );
+    assert!(read > 100 && refused > 100, "{read} read, {refused} refused: the inputs are not nearly right");
 }
