@@ -24,7 +24,7 @@ use userdata::{
 /// The service over the demo's data, not serving.
 pub(crate) struct Instance {
     pub(crate) cache: Arc<UserDataCache>,
-    stack: Stack,
+    pub(crate) stack: Stack,
     _app: App,
     _directory: TempDir,
 }

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stderr, reason = "the figures, for whoever wants to lower a bound")]
 
 mod instance;
+mod ways;
 
 use userdata::cache::Wish;
 
