@@ -7,8 +7,9 @@
 //!    none; its few lines name it themselves.
 //! 4. *Recover*: a panic below is an answer, and is counted and logged like one.
 //! 5. *Auth*: before anything that depends on what is asked for; a stranger takes no place from anybody.
-//! 6. *Admission*: before any work; a refusal has to be cheap.
-//! 7. *Deadline*: around the work, and around the stream that may come out of it.
+//! 6. *Content type*: what is not gRPC is nobody's call.
+//! 7. *Admission*: before any work; a refusal has to be cheap.
+//! 8. *Deadline*: around the work, and around the stream that may come out of it.
 //!
 //! A document that is in memory does not go so far: after its credentials have been looked at it is answered by the poll
 //! that brought the request ([`hit`](super::hit)).
@@ -27,8 +28,9 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
-use http::{Request, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, Request, Response, header::CONTENT_TYPE};
 use tonic::{Status, body::Body, metadata::GRPC_CONTENT_TYPE, service::Routes};
+use tonic_types::FieldViolation;
 use tower::{BoxError, ServiceExt as _};
 use tracing::{Instrument as _, Span, error, error_span, field::Empty};
 
@@ -210,6 +212,10 @@ async fn pass(parts: &Parts, method: Method, mut request: Request<Body>) -> Resu
     if let Some(caller) = parts.auth.admit(method, request.headers(), request.extensions())? {
         Span::current().record("caller", &*caller);
     }
+    if !is_grpc(request.headers()) {
+        let violation = FieldViolation::new("content-type", "must begin with application/grpc");
+        return Err(Refusal { outcome: Outcome::Answered, status: status::invalid(vec![violation]) });
+    }
     // Held until there is a response; a handler that has to wait may give it back before.
     let place = parts.gate.admit(method)?;
     let bound = Bound::of(method, request.headers(), parts.default_deadline, &parts.gate)?;
@@ -223,6 +229,12 @@ async fn pass(parts: &Parts, method: Method, mut request: Request<Body>) -> Resu
         refusal = bound.clone().passed() => Err(refusal),
         Some(refusal) = async { Some(place?.overdue(parts.arrival).await) } => Err(refusal),
     }
+}
+
+/// A browser sends forms and texts wherever any page tells it to, with its user's certificate, but never this type
+/// without asking the server first. tonic takes any.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|of| of.as_bytes().starts_with(b"application/grpc"))
 }
 
 fn reply_with(
