@@ -6,6 +6,8 @@
 
 mod connections;
 mod floods;
+mod messages;
+mod streams;
 
 use std::{
     net::SocketAddr,

@@ -39,6 +39,7 @@ async fn floods_of_frames_harm_nobody_else() {
         ("window updates", BORNE, many(|_| frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]))),
         ("unknown frames", BORNE, many(|_| frame(0xfa, 0xff, 0, &[7; 8]))),
         ("empty data", ENDED, [head.clone(), many(|_| frame(DATA, 0, 1, &[]))].concat()),
+        ("a message byte by byte", ENDED, [head.clone(), many(|_| frame(DATA, 0, 1, &[0]))].concat()),
         ("padding", ENDED, [head, many(|_| frame(DATA, 8, 1, &[3, 0, 0, 0]))].concat()),
         (
             "empty headers that go on",

@@ -63,18 +63,25 @@ impl Connection {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        let (_, status) = self.ask(request.body(()).unwrap(), body).await;
+        status.expect("every call ends with a status")
+    }
+
+    /// Sends any request, and returns how HTTP and how gRPC says that it ended.
+    pub(crate) async fn ask(&self, request: http::Request<()>, body: Bytes) -> (http::StatusCode, Option<Status>) {
         let mut sender = self.sender.clone().ready().await.unwrap();
-        let (response, mut sending) = sender.send_request(request.body(()).unwrap(), false).unwrap();
-        sending.send_data(body, true).unwrap();
+        let (response, mut sending) = sender.send_request(request, false).unwrap();
+        // An answer may be there before the whole question is.
+        let _ = sending.send_data(body, true);
         let (head, mut body) = response.await.unwrap().into_parts();
         if let Some(status) = Status::from_header_map(&head.headers) {
-            return status;
+            return (head.status, Some(status));
         }
-        while let Some(data) = body.data().await {
-            body.flow_control().release_capacity(data.unwrap().len()).unwrap();
+        while let Some(Ok(data)) = body.data().await {
+            let _ = body.flow_control().release_capacity(data.len());
         }
-        let trailers: HeaderMap = body.trailers().await.unwrap().unwrap();
-        Status::from_header_map(&trailers).unwrap()
+        let trailers: Option<HeaderMap> = body.trailers().await.ok().flatten();
+        (head.status, trailers.as_ref().and_then(Status::from_header_map))
     }
 }
 

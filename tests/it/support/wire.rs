@@ -2,7 +2,7 @@
 //!
 //! Only what goes out is made here; of what comes back it is enough to know how a connection or a stream ended.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -47,6 +47,8 @@ pub(crate) struct Wire {
     stream: TcpStream,
     /// What came and was not looked at.
     received: Vec<u8>,
+    /// How streams ended that were not asked about yet.
+    ends: BTreeMap<u32, End>,
 }
 
 impl Wire {
@@ -54,7 +56,7 @@ impl Wire {
     pub(crate) async fn silent(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, received: vec![] }
+        Self { stream, received: vec![], ends: BTreeMap::new() }
     }
 
     /// A connection that has begun as it should, with these settings.
@@ -85,17 +87,34 @@ impl Wire {
     /// Reads until this stream or the connection has ended.
     pub(crate) async fn end(&mut self, stream: u32) -> End {
         let reading = async {
-            while let Some((kind, flags, of, payload)) = self.frame().await {
-                match kind {
-                    GOAWAY if code(&payload[4..]) != 0 => return End::GoneAway(code(&payload[4..])),
-                    RST_STREAM if of == stream => return End::Reset(code(&payload)),
-                    HEADERS | DATA if of == stream && flags & END_STREAM != 0 => return End::Answered,
-                    _ => {}
+            loop {
+                if let Some(end) = self.ends.remove(&stream) {
+                    return end;
                 }
+                let Some((kind, flags, of, payload)) = self.frame().await else { return End::Closed };
+                let end = match kind {
+                    GOAWAY if code(&payload[4..]) != 0 => return End::GoneAway(code(&payload[4..])),
+                    RST_STREAM => End::Reset(code(&payload)),
+                    HEADERS | DATA if flags & END_STREAM != 0 => End::Answered,
+                    _ => continue,
+                };
+                // Order: an answer may be followed by a reset of what was not read of the question.
+                self.ends.entry(of).or_insert(end);
             }
-            End::Closed
         };
         tokio::time::timeout(Duration::from_secs(60), reading).await.expect("an end within a minute")
+    }
+
+    /// Whether a frame with this flag on this stream is among what came and was not looked at.
+    pub(crate) fn has_received(&self, flag: u8, stream: u32) -> bool {
+        let mut rest = &self.received[..];
+        while let Some((head, behind)) = rest.split_at_checked(9) {
+            if [HEADERS, DATA].contains(&head[3]) && head[4] & flag != 0 && code(&head[5..]) == stream {
+                return true;
+            }
+            rest = behind.get(code(&[0, head[0], head[1], head[2]]) as usize..).unwrap_or_default();
+        }
+        false
     }
 
     async fn frame(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
