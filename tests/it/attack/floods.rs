@@ -16,6 +16,8 @@ const MANY: usize = 20_000;
 /// The connection goes on, or does not.
 const BORNE: &str = "borne";
 const ENDED: &str = "ended";
+/// By how fast they come: what is more than is answered meanwhile is refused, and too many refusals end the connection.
+const EITHER: &str = "either";
 const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
 
 fn many(frames: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
@@ -51,7 +53,7 @@ async fn floods_of_frames_harm_nobody_else() {
             ENDED,
             [frame(HEADERS, 0, 1, &[]), many(|_| frame(CONTINUATION, 0, 1, &call("/", &[])))].concat(),
         ),
-        ("streams", BORNE, many(whole)),
+        ("streams", EITHER, many(whole)),
         ("resets", ENDED, many(|index| [whole(index), frame(RST_STREAM, 0, stream(index), &CANCEL)].concat())),
         (
             "streams that make us reset",
@@ -75,7 +77,7 @@ async fn floods_of_frames_harm_nobody_else() {
                 let end = wire.end(stream(MANY)).await;
                 // A connection may be closed before its last word is read.
                 let ended = matches!(end, End::GoneAway(_) | End::Closed);
-                assert_eq!(ended, *expected == ENDED, "{case}: {end:?}");
+                assert!(*expected == EITHER || ended == (*expected == ENDED), "{case}: {end:?}");
             }
         })
         .await;
