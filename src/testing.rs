@@ -3,6 +3,8 @@
 //! Made from valid ones by what breaks decoders: bits, cuts, pieces of others, lengths, extremes, depth. Each has a
 //! number, and a failure says it: the same number makes the same input.
 
+#![expect(clippy::print_stderr, reason = "which input it was, and how much was allocated, for whoever looks for it")]
+
 use std::ops::Range;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
