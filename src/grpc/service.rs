@@ -22,6 +22,7 @@ use crate::{
             server::user_data_service_server::{UserDataService, UserDataServiceServer},
         },
     },
+    telemetry::trace::AUDIT,
 };
 
 /// The generated server around [`Service`].
@@ -115,6 +116,7 @@ impl UserDataService for Service {
         let done = self.cache.invalidate(asked.scope, asked.how).await.map_err(|error| refused(&error, &id))?;
 
         info!(
+            target: AUDIT,
             data_hash = %concerned.key().hash,
             purge = asked.how.purge,
             reason = asked.reason,

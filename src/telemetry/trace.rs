@@ -25,6 +25,8 @@ use crate::config::OpenTelemetry;
 
 /// The target of the spans with which traces begin.
 pub const TRACED: &str = "userdata::traced";
+/// The target of what is said to the log alone: it may hold words of callers, which a trace does not carry on.
+pub const AUDIT: &str = "userdata::audit";
 /// The header by which a trace goes on from one program to the next.
 pub const TRACEPARENT: &str = "traceparent";
 
@@ -140,7 +142,8 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     // Only ours: with spans per HTTP/2 frame, a request would cost several times its own work.
-    let is_ours = |of: &Metadata<'_>| of.target().starts_with("userdata") && *of.level() <= Level::INFO;
+    let is_ours =
+        |of: &Metadata<'_>| of.target().starts_with("userdata") && of.target() != AUDIT && *of.level() <= Level::INFO;
     let traced = dynamic_filter_fn(move |of, context| {
         is_ours(of) && (of.target() == TRACED || context.lookup_current().is_some())
     });
