@@ -7,5 +7,6 @@ mod lines;
 mod page;
 mod prometheus;
 mod push;
+mod redaction;
 mod scrape;
 mod traces;

@@ -101,6 +101,17 @@ impl Collector {
         self.received.spans.lock().unwrap().iter().any(|span| span.name == name)
     }
 
+    /// All that has come, as text.
+    pub(super) fn everything(&self) -> String {
+        let spans = self.received.spans.lock().unwrap();
+        let lines: Vec<String> = spans.iter().map(|span| format!("{span:?}")).collect();
+        if lines.is_empty() {
+            return String::new();
+        }
+        let (metrics, resource) = (self.metrics(), self.received.resource.lock().unwrap());
+        format!("{}\n{metrics:?}\n{resource:?}", lines.join("\n"))
+    }
+
     pub(super) fn metrics(&self) -> Vec<Metric> {
         self.received.metrics.lock().unwrap().clone()
     }
