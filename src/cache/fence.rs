@@ -295,6 +295,7 @@ impl Fence {
             hints: self.hints.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
             gaps: self.gaps.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
             commits: self.commits.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
+            lag: self.lag().map(Into::into),
         }
     }
 

@@ -81,14 +81,18 @@ impl Relay {
         Duration::from_millis(self.lag_ms.load(Ordering::Relaxed))
     }
 
-    /// For the statistics; what the database does not tell is absent.
-    pub(super) async fn stats(&self) -> ChangeStats {
-        let backlog = if self.is_missing() { None } else { self.outbox.backlog().await.ok() };
+    /// How many changes wait; none if the database does not tell.
+    pub(super) async fn backlog(&self) -> Option<i64> {
+        if self.is_missing() { None } else { self.outbox.backlog().await.ok() }
+    }
+
+    /// For the statistics: what is known here.
+    pub(super) fn stats(&self) -> ChangeStats {
         ChangeStats {
             active: !self.is_missing(),
             changes: self.changes(),
             fences: self.fences.get(),
-            backlog,
+            backlog: None,
             lag: Some(self.lag().into()),
         }
     }

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{UserDataCache, load::Loader, tier_error::TierError, unavailable};
+use super::{UserDataCache, load::Loader, relay::Relay, tier_error::TierError, unavailable};
 use crate::{
     clock::Moment,
     error::{Error, Unavailable},
     model::{CacheStatus, Parameters, SECTIONS, Section, Tier, UserDataQuery, section::index},
-    proto::v1::{GetCacheStatsResponse, SectionStats, TierStats},
+    proto::v1::{self as wire, AnswerStats, GetCacheStatsResponse, SectionStats, TierStats},
 };
 
 /// Source runs that one assembly takes.
@@ -94,20 +94,36 @@ impl Counts {
 impl UserDataCache {
     /// The table's counts and this instance's figures; the server adds its version.
     pub async fn stats(&self, most_accessed: u32) -> Result<GetCacheStatsResponse, Error> {
-        let loader = &self.loader;
-        let rows = loader.database.counts().await.map_err(database_down)?;
-        let most_accessed = loader.database.most_accessed(most_accessed.into()).await.map_err(database_down)?;
-        let counts = &loader.counts;
-        let [memory, redis, database, shared, assembled, refreshed, stale] = counts.answers();
-        let hits = memory + redis + database;
-        let requests = hits + shared + stale + assembled + refreshed;
-        let ai = loader.aggregator.ai().figures();
+        let database = &self.loader.database;
+        let rows = database.counts().await.map_err(database_down)?;
+        let most_accessed = database.most_accessed(most_accessed.into()).await.map_err(database_down)?;
+        let mut stats = self.instance_stats();
+        for tier in stats.tiers.iter_mut().filter(|tier| tier.tier == Tier::Database.name()) {
+            tier.entries = Some(rows.total);
+        }
+        if let (Some(relay), Some(changes)) = (&self.relay, &mut stats.changes) {
+            changes.backlog = relay.backlog().await;
+        }
         Ok(GetCacheStatsResponse {
             total_entries: rows.total,
             expired_entries: rows.expired,
             valid_entries: rows.total - rows.expired,
             most_accessed,
-            tiers: tiers(loader, rows.total),
+            ..stats
+        })
+    }
+
+    /// This instance's figures, for which nobody is asked.
+    #[must_use]
+    pub fn instance_stats(&self) -> GetCacheStatsResponse {
+        let loader = &self.loader;
+        let counts = &loader.counts;
+        let [memory, redis, database, shared, assembled, refreshed, stale] = counts.answers();
+        let hits = memory + redis + database;
+        let requests = hits + shared + stale + assembled + refreshed;
+        let ai = loader.aggregator.ai().figures();
+        GetCacheStatsResponse {
+            tiers: tiers(loader),
             sources: loader.aggregator.stats(),
             requests,
             hit_rate: share(hits, requests),
@@ -122,17 +138,15 @@ impl UserDataCache {
             sections: counts.sections(),
             fence: Some(loader.fence.stats()),
             uptime: Some(loader.clock.now().since(counts.since).into()),
-            version: String::new(),
             superseded: counts.superseded.get(),
             unverified_answers: counts.unverified.get(),
-            changes: match &self.relay {
-                Some(relay) => Some(relay.stats().await),
-                None => None,
-            },
+            changes: self.relay.as_ref().map(Relay::stats),
             reassemblies: self.ahead.stats(),
             inspector: self.relay.as_ref().map(|_| self.inspector.stats()),
             flights_active: self.flights.active().try_into().unwrap_or(i32::MAX),
-        })
+            answers: ANSWERS.into_iter().zip(counts.answers()).map(answers).collect(),
+            ..GetCacheStatsResponse::default()
+        }
     }
 
     /// Deletes expired rows: at most `limit`, or all in batches. Returns how many.
@@ -149,19 +163,35 @@ impl UserDataCache {
     }
 }
 
-fn tiers(loader: &Loader, rows: i64) -> Vec<TierStats> {
+/// The contract's statuses, in the order of the counts.
+const ANSWERS: [wire::CacheStatus; CacheStatus::NAMES.len()] = [
+    wire::CacheStatus::HitMemory,
+    wire::CacheStatus::HitRedis,
+    wire::CacheStatus::HitDatabase,
+    wire::CacheStatus::Shared,
+    wire::CacheStatus::Assembled,
+    wire::CacheStatus::Refreshed,
+    wire::CacheStatus::Stale,
+];
+
+fn answers((status, answers): (wire::CacheStatus, i64)) -> AnswerStats {
+    AnswerStats { status: status.into(), answers }
+}
+
+fn tiers(loader: &Loader) -> Vec<TierStats> {
     let memory = TierStats {
         enabled: true,
         entries: Some(loader.memory.entries().try_into().unwrap_or(i64::MAX)),
         bytes: Some(loader.memory.bytes().try_into().unwrap_or(i64::MAX)),
         breaker_state: "closed".to_owned(),
+        evictions: Some(loader.memory.evictions().try_into().unwrap_or(i64::MAX)),
         ..loader.memory_figures.snapshot(Tier::Memory)
     };
     let redis = match &loader.redis {
         Some(redis) => redis.stats(),
         None => TierStats { tier: Tier::Redis.name().to_owned(), ..TierStats::default() },
     };
-    vec![memory, redis, TierStats { entries: Some(rows), ..loader.database.stats() }]
+    vec![memory, redis, loader.database.stats()]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share for people; counts stay far below 2^53")]

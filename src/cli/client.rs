@@ -15,6 +15,7 @@ mod human;
 mod invalidate;
 mod stats;
 mod target;
+mod top;
 mod warm;
 
 /// A call to a running server.
@@ -26,6 +27,8 @@ pub enum Command {
     Invalidate(invalidate::Invalidate),
     /// Show what the cache holds and how it does
     Stats(stats::Stats),
+    /// Watch what a server does
+    Top(top::Top),
     /// Delete expired rows from the cache table
     Cleanup(cleanup::Cleanup),
     /// Load documents ahead of their use
@@ -50,6 +53,7 @@ impl Command {
             Self::Get(get) => get.call(output).await,
             Self::Invalidate(invalidate) => invalidate.call(output).await,
             Self::Stats(stats) => stats.call(output).await,
+            Self::Top(top) => top.call(output).await,
             Self::Cleanup(cleanup) => cleanup.call(output).await,
             Self::Warm(warm) => warm.call(output).await,
             Self::Healthcheck(healthcheck) => healthcheck.call(output).await,

@@ -69,6 +69,11 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Whether people are looking.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Words for people, of a line or several.
     pub fn say(&mut self, text: &str) -> Result<(), Failure> {
         self.write(&printable(text))

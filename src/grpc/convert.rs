@@ -116,12 +116,13 @@ pub fn invalidate(request: InvalidateCacheRequest) -> Result<Invalidate, Status>
     })
 }
 
-/// Parses GetCacheStats: how many of the most accessed documents to list.
-pub fn stats(request: &GetCacheStatsRequest) -> Result<u32, Status> {
-    match limit("most_accessed_limit", request.most_accessed_limit, MOST_ACCESSED_MAX)? {
-        0 => Ok(MOST_ACCESSED_DEFAULT),
-        limit => Ok(limit),
-    }
+/// Parses GetCacheStats: how many of the most accessed documents to list; none if no database is to be asked.
+pub fn stats(request: &GetCacheStatsRequest) -> Result<Option<u32>, Status> {
+    let limit = match limit("most_accessed_limit", request.most_accessed_limit, MOST_ACCESSED_MAX)? {
+        0 => MOST_ACCESSED_DEFAULT,
+        limit => limit,
+    };
+    Ok((!request.instance_only).then_some(limit))
 }
 
 /// Parses CleanupCache: how many rows to delete at most; none for all expired ones.

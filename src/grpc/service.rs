@@ -134,8 +134,10 @@ impl UserDataService for Service {
         request: Request<GetCacheStatsRequest>,
     ) -> Result<Response<GetCacheStatsResponse>, Status> {
         let id = begin(request.extensions())?;
-        let most_accessed = convert::stats(request.get_ref())?;
-        let mut stats = self.cache.stats(most_accessed).await.map_err(|error| refused(&error, &id))?;
+        let mut stats = match convert::stats(request.get_ref())? {
+            Some(most_accessed) => self.cache.stats(most_accessed).await.map_err(|error| refused(&error, &id))?,
+            None => self.cache.instance_stats(),
+        };
         stats.uptime = Some(self.clock.now().since(self.started).into());
         env!("CARGO_PKG_VERSION").clone_into(&mut stats.version);
         Ok(Response::new(stats))

@@ -5,6 +5,7 @@ mod configuration;
 mod database;
 mod secrets;
 mod start;
+mod top;
 
 use crate::support::command::Ran;
 

@@ -67,7 +67,7 @@ async fn hits_are_counted_and_listed_by_count() {
         assert!(newest.unwrap() > hour_ago, "{kind:?}: UTC");
         assert_eq!(row, AccessedEntry { user_id: "2".into(), access_count: 5, data_hash, ..Default::default() });
 
-        let two = GetCacheStatsRequest { most_accessed_limit: 2 };
+        let two = GetCacheStatsRequest { most_accessed_limit: 2, instance_only: false };
         assert_eq!(client.get_cache_stats(two).await.unwrap().into_inner().most_accessed.len(), 2, "{kind:?}");
     }
 }

@@ -30,7 +30,9 @@ impl Stats {
         let reply = self
             .target
             .within_timeout(async |channel| {
-                let request = self.target.request(GetCacheStatsRequest { most_accessed_limit: self.most_accessed });
+                let request = self
+                    .target
+                    .request(GetCacheStatsRequest { most_accessed_limit: self.most_accessed, instance_only: false });
                 Ok(service(channel).get_cache_stats(request).await?.into_inner())
             })
             .await?;

@@ -54,6 +54,12 @@ impl Target {
         self.output.output
     }
 
+    /// Where the server is.
+    pub(super) fn server(&self) -> String {
+        // A `Uri` without path is shown with one.
+        self.addr.to_string().trim_end_matches('/').to_owned()
+    }
+
     /// The same server for work that may take `timeout` unless the caller said otherwise.
     pub(super) fn patient(mut self, timeout: Duration) -> Self {
         self.timeout.get_or_insert(timeout);

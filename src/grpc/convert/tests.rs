@@ -187,10 +187,16 @@ fn an_invalidation_is_parsed_or_each_bad_field_named() {
 #[test]
 fn numbers_are_within_their_limits() {
     for (asked, limit) in [(0, 5), (1, 1), (100, 100)] {
-        assert_eq!(stats(&GetCacheStatsRequest { most_accessed_limit: asked }).unwrap(), limit);
+        assert_eq!(
+            stats(&GetCacheStatsRequest { most_accessed_limit: asked, instance_only: false }).unwrap(),
+            Some(limit)
+        );
     }
     for asked in [-1, 101] {
-        assert_eq!(fields(stats(&GetCacheStatsRequest { most_accessed_limit: asked })), ["most_accessed_limit"]);
+        assert_eq!(
+            fields(stats(&GetCacheStatsRequest { most_accessed_limit: asked, instance_only: true })),
+            ["most_accessed_limit"]
+        );
     }
     for (asked, limit) in [(0, None), (1, Some(1)), (1_000_000, Some(1_000_000))] {
         assert_eq!(cleanup(&CleanupCacheRequest { limit: asked }).unwrap(), limit);

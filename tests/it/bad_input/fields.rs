@@ -168,13 +168,13 @@ async fn every_wrong_field_of_an_invalidation_is_named() {
 async fn limits_outside_their_range_are_named() {
     let (_database, _server, mut client) = client().await;
     for limit in [-1, 101, i32::MIN, i32::MAX] {
-        let request = GetCacheStatsRequest { most_accessed_limit: limit };
+        let request = GetCacheStatsRequest { most_accessed_limit: limit, instance_only: false };
         assert_fields("stats", client.get_cache_stats(request).await, &["most_accessed_limit"]);
     }
     for limit in [-1, 1_000_001] {
         assert_fields("cleanup", client.cleanup_cache(CleanupCacheRequest { limit }).await, &["limit"]);
     }
-    client.get_cache_stats(GetCacheStatsRequest { most_accessed_limit: 100 }).await.unwrap();
+    client.get_cache_stats(GetCacheStatsRequest { most_accessed_limit: 100, instance_only: false }).await.unwrap();
     client.cleanup_cache(CleanupCacheRequest { limit: 1_000_000 }).await.unwrap();
 }
 
