@@ -44,7 +44,7 @@ fn forms() -> Vec<String> {
 }
 
 /// The lines of a text in which a mark stands in any form.
-fn told<'t>(text: &'t str) -> Vec<&'t str> {
+fn told(text: &str) -> Vec<&str> {
     let forms = forms();
     text.lines().filter(|line| forms.iter().any(|form| line.to_lowercase().contains(form))).collect()
 }
