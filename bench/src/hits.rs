@@ -25,21 +25,22 @@ enum What {
     Stack,
 }
 
-/// As many as a lease outlasts, emulated: then the log is read again, which is not counted.
-const AT_ONCE: u32 = 50;
+/// Far fewer than the lease lasts, though an emulated processor is fifty times slower.
+const BETWEEN_RENEWALS: u32 = 20;
 
-/// Hits so often.
+/// Hits so often. The lease lapses at times, and it is read again between hits, which is not counted.
 pub(crate) async fn run(options: &Options) {
     let instance = Instance::start().await;
     instance.cache.get(&query(), &Wish::default()).await.unwrap();
-    instance.cache.fence().catch_up().await.unwrap();
-    // What is made once is made.
-    assert_eq!((counted(&instance, What::Get, 1), counted(&instance, What::Stack, 1)), (1, 1), "hits");
-    for done in (0..options.times).step_by(AT_ONCE as usize) {
-        let times = AT_ONCE.min(options.times - done);
+    let (mut hits, mut asked) = (0, 0);
+    while hits < options.times {
         instance.cache.fence().catch_up().await.unwrap();
-        assert_eq!(counted(&instance, options.what, times), times, "hits");
+        let times = BETWEEN_RENEWALS.min(options.times - hits);
+        hits += counted(&instance, options.what, times);
+        asked += times;
     }
+    // More would show in the figure.
+    assert!((asked - hits) * 100 <= hits, "the machine is too busy: of {asked} only {hits} were hits");
 }
 
 /// What `bench/instructions` looks for: instructions are counted from its beginning to its end.

@@ -8,7 +8,7 @@ use userdata::proto::v1::{CacheStatus, InvalidateCacheRequest};
 use crate::support::{
     ask::{everything_of, get, invalidate, of, of_strategy, reason},
     cluster::{Cluster, Layout, cluster},
-    server::{Client, Server},
+    server::{Client, Server, serve},
     sources::count,
     wait_for,
 };
@@ -21,7 +21,9 @@ fn purge() -> InvalidateCacheRequest {
 async fn filled(layout: Layout) -> (Cluster, Server, Client) {
     let cluster = cluster(layout).await.with_redis().await;
     cluster.sources.add_user("1", &[11]).await;
-    let server = cluster.serve().await;
+    // Each of the memory tier's engines has its turn.
+    let engine = if layout == Layout::Sqlite { "quick-cache" } else { "mini-moka" };
+    let server = serve(cluster.settings().with("memory.engine", engine)).await;
     let client = server.client().await;
     get(&client, of("1")).await.unwrap();
     get(&client, of_strategy("1", 11)).await.unwrap();

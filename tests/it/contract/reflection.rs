@@ -115,7 +115,7 @@ fn every_field_of_a_request_says_whether_it_is_required() {
             fields += 1;
         }
     }
-    assert_eq!(fields, 8 + 5 + 1 + 1 + 3 + 2);
+    assert_eq!(fields, 8 + 5 + 2 + 1 + 3 + 2);
     let expected = ["GetComprehensiveUserDataRequest", "InvalidateCacheRequest", "WarmItem"];
     assert_eq!(required, expected.map(|message| format!("userdata.v1.{message}.user_id")));
 }
