@@ -1,4 +1,4 @@
-//! What the search has found, each as the list of steps that broke a promise until it was mended.
+//! What the search has found, each as the list of steps that broke a promise until it, or the oracle, was mended.
 
 use userdata::fault::Call;
 
@@ -9,7 +9,8 @@ use crate::{
         Fault,
         How::{Linearizable, Plain, Token},
         Key::One,
-        Step::{self, Disturb, Get, Invalidate, LoseCommits, Write},
+        Span::Most,
+        Step::{self, Disturb, Get, Invalidate, LoseCommits, Tick, Write},
     },
 };
 
@@ -34,5 +35,22 @@ fn a_token_tells_a_position_in_the_log_that_the_document_is_of() {
         Get(B, One, Token(0)),
         Write(One),
         Invalidate(A, One, None, false),
+    ]);
+}
+
+/// A answers with a complete document that it does not know to be outdated. Once it does, what there is is partial.
+#[test]
+fn a_partial_document_may_follow_a_complete_one_that_is_outdated() {
+    keeps_every_promise(&[
+        Disturb(B, Call::Source("performance"), Fault::Fail),
+        Get(A, One, Plain),
+        Invalidate(B, One, None, false),
+        Get(A, One, Plain),
+        Disturb(A, Call::Head, Fault::Hold),
+        Get(A, One, Linearizable),
+        Get(A, One, Linearizable),
+        Get(B, One, Plain),
+        Tick(Most),
+        Get(A, One, Plain),
     ]);
 }

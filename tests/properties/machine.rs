@@ -290,6 +290,7 @@ impl Machine<'_> {
                     if !excused {
                         return Err(format!("step {step}: nothing excuses: {error}"));
                     }
+                    self.oracle.hears_nothing();
                     error.to_string()
                 }
                 _ => continue,

@@ -29,8 +29,9 @@ pub(crate) struct Oracle {
     /// By user.
     counts: [i64; 3],
     acknowledged: Vec<Acknowledged>,
-    /// Complete documents that memory was seen to hold, since anything was invalidated.
-    held: HashMap<(At, Key), chrono::DateTime<chrono::Utc>>,
+    /// Complete documents that memory was seen to hold since anything was invalidated, and how far the instance knew
+    /// the log then. One that it learns to be outdated later may be followed by a partial one.
+    held: HashMap<(At, Key), (chrono::DateTime<chrono::Utc>, Token)>,
     /// A source failed or hung in this case.
     pub(crate) sources_failed: bool,
     /// Where the log could not be read or written, since the instance started.
@@ -148,6 +149,11 @@ impl Oracle {
         self.acknowledged.push(Acknowledged { at, scope, part, called: count, token, wait_all, when });
     }
 
+    /// It was not: whatever it concerns may have been dropped all the same.
+    pub(crate) fn hears_nothing(&mut self) {
+        self.held.clear();
+    }
+
     /// The database has forgotten every fence. Only who had applied one still knows it.
     pub(crate) fn loses_commits(&mut self) {
         self.lost_commits = true;
@@ -193,10 +199,12 @@ impl Oracle {
             }
         }
         if served.status == CacheStatus::Hit(Tier::Memory) {
-            let complete = served.snapshot.complete();
-            if complete {
-                self.held.insert((bound.at, bound.key), served.snapshot.as_of);
-            } else if let Some(as_of) = self.held.get(&(bound.at, bound.key)) {
+            let place = (bound.at, bound.key);
+            if served.snapshot.complete() {
+                self.held.insert(place, (served.snapshot.as_of, served.token.clone()));
+            } else if let Some((as_of, token)) = self.held.get(&place)
+                && *token == served.token
+            {
                 wrong = Some(format!("a partial document is in the place of the complete one of {as_of}"));
             }
         }
