@@ -65,7 +65,7 @@ setting::sections! {
         drain_delay: Duration = Duration::ZERO, Durations(Duration::ZERO..=minutes(5));
         /// How long shutdown may take in all after that.
         drain: Duration = seconds(20), Durations(seconds(1)..=minutes(10));
-        /// Connections at once; beyond it they wait in the kernel's queue. Each may hold some 100 KiB.
+        /// Connections at once; beyond it they wait in the kernel's queue. Each may hold some 150 KiB.
         max_connections: usize = 1000, Count(1..=100_000);
         /// A connection on which HTTP/2 has not begun after this is closed: it would keep its place from somebody else.
         preface_max: Duration = seconds(10), Durations(millis(10)..=minutes(10));

@@ -1,7 +1,7 @@
 //! A reply on its way out: bounded like the request was, safe against panics of a stream, and counted
 //! when its last byte is handed over or when it is dropped.
 //!
-//! A sealed document goes out as it is, in two pieces and trailers. tonic would copy it: its encoder knows
+//! A sealed document goes out as it is, in one frame of two pieces, and trailers. tonic would copy it: its encoder knows
 //! no message that is encoded already.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes, buf::Chain};
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Frame, SizeHint};
@@ -26,6 +26,10 @@ use super::{
 };
 use crate::proto::SealedResponse;
 
+/// What a frame carries: HTTP/2 takes as long for a small one as for a large one, so the two pieces of a sealed document
+/// are one frame of the body. What tonic makes has one piece.
+type Pieces = Chain<Bytes, Bytes>;
+
 /// The body of every reply.
 #[derive(Debug)]
 pub struct ReplyBody {
@@ -40,7 +44,7 @@ pub struct ReplyBody {
 /// What is left of a reply.
 enum Running {
     /// A sealed document, then OK.
-    Sealed(std::array::IntoIter<Bytes, 2>),
+    Sealed(Option<Pieces>),
     /// What tonic makes of a message or of a stream of them.
     Encoded(Encoded),
 }
@@ -69,7 +73,7 @@ impl ReplyBody {
 
     /// A document that is there.
     pub fn sealed(reply: SealedResponse, call: Call, id: RequestId, span: Span) -> Self {
-        Self { running: Some(Running::Sealed(reply.into_pieces().into_iter())), call, id, span }
+        Self { running: Some(Running::Sealed(Some(reply.into_pieces()))), call, id, span }
     }
 
     /// No body: the headers said it all, and `call` knows how it ended.
@@ -78,7 +82,7 @@ impl ReplyBody {
     }
 
     /// The end of a document.
-    fn ok(&mut self) -> Frame<Bytes> {
+    fn ok(&mut self) -> Frame<Pieces> {
         self.running = None;
         self.call.ends(Outcome::Answered, Code::Ok);
         let mut trailers = HeaderMap::with_capacity(1);
@@ -87,7 +91,7 @@ impl ReplyBody {
     }
 
     /// Ends the stream early with a status of ours.
-    fn cut(&mut self, outcome: Outcome, status: &Status) -> Frame<Bytes> {
+    fn cut(&mut self, outcome: Outcome, status: &Status) -> Frame<Pieces> {
         self.running = None;
         self.call.ends(outcome, status.code());
         let mut trailers = HeaderMap::new();
@@ -105,20 +109,20 @@ impl Encoded {
 }
 
 impl http_body::Body for ReplyBody {
-    type Data = Bytes;
+    type Data = Pieces;
     type Error = Status;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Pieces>, Status>>> {
         let this = self.get_mut();
         let Some(running) = &mut this.running else { return Poll::Ready(None) };
 
         let encoded = match running {
             Running::Encoded(encoded) => encoded,
             Running::Sealed(pieces) => {
-                return match pieces.find(|piece| !piece.is_empty()) {
-                    Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
-                    None => Poll::Ready(Some(Ok(this.ok()))),
-                };
+                return Poll::Ready(Some(Ok(match pieces.take() {
+                    Some(pieces) => Frame::data(pieces),
+                    None => this.ok(),
+                })));
             }
         };
         let polled = this.span.in_scope(|| recover::call(|| Pin::new(&mut encoded.body).poll_frame(context)));
@@ -132,7 +136,7 @@ impl http_body::Body for ReplyBody {
                 if let Some(trailers) = frame.trailers_ref() {
                     this.call.ends(Outcome::Answered, code(trailers));
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(frame.map_data(|data| data.chain(Bytes::new())))))
             }
             Poll::Ready(Some(Err(status))) => {
                 this.call.ends(Outcome::Answered, status.code());

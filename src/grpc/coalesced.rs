@@ -6,23 +6,31 @@
 //! flush only asks for that turn, once for what is new. Other requests of the connection that are ready
 //! meanwhile come along in the same write.
 //!
+//! h2 also reads between the requests that it hands out in one turn. Whoever answers them at once therefore
+//! says when a turn begins ([`Turns`]), or each reply would be a write.
+//!
 //! Invariant: what is held is on its way without another wish of h2's. Either a turn has been asked for,
 //! or the stream has been tried and wakes the task when it takes more. Only for h2, and for TLS between
 //! the two: a protocol that does not read in every turn would wait for ever. To be deleted when h2 does
 //! this itself; `server.coalesce_writes = false` does without.
 
 use std::{
+    future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-/// Held at most: four full frames. More would be copied for nothing, since the kernel takes about as much
-/// in one call.
-const BYTES_MAX: usize = 64 * 1024;
+/// Held at most: seven full frames. With half of that a call carries three replies of 16 KiB; what is larger
+/// than this comes from the kernel anew each time, since malloc keeps none of it.
+const BYTES_MAX: usize = 120 * 1024;
 /// A buffer is given back when less than this share of it was needed, so that idle connections hold none.
 const NEEDED_SHARE: usize = 4;
 
@@ -37,17 +45,44 @@ pub struct Coalesced<S> {
     is_new: bool,
     /// 0: nothing is held, every call goes straight through.
     bytes_max: usize,
+    /// Who says when a turn begins; none: every read does.
+    turns: Option<Turns>,
+}
+
+/// Says that a turn begins: set before the connection is polled, taken by the first read. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Turns(Arc<AtomicBool>);
+
+impl Turns {
+    /// Runs what reads and writes: a turn begins with each poll of it.
+    pub async fn taken_by<F: Future>(&self, mut connection: Pin<&mut F>) -> F::Output {
+        poll_fn(|context| {
+            // Set and taken by one task.
+            self.0.store(true, Relaxed);
+            connection.as_mut().poll(context)
+        })
+        .await
+    }
+
+    fn begins(&self) -> bool {
+        self.0.load(Relaxed) && self.0.swap(false, Relaxed)
+    }
 }
 
 impl<S> Coalesced<S> {
     /// Holds back what is written to `stream`.
     pub fn new(stream: S) -> Self {
-        Self { stream, held: Vec::new(), sent: 0, is_new: false, bytes_max: BYTES_MAX }
+        Self { stream, held: Vec::new(), sent: 0, is_new: false, bytes_max: BYTES_MAX, turns: None }
     }
 
     /// Holds back nothing.
     pub fn switched_off(stream: S) -> Self {
         Self { bytes_max: 0, ..Self::new(stream) }
+    }
+
+    /// From now on a turn begins when that is said, and not with every read.
+    pub fn in_turns(&mut self) -> Turns {
+        self.turns.insert(Turns::default()).clone()
     }
 
     fn unsent(&self) -> usize {
@@ -87,7 +122,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Coalesced<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // A peer that takes nothing may still send, and has to if it waits for us to read.
-        if let Poll::Ready(Err(error)) = this.poll_send(context) {
+        if this.turns.as_ref().is_none_or(Turns::begins)
+            && let Poll::Ready(Err(error)) = this.poll_send(context)
+        {
             return Poll::Ready(Err(error));
         }
         Pin::new(&mut this.stream).poll_read(context, buffer)

@@ -19,6 +19,7 @@ use http::{HeaderMap, HeaderName, Request, header::CONTENT_TYPE};
 use http_body::{Body, Frame, SizeHint};
 use prost::Message as _;
 use tonic::{Status, metadata::GRPC_CONTENT_TYPE};
+use tracing::Span;
 
 use super::{
     admission::Gate,
@@ -58,7 +59,9 @@ impl Hits {
             return None;
         }
         // Order: before anything that depends on what is asked for.
-        auth.admit(Method::Get, headers, request.extensions()).ok()?;
+        if let Some(caller) = auth.admit(Method::Get, headers, request.extensions()).ok()? {
+            Span::current().record("caller", &*caller);
+        }
         let message = request.body_mut().message(context).filter(|message| message.len() <= self.request_bytes_max)?;
         let asked = convert::get(&GetComprehensiveUserDataRequest::decode(message).ok()?).ok()?;
         self.service.hit(&asked, id)

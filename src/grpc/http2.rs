@@ -35,8 +35,6 @@ const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
 /// A connection that shows no life is asked for it after this, and closed if it gives none.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Streams that a client reset before we looked at them: more is an attack (CVE-2023-44487).
-const PENDING_RESETS_MAX: usize = 20;
 
 /// What a connection may take.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +59,8 @@ pub(super) async fn serve(
     let connections = TaskTracker::new();
     let mut incoming = Box::pin(incoming.take_until(leaving.cancelled()));
     while let Some(channel) = incoming.next().await {
-        let Ok(channel) = channel else { continue };
+        let Ok(mut channel) = channel else { continue };
+        let turns = channel.in_turns();
         let calls = Calls { stack: stack.clone(), peer: channel.peer() };
         let connection = settings.serve_connection(TokioIo::new(Prompt::within(limits.preface, channel)), calls);
         let (leaving, cut_off) = (leaving.clone(), cut_off.clone());
@@ -72,10 +71,10 @@ pub(super) async fn serve(
             let ended = tokio::select! {
                 biased;
                 () = cut_off.cancelled() => return,
-                ended = connection.as_mut() => ended,
+                ended = turns.taken_by(connection.as_mut()) => ended,
                 () = leaving.cancelled() => {
                     connection.as_mut().graceful_shutdown();
-                    match cut_off.run_until_cancelled(connection).await {
+                    match cut_off.run_until_cancelled(turns.taken_by(connection)).await {
                         Some(ended) => ended,
                         None => return,
                     }
@@ -101,7 +100,9 @@ fn settings(streams: u32, tracker: &TaskTracker) -> http2::Builder<AtOnce> {
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+        // Reset before we looked at them: as many as a client may have open, who may leave all at once. More is an attack
+        // (CVE-2023-44487).
+        .max_pending_accept_reset_streams(streams as usize)
         // gRPC has no use for it, and a value that changes every second is never in the peer's table.
         .auto_date_header(false);
     settings

@@ -59,7 +59,7 @@ impl Service {
         let sealed = reply::get(served, asked.wish.sections, asked.refresh, now);
         let sealed = reply::unless_too_large(sealed, &served.snapshot, asked.wish.sections, self.response_bytes_max)
             .map_err(|error| refused(&error, id))?;
-        Ok(Reply { sealed, x_cache: reply::x_cache(served, now) })
+        Ok(Reply { sealed, x_cache: reply::x_cache(served, now), status: served.status.name() })
     }
 
     async fn serve(&self, asked: &convert::Get) -> Result<Served, Error> {
@@ -75,6 +75,8 @@ impl Service {
 pub(super) struct Reply {
     pub(super) sealed: SealedResponse,
     pub(super) x_cache: HeaderValue,
+    /// For its span.
+    pub(super) status: &'static str,
 }
 
 #[tonic::async_trait]
@@ -92,9 +94,8 @@ impl UserDataService for Service {
             None => self.serve(&asked).await,
         };
         let served = served.map_err(|error| refused(&error, &id))?;
-        Span::current().record("userdata.status", served.status.name());
-
-        let Reply { sealed, x_cache } = self.reply(&asked, &served, &id)?;
+        let Reply { sealed, x_cache, status } = self.reply(&asked, &served, &id)?;
+        Span::current().record("userdata.status", status);
         let mut response = Response::new(SealedResponse::default());
         // In place of the message, whose document tonic would copy.
         response.extensions_mut().insert(sealed);

@@ -5,9 +5,9 @@
 //! 2. *Request id*: everything below may name it.
 //! 3. *Span*, if the request is traced or not a Get: everything below logs within it. A Get that is not traced makes
 //!    none; its few lines name it themselves.
-//! 4. *Recover*: a panic below is an answer, and is counted and logged like one.
-//! 5. *Auth*: before anything that depends on what is asked for; a stranger takes no place from anybody.
-//! 6. *Content type*: what is not gRPC is nobody's call.
+//! 4. *Content type*: what is not gRPC is nobody's call.
+//! 5. *Recover*: a panic below is an answer, and is counted and logged like one.
+//! 6. *Auth*: before anything that depends on what is asked for; a stranger takes no place from anybody.
 //! 7. *Admission*: before any work; a refusal has to be cheap.
 //! 8. *Deadline*: around the work, and around the stream that may come out of it.
 //!
@@ -28,7 +28,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
-use http::{HeaderMap, Request, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, Request, Response, StatusCode, header::CONTENT_TYPE};
 use tonic::{Status, body::Body, metadata::GRPC_CONTENT_TYPE, service::Routes};
 use tonic_types::FieldViolation;
 use tower::{BoxError, ServiceExt as _};
@@ -92,8 +92,7 @@ struct Asked<B> {
     /// Counted when it is dropped.
     call: Call,
     id: RequestId,
-    /// The trace that it belongs to; none: it is not traced.
-    trace: Option<opentelemetry::Context>,
+    span: Span,
     request: Request<Peeked<B>>,
 }
 
@@ -113,11 +112,12 @@ impl Stack {
         let parts = Arc::clone(&self.0);
         // Begun here, not when the future is first polled: it may be dropped before.
         let method = Method::of(request.uri().path());
-        let call = parts.metrics.begin(method);
+        let mut call = parts.metrics.begin(method);
         let id = RequestId::of(request.headers());
-        let trace = parts.sampling.context(request.headers()).filter(|_| method.is_ours());
+        let span = span(method, &id, parts.sampling.context(request.headers()));
+        call.is_traced_by(span.clone());
         let request = request.map(Peeked::from);
-        Answering { asked: Some(Asked { parts, method, call, id, trace, request }), underway: None }
+        Answering { asked: Some(Asked { parts, method, call, id, span, request }), underway: None }
     }
 
     pub(super) fn gate(&self) -> &Gate {
@@ -129,11 +129,12 @@ impl<B> Asked<B>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
-    /// What is in memory, if it is asked for and nobody wants to see how it is found.
+    /// What is in memory, if it is asked for.
     fn hit(&mut self, context: &mut Context<'_>) -> Option<Result<Reply, Status>> {
-        let Self { parts, id, request, .. } = self;
-        let hits = parts.hits.as_ref().filter(|_| self.method == Method::Get && self.trace.is_none())?;
-        let found = recover::call(|| hits.reply(&parts.auth, &parts.gate, id, request, context));
+        let Self { parts, id, span, request, .. } = self;
+        let hits = parts.hits.as_ref().filter(|_| self.method == Method::Get)?;
+        let find = || hits.reply(&parts.auth, &parts.gate, id, request, context);
+        let found = span.in_scope(|| recover::call(find));
         found.unwrap_or_else(|Panicked| {
             id.in_log(|| error!("a handler panicked"));
             Some(Err(status::internal(id)))
@@ -141,10 +142,11 @@ where
     }
 
     fn reply_at_once(self, reply: Result<Reply, Status>) -> Response<ReplyBody> {
-        let Self { call, id, .. } = self;
+        let Self { call, id, span, .. } = self;
         match reply {
-            Ok(Reply { sealed, x_cache }) => {
-                let mut response = Response::new(ReplyBody::sealed(sealed, call, id.clone(), Span::none()));
+            Ok(Reply { sealed, x_cache, status }) => {
+                span.record("userdata.status", status);
+                let mut response = Response::new(ReplyBody::sealed(sealed, call, id.clone(), span));
                 let headers = response.headers_mut();
                 headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
                 headers.insert(reply::X_CACHE, x_cache);
@@ -157,11 +159,12 @@ where
 
     /// The whole way.
     async fn answer(self) -> Response<ReplyBody> {
-        let Self { parts, method, mut call, id, trace, request } = self;
+        let Self { parts, method, call, id, span, request } = self;
+        if !is_grpc(request.headers()) {
+            return not_grpc(call, id);
+        }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(id.clone());
-        let span = span(method, &id, trace);
-        call.is_traced_by(span.clone());
 
         let answered = recover::future(pass(&parts, method, request)).instrument(span.clone()).await;
         let answered = answered.unwrap_or_else(|Panicked| {
@@ -212,10 +215,6 @@ async fn pass(parts: &Parts, method: Method, mut request: Request<Body>) -> Resu
     if let Some(caller) = parts.auth.admit(method, request.headers(), request.extensions())? {
         Span::current().record("caller", &*caller);
     }
-    if !is_grpc(request.headers()) {
-        let violation = FieldViolation::new("content-type", "must begin with application/grpc");
-        return Err(Refusal { outcome: Outcome::Answered, status: status::invalid(vec![violation]) });
-    }
     // Held until there is a response; a handler that has to wait may give it back before.
     let place = parts.gate.admit(method)?;
     let bound = Bound::of(method, request.headers(), parts.default_deadline, &parts.gate)?;
@@ -263,6 +262,15 @@ fn refuse(refusal: Refusal, mut call: Call, id: RequestId) -> Response<ReplyBody
     let (mut head, ()) = refusal.status.into_http().into_parts();
     id.stamp(&mut head.headers);
     Response::from_parts(head, ReplyBody::empty(call, id))
+}
+
+/// By its status nobody takes it for an answer, whether they know gRPC or not.
+fn not_grpc(call: Call, id: RequestId) -> Response<ReplyBody> {
+    let violation = FieldViolation::new("content-type", "must begin with application/grpc");
+    let refusal = Refusal { outcome: Outcome::Answered, status: status::invalid(vec![violation]) };
+    let mut response = refuse(refusal, call, id);
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response
 }
 
 /// A request on its way to its answer.

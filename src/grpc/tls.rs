@@ -26,7 +26,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::debug;
 
 use super::{
-    coalesced::Coalesced,
+    coalesced::{Coalesced, Turns},
     connection::{Connection, Peer},
     watched::{Files, Watched},
 };
@@ -120,6 +120,14 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// What it writes waits for turns that whoever polls it has to begin.
+    pub fn in_turns(&mut self) -> Turns {
+        match self {
+            Self::Plain(stream) => stream.in_turns(),
+            Self::Encrypted(stream) => stream.get_mut().0.in_turns(),
+        }
+    }
+
     /// Who has shown a certificate.
     #[must_use]
     pub fn peer(&self) -> Option<Peer> {

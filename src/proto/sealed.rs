@@ -4,7 +4,7 @@
 //! A message field and a bytes field look the same on the wire (length-delimited), and fields may stand in
 //! any order, so a client sees no difference. Only the server sends it; nothing decodes it.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Chain};
 use prost::{
     DecodeError, Message,
     encoding::{DecodeContext, WireType, encode_key, encode_varint, message::encode_repeated, skip_field},
@@ -63,8 +63,8 @@ impl SealedResponse {
 
     /// The reply as it is on the wire, prefix included: two pieces, of which the second is shared.
     #[must_use]
-    pub fn into_pieces(self) -> [Bytes; 2] {
-        [self.head, self.data]
+    pub fn into_pieces(self) -> Chain<Bytes, Bytes> {
+        self.head.chain(self.data)
     }
 }
 
@@ -121,7 +121,8 @@ mod tests {
         assert_eq!(read.cache_info, Some(CacheInfo { data_hash, complete, ..passing }));
         assert_eq!(read.sections, reports);
 
-        let framed = sealed.into_pieces().concat();
+        let mut framed = sealed.into_pieces();
+        let framed = framed.copy_to_bytes(framed.remaining());
         assert_eq!(framed[0], 0, "not compressed");
         assert_eq!(framed[1..5], u32::try_from(bytes.len()).unwrap().to_be_bytes());
         assert_eq!(framed[5..], bytes);

@@ -1,7 +1,7 @@
 //! A hit is given at once or goes the whole way, by what its request looks like: callers see no difference.
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes};
 use futures::stream;
 use http::{HeaderMap, Request};
 use http_body::Body as _;
@@ -42,7 +42,7 @@ async fn answered(instance: &Instance, request: Request<Body>) -> (HeaderMap, Ge
     let (mut said, mut trailers) = (Vec::new(), HeaderMap::new());
     while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
         match frame.unwrap().into_data() {
-            Ok(data) => said.extend_from_slice(&data),
+            Ok(data) => said.put(data),
             Err(end) => trailers = end.into_trailers().unwrap(),
         }
     }

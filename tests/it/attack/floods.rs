@@ -54,7 +54,7 @@ async fn floods_of_frames_harm_nobody_else() {
             [frame(HEADERS, 0, 1, &[]), many(|_| frame(CONTINUATION, 0, 1, &call("/", &[])))].concat(),
         ),
         ("streams", EITHER, many(whole)),
-        ("resets", ENDED, many(|index| [whole(index), frame(RST_STREAM, 0, stream(index), &CANCEL)].concat())),
+        ("resets", EITHER, many(|index| [whole(index), frame(RST_STREAM, 0, stream(index), &CANCEL)].concat())),
         (
             "streams that make us reset",
             ENDED,
@@ -79,6 +79,24 @@ async fn floods_of_frames_harm_nobody_else() {
                 let ended = matches!(end, End::GoneAway(_) | End::Closed);
                 assert!(*expected == EITHER || ended == (*expected == ENDED), "{case}: {end:?}");
             }
+        })
+        .await;
+}
+
+/// As a caller's process does whose own caller has left.
+#[tokio::test]
+async fn who_leaves_all_its_calls_at_once_keeps_its_connection() {
+    const STREAMS: usize = 200;
+    ground(&[])
+        .await
+        .withstands(async |address: SocketAddr| {
+            let mut wire = Wire::open(address, &[]).await;
+            let called = (0..STREAMS).flat_map(|index| frame(HEADERS, END_HEADERS, stream(index), &call(GET, &[])));
+            let left = (0..STREAMS).flat_map(|index| frame(RST_STREAM, 0, stream(index), &CANCEL));
+            wire.send_reading(&called.chain(left).collect::<Vec<_>>()).await;
+            wire.send_reading(&frame(HEADERS, END_HEADERS | END_STREAM, stream(STREAMS), &call(GET, &[]))).await;
+            let end = wire.end(stream(STREAMS)).await;
+            assert!(!matches!(end, End::GoneAway(_) | End::Closed), "{end:?}");
         })
         .await;
 }
