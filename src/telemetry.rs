@@ -56,11 +56,11 @@ impl Telemetry {
     /// connections to a collector live.
     pub fn start(config: &config::Log, said: &OpenTelemetry) -> Result<Self, LogError> {
         let mut remarks = said.remarks.clone();
-        let mut told = |error: opentelemetry_otlp::ExporterBuildError| remarks.push(error.to_string());
+        let mut told = |error: push::PushError| remarks.push(error.to_string());
         let resource = resource(said);
-        let traces = said.sends_traces.then(|| push::traces(resource.clone()));
+        let traces = said.sends_traces.then(|| push::traces(resource.clone(), said));
         let traces = traces.and_then(|built| built.map_err(&mut told).ok());
-        let metrics = said.sends_metrics.then(push::metrics);
+        let metrics = said.sends_metrics.then(|| push::metrics(said));
         let metrics = metrics.and_then(|built| built.map_err(&mut told).ok());
 
         log::start(config, traces.as_ref().map(|traces| traces.tracer(SCOPE)))?;

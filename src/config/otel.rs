@@ -4,7 +4,7 @@
 //! demands, a value that cannot be understood is told and taken for not said: telemetry never keeps a service from
 //! starting.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Of requests whose caller has not decided. A trace of each would cost more than the request itself.
 const RATIO: f64 = 0.01;
@@ -15,11 +15,23 @@ pub(super) const VARIABLES: &[(&str, &str, &str)] = &[
     (
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "none: nothing is sent",
-        "The collector, such as `http://collector:4317`: metrics and traces are sent to it by gRPC.",
+        "The collector, such as `http://collector:4317`: metrics and traces are sent to it by gRPC, encrypted if the URL \
+         begins with `https`.",
     ),
     ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "as above", "The same for traces only."),
     ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "as above", "The same for metrics only."),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "`grpc`", "Nothing else is spoken; another value is told in the log."),
+    (
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "none: whom this machine trusts",
+        "A file of certificates (PEM): a collector behind `https` has to be certified by one of them.",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        "none",
+        "A file with this service's own certificate (PEM), for collectors that ask for one.",
+    ),
+    ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "none", "A file with its private key (PEM)."),
     (
         "OTEL_EXPORTER_OTLP_HEADERS",
         "none",
@@ -73,6 +85,10 @@ pub struct OpenTelemetry {
     pub is_named: bool,
     /// The collectors to which something is sent, each once.
     pub collectors: Vec<String>,
+    /// Who may certify a collector; none: whom this machine trusts.
+    pub authority: Option<PathBuf>,
+    /// Our own certificate and its key, for collectors.
+    pub identity: Option<(PathBuf, PathBuf)>,
     /// What was not understood, for the log.
     pub remarks: Vec<String>,
 }
@@ -114,6 +130,14 @@ impl OpenTelemetry {
             remarks.push(format!("OTEL_EXPORTER_OTLP_PROTOCOL: {protocol} is not spoken here, only grpc"));
         }
 
+        let file = |name: &str| said(name).map(PathBuf::from);
+        let certificate = file("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE");
+        let key = file("OTEL_EXPORTER_OTLP_CLIENT_KEY");
+        if certificate.is_some() != key.is_some() {
+            let both = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY";
+            remarks.push(format!("{both}: one is of no use without the other"));
+        }
+
         let (follows_callers, ratio) = sampler(&said, &mut remarks);
         let propagators = said("OTEL_PROPAGATORS").unwrap_or("tracecontext,baggage");
         Self {
@@ -125,6 +149,8 @@ impl OpenTelemetry {
             is_named: said("OTEL_SERVICE_NAME").is_some()
                 || said("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|text| text.contains("service.name=")),
             collectors,
+            authority: file("OTEL_EXPORTER_OTLP_CERTIFICATE"),
+            identity: certificate.zip(key),
             remarks,
         }
     }

@@ -1,9 +1,12 @@
 //! What this process listens on, and what it calls: reached, and at most greeted by TLS.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use futures::future::join_all;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -63,7 +66,7 @@ pub(super) async fn ai(config: &Config, found: &mut Findings) {
     let Some(url) = &config.ai.base_url else {
         return found.ok("ai endpoint", "not configured (ai.base_url): the analysis is made by rules");
     };
-    match reach(url).await {
+    match reach(url, None).await {
         Ok(()) => found.ok("ai endpoint", format!("{url} can be reached; model {}", config.ai.model)),
         Err(error) => found.fail(
             "ai endpoint",
@@ -78,7 +81,7 @@ pub(super) async fn collectors(telemetry: &OpenTelemetry, found: &mut Findings) 
     if telemetry.collectors.is_empty() {
         return found.ok("collector", "not configured (OTEL_EXPORTER_OTLP_ENDPOINT): nothing is sent");
     }
-    let reached = join_all(telemetry.collectors.iter().map(|url| reach(url))).await;
+    let reached = join_all(telemetry.collectors.iter().map(|url| reach(url, telemetry.authority.as_deref()))).await;
     for (url, reached) in telemetry.collectors.iter().zip(reached) {
         match reached {
             Ok(()) => found.ok("collector", format!("{url} can be reached")),
@@ -91,8 +94,9 @@ pub(super) async fn collectors(telemetry: &OpenTelemetry, found: &mut Findings) 
     }
 }
 
-/// A connection, with TLS if the URL says so, and nothing more.
-async fn reach(url: &str) -> Result<(), String> {
+/// A connection, with TLS if the URL says so, and nothing more. `authority`: who has to certify the other side, if not
+/// those whom this machine trusts.
+async fn reach(url: &str, authority: Option<&Path>) -> Result<(), String> {
     let uri: http::Uri = url.parse().map_err(|_| "it is no URL".to_owned())?;
     let host = uri.host().ok_or("it has no host")?.trim_matches(['[', ']']);
     let encrypted = uri.scheme_str() == Some("https");
@@ -101,20 +105,30 @@ async fn reach(url: &str) -> Result<(), String> {
         let stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
         if encrypted {
             let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-            tls()?.connect(name, stream).await.map_err(|error| error.to_string())?;
+            tls(authority)?.connect(name, stream).await.map_err(|error| error.to_string())?;
         }
         Ok(())
     };
     timeout(REACH_MAX, greeted).await.unwrap_or_else(|_| Err(format!("no answer within {REACH_MAX:?}")))
 }
 
-/// Trusts whom this machine trusts, as calls to the endpoint do.
-fn tls() -> Result<TlsConnector, String> {
+/// Trusts as the calls do that are made there later.
+fn tls(authority: Option<&Path>) -> Result<TlsConnector, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_platform_verifier())
-        .map_err(|error| error.to_string())?
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| error.to_string())?;
+    let builder = match authority {
+        Some(file) => builder.with_root_certificates(certificates(file)?),
+        None => builder.with_platform_verifier().map_err(|error| error.to_string())?,
+    };
+    Ok(TlsConnector::from(Arc::new(builder.with_no_client_auth())))
+}
+
+fn certificates(file: &Path) -> Result<RootCertStore, String> {
+    let mut store = RootCertStore::empty();
+    let unusable = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error))? {
+        store.add(certificate.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
+    }
+    Ok(store)
 }

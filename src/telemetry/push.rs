@@ -2,29 +2,45 @@
 //!
 //! A collector that is not there costs nothing but its telemetry: what cannot be sent is dropped after the exporter's
 //! timeout, the queue in front of it is bounded, and its failures are said once in a while. Where to, how often and
-//! how patiently is said by the `OTEL_*` variables, which the library reads itself.
+//! how patiently is said by the `OTEL_*` variables, which the library reads itself; files of certificates it does not.
 
 use std::{
+    fs, io,
+    path::Path,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter};
+use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter, WithTonicConfig as _};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
     metrics::{PeriodicReader, Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
     trace::{BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData, SpanExporter as ExportSpans},
 };
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-use crate::clock::{Clock, Moment};
+use crate::{
+    clock::{Clock, Moment},
+    config::OpenTelemetry,
+};
 
 /// Between two words about the same trouble.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 
+/// Why nothing is sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PushError {
+    #[error("{} cannot be read: {error}", file.display())]
+    File { file: std::path::PathBuf, error: io::Error },
+    #[error(transparent)]
+    Exporter(#[from] ExporterBuildError),
+}
+
 /// Sends spans. Those that reach it are sampled: that was decided before they were made.
-pub(super) fn traces(resource: Resource) -> Result<SdkTracerProvider, ExporterBuildError> {
-    let exporter = Telling::new("traces", SpanExporter::builder().with_tonic().build()?);
+pub(super) fn traces(resource: Resource, said: &OpenTelemetry) -> Result<SdkTracerProvider, PushError> {
+    let exporter = SpanExporter::builder().with_tonic().with_tls_config(tls(said)?).build()?;
+    let exporter = Telling::new("traces", exporter);
     let processor = BatchSpanProcessor::builder(exporter).build();
     Ok(SdkTracerProvider::builder()
         .with_resource(resource)
@@ -34,9 +50,22 @@ pub(super) fn traces(resource: Resource) -> Result<SdkTracerProvider, ExporterBu
 }
 
 /// Reads metrics and sends them.
-pub(super) fn metrics() -> Result<PeriodicReader<Telling<MetricExporter>>, ExporterBuildError> {
-    let exporter = Telling::new("metrics", MetricExporter::builder().with_tonic().build()?);
-    Ok(PeriodicReader::builder(exporter).build())
+pub(super) fn metrics(said: &OpenTelemetry) -> Result<PeriodicReader<Telling<MetricExporter>>, PushError> {
+    let exporter = MetricExporter::builder().with_tonic().with_tls_config(tls(said)?).build()?;
+    Ok(PeriodicReader::builder(Telling::new("metrics", exporter)).build())
+}
+
+/// For collectors behind `https`; the others are not concerned.
+fn tls(said: &OpenTelemetry) -> Result<ClientTlsConfig, PushError> {
+    let read = |file: &Path| fs::read(file).map_err(|error| PushError::File { file: file.to_owned(), error });
+    let config = match &said.authority {
+        Some(file) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(file)?)),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    Ok(match &said.identity {
+        Some((certificate, key)) => config.identity(Identity::from_pem(read(certificate)?, read(key)?)),
+        None => config,
+    })
 }
 
 /// An exporter whose failures are logged, but not all of them.

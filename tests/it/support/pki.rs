@@ -51,10 +51,12 @@ impl Authority {
         fs::write(self.file("key"), key.serialize_pem()).unwrap();
     }
 
-    /// A client's certificate and key with these URIs.
+    /// A client's certificate and key with these URIs, which are in `client.pem` and `client-key.pem` too.
     pub(crate) fn certify_client(&self, uris: &[&str]) -> Identity {
         let names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
         let (cert, key) = self.certify(names, ExtendedKeyUsagePurpose::ClientAuth);
+        fs::write(self.file("client"), &cert).unwrap();
+        fs::write(self.file("client-key"), &key).unwrap();
         Identity::from_pem(cert, key)
     }
 

@@ -22,14 +22,17 @@ use opentelemetry_proto::tonic::{
 };
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{
+    Request, Response, Status,
+    transport::{Server, ServerTlsConfig},
+};
 
-use crate::support::{server::Settings, wait_for};
+use crate::support::{pki::HOST, server::Settings, wait_for};
 
 /// A running collector; dropping it ends it.
 #[derive(Debug)]
 pub(super) struct Collector {
-    address: SocketAddr,
+    url: String,
     received: Received,
     _serving: JoinSet<()>,
 }
@@ -43,21 +46,31 @@ struct Received {
 }
 
 pub(super) async fn collector() -> Collector {
+    serving(Server::builder(), |address| format!("http://{address}")).await
+}
+
+/// A collector that is called [`HOST`], and asks for a certificate itself.
+pub(super) async fn collector_with_tls(tls: ServerTlsConfig) -> Collector {
+    let server = Server::builder().tls_config(tls).unwrap();
+    serving(server, |address| format!("https://{HOST}:{}", address.port())).await
+}
+
+async fn serving(mut server: Server, url: impl FnOnce(SocketAddr) -> String) -> Collector {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let url = url(listener.local_addr().unwrap());
     let received = Received::default();
     let mut serving = JoinSet::new();
-    let server = Server::builder()
+    let server = server
         .add_service(TraceServiceServer::new(received.clone()))
         .add_service(MetricsServiceServer::new(received.clone()));
     serving.spawn(async move { server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap() });
-    Collector { address, received, _serving: serving }
+    Collector { url, received, _serving: serving }
 }
 
 /// The settings of an instance that sends there, all requests traced about which callers have not decided.
-pub(super) fn sending_to(address: SocketAddr, settings: Settings, period_ms: u64) -> Settings {
+pub(super) fn sending_to(url: &str, settings: Settings, period_ms: u64) -> Settings {
     let variables = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}")),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.to_owned()),
         ("OTEL_TRACES_SAMPLER", "parentbased_always_on".to_owned()),
         ("OTEL_BSP_SCHEDULE_DELAY", period_ms.to_string()),
         ("OTEL_METRIC_EXPORT_INTERVAL", period_ms.to_string()),
@@ -70,12 +83,12 @@ pub(super) fn sending_to(address: SocketAddr, settings: Settings, period_ms: u64
 impl Collector {
     /// The settings of an instance that sends here, at once.
     pub(super) fn told_by(&self, settings: Settings) -> Settings {
-        sending_to(self.address, settings, 20)
+        sending_to(&self.url, settings, 20)
     }
 
     /// The settings of an instance that sends here when it is told to end.
     pub(super) fn told_at_the_end_by(&self, settings: Settings) -> Settings {
-        sending_to(self.address, settings, 3_600_000)
+        sending_to(&self.url, settings, 3_600_000)
     }
 
     /// Everything received so far that belongs to a trace.

@@ -4,13 +4,15 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data, number_data_point::Value};
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use userdata::{proto::v1::CacheStatus, telemetry::names::INSTRUMENTS};
 
-use super::collector::{collector, sending_to, text};
+use super::collector::{collector, collector_with_tls, sending_to, text};
 use crate::support::{
     ask::{get, of},
     cluster::{Layout, cluster},
     free_port,
+    pki::Authority,
     server::serve,
     wait_for,
 };
@@ -57,6 +59,41 @@ async fn what_has_not_been_sent_is_sent_when_the_process_ends() {
 }
 
 #[tokio::test]
+async fn a_collector_behind_tls_is_sent_to_if_the_right_authority_certifies_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let ours = Authority::new(directory.path(), "ours");
+    Authority::new(directory.path(), "other");
+    ours.certify_server();
+    let read = |name: &str| std::fs::read(ours.file(name)).unwrap();
+    ours.certify_client(&["spiffe://userdata"]);
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(read("cert"), read("key")))
+        .client_ca_root(Certificate::from_pem(read("ours-ca")));
+    let collector = collector_with_tls(tls).await;
+    for (authority, reached) in [("ours-ca", true), ("other-ca", false), ("nothing", false)] {
+        let cluster = cluster(Layout::Sqlite).await;
+        cluster.sources.add_user(authority, &[11]).await;
+        let mut settings = collector.told_by(cluster.settings());
+        for (variable, name) in
+            [("CERTIFICATE", authority), ("CLIENT_CERTIFICATE", "client"), ("CLIENT_KEY", "client-key")]
+        {
+            let file = ours.file(name).to_str().unwrap().to_owned();
+            settings.environment.push((format!("OTEL_EXPORTER_OTLP_{variable}"), file));
+        }
+        let server = serve(settings).await;
+        get(&server.client().await, of(authority)).await.unwrap();
+        if reached {
+            wait_for("its metrics", async || (!collector.metrics().is_empty()).then_some(())).await;
+            wait_for("its traces", async || collector.has_span("load").then_some(())).await;
+        } else {
+            let said =
+                if authority == "nothing" { "nothing.pem cannot be read" } else { "does not reach its collector" };
+            wait_for(said, async || server.log().contains(said).then_some(())).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_collector_that_is_not_there_costs_nothing_and_is_told_of_once() {
     let nobody = SocketAddr::from(([127, 0, 0, 1], free_port()));
     // Its backlog takes connections, and nobody ever answers them.
@@ -64,7 +101,7 @@ async fn a_collector_that_is_not_there_costs_nothing_and_is_told_of_once() {
     for (collector, refused) in [(nobody, true), (silent.local_addr().unwrap(), false)] {
         let cluster = cluster(Layout::Sqlite).await;
         cluster.sources.add_user("1", &[11]).await;
-        let settings = sending_to(collector, cluster.settings(), 20);
+        let settings = sending_to(&format!("http://{collector}"), cluster.settings(), 20);
         let mut server = serve(settings).await;
         let client = server.client().await;
         assert_eq!(get(&client, of("1")).await.unwrap().status, CacheStatus::Assembled);
@@ -94,7 +131,7 @@ async fn a_second_signal_waits_for_no_collector() {
     let cluster = cluster(Layout::Postgres).await;
     cluster.sources.add_user("1", &[11]).await;
     let settings = cluster.settings().with("server.drain", "10m");
-    let mut server = serve(sending_to(silent.local_addr().unwrap(), settings, 3_600_000)).await;
+    let mut server = serve(sending_to(&format!("http://{}", silent.local_addr().unwrap()), settings, 3_600_000)).await;
     let held = cluster.sources.hold("onboarding_sessions").await;
     let client = server.client().await;
     let mut in_flight = JoinSet::new();
