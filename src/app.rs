@@ -301,6 +301,15 @@ impl App {
     }
 }
 
+/// As many as an instance opens there at most.
+pub(crate) fn connections_to_cache_database(config: &Config) -> u32 {
+    let sources = &config.sources;
+    let shared = sources.database_url.is_none();
+    let relay = if shared && sources.change_feed { RELAY_CONNECTIONS } else { 0 };
+    let of_sources = if shared { sources.max_connections } else { 0 };
+    config.database.max_connections + FENCE_CONNECTIONS + of_sources + relay
+}
+
 fn options(access: Access, max_connections: u32, timeout: Duration) -> database::Options {
     database::Options {
         access,

@@ -8,7 +8,7 @@ use super::{
     Findings,
     databases::{Which, failed, one, without_right},
 };
-use crate::{clock::Clock, config::Config, database::is_sqlite};
+use crate::{app, clock::Clock, config::Config, database::is_sqlite};
 
 /// What is written, by whom the tables are created.
 const WRITTEN: [&str; 5] =
@@ -27,7 +27,13 @@ pub(super) async fn examine(config: &Config, found: &mut Findings) {
     if !migrations(&db, tables, found).await {
         return;
     }
-    for answered in [writable(&db, found).await, fences(&db, config, found).await, clock(&db, found).await] {
+    let answers = [
+        writable(&db, found).await,
+        connections(&db, config, found).await,
+        fences(&db, config, found).await,
+        clock(&db, found).await,
+    ];
+    for answered in answers {
         if let Err(error) = answered {
             failed("cache database", &error, found);
         }
@@ -73,6 +79,29 @@ async fn writable(db: &DatabaseConnection, found: &mut Findings) -> Result<(), D
     } else {
         let remedy = "GRANT SELECT, INSERT, UPDATE, DELETE on the cache's tables to the role in database.url";
         found.fail("cache tables", format!("not granted: {}", without.join(", ")), remedy);
+    }
+    Ok(())
+}
+
+/// Whether the server lets in as many as an instance opens at most, and as one does that takes its place.
+async fn connections(db: &DatabaseConnection, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
+    if is_sqlite(db) {
+        return Ok(());
+    }
+    let sql = "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int \
+               AS of_server, rolconnlimit AS of_role FROM pg_roles WHERE rolname = current_user";
+    let Some(row) = one(db, sql, []).await? else { return Ok(()) };
+    let (of_server, of_role): (i32, i32) = (row.try_get("", "of_server")?, row.try_get("", "of_role")?);
+    let let_in = i64::from(if of_role < 0 { of_server } else { of_server.min(of_role) });
+    let one = i64::from(app::connections_to_cache_database(config));
+    let what =
+        format!("an instance opens {one} at most, of {let_in} that the server lets in: room for {}", let_in / one);
+    if let_in < 2 * one {
+        let remedy = "lower database.max_connections and sources.max_connections, or raise max_connections of the server \
+                      (or the role's limit): while an instance is replaced there are two";
+        found.warn("database connections", what, remedy);
+    } else {
+        found.ok("database connections", what);
     }
     Ok(())
 }

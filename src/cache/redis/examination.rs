@@ -55,7 +55,7 @@ pub async fn examine(config: &config::Redis, patience: Duration) -> Result<Exami
         memory_max: said("maxmemory").parse().unwrap_or_default(),
         eviction: said("maxmemory_policy"),
         latency: pings[PINGS / 2],
-        heard_after: heard_after(&asking, &hearing, &super::channel(config), &clock).await,
+        heard_after: heard_after(&asking, &hearing, &super::channel(config), &clock, patience).await,
     };
     // Best effort: the connections end with this process.
     let _ = tokio::join!(asking.quit(), hearing.quit());
@@ -84,7 +84,13 @@ async fn connected(config: &config::Redis, patience: Duration) -> Result<Client,
     }
 }
 
-async fn heard_after(asking: &Client, hearing: &Client, channel: &str, clock: &Clock) -> Option<Duration> {
+async fn heard_after(
+    asking: &Client,
+    hearing: &Client,
+    channel: &str,
+    clock: &Clock,
+    patience: Duration,
+) -> Option<Duration> {
     let mut messages = hearing.message_rx();
     hearing.subscribe(channel).await.ok()?;
     let word = format!("doctor {}", uuid::Uuid::new_v4());
@@ -99,5 +105,5 @@ async fn heard_after(asking: &Client, hearing: &Client, channel: &str, clock: &C
         }
         None
     };
-    tokio::time::timeout(Duration::from_secs(1), heard).await.ok().flatten()
+    tokio::time::timeout(patience, heard).await.ok().flatten()
 }
