@@ -149,7 +149,7 @@ impl Loader {
             memory_figures: TierFigures::measured(Tier::Memory, &meter),
             tally: Tally::new(config.database.tally_keys_max, clock.clone()),
             counts: Counts::new(clock.now()),
-            admission: Admission::new(&config.flight),
+            admission: Admission::new(&config.flight, &clock),
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
             storing: RwLock::new(()),
             cooldowns: Cooldowns::new(clock.clone()),

@@ -5,22 +5,33 @@
 //! will be refused, so only a few may look: else the look-ups of those who are refused anyway would take the database's
 //! time from those who are not, and each would wait for the others before it is refused.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
 };
 
-use crate::{config, error::Error};
+use crate::{
+    clock::{Clock, Moment},
+    config,
+    error::Error,
+};
 
 /// Look-ups at once: a few for each connection to the cache's database (`database.max_connections`), which in a millisecond
 /// or two has answered them all.
 const LOOKS_MAX: usize = 64;
-/// The same while all places are taken: no more than the connections can take up at once.
-const LOOKS_MAX_WHEN_FULL: usize = 16;
-/// How long a look-up waits for its turn while there are places: a burst of hits in Redis, after a restart, is over by then.
+/// The same while all places are taken: most of these look-ups find nothing and are refused, and each costs the database
+/// as much as those of the loads that are let in.
+const LOOKS_MAX_WHEN_FULL: usize = 4;
+/// How long a look-up waits for its turn: a burst of hits in Redis, after a restart, is over by then.
 const LOOK_WAIT: Duration = Duration::from_millis(100);
+/// The same when somebody has waited in vain a moment ago: then it is no burst, and waiting only delays a refusal.
+const LOOK_WAIT_WHEN_BUSY: Duration = Duration::from_millis(10);
+const BUSY_FOR: Duration = Duration::from_secs(1);
 /// Loads that may wait for other instances'; each costs the database ten small statements a second.
 const WATCHES_MAX: usize = 256;
 
@@ -36,10 +47,13 @@ pub(super) struct Admission {
     watches: Semaphore,
     concurrent_max: usize,
     budget: Duration,
+    /// When a look-up last waited in vain.
+    in_vain: Mutex<Option<Moment>>,
+    clock: Clock,
 }
 
 impl Admission {
-    pub(super) fn new(flight: &config::Flight) -> Self {
+    pub(super) fn new(flight: &config::Flight, clock: &Clock) -> Self {
         Self {
             looks: Semaphore::new(LOOKS_MAX),
             permits: Semaphore::new(flight.max_concurrent),
@@ -47,6 +61,8 @@ impl Admission {
             watches: Semaphore::new(WATCHES_MAX),
             concurrent_max: flight.max_concurrent,
             budget: flight.budget,
+            in_vain: Mutex::default(),
+            clock: clock.clone(),
         }
     }
 
@@ -56,10 +72,22 @@ impl Admission {
             let few = self.looks.available_permits() > LOOKS_MAX - LOOKS_MAX_WHEN_FULL;
             return few.then(|| self.looks.try_acquire().ok()).flatten().ok_or_else(Error::overloaded);
         }
-        match timeout(LOOK_WAIT, self.looks.acquire()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            _ => Err(Error::overloaded()),
+        if let Ok(turn) = self.looks.try_acquire() {
+            return Ok(turn);
         }
+        let is_busy = self.in_vain().is_some_and(|when| self.clock.now().since(when) < BUSY_FOR);
+        match timeout(if is_busy { LOOK_WAIT_WHEN_BUSY } else { LOOK_WAIT }, self.looks.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => {
+                *self.in_vain() = Some(self.clock.now());
+                Err(Error::overloaded())
+            }
+        }
+    }
+
+    fn in_vain(&self) -> MutexGuard<'_, Option<Moment>> {
+        // One moment: nothing can be left half changed.
+        self.in_vain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place in the queue, then a permit to read the sources.
@@ -91,7 +119,7 @@ mod tests {
     use crate::config::Flight;
 
     fn admission() -> Admission {
-        Admission::new(&Flight { max_concurrent: 1, max_queued: 0, ..Default::default() })
+        Admission::new(&Flight { max_concurrent: 1, max_queued: 0, ..Default::default() }, &Clock::system())
     }
 
     #[tokio::test(start_paused = true)]
@@ -108,6 +136,21 @@ mod tests {
         });
         let _next = next.expect("it waited for a turn");
         assert!(admission.look().await.is_err(), "nobody ends, and it does not wait for long");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_one_has_waited_in_vain_the_others_wait_for_much_less() {
+        let admission = admission();
+        let mut turns = Vec::new();
+        for _ in 0..LOOKS_MAX {
+            turns.push(admission.look().await.unwrap());
+        }
+        let refused_within = async |time| timeout(time, admission.look()).await.is_ok_and(|turn| turn.is_err());
+        assert!(!refused_within(LOOK_WAIT / 2).await, "it may be a burst");
+        assert!(refused_within(2 * LOOK_WAIT).await);
+        assert!(refused_within(2 * LOOK_WAIT_WHEN_BUSY).await);
+        admission.clock.advance(BUSY_FOR);
+        assert!(!refused_within(LOOK_WAIT / 2).await, "that was long ago");
     }
 
     #[tokio::test]
