@@ -25,6 +25,7 @@ mod inspector;
 mod kept_rows;
 mod load_lease;
 mod migrations;
+mod operating;
 mod overload;
 mod pools;
 mod probes;
