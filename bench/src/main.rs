@@ -67,6 +67,12 @@ enum Comparison {
 
 #[tokio::main]
 async fn main() {
+    // Whoever waits for what panicked would wait for ever. The servers end with this process.
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        std::process::exit(101);
+    }));
     match Comparison::parse() {
         Comparison::Hits(options) => hits::run(&options).await,
         Comparison::Policy(options) => policy::run(&options),

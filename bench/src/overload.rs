@@ -2,7 +2,8 @@
 //!
 //! One instance in a process of its own, PostgreSQL, Redis, and sources that take their time. Load comes at a rate,
 //! whether or not it is answered: callers in a loop would slow down with the server and overload nothing. "Peak" is what
-//! was measured a moment before, on the same stand.
+//! was measured a moment before, on the same stand. Servers and databases share one CPU, the load has the others: what ten
+//! times the load costs its callers is not to be taken from those who answer.
 
 mod figures;
 mod load;
@@ -18,7 +19,7 @@ use self::{
     load::{Callers, Whom},
     stand::Stand,
 };
-use crate::machine;
+use crate::machine::{self, Cpus};
 
 /// How long and how hard.
 #[derive(Debug, Args)]
@@ -47,7 +48,10 @@ const HITS_UNDER_WAY: usize = 64;
 pub(crate) async fn run(options: &Options) {
     println!("{}", machine::description());
     let phase = Duration::from_secs(options.seconds);
+    // What is started runs where its starter does.
+    Cpus::OfServers.hold(std::process::id());
     let stand = Stand::set_up(Duration::from_millis(options.source_ms)).await;
+    Cpus::OfLoad.hold(std::process::id());
     let callers = Arc::new(Callers::connect(stand.address()).await);
     stand.warm(&callers, WARM).await;
 

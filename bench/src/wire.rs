@@ -1,5 +1,5 @@
 //! What a memory hit costs on the wire: this service and what else would answer the same bytes, each a
-//! process of its own, loaded by h2load in turns, round by round.
+//! process of its own, loaded by h2load in turns, round by round. The servers share one CPU, h2load has the others.
 //!
 //! Only ratios within a round are compared, against a bare tonic server that echoes the same bytes: other
 //! work on the machine slows down all of a round. CPU time is that of the server's process.
@@ -65,13 +65,7 @@ pub(crate) struct Options {
     /// Only these servers, by a part of their names; the raw echo always.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Requests per second of a second measurement, of latencies, with replies of 16 KiB; 0: none.
-    #[arg(long, default_value_t = 0)]
-    rate: u32,
 }
-
-/// The size for which latencies are measured.
-const OF_LATENCIES_KIB: usize = 16;
 
 /// Measures and prints one table.
 pub(crate) async fn run(options: &Options) {
@@ -93,14 +87,12 @@ pub(crate) async fn run(options: &Options) {
         }
         let rounds = measure(&running, options, document.reply_bytes());
         columns.push(table::Column { reply_bytes: document.reply_bytes(), rounds });
-        if options.rate > 0 && *size == OF_LATENCIES_KIB {
-            println!("{}\n", table::latencies(&latencies(&running, options), options.rate));
-        }
     }
     let names: Vec<&str> = CONTESTANTS.iter().filter(chosen).map(|contestant| contestant.name).collect();
     println!("{before}; afterwards load average {}", machine::load_average());
     println!(
-        "h2load -c 8 -m 16, {} rounds of {} s, medians; ratios to the raw echo of the same round\n",
+        "h2load -c 8 -m 16, {} rounds of {} s, medians; ratios to the raw echo of the same round; one CPU for the servers, \
+         the others for the load\n",
         options.rounds, options.seconds
     );
     println!("{}", table::ratios(&names, &columns));
@@ -123,19 +115,4 @@ fn measure(running: &[Running], options: &Options, reply_bytes: usize) -> Vec<Ve
         }
     }
     rounds
-}
-
-/// Of those that h2load can ask, at a rate that all of them can serve.
-fn latencies(running: &[Running], options: &Options) -> Vec<(&'static str, load::Latencies)> {
-    let mut all: Vec<(&'static str, Vec<load::Latencies>)> = Vec::new();
-    for round in 0..options.rounds {
-        let asked = running.iter().filter_map(|server| Some((server.name(), server.latencies(options)?)));
-        for (place, (name, latencies)) in asked.enumerate() {
-            if round == 0 {
-                all.push((name, Vec::new()));
-            }
-            all[place].1.push(latencies);
-        }
-    }
-    all.into_iter().map(|(name, rounds)| (name, load::Latencies::median(rounds))).collect()
 }

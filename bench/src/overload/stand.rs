@@ -41,8 +41,7 @@ impl Stand {
             let slow = format!(
                 "ALTER TABLE {OF_STRATEGY} RENAME TO activations;
                  CREATE VIEW {OF_STRATEGY} AS
-                     WITH slow AS MATERIALIZED (SELECT pg_sleep({})::text AS done)
-                     SELECT activations.* FROM activations, slow WHERE done = ''",
+                     SELECT * FROM activations WHERE (SELECT pg_sleep({})::text) = ''",
                 source.as_secs_f64()
             );
             sources.db.execute_unprepared(&slow).await.unwrap();

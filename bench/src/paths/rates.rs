@@ -1,5 +1,6 @@
 //! Latencies at half and at nine tenths of what each server answers at most, counted from when a request was due; and what
-//! each costs at one and the same rate. The servers are those of `wire`, with replies of 16 KiB.
+//! each costs at one and the same rate. The servers are those of `wire`, with replies of 16 KiB; they share one CPU, the load
+//! has the others.
 
 use std::time::Duration;
 
@@ -7,9 +8,13 @@ use super::{
     Scale,
     drive::{CONNECTIONS, Call, STREAMS, Until, as_f64, closed, open},
 };
-use crate::wire::{Running, Stage, empty, median};
+use crate::{
+    machine::Cpus,
+    wire::{Running, Stage, empty, median},
+};
 
-const SERVERS: [&str; 3] = ["raw echo", "raw echo, coalesced writes", "userdata"];
+const SERVERS: [&str; 4] =
+    ["raw echo", "raw echo, coalesced writes", "bare hyper, coalesced writes", "userdata, 1 % of calls traced"];
 const KIB: usize = 16;
 /// Of each server's own peak, and at last of the raw echo's: the same rate for all.
 const SHARES: [Share; 3] = [Share::OfOwn(0.5), Share::OfOwn(0.9), Share::OfTheFirsts(0.5)];
@@ -35,6 +40,7 @@ pub(super) async fn table(scale: Scale) -> String {
     let took = scale.of(Duration::from_secs(2), Duration::from_millis(500));
     let stage = Stage::of(&SERVERS, KIB).await;
     let servers = &stage.servers;
+    Cpus::OfLoad.hold(std::process::id());
     let call = |_| Call::get(KIB.to_string());
     let peak =
         |server: &Running| closed(server.address(), (CONNECTIONS, STREAMS), Until::After(took), call).per_second();
@@ -72,6 +78,7 @@ pub(super) async fn table(scale: Scale) -> String {
             }
         }
     }
+    Cpus::All.hold(std::process::id());
     let head = ["server", "rate", "answers/s", "p50, ms", "p99, ms", "p99.9, ms", "CPU, us", "sent late, p99, ms"];
     let mut table = empty(head.map(str::to_owned).into());
     for (share, figures) in SHARES.into_iter().zip(figures) {

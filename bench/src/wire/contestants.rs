@@ -5,16 +5,18 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use tempfile::TempDir;
 
 use super::{
-    Options,
     document::{self, Document, Documents, KEY},
-    load::{self, Latencies, Measured},
-    rivals::Rival,
+    load::{self, Measured},
+    rivals::{Rival, Sink},
 };
-use crate::servers::{
-    log_of,
-    process::{Process, Start},
-    redis::Redis,
-    wait_for,
+use crate::{
+    machine::Cpus,
+    servers::{
+        log_of,
+        process::{Process, Start},
+        redis::Redis,
+        wait_for,
+    },
 };
 
 /// A server that is measured.
@@ -33,7 +35,7 @@ enum Kind {
 }
 
 /// In the order of the table; the first is what the others are compared with.
-pub(super) const CONTESTANTS: [Contestant; 11] = [
+pub(super) const CONTESTANTS: [Contestant; 12] = [
     Contestant::rival("raw echo", Rival::Echo),
     Contestant::rival("raw echo, coalesced writes", Rival::EchoCoalesced),
     Contestant::rival("bare hyper", Rival::Hyper),
@@ -45,6 +47,7 @@ pub(super) const CONTESTANTS: [Contestant; 11] = [
     Contestant::rival("Redis, serde_json", Rival::RedisJson),
     Contestant::rival("userdata, without coalesced writes", Rival::OursUncoalesced),
     Contestant::rival("userdata", Rival::Ours),
+    Contestant::rival("userdata, 1 % of calls traced", Rival::OursTraced),
 ];
 
 impl Contestant {
@@ -67,6 +70,8 @@ pub(crate) struct Running {
     /// What h2load sends.
     request: PathBuf,
     _process: Option<Process>,
+    /// Where it sends its telemetry.
+    _sink: Option<Sink>,
     _directory: TempDir,
 }
 
@@ -83,24 +88,31 @@ impl Running {
         std::fs::write(&request, document.framed_request()).unwrap();
         let Kind::Rival(rival) = contestant.kind else {
             let pid = redis.info("process_id").await.trim().parse().unwrap();
+            Cpus::OfServers.hold(pid);
             return Self {
                 contestant,
                 pid,
                 port: document::port_of(redis),
                 request,
                 _process: None,
+                _sink: None,
                 _directory: directory,
             };
         };
         let reply = directory.path().join("reply");
         std::fs::write(&reply, document.reply()).unwrap();
         let log = directory.path().join("log");
+        let is_traced = rival == Rival::OursTraced;
         let rival = rival.name();
         let arguments = ["serve", &rival, "--reply", reply.to_str().unwrap()];
-        let mut command = vec![std::env::current_exe().unwrap().into_os_string()];
+        let mut command = Cpus::OfServers.prefix();
+        command.push(std::env::current_exe().unwrap().into_os_string());
         command.extend(arguments.map(Into::into));
         command.extend(["--redis", &redis.url(), "--database", documents.database_url()].map(Into::into));
-        let start = Start { command, environment: vec![], log: &log, signal: "KILL", directory: None };
+        let sink = if is_traced { Some(Sink::open().await) } else { None };
+        let endpoint = sink.iter().map(|sink| ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), sink.url()));
+        let environment = endpoint.collect();
+        let start = Start { command, environment, log: &log, signal: "KILL", directory: None };
         let process = Process::start(start);
         let address: SocketAddr = wait_for("its address", async || {
             assert!(process.is_running(), "{} ended: {}", contestant.name, log_of(&log));
@@ -112,7 +124,8 @@ impl Running {
         let pid = said.split_once(" as ").unwrap().1.lines().next().unwrap().parse().unwrap();
         document.is_answered_by(address).await;
         let port = address.port();
-        Self { contestant, pid, port, request, _process: Some(process), _directory: directory }
+        let (_process, _sink, _directory) = (Some(process), sink, directory);
+        Self { contestant, pid, port, request, _process, _sink, _directory }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -139,11 +152,5 @@ impl Running {
                 load::of_process(self.pid, || load::redis(self.port, KEY, connections, pipeline, took))
             }
         }
-    }
-
-    /// How long answers take at a fixed rate; nothing for those that h2load cannot ask.
-    pub(super) fn latencies(&self, options: &Options) -> Option<Latencies> {
-        matches!(self.contestant.kind, Kind::Rival(_))
-            .then(|| load::latencies(self.port, &self.request, options.seconds, options.rate))
     }
 }

@@ -1,6 +1,8 @@
 //! The load, by programs that others wrote: h2load for gRPC, redis-benchmark for Redis.
 
-use std::{fmt, fs, path::Path, process::Command, time::Duration};
+use std::{ffi::OsString, fmt, fs, path::Path, process::Command, time::Duration};
+
+use crate::machine::Cpus;
 
 /// h2load's connections, and requests under way on each.
 const CONNECTIONS: u32 = 8;
@@ -40,7 +42,12 @@ pub(super) fn of_process(pid: u32, load: impl FnOnce() -> Done) -> Measured {
 
 /// As many requests as are answered in that time.
 pub(super) fn h2load(port: u16, request: &Path, seconds: u32, reply_bytes: usize) -> Done {
-    let said = run(h2load_command(port, request).args(["-D", &seconds.to_string()]));
+    let (connections, streams) = (CONNECTIONS.to_string(), STREAMS.to_string());
+    let (seconds, url) = (seconds.to_string(), format!("http://127.0.0.1:{port}{PATH}"));
+    let mut command = vec!["h2load", "-c", &connections, "-m", &streams, "-D", &seconds];
+    command.extend(["-H", "content-type: application/grpc", "-H", "te: trailers"]);
+    command.extend(["-d", request.to_str().unwrap(), &url]);
+    let said = run(command);
     let requests = number_before(&said, " 2xx");
     #[expect(clippy::cast_precision_loss, reason = "a few KiB")]
     let expected = requests * reply_bytes as f64;
@@ -64,54 +71,17 @@ pub(super) fn redis(port: u16, key: &str, connections: u32, pipeline: u32, took:
 fn redis_benchmark(port: u16, key: &str, connections: u32, pipeline: u32, requests: u32) -> f64 {
     let (port, requests) = (port.to_string(), requests.to_string());
     let (connections, pipeline) = (connections.to_string(), pipeline.to_string());
-    let arguments = ["-p", &port, "-c", &connections, "-P", &pipeline, "-n", &requests, "-q", "GET", key];
-    number_before(&run(Command::new("redis-benchmark").args(arguments)), " requests per second")
+    let mut command = vec!["redis-benchmark", "-p", &port, "-c", &connections, "-P", &pipeline];
+    command.extend(["-n", &requests, "-q", "GET", key]);
+    number_before(&run(command), " requests per second")
 }
 
-/// How long answers took, in milliseconds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Latencies {
-    pub(super) p50: f64,
-    pub(super) p99: f64,
-}
-
-impl Latencies {
-    /// Of each figure by itself.
-    pub(super) fn median(rounds: Vec<Self>) -> Self {
-        let of = |figure: fn(&Self) -> f64| super::table::median(rounds.iter().map(figure).collect());
-        Self { p50: of(|round| round.p50), p99: of(|round| round.p99) }
-    }
-}
-
-/// At so many requests a second in all.
-pub(super) fn latencies(port: u16, request: &Path, seconds: u32, rate: u32) -> Latencies {
-    let log = request.with_extension("times");
-    let _none = fs::remove_file(&log);
-    let mut command = h2load_command(port, request);
-    command.args(["-D", &seconds.to_string(), "--rps", &(rate / CONNECTIONS).to_string()]);
-    run(command.args(["--log-file", log.to_str().unwrap()]));
-    let lines = fs::read_to_string(log).unwrap();
-    // Start, status and microseconds.
-    let mut times: Vec<f64> = lines.lines().map(|line| line.rsplit('\t').next().unwrap().parse().unwrap()).collect();
-    times.sort_by(f64::total_cmp);
-    let at = |percent: usize| times[(times.len() - 1) * percent / 100] / 1000.0;
-    Latencies { p50: at(50), p99: at(99) }
-}
-
-fn h2load_command(port: u16, request: &Path) -> Command {
-    let mut command = Command::new("h2load");
-    command.args(["-c", &CONNECTIONS.to_string(), "-m", &STREAMS.to_string()]);
-    command.args(["-H", "content-type: application/grpc", "-H", "te: trailers", "-d", request.to_str().unwrap()]);
-    command.arg(format!("http://127.0.0.1:{port}{PATH}"));
-    command
-}
-
-fn run(command: &mut Command) -> String {
-    let program = command.get_program().to_owned();
-    let output = command.output().unwrap_or_else(|error| {
-        panic!("{program:?}: {error}. Debian has it in the packages nghttp2-client and redis-tools")
-    });
-    assert!(output.status.success(), "{output:?}");
+/// Runs a load generator on its CPUs; what it says.
+fn run<'a>(command: impl IntoIterator<Item = &'a str>) -> String {
+    let command: Vec<OsString> = Cpus::OfLoad.prefix().into_iter().chain(command.into_iter().map(Into::into)).collect();
+    let output = Command::new(&command[0]).args(&command[1..]).output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}. Debian has it in util-linux"));
+    assert!(output.status.success(), "Debian has them in nghttp2-client and redis-tools: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 

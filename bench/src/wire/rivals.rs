@@ -10,7 +10,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use prost::Message as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 use userdata::{
     config::{Log, OpenTelemetry},
     grpc::coalesced::Coalesced,
@@ -21,7 +24,7 @@ use userdata::{
 pub(super) use self::ours::Ours;
 
 /// A server.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Rival {
     /// tonic, a message of one `bytes` field, shared.
     Echo,
@@ -41,6 +44,8 @@ pub(crate) enum Rival {
     OursUncoalesced,
     /// This service.
     Ours,
+    /// This service, told by `OTEL_*` where to send metrics and, by default, 1 % of the traces.
+    OursTraced,
 }
 
 /// What a server is started with.
@@ -71,9 +76,9 @@ pub(super) fn json_key(user: &str) -> String {
 /// Serves until the process is killed.
 pub(crate) async fn serve(options: Serve) {
     let reply = Bytes::from(std::fs::read(&options.reply).unwrap());
-    if let Rival::Ours | Rival::OursUncoalesced = options.rival {
+    if let Rival::Ours | Rival::OursTraced | Rival::OursUncoalesced = options.rival {
         let telemetry = Telemetry::start(&Log::default(), &OpenTelemetry::of_process()).unwrap();
-        let ours = Ours::start(&options.database, telemetry, matches!(options.rival, Rival::Ours)).await;
+        let ours = Ours::start(&options.database, telemetry, options.rival != Rival::OursUncoalesced).await;
         say(ours.address());
         return ours.ended().await;
     }
@@ -92,12 +97,34 @@ pub(crate) async fn serve(options: Serve) {
         }
         Rival::MultiTierCache => tonic::serve(listener, tonic::multi_tier_cache(&options.redis, reply).await).await,
         Rival::RedisJson => tonic::serve(listener, tonic::redis_json(&options.redis).await).await,
-        Rival::Ours | Rival::OursUncoalesced => unreachable!("served above"),
+        Rival::Ours | Rival::OursTraced | Rival::OursUncoalesced => unreachable!("served above"),
     }
 }
 
 fn say(address: SocketAddr) {
     println!("listening on {address} as {}", std::process::id());
+}
+
+/// A collector of telemetry that throws it away: every call is answered with an empty message.
+#[derive(Debug)]
+pub(super) struct Sink {
+    address: SocketAddr,
+    _serving: JoinSet<()>,
+}
+
+impl Sink {
+    pub(super) async fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut serving = JoinSet::new();
+        serving.spawn(hyper::serve(Listener { listener, wrap: Coalesced::switched_off }, Bytes::new()));
+        Self { address, _serving: serving }
+    }
+
+    /// For `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
 }
 
 /// Where connections come from, and how they write.

@@ -2,7 +2,7 @@
 
 use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
 
-use super::load::{Latencies, Measured};
+use super::load::Measured;
 
 /// What was measured with replies of one size: rounds per contestant, the raw echo's first.
 #[derive(Debug)]
@@ -29,15 +29,6 @@ pub(super) fn ratios(names: &[&str], columns: &[Column]) -> String {
             [cell(|m| m.requests_per_second, 0, "/s"), cell(|m| m.cpu_us, 1, " us")]
         });
         table.add_row(std::iter::once((*name).to_owned()).chain(cells));
-    }
-    table.to_string()
-}
-
-/// One row per contestant: how long answers took.
-pub(super) fn latencies(rows: &[(&str, Latencies)], rate: u32) -> String {
-    let mut table = empty(vec![format!("server, {rate} requests/s"), "p50, ms".to_owned(), "p99, ms".to_owned()]);
-    for (name, latencies) in rows {
-        table.add_row([(*name).to_owned(), format!("{:.2}", latencies.p50), format!("{:.2}", latencies.p99)]);
     }
     table.to_string()
 }

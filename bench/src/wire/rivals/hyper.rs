@@ -28,6 +28,9 @@ pub(super) async fn serve(listener: Listener, reply: Bytes) {
                 Ok::<_, Infallible>(response.unwrap())
             }
         });
-        connections.spawn(http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer));
+        let mut settings = http2::Builder::new(TokioExecutor::new());
+        // As many as ours allows.
+        settings.max_concurrent_streams(256);
+        connections.spawn(settings.serve_connection(TokioIo::new(stream), answer));
     }
 }
