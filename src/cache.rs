@@ -132,6 +132,10 @@ impl UserDataCache {
     /// Puts the parts together; `tasks` owns every load and every write behind an answer.
     #[must_use]
     pub fn new(mut parts: Parts, tasks: &TaskTracker) -> Self {
+        if parts.config.reassembly.enabled {
+            // It listens from now on: a change may come before anybody has looked for one.
+            parts.fence.take_news();
+        }
         Self {
             relay: parts.relay.take(),
             ahead: Arc::new(Ahead::new(

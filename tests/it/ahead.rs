@@ -1,5 +1,7 @@
 //! Documents that are assembled again behind a change, before anybody asks: with real servers, triggers and the relay.
 
+use std::time::Duration;
+
 use userdata::{
     changes,
     proto::v1::{CacheStatus, ReassemblyStats},
@@ -24,21 +26,28 @@ async fn reassemblies(client: &Client) -> ReassemblyStats {
     stats(client).await.reassemblies.unwrap()
 }
 
-/// Waits for the document, unless it has been given up.
+/// Waits for the document, unless it has been given up. A minute without it is told with all that is known.
 async fn finished(client: &Client, documents: i64) -> ReassemblyStats {
-    wait_for("a document that is assembled ahead", async || {
-        let stats = reassemblies(client).await;
+    let mut seen = None;
+    let look = wait_for("a document that is assembled ahead", async || {
+        let all = stats(client).await;
+        let reassemblies = all.reassemblies.unwrap();
         let given_up = [
-            stats.given_up_unread,
-            stats.given_up_unlikely,
-            stats.given_up_busy,
-            stats.given_up_budget,
-            stats.given_up_failed,
+            reassemblies.given_up_unread,
+            reassemblies.given_up_unlikely,
+            reassemblies.given_up_busy,
+            reassemblies.given_up_budget,
+            reassemblies.given_up_failed,
         ];
-        assert_eq!(given_up, [0; 5], "{stats:?}");
-        (stats.finished == documents).then_some(stats)
-    })
-    .await
+        assert_eq!(given_up, [0; 5], "{reassemblies:?}");
+        let is_there = reassemblies.finished == documents;
+        seen = Some(all);
+        is_there.then_some(reassemblies)
+    });
+    match tokio::time::timeout(Duration::from_secs(50), look).await {
+        Ok(finished) => finished,
+        Err(_) => panic!("{documents} were to be assembled: {seen:#?}"),
+    }
 }
 
 #[tokio::test]

@@ -46,10 +46,7 @@ impl Case {
         };
         let mut started = Vec::new();
         for _ in 0..instances {
-            let instance = Instance::start_with(&world, &clock, &gauge, configure).await;
-            // From here on it listens.
-            instance.cache.reassemble();
-            started.push(instance);
+            started.push(Instance::start_with(&world, &clock, &gauge, configure).await);
         }
         Self { world, clock, instances: started, count: 0 }
     }
