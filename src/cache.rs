@@ -134,7 +134,7 @@ impl UserDataCache {
     pub fn new(mut parts: Parts, tasks: &TaskTracker) -> Self {
         if parts.config.reassembly.enabled {
             // It listens from now on: a change may come before anybody has looked for one.
-            parts.fence.take_news();
+            parts.fence.listen();
         }
         Self {
             relay: parts.relay.take(),

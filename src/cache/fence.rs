@@ -138,7 +138,12 @@ impl Fence {
         self.read().view(key)
     }
 
-    /// What has been fenced since the last call, by whomever; the first one begins to listen.
+    /// Keeps what is fenced from now on, for [`Self::take_news`].
+    pub fn listen(&self) {
+        self.write().listen();
+    }
+
+    /// What has been fenced by whomever since the last call, or since [`Self::listen`].
     #[must_use]
     pub fn take_news(&self) -> Vec<Scope> {
         self.write().take_news()

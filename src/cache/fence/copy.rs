@@ -90,9 +90,14 @@ impl LogCopy {
         *self = Self { news, ..Self::adopted(incarnation, floor) };
     }
 
-    /// What has been fenced since the last call; the first one begins to listen.
+    /// Keeps what is fenced from now on.
+    pub(super) fn listen(&mut self) {
+        self.news.get_or_insert_default();
+    }
+
+    /// What has been fenced since the last call, or since somebody began to listen.
     pub(super) fn take_news(&mut self) -> Vec<Scope> {
-        self.news.replace(Vec::new()).unwrap_or_default()
+        self.news.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Applies rows that follow `applied` without a gap, up to `head`.
