@@ -21,6 +21,7 @@ mod tiers;
 use clap::{Args, ValueEnum};
 use userdata::clock::Clock;
 
+pub(crate) use self::slow::slow_view;
 use crate::machine;
 
 /// What is measured, and how long.

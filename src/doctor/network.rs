@@ -1,12 +1,9 @@
 //! What this process listens on, and what it calls: reached, and at most greeted by TLS.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
 
 use futures::future::join_all;
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-};
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -16,7 +13,10 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{Findings, REACH_MAX};
-use crate::config::{Config, OpenTelemetry};
+use crate::{
+    config::{Config, OpenTelemetry},
+    grpc,
+};
 
 /// A reply to a probe has some hundred bytes.
 const PROBE_BYTES_MAX: u64 = 4096;
@@ -118,17 +118,14 @@ fn tls(authority: Option<&Path>) -> Result<TlsConnector, String> {
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;
     let builder = match authority {
-        Some(file) => builder.with_root_certificates(certificates(file)?),
+        Some(file) => builder.with_root_certificates(roots(file)?),
         None => builder.with_platform_verifier().map_err(|error| error.to_string())?,
     };
     Ok(TlsConnector::from(Arc::new(builder.with_no_client_auth())))
 }
 
-fn certificates(file: &Path) -> Result<RootCertStore, String> {
-    let mut store = RootCertStore::empty();
+fn roots(file: &Path) -> Result<RootCertStore, String> {
     let unusable = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unusable(&error))? {
-        store.add(certificate.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
-    }
-    Ok(store)
+    let pem = fs::read(file).map_err(|error| unusable(&error))?;
+    grpc::tls::roots(&pem).map_err(|error| unusable(&error))
 }

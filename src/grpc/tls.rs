@@ -55,11 +55,8 @@ fn server_config(cert: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<Se
     let builder = match client_ca {
         None => builder.with_no_client_auth(),
         Some(client_ca) => {
-            let mut roots = RootCertStore::empty();
-            for root in certificates(client_ca, "CA")? {
-                roots.add(root).map_err(|error| format!("the CA's certificate cannot be used: {error}"))?;
-            }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            let roots = Arc::new(roots(client_ca)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
             builder.with_client_cert_verifier(verifier.map_err(|error| error.to_string())?)
         }
     };
@@ -70,6 +67,15 @@ fn server_config(cert: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<Se
         .map_err(|error| format!("the certificate and the key cannot be used together: {error}"))?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
+}
+
+/// Those whose certificates are there in PEM, and nobody else.
+pub(crate) fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for root in certificates(pem, "CA")? {
+        roots.add(root).map_err(|error| format!("the CA's certificate cannot be used: {error}"))?;
+    }
+    Ok(roots)
 }
 
 fn certificates(pem: &[u8], whose: &str) -> Result<Vec<CertificateDer<'static>>, String> {

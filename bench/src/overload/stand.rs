@@ -6,13 +6,16 @@ use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 
 use super::load::{Callers, Whom};
-use crate::servers::{
-    database::Kind,
-    log_of,
-    process::{Process, Start},
-    redis::{Redis, redis},
-    sources::{OF_STRATEGY, Sources, sources},
-    wait_for,
+use crate::{
+    paths::slow_view,
+    servers::{
+        database::Kind,
+        log_of,
+        process::{Process, Start},
+        redis::{Redis, redis},
+        sources::{OF_STRATEGY, Sources, sources},
+        wait_for,
+    },
 };
 
 /// More than all phases ask for.
@@ -38,13 +41,7 @@ impl Stand {
         );
         sources.db.execute_unprepared(&fill).await.unwrap();
         if !source.is_zero() {
-            let slow = format!(
-                "ALTER TABLE {OF_STRATEGY} RENAME TO activations;
-                 CREATE VIEW {OF_STRATEGY} AS
-                     SELECT * FROM activations WHERE (SELECT pg_sleep({})::text) = ''",
-                source.as_secs_f64()
-            );
-            sources.db.execute_unprepared(&slow).await.unwrap();
+            sources.db.execute_unprepared(&slow_view(OF_STRATEGY, source)).await.unwrap();
         }
         let directory = tempfile::Builder::new().prefix("userdata-bench-").tempdir().unwrap();
         let log = directory.path().join("log");
