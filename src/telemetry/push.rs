@@ -6,7 +6,7 @@
 
 use std::{
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -32,7 +32,7 @@ const SAID_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PushError {
     #[error("{} cannot be read: {error}", file.display())]
-    File { file: std::path::PathBuf, error: io::Error },
+    File { file: PathBuf, error: io::Error },
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
 }

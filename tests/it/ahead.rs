@@ -26,7 +26,7 @@ async fn reassemblies(client: &Client) -> ReassemblyStats {
     stats(client).await.reassemblies.unwrap()
 }
 
-/// Waits for the document, unless it has been given up. A minute without it is told with all that is known.
+/// Waits for the document, unless it has been given up. If it takes too long, all that is known is told.
 async fn finished(client: &Client, documents: i64) -> ReassemblyStats {
     let mut seen = None;
     let look = wait_for("a document that is assembled ahead", async || {
