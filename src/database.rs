@@ -3,6 +3,7 @@
 //! There are two kinds of pool. The cache's may write. The sources' may not, and the database itself
 //! is told so: a mistake of ours in somebody else's tables is an error, never a change.
 
+mod dialect;
 mod occupancy;
 mod pool;
 mod postgres;
@@ -24,6 +25,8 @@ use sea_orm::{
     },
 };
 
+pub(crate) use dialect::SIX_DECIMALS;
+pub use dialect::{Dialect, SqlFile, parameter};
 pub use occupancy::observe;
 pub use pool::Pool;
 pub use reach::Reach;
