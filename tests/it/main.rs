@@ -15,7 +15,6 @@ mod command_line;
 mod contract;
 mod data_hash;
 mod demo;
-mod dependencies;
 mod doctor;
 mod documents;
 mod faults;
