@@ -32,9 +32,10 @@ use crate::{
     config::{Config, Secret},
     database::{self, Access, Pool},
     demo,
-    grpc::{self, health::Health, security::Security, watched::WatchedError},
+    grpc::{self, security::Security, service::health::Health},
     lease::Leases,
     probes,
+    reload::ReloadError,
     telemetry::Telemetry,
 };
 
@@ -87,7 +88,7 @@ pub enum StartError {
     Ai(#[from] AiConfigError),
     /// The files for TLS or of the callers cannot be used.
     #[error("callers cannot be let in safely")]
-    Security(#[from] WatchedError),
+    Security(#[from] ReloadError),
     /// The cluster agreed on another lease.
     #[error(transparent)]
     Fence(FenceError),

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     config::{self, ConfigError, Loaded},
-    grpc::auth::Role,
+    grpc::middleware::auth::Role,
 };
 
 pub mod client;

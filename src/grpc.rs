@@ -16,42 +16,28 @@ use tonic_reflection::server::Builder as Reflection;
 use tracing::warn;
 
 use self::{
-    admission::Gate,
-    coalesced::Coalesced,
-    connection::Limits,
-    health::Health,
-    hit::Hits,
-    metrics::Metrics,
+    middleware::{concurrency_limit::ConcurrencyLimit, memory_hit::Hits, metrics::Metrics},
     security::Security,
-    service::{Service, UserDataServer},
+    service::{Service, UserDataServer, health::Health},
     stack::{Parts, Stack},
-    watched::Watched,
+    transport::{
+        http2::{self, Http2Limits},
+        listener::{self, ConnectionLimits},
+        tls,
+        write_coalescing::Coalesced,
+    },
 };
-use crate::{cache::UserDataCache, clock::Clock, config, proto, telemetry::Telemetry};
+use crate::{cache::UserDataCache, clock::Clock, config, proto, reload::Reloaded, telemetry::Telemetry};
 
-pub mod admission;
-pub mod auth;
-pub mod body;
-pub mod coalesced;
-pub mod connection;
-pub mod convert;
-pub mod deadline;
-pub mod health;
-pub mod hit;
-pub mod http2;
 pub mod method;
-pub mod metrics;
-pub mod preface;
-pub mod recover;
-pub mod reply;
+pub mod middleware;
+pub mod refusal;
 pub mod request_id;
 pub mod security;
 pub mod service;
 pub mod stack;
 pub mod status;
-pub mod tls;
-pub mod warm;
-pub mod watched;
+pub mod transport;
 
 /// The share of the shutdown's time that requests get; the rest is for loads, counts and pools.
 const DRAIN_SHARE: f64 = 0.75;
@@ -62,10 +48,10 @@ pub struct Server {
     stack: Stack,
     health: Health,
     tracker: TaskTracker,
-    tls: Option<Watched<ServerConfig>>,
-    connections: Limits,
+    tls: Option<Reloaded<ServerConfig>>,
+    connections: ConnectionLimits,
     coalesce_writes: bool,
-    http2: http2::Limits,
+    http2: Http2Limits,
     drain: Duration,
 }
 
@@ -116,7 +102,7 @@ impl Server {
             metrics: Metrics::new(clock, &telemetry.meter()),
             sampling: telemetry.sampling(),
             auth: security.auth,
-            gate: Gate::new(config.max_concurrent_requests),
+            gate: ConcurrencyLimit::new(config.max_concurrent_requests),
             default_deadline: config.default_deadline,
             arrival: config.arrival_max,
             hits,
@@ -127,9 +113,9 @@ impl Server {
             health,
             tracker,
             tls: security.tls,
-            connections: Limits { connections: config.max_connections, write_stall: config.write_stall_max },
+            connections: ConnectionLimits { connections: config.max_connections, write_stall: config.write_stall_max },
             coalesce_writes: config.coalesce_writes,
-            http2: http2::Limits { preface: config.preface_max, streams: config.max_concurrent_streams },
+            http2: Http2Limits { preface: config.preface_max, streams: config.max_concurrent_streams },
             drain: config.drain.mul_f64(DRAIN_SHARE),
         })
     }
@@ -156,7 +142,7 @@ impl Server {
     /// halfway it closes the listener, and connections run on.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let cut_off = CancellationToken::new();
-        let incoming = connection::incoming(listener, self.connections);
+        let incoming = listener::incoming(listener, self.connections);
         let coalesced = if self.coalesce_writes { Coalesced::new } else { Coalesced::switched_off };
         let incoming = incoming.map_ok(coalesced);
         let incoming = Box::pin(tls::over(incoming, self.tls, self.connections.connections));

@@ -5,6 +5,7 @@ pub mod mutant;
 pub mod fault;
 pub mod config;
 pub mod clock;
+pub mod reload;
 pub mod telemetry;
 pub mod proto;
 pub mod model;

@@ -13,7 +13,7 @@ use axum::{
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{grpc::health::Health, telemetry::Scrape};
+use crate::{grpc::service::health::Health, telemetry::Scrape};
 
 /// Serves the probes until `stop`.
 pub fn serve(listener: TcpListener, health: Health, scrape: Scrape, tasks: &TaskTracker, stop: &CancellationToken) {

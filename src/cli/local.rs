@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::{self, Loaded, SETTINGS},
-    grpc::auth::{Role, digest},
+    grpc::middleware::auth::{Role, digest},
 };
 
 /// A question that no server is needed for.

@@ -127,5 +127,5 @@ fn tls(authority: Option<&Path>) -> Result<TlsConnector, String> {
 fn roots(file: &Path) -> Result<RootCertStore, String> {
     let unusable = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let pem = fs::read(file).map_err(|error| unusable(&error))?;
-    grpc::tls::roots(&pem).map_err(|error| unusable(&error))
+    grpc::transport::tls::roots(&pem).map_err(|error| unusable(&error))
 }

@@ -6,11 +6,13 @@ use rustls::ServerConfig;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    auth::{Auth, Callers},
-    tls,
-    watched::{Files, Watched, WatchedError},
+    middleware::auth::{Auth, Callers},
+    transport::tls,
 };
-use crate::config::{AuthMode, Config};
+use crate::{
+    config::{AuthMode, Config},
+    reload::{Files, ReloadError, Reloaded},
+};
 
 /// How connections and requests are guarded.
 #[derive(Clone, Debug)]
@@ -18,7 +20,7 @@ pub struct Security {
     /// Who may call.
     pub(super) auth: Auth,
     /// What connections are encrypted with.
-    pub(super) tls: Option<Watched<ServerConfig>>,
+    pub(super) tls: Option<Reloaded<ServerConfig>>,
 }
 
 impl Security {
@@ -29,7 +31,7 @@ impl Security {
     }
 
     /// Reads the files, and again when they change, until `stop`.
-    pub fn of(config: &Config, tasks: &TaskTracker, stop: &CancellationToken) -> Result<Self, WatchedError> {
+    pub fn of(config: &Config, tasks: &TaskTracker, stop: &CancellationToken) -> Result<Self, ReloadError> {
         let watching = Watching { config, tasks, stop };
         let tls = match (&config.tls.cert, &config.tls.key) {
             (Some(cert), Some(key)) => {
@@ -54,7 +56,7 @@ struct Watching<'a> {
 }
 
 impl Watching<'_> {
-    fn watch<T: Send + Sync + 'static>(&self, files: Files<T>) -> Result<Watched<T>, WatchedError> {
+    fn watch<T: Send + Sync + 'static>(&self, files: Files<T>) -> Result<Reloaded<T>, ReloadError> {
         let (watched, watching) = files.watch(self.config.tls.reload_every, self.stop.clone())?;
         self.tasks.spawn(watching);
         Ok(watched)
@@ -63,7 +65,7 @@ impl Watching<'_> {
 
 fn callers<C: Send + Sync + 'static>(
     file: PathBuf,
-    read: fn(&str) -> Result<Callers<C>, super::auth::CallersError>,
+    read: fn(&str) -> Result<Callers<C>, super::middleware::auth::CallersError>,
 ) -> Files<Callers<C>> {
     Files::new([file], move |contents| {
         let text = std::str::from_utf8(&contents[0]).map_err(|_| "it is not text".to_owned())?;

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use tonic::{Extensions, Request, Response, Status, metadata::MetadataValue};
 use tracing::{Span, error, info, warn};
 
-use super::{admission::Place, convert, reply, request_id::RequestId, status, warm};
+use super::{middleware::concurrency_limit::Permit, request_id::RequestId, status};
 use crate::{
     cache::UserDataCache,
     clock::{Clock, Moment},
@@ -24,6 +24,11 @@ use crate::{
     },
     telemetry::trace::AUDIT,
 };
+
+pub mod convert;
+pub mod health;
+pub mod reply;
+pub mod warm;
 
 /// The generated server around [`Service`].
 pub type UserDataServer = UserDataServiceServer<Service>;
@@ -89,7 +94,7 @@ impl UserDataService for Service {
         let id = begin(&extensions)?;
         let asked = convert::get(&request)?;
 
-        let served = match extensions.remove::<Place>() {
+        let served = match extensions.remove::<Permit>() {
             Some(place) => place.until_it_waits(self.serve(&asked)).await,
             None => self.serve(&asked).await,
         };
@@ -184,7 +189,7 @@ pub(super) fn refused(error: &Error, id: &RequestId) -> Status {
 
 /// The request's message is there: its place among those that are worked on, and its id.
 pub(super) fn begin(extensions: &Extensions) -> Result<RequestId, Status> {
-    if let Some(place) = extensions.get::<Place>() {
+    if let Some(place) = extensions.get::<Permit>() {
         place.begin()?;
     }
     Ok(extensions.get().cloned().unwrap_or_else(RequestId::create))

@@ -12,7 +12,7 @@
 //! 8. *Deadline*: around the work, and around the stream that may come out of it.
 //!
 //! A document that is in memory does not go so far: after its credentials have been looked at it is answered by the poll
-//! that brought the request ([`hit`](super::hit)).
+//! that brought the request ([`memory_hit`](super::middleware::memory_hit)).
 //!
 //! A plain async function instead of a tower of layers: the order is what matters, and here it reads
 //! from top to bottom. Not tonic's own timeout and limits: they sit outside of all this, so metrics
@@ -35,17 +35,19 @@ use tower::{BoxError, ServiceExt as _};
 use tracing::{Instrument as _, Span, error, error_span, field::Empty};
 
 use super::{
-    admission::Gate,
-    auth::Auth,
-    body::ReplyBody,
-    deadline::Bound,
-    hit::{Hits, Peeked},
     method::Method,
-    metrics::{Call, Metrics, Outcome},
-    recover::{self, Panicked},
-    reply,
+    middleware::{
+        auth::Auth,
+        catch_panic::{self, Panicked},
+        concurrency_limit::ConcurrencyLimit,
+        deadline::Bound,
+        memory_hit::{Hits, Peeked},
+        metrics::{Call, Metrics},
+        response_body::ReplyBody,
+    },
+    refusal::{Outcome, Refusal},
     request_id::RequestId,
-    service::Reply,
+    service::{Reply, reply},
     status,
 };
 use crate::{
@@ -55,15 +57,6 @@ use crate::{
         trace::{self, TRACED},
     },
 };
-
-/// An answer given in place of the service's.
-#[derive(Debug)]
-pub struct Refusal {
-    /// How the request is counted.
-    pub outcome: Outcome,
-    /// What the caller is told.
-    pub status: Status,
-}
 
 /// The services and what surrounds them. Clones are the same.
 #[derive(Clone, Debug)]
@@ -75,7 +68,7 @@ pub(super) struct Parts {
     pub(super) metrics: Arc<Metrics>,
     pub(super) sampling: Sampling,
     pub(super) auth: Auth,
-    pub(super) gate: Gate,
+    pub(super) gate: ConcurrencyLimit,
     pub(super) default_deadline: Duration,
     /// How long a request's message may take to arrive.
     pub(super) arrival: Duration,
@@ -120,7 +113,7 @@ impl Stack {
         Answering { asked: Some(Asked { parts, method, call, id, span, request }), underway: None }
     }
 
-    pub(super) fn gate(&self) -> &Gate {
+    pub(super) fn gate(&self) -> &ConcurrencyLimit {
         &self.0.gate
     }
 }
@@ -134,7 +127,7 @@ where
         let Self { parts, id, span, request, .. } = self;
         let hits = parts.hits.as_ref().filter(|_| self.method == Method::Get)?;
         let find = || hits.reply(&parts.auth, &parts.gate, id, request, context);
-        let found = span.in_scope(|| recover::call(find));
+        let found = span.in_scope(|| catch_panic::call(find));
         found.unwrap_or_else(|Panicked| {
             id.in_log(|| error!("a handler panicked"));
             Some(Err(status::internal(id)))
@@ -166,7 +159,7 @@ where
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(id.clone());
 
-        let answered = recover::future(pass(&parts, method, request)).instrument(span.clone()).await;
+        let answered = catch_panic::future(pass(&parts, method, request)).instrument(span.clone()).await;
         let answered = answered.unwrap_or_else(|Panicked| {
             span.in_scope(|| id.in_log(|| error!("a handler panicked")));
             Err(Refusal { outcome: Outcome::Answered, status: status::internal(&id) })
@@ -215,7 +208,7 @@ async fn pass(parts: &Parts, method: Method, mut request: Request<Body>) -> Resu
     if let Some(caller) = parts.auth.admit(method, request.headers(), request.extensions())? {
         Span::current().record("caller", &*caller);
     }
-    // Held until there is a response; a handler that has to wait may give it back before.
+    // HeldPermit until there is a response; a handler that has to wait may give it back before.
     let place = parts.gate.admit(method)?;
     let bound = Bound::of(method, request.headers(), parts.default_deadline, &parts.gate)?;
     if let Some(place) = &place {

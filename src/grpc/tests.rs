@@ -11,11 +11,7 @@ use tonic::{Code, Request, Response, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 
-use super::{
-    method::Method,
-    metrics::{MethodMetrics, Outcome},
-    *,
-};
+use super::{method::Method, middleware::metrics::MethodMetrics, refusal::Outcome, *};
 use crate::proto::{
     SealedResponse,
     v1::{

@@ -1,7 +1,7 @@
 //! prost over tonic with small buffers.
 //!
 //! tonic's default is 8 KiB for reading a request and again for writing a reply. Our requests have some
-//! dozens of bytes, and a document does not go through the encoder (`grpc/body.rs`): allocating both was
+//! dozens of bytes, and a document does not go through the encoder (`grpc/middleware/response_body.rs`): allocating both was
 //! a good part of what a hit allocates. Whatever is larger makes its buffer grow.
 
 use std::marker::PhantomData;

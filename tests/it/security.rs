@@ -10,7 +10,7 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use userdata::{
-    grpc::auth::digest,
+    grpc::middleware::auth::digest,
     proto::v1::{
         CacheStatus, CleanupCacheRequest, GetCacheStatsRequest, GetComprehensiveUserDataRequest,
         InvalidateCacheRequest, WarmCacheRequest, WarmItem, user_data_service_client::UserDataServiceClient,

@@ -16,7 +16,7 @@ use tokio::{
 };
 use userdata::{
     config::{Log, OpenTelemetry},
-    grpc::coalesced::Coalesced,
+    grpc::transport::write_coalescing::Coalesced,
     proto::v1::GetComprehensiveUserDataResponse,
     telemetry::Telemetry,
 };

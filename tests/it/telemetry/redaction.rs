@@ -5,7 +5,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 use userdata::{
-    grpc::auth::digest,
+    grpc::middleware::auth::digest,
     proto::{
         Kind as ValueKind, Struct,
         v1::{

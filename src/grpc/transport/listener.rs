@@ -22,7 +22,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What connections may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Connections at once.
     pub connections: usize,
     /// How long a peer may take nothing.
@@ -30,7 +30,7 @@ pub struct Limits {
 }
 
 /// The connections of a listener, until the stream is dropped.
-pub fn incoming(listener: TcpListener, limits: Limits) -> impl Stream<Item = io::Result<Connection>> {
+pub fn incoming(listener: TcpListener, limits: ConnectionLimits) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     stream::unfold((listener, places), move |(listener, places)| async move {
         let place = Arc::clone(&places).acquire_owned().await.ok()?;
@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { connections: 1, write_stall: Duration::from_millis(50) };
+    const LIMITS: ConnectionLimits = ConnectionLimits { connections: 1, write_stall: Duration::from_millis(50) };
 
     async fn listen() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

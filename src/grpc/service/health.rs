@@ -13,7 +13,7 @@ use tonic_health::{
     server::{HealthReporter, health_reporter},
 };
 
-use super::service::UserDataServer;
+use super::UserDataServer;
 
 /// Says whether the server may be sent requests. Not serving until told otherwise. Clones are the same.
 ///

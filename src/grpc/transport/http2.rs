@@ -22,12 +22,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
-use super::{
-    body::ReplyBody,
-    connection::Peer,
-    preface::Prompt,
+use super::{listener::Peer, preface::Prompt, tls::Channel};
+use crate::grpc::{
+    middleware::response_body::ReplyBody,
     stack::{Answering, Stack},
-    tls::Channel,
 };
 
 /// All headers of a request, as HTTP/2 counts them; the largest legal ones have a tenth of it.
@@ -38,18 +36,18 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a connection may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(in crate::grpc) struct Http2Limits {
     /// How long a peer may take to begin.
-    pub(super) preface: Duration,
+    pub(in crate::grpc) preface: Duration,
     /// Requests at once.
-    pub(super) streams: u32,
+    pub(in crate::grpc) streams: u32,
 }
 
 /// Speaks HTTP/2 on every connection until `leaving`, then until the last request has been answered.
-pub(super) async fn serve(
+pub(in crate::grpc) async fn serve(
     incoming: impl Stream<Item = io::Result<Channel>>,
     stack: Stack,
-    limits: Limits,
+    limits: Http2Limits,
     tracker: &TaskTracker,
     leaving: CancellationToken,
     cut_off: CancellationToken,
@@ -60,8 +58,8 @@ pub(super) async fn serve(
     let mut incoming = Box::pin(incoming.take_until(leaving.cancelled()));
     while let Some(channel) = incoming.next().await {
         let Ok(mut channel) = channel else { continue };
-        let turns = channel.in_turns();
-        let calls = Calls { stack: stack.clone(), peer: channel.peer() };
+        let cycles = channel.in_poll_cycles();
+        let calls = ConnectionService { stack: stack.clone(), peer: channel.peer() };
         let connection = settings.serve_connection(TokioIo::new(Prompt::within(limits.preface, channel)), calls);
         let (leaving, cut_off) = (leaving.clone(), cut_off.clone());
         let counted = connections.token();
@@ -71,10 +69,10 @@ pub(super) async fn serve(
             let ended = tokio::select! {
                 biased;
                 () = cut_off.cancelled() => return,
-                ended = turns.taken_by(connection.as_mut()) => ended,
+                ended = cycles.run(connection.as_mut()) => ended,
                 () = leaving.cancelled() => {
                     connection.as_mut().graceful_shutdown();
-                    match cut_off.run_until_cancelled(turns.taken_by(connection)).await {
+                    match cut_off.run_until_cancelled(cycles.run(connection)).await {
                         Some(ended) => ended,
                         None => return,
                     }
@@ -129,12 +127,12 @@ where
 
 /// A connection's requests.
 #[derive(Debug)]
-struct Calls {
+struct ConnectionService {
     stack: Stack,
     peer: Option<Peer>,
 }
 
-impl Service<Request<Incoming>> for Calls {
+impl Service<Request<Incoming>> for ConnectionService {
     type Response = Response<ReplyBody>;
     type Error = Infallible;
     type Future = Answering<Incoming>;

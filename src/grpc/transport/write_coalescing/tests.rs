@@ -1,4 +1,4 @@
-//! Under h2 as it is, and under something that takes turns as h2 does but can be looked into.
+//! Under h2 as it is, and under a double that polls a stream as h2 does and can be looked into.
 
 use std::{
     pin::pin,
@@ -88,7 +88,7 @@ async fn ask(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, many:
 }
 
 #[tokio::test]
-async fn the_replies_of_one_turn_are_one_write() {
+async fn the_replies_of_one_poll_cycle_are_one_write() {
     let reply = Bytes::from(vec![7; 10_000]);
     let mut counts = Vec::new();
     for wrapped in [Coalesced::new, Coalesced::switched_off] {
@@ -109,7 +109,7 @@ async fn replies_that_are_given_at_once_are_one_write_too() {
     let (theirs, ours) = duplex(WIDE);
     let writes = Arc::new(AtomicUsize::new(0));
     let mut stream = Coalesced::new(Counted { stream: ours, writes: Arc::clone(&writes) });
-    let turns = stream.in_turns();
+    let cycles = stream.in_poll_cycles();
     let serving = async {
         let mut connection = h2::server::handshake(stream).await.unwrap();
         while let Some(Ok((_, mut respond))) = connection.accept().await {
@@ -119,7 +119,7 @@ async fn replies_that_are_given_at_once_are_one_write_too() {
         }
     };
     let serving = pin!(serving);
-    let (_, answers) = tokio::join!(turns.taken_by(serving), ask(theirs, 16, 1 << 20));
+    let (_, answers) = tokio::join!(cycles.run(serving), ask(theirs, 16, 1 << 20));
     assert_eq!(answers, [10_000; 16]);
     let writes = writes.load(Relaxed);
     assert!(writes <= 10, "{writes} writes of 16 replies, of which twelve fit into one");
@@ -167,9 +167,9 @@ async fn tls_between_it_and_http2_works() {
     assert_eq!(answers, [100_000; 4]);
 }
 
-/// What h2 does with a stream: every turn reads all there is, then writes what is taken, then flushes. Ends
+/// What h2 does with a stream: every poll cycle reads all there is, then writes what is taken, then flushes. Ends
 /// when all is written and the peer has nothing more to say.
-struct Turns<'a> {
+struct LikeH2<'a> {
     stream: Coalesced<DuplexStream>,
     unwritten: &'a [u8],
     read: usize,
@@ -177,12 +177,12 @@ struct Turns<'a> {
     taken: usize,
 }
 
-impl<'a> Turns<'a> {
+impl<'a> LikeH2<'a> {
     fn over(stream: DuplexStream, unwritten: &'a [u8]) -> Self {
         Self { stream: Coalesced::new(stream), unwritten, read: 0, ended: false, taken: 0 }
     }
 
-    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_cycle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.taken += 1;
         while !self.ended {
             let mut space = [0; 100];
@@ -217,15 +217,15 @@ fn pattern(bytes: usize) -> Vec<u8> {
 async fn a_peer_that_reads_nothing_costs_bounded_memory_and_gets_everything_later() {
     let sent = pattern(1_000_000);
     let (mut peer, ours) = duplex(10_000);
-    let mut turns = Turns::over(ours, &sent);
+    let mut h2 = LikeH2::over(ours, &sent);
     {
-        let mut serving = pin!(poll_fn(|context| turns.poll_turn(context)));
+        let mut serving = pin!(poll_fn(|context| h2.poll_cycle(context)));
         for _ in 0..100 {
             assert!(poll!(serving.as_mut()).is_pending());
         }
     }
-    assert!(turns.stream.held.capacity() <= BYTES_MAX, "{} bytes", turns.stream.held.capacity());
-    assert!(turns.unwritten.len() >= sent.len() - BYTES_MAX - 10_000);
+    assert!(h2.stream.held.capacity() <= BYTES_MAX, "{} bytes", h2.stream.held.capacity());
+    assert!(h2.unwritten.len() >= sent.len() - BYTES_MAX - 10_000);
 
     let receive = async {
         peer.shutdown().await.unwrap();
@@ -233,7 +233,7 @@ async fn a_peer_that_reads_nothing_costs_bounded_memory_and_gets_everything_late
         peer.read_to_end(&mut received).await.unwrap();
         received
     };
-    let (served, received) = tokio::join!(poll_fn(|context| turns.poll_turn(context)), receive);
+    let (served, received) = tokio::join!(poll_fn(|context| h2.poll_cycle(context)), receive);
     served.unwrap();
     assert!(received == sent, "{} of {} bytes, or others", received.len(), sent.len());
 }
@@ -248,16 +248,16 @@ async fn a_stalled_stream_is_not_asked_again_until_it_takes_more() {
     }
     let sent = pattern(200_000);
     let (_peer, ours) = duplex(10_000);
-    let mut turns = Turns::over(ours, &sent);
+    let mut h2 = LikeH2::over(ours, &sent);
     let woken = Arc::new(Woken(AtomicUsize::new(0)));
     let waker = Arc::clone(&woken).into();
     let mut context = Context::from_waker(&waker);
-    let mut turns_taken = 0;
-    // Whoever is woken takes a turn, as a task would.
-    while turns_taken == 0 || woken.0.swap(0, Relaxed) > 0 {
-        assert!(turns.poll_turn(&mut context).is_pending());
-        turns_taken += 1;
-        assert!(turns_taken < 20, "it spins");
+    let mut cycles = 0;
+    // Polled when woken, as a task is.
+    while cycles == 0 || woken.0.swap(0, Relaxed) > 0 {
+        assert!(h2.poll_cycle(&mut context).is_pending());
+        cycles += 1;
+        assert!(cycles < 20, "it spins");
     }
 }
 
@@ -265,7 +265,7 @@ async fn a_stalled_stream_is_not_asked_again_until_it_takes_more() {
 async fn a_peer_that_has_closed_its_side_gets_the_whole_reply() {
     let sent = pattern(300_000);
     let (mut peer, ours) = duplex(1000);
-    let mut turns = Turns::over(ours, &sent);
+    let mut h2 = LikeH2::over(ours, &sent);
     let asked = async {
         peer.write_all(b"all of it, please").await.unwrap();
         peer.shutdown().await.unwrap();
@@ -273,9 +273,9 @@ async fn a_peer_that_has_closed_its_side_gets_the_whole_reply() {
         peer.read_to_end(&mut received).await.unwrap();
         received
     };
-    let (served, received) = tokio::join!(poll_fn(|context| turns.poll_turn(context)), asked);
+    let (served, received) = tokio::join!(poll_fn(|context| h2.poll_cycle(context)), asked);
     served.unwrap();
-    assert_eq!(turns.read, b"all of it, please".len());
+    assert_eq!(h2.read, b"all of it, please".len());
     assert!(received == sent, "{} of {} bytes, or others", received.len(), sent.len());
 }
 

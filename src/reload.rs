@@ -1,6 +1,6 @@
-//! What a file holds, read again when the file changes: certificates and callers are exchanged without a restart.
+//! Values of files that are read again when the files change: certificates and callers, without a restart.
 //!
-//! A file that has become unreadable changes nothing: what it held counts on, and the log says so.
+//! A file that can no longer be read changes nothing: its previous value stays in use, and the log says so.
 
 use std::{
     fmt::Debug,
@@ -12,9 +12,9 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// The files that one thing is made of cannot be used.
+/// A value cannot be made of its files.
 #[derive(Debug, thiserror::Error)]
-pub enum WatchedError {
+pub enum ReloadError {
     /// One cannot be read.
     #[error("{path} cannot be read", path = path.display())]
     Read {
@@ -24,27 +24,27 @@ pub enum WatchedError {
         #[source]
         cause: std::io::Error,
     },
-    /// They were read, but do not make it.
+    /// They can be read, but their contents are wrong.
     #[error("{paths}: {cause}")]
     Content {
         /// Which ones.
         paths: String,
-        /// Why, without what stands in them.
+        /// Why, without quoting them.
         cause: String,
     },
 }
 
-/// The value that files make, as they are now. Cloning shares it.
+/// The current value of some files. Clones share it.
 #[derive(Debug)]
-pub struct Watched<T>(Arc<RwLock<Arc<T>>>);
+pub struct Reloaded<T>(Arc<RwLock<Arc<T>>>);
 
-impl<T> Clone for Watched<T> {
+impl<T> Clone for Reloaded<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> Watched<T> {
+impl<T> Reloaded<T> {
     /// One that does not change.
     #[must_use]
     pub fn fixed(value: T) -> Self {
@@ -64,7 +64,7 @@ pub struct Files<T> {
     make: Box<Make<T>>,
 }
 
-/// Makes a value of the files' contents, or says what is wrong with them.
+/// Makes a value of the files' contents, or an error for the log.
 type Make<T> = dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync;
 
 impl<T> Debug for Files<T> {
@@ -74,7 +74,7 @@ impl<T> Debug for Files<T> {
 }
 
 impl<T: Send + Sync + 'static> Files<T> {
-    /// `make` gets their contents in the order of `paths`, and says what is wrong with them without quoting.
+    /// `make` gets the contents in the order of `paths`; its error must not quote them.
     pub fn new(
         paths: impl IntoIterator<Item = PathBuf>,
         make: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
@@ -82,14 +82,14 @@ impl<T: Send + Sync + 'static> Files<T> {
         Self { paths: paths.into_iter().collect(), make: Box::new(make) }
     }
 
-    /// Reads them, and goes on looking `every` so often until `stop`.
+    /// Reads them now. The future looks for changes `every` so often until `stop`.
     pub fn watch(
         self,
         every: Duration,
         stop: CancellationToken,
-    ) -> Result<(Watched<T>, impl Future<Output = ()> + Send + 'static), WatchedError> {
+    ) -> Result<(Reloaded<T>, impl Future<Output = ()> + Send + 'static), ReloadError> {
         let mut seen = self.read()?;
-        let watched = Watched::fixed(self.made_of(&seen)?);
+        let watched = Reloaded::fixed(self.made_of(&seen)?);
         let kept = watched.clone();
         let watching = async move {
             while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
@@ -97,16 +97,19 @@ impl<T: Send + Sync + 'static> Files<T> {
                     Ok(contents) if contents == seen => continue,
                     Ok(contents) => contents,
                     Err(error) => {
-                        warn!(error = &error as &dyn std::error::Error, "what was read before counts on");
+                        warn!(
+                            error = &error as &dyn std::error::Error,
+                            "reload failed; the previous contents stay in use"
+                        );
                         continue;
                     }
                 };
                 match self.made_of(&contents) {
                     Ok(value) => {
                         *kept.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
-                        info!(files = self.names(), "read again");
+                        info!(files = self.names(), "files reloaded");
                     }
-                    Err(error) => warn!(%error, "what was read before counts on"),
+                    Err(error) => warn!(%error, "reload failed; the previous contents stay in use"),
                 }
                 seen = contents;
             }
@@ -114,14 +117,14 @@ impl<T: Send + Sync + 'static> Files<T> {
         Ok((watched, watching))
     }
 
-    fn read(&self) -> Result<Vec<Vec<u8>>, WatchedError> {
+    fn read(&self) -> Result<Vec<Vec<u8>>, ReloadError> {
         let read =
-            |path: &PathBuf| std::fs::read(path).map_err(|cause| WatchedError::Read { path: path.clone(), cause });
+            |path: &PathBuf| std::fs::read(path).map_err(|cause| ReloadError::Read { path: path.clone(), cause });
         self.paths.iter().map(read).collect()
     }
 
-    fn made_of(&self, contents: &[Vec<u8>]) -> Result<T, WatchedError> {
-        (self.make)(contents).map_err(|cause| WatchedError::Content { paths: self.names(), cause })
+    fn made_of(&self, contents: &[Vec<u8>]) -> Result<T, ReloadError> {
+        (self.make)(contents).map_err(|cause| ReloadError::Content { paths: self.names(), cause })
     }
 
     fn names(&self) -> String {

@@ -16,15 +16,15 @@ use http_body::{Frame, SizeHint};
 use tonic::{Code, Status, body::Body};
 use tracing::{Span, error};
 
-use super::{
-    deadline::Bound,
-    metrics::{Call, Outcome},
-    recover,
-    request_id::RequestId,
-    stack::Refusal,
-    status,
+use super::{catch_panic, deadline::Bound, metrics::Call};
+use crate::{
+    grpc::{
+        refusal::{Outcome, Refusal},
+        request_id::RequestId,
+        status,
+    },
+    proto::SealedResponse,
 };
-use crate::proto::SealedResponse;
 
 /// What a frame carries: HTTP/2 takes as long for a small one as for a large one, so the two pieces of a sealed document
 /// are one frame of the body. What tonic makes has one piece.
@@ -125,7 +125,7 @@ impl http_body::Body for ReplyBody {
                 })));
             }
         };
-        let polled = this.span.in_scope(|| recover::call(|| Pin::new(&mut encoded.body).poll_frame(context)));
+        let polled = this.span.in_scope(|| catch_panic::call(|| Pin::new(&mut encoded.body).poll_frame(context)));
         let Ok(polled) = polled else {
             this.span.in_scope(|| this.id.in_log(|| error!("a stream panicked")));
             let status = status::internal(&this.id);

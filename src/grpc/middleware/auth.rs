@@ -13,7 +13,15 @@ use tonic::Status;
 
 pub use callers::{Callers, CallersError, Role};
 
-use super::{connection::Peer, method::Method, metrics::Outcome, stack::Refusal, status, watched::Watched};
+use crate::{
+    grpc::{
+        method::Method,
+        refusal::{Outcome, Refusal},
+        status,
+        transport::listener::Peer,
+    },
+    reload::Reloaded,
+};
 
 /// What precedes a token, in any case (RFC 6750).
 const BEARER: &str = "bearer ";
@@ -24,9 +32,9 @@ pub enum Auth {
     /// Whoever reaches the port may do everything.
     Open,
     /// By a token in each request.
-    Token(Watched<Callers<[u8; 32]>>),
+    Token(Reloaded<Callers<[u8; 32]>>),
     /// By the URI in the certificate that the connection was made with.
-    Certificate(Watched<Callers<String>>),
+    Certificate(Reloaded<Callers<String>>),
 }
 
 impl Auth {
@@ -81,7 +89,7 @@ mod tests {
         let lines: String = [("reader", READER), ("writer", "writer's"), ("operator", "operator's")]
             .map(|(role, token)| format!("{role} {} the-{role}\n", hex(&digest(token))))
             .concat();
-        Auth::Token(Watched::fixed(Callers::tokens(&lines).unwrap()))
+        Auth::Token(Reloaded::fixed(Callers::tokens(&lines).unwrap()))
     }
 
     fn hex(bytes: &[u8]) -> String {
@@ -144,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_certificate_counts_by_its_one_uri() {
-        let auth = Auth::Certificate(Watched::fixed(Callers::uris("reader spiffe://plan/web web\n").unwrap()));
+        let auth = Auth::Certificate(Reloaded::fixed(Callers::uris("reader spiffe://plan/web web\n").unwrap()));
         let with = |uri: Option<&str>| {
             let mut extensions = Extensions::new();
             uri.and_then(|uri| extensions.insert(Peer(uri.into())));

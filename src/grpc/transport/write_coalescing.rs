@@ -1,18 +1,17 @@
-//! One write for all that HTTP/2 writes in one turn.
+//! One write for all that HTTP/2 writes in one poll cycle, which is one poll of the connection's task.
 //!
-//! h2 makes one `writev` per DATA frame, and one more call for the trailers behind it (hyperium/h2 issue
-//! 902): most of what a hit costs. What it writes is therefore held, up to [`BYTES_MAX`], until the
-//! connection's task has its next turn. h2 begins every turn by reading, so that is where it is sent; a
-//! flush only asks for that turn, once for what is new. Other requests of the connection that are ready
-//! meanwhile come along in the same write.
+//! h2 makes one `writev` per DATA frame and another call for the trailers behind it (hyperium/h2 issue
+//! 902). These calls were most of the cost of a hit. A stream of ours therefore holds the bytes, up to [`BYTES_MAX`],
+//! until the next poll cycle. h2 begins every cycle by reading, so the held bytes are sent there; a flush only wakes
+//! the task, once for new bytes. Other requests of the connection that are ready meanwhile share the write.
 //!
-//! h2 also reads between the requests that it hands out in one turn. Whoever answers them at once therefore
-//! says when a turn begins ([`Turns`]), or each reply would be a write.
+//! h2 also reads between the requests that it hands out in one cycle. A server that answers them at once therefore
+//! says when a cycle begins ([`PollCycles`]), or each reply would be a write.
 //!
-//! Invariant: what is held is on its way without another wish of h2's. Either a turn has been asked for,
-//! or the stream has been tried and wakes the task when it takes more. Only for h2, and for TLS between
-//! the two: a protocol that does not read in every turn would wait for ever. To be deleted when h2 does
-//! this itself; `server.coalesce_writes = false` does without.
+//! Invariant: held bytes are sent without another call of h2's. Either the task has been woken, or the stream has
+//! been tried and wakes the task when it takes more. Only for h2, and for TLS between the two: a protocol that does
+//! not read in every cycle would wait for ever. To be deleted when h2 does this itself;
+//! `server.coalesce_writes = false` switches it off.
 
 use std::{
     future::poll_fn,
@@ -28,36 +27,36 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-/// Held at most: seven full frames. With half of that a call carries three replies of 16 KiB; what is larger
-/// than this comes from the kernel anew each time, since malloc keeps none of it.
+/// Seven full frames. Half of that would carry only three replies of 16 KiB per call; glibc's malloc maps larger
+/// buffers anew each time.
 const BYTES_MAX: usize = 120 * 1024;
-/// A buffer is given back when less than this share of it was needed, so that idle connections hold none.
+/// A buffer is freed when less than this share of it was needed, so that idle connections hold none.
 const NEEDED_SHARE: usize = 4;
 
-/// A stream whose writes wait for the end of the turn.
+/// A stream whose writes wait for the next poll cycle.
 #[derive(Debug)]
 pub struct Coalesced<S> {
     stream: S,
-    /// Written by HTTP/2 and not sent, but for the first `sent` bytes.
+    /// Written by HTTP/2; the first `sent` bytes are on their way.
     held: Vec<u8>,
     sent: usize,
-    /// Something is held that no turn was asked for.
+    /// Bytes are held for which the task has not been woken.
     is_new: bool,
-    /// 0: nothing is held, every call goes straight through.
+    /// 0: every call goes straight to the stream.
     bytes_max: usize,
-    /// Who says when a turn begins; none: every read does.
-    turns: Option<Turns>,
+    /// None: every read begins a poll cycle.
+    cycles: Option<PollCycles>,
 }
 
-/// Says that a turn begins: set before the connection is polled, taken by the first read. Clones are the same.
+/// The begin of poll cycles: set before the connection is polled, cleared by the first read. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Turns(Arc<AtomicBool>);
+pub struct PollCycles(Arc<AtomicBool>);
 
-impl Turns {
-    /// Runs what reads and writes: a turn begins with each poll of it.
-    pub async fn taken_by<F: Future>(&self, mut connection: Pin<&mut F>) -> F::Output {
+impl PollCycles {
+    /// Runs the connection: each poll of it begins a cycle.
+    pub async fn run<F: Future>(&self, mut connection: Pin<&mut F>) -> F::Output {
         poll_fn(|context| {
-            // Set and taken by one task.
+            // One task sets and clears it.
             self.0.store(true, Relaxed);
             connection.as_mut().poll(context)
         })
@@ -70,19 +69,19 @@ impl Turns {
 }
 
 impl<S> Coalesced<S> {
-    /// Holds back what is written to `stream`.
+    /// Holds back writes to `stream`.
     pub fn new(stream: S) -> Self {
-        Self { stream, held: Vec::new(), sent: 0, is_new: false, bytes_max: BYTES_MAX, turns: None }
+        Self { stream, held: Vec::new(), sent: 0, is_new: false, bytes_max: BYTES_MAX, cycles: None }
     }
 
-    /// Holds back nothing.
+    /// Passes every write on at once.
     pub fn switched_off(stream: S) -> Self {
         Self { bytes_max: 0, ..Self::new(stream) }
     }
 
-    /// From now on a turn begins when that is said, and not with every read.
-    pub fn in_turns(&mut self) -> Turns {
-        self.turns.insert(Turns::default()).clone()
+    /// From now on the result begins poll cycles, not every read.
+    pub fn in_poll_cycles(&mut self) -> PollCycles {
+        self.cycles.insert(PollCycles::default()).clone()
     }
 
     fn unsent(&self) -> usize {
@@ -100,7 +99,7 @@ impl<S> Coalesced<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Coalesced<S> {
-    /// Sends all that is held.
+    /// Sends all held bytes.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.unsent() > 0 {
             let sent = ready!(Pin::new(&mut self.stream).poll_write(context, &self.held[self.sent..]))?;
@@ -122,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Coalesced<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // A peer that takes nothing may still send, and has to if it waits for us to read.
-        if this.turns.as_ref().is_none_or(Turns::begins)
+        if this.cycles.as_ref().is_none_or(PollCycles::begins)
             && let Poll::Ready(Err(error)) = this.poll_send(context)
         {
             return Poll::Ready(Err(error));
@@ -161,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
         if this.unsent() == 0 {
             return Pin::new(&mut this.stream).poll_flush(context);
         }
-        // Not for what a stream does not take: it wakes the task itself, and asking again would spin.
+        // Only for new bytes: a stream that takes no more wakes the task itself, and waking it here would spin.
         if std::mem::take(&mut this.is_new) {
             context.waker().wake_by_ref();
         }
@@ -175,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
     }
 }
 
-/// For whoever serves with tonic's transport, as the benchmark's echo does.
+/// For servers on tonic's transport, such as the benchmark's echo.
 impl<S: Connected> Connected for Coalesced<S> {
     type ConnectInfo = S::ConnectInfo;
 

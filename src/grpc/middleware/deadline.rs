@@ -9,7 +9,12 @@ use http::{HeaderMap, HeaderName};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{admission::Gate, method::Method, metrics::Outcome, stack::Refusal, status};
+use super::concurrency_limit::ConcurrencyLimit;
+use crate::grpc::{
+    method::Method,
+    refusal::{Outcome, Refusal},
+    status,
+};
 
 const HEADER: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -27,7 +32,12 @@ pub enum Bound {
 
 impl Bound {
     /// A request's bound; callers without a deadline get `default`.
-    pub fn of(method: Method, headers: &HeaderMap, default: Duration, gate: &Gate) -> Result<Self, Refusal> {
+    pub fn of(
+        method: Method,
+        headers: &HeaderMap,
+        default: Duration,
+        gate: &ConcurrencyLimit,
+    ) -> Result<Self, Refusal> {
         let asked = asked(headers)?.or(method.is_ours().then_some(default));
         let Some(asked) = asked else {
             return Ok(Self::Drain(gate.closed()));
@@ -97,7 +107,7 @@ mod tests {
 
     fn bound(method: Method, timeout: Option<&str>) -> Result<Bound, Refusal> {
         let headers = timeout.map(|timeout| (HEADER, timeout.parse().unwrap())).into_iter().collect();
-        Bound::of(method, &headers, DEFAULT, &Gate::new(1))
+        Bound::of(method, &headers, DEFAULT, &ConcurrencyLimit::new(1))
     }
 
     #[test]
@@ -144,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn streams_that_stay_open_end_when_the_server_drains() {
-        let gate = Gate::new(1);
+        let gate = ConcurrencyLimit::new(1);
         let bound = Bound::of(Method::Health, &HeaderMap::new(), DEFAULT, &gate).unwrap();
         gate.close();
         let Refusal { outcome, status } = bound.passed().await;

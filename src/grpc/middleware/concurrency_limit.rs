@@ -24,12 +24,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::{method::Method, metrics::Outcome, stack::Refusal, status};
-use crate::error::retry_after_overload;
+use crate::{
+    error::retry_after_overload,
+    grpc::{
+        method::Method,
+        refusal::{Outcome, Refusal},
+        status,
+    },
+};
 
 /// Lets requests in. Clones are the same gate.
 #[derive(Clone, Debug)]
-pub struct Gate(Arc<Inside>);
+pub struct ConcurrencyLimit(Arc<Inside>);
 
 /// Behind one pointer: every request clones the gate, and a token's clones are counted under a lock.
 #[derive(Debug)]
@@ -38,7 +44,7 @@ struct Inside {
     closed: CancellationToken,
 }
 
-impl Gate {
+impl ConcurrencyLimit {
     /// An open gate with this many places.
     #[must_use]
     pub fn new(places: usize) -> Self {
@@ -47,7 +53,7 @@ impl Gate {
     }
 
     /// A place for a request, or why it has none.
-    pub fn admit(&self, method: Method) -> Result<Option<Place>, Refusal> {
+    pub fn admit(&self, method: Method) -> Result<Option<Permit>, Refusal> {
         if !method.is_ours() {
             return Ok(None);
         }
@@ -57,7 +63,7 @@ impl Gate {
         if !self.take() {
             return Err(Refusal { outcome: Outcome::Shed, status: overloaded() });
         }
-        Ok(Some(Place(Arc::new(Held {
+        Ok(Some(Permit(Arc::new(HeldPermit {
             gate: self.clone(),
             held: AtomicBool::new(true),
             begun: AtomicBool::new(false),
@@ -88,17 +94,17 @@ impl Gate {
 
 /// A request's place among those being answered; free again when its last clone is dropped, or earlier.
 #[derive(Clone, Debug)]
-pub struct Place(Arc<Held>);
+pub struct Permit(Arc<HeldPermit>);
 
 #[derive(Debug)]
-struct Held {
-    gate: Gate,
+struct HeldPermit {
+    gate: ConcurrencyLimit,
     held: AtomicBool,
     /// The request's message is there.
     begun: AtomicBool,
 }
 
-impl Place {
+impl Permit {
     /// The request's message is there. Takes the place again if it was given back meanwhile, or says that there is none.
     pub fn begin(&self) -> Result<(), Status> {
         self.0.begun.store(true, Ordering::Relaxed);
@@ -140,7 +146,7 @@ fn overloaded() -> Status {
     status::overloaded(retry_after_overload())
 }
 
-impl Held {
+impl HeldPermit {
     fn give_back(&self) {
         if self.held.swap(false, Ordering::Relaxed) {
             self.gate.0.places.add_permits(1);
@@ -148,7 +154,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldPermit {
     fn drop(&mut self) {
         self.give_back();
     }
@@ -163,7 +169,7 @@ mod tests {
 
     #[test]
     fn beyond_the_limit_requests_are_refused_and_told_when_to_come_back() {
-        let gate = Gate::new(2);
+        let gate = ConcurrencyLimit::new(2);
         let first = gate.admit(Method::Get).unwrap();
         let _second = gate.admit(Method::Warm).unwrap();
 
@@ -181,7 +187,7 @@ mod tests {
 
     #[test]
     fn health_and_reflection_are_answered_when_full_and_when_draining() {
-        let gate = Gate::new(0);
+        let gate = ConcurrencyLimit::new(0);
         gate.close();
         for method in [Method::Health, Method::Reflection] {
             assert!(gate.admit(method).unwrap().is_none());
@@ -190,7 +196,7 @@ mod tests {
 
     #[test]
     fn draining_requests_may_be_repeated_elsewhere_at_once() {
-        let gate = Gate::new(1);
+        let gate = ConcurrencyLimit::new(1);
         gate.close();
         let Refusal { outcome, status } = gate.admit(Method::Get).unwrap_err();
         assert_eq!((outcome, status.code()), (Outcome::Shed, Code::Unavailable));
@@ -200,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_waits_gives_its_place_back_once() {
-        let gate = Gate::new(1);
+        let gate = ConcurrencyLimit::new(1);
         let (answer, waiting) = tokio::sync::oneshot::channel();
 
         let place = gate.admit(Method::Get).unwrap().unwrap();
@@ -219,7 +225,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_has_no_place_while_its_message_is_on_its_way_and_none_to_wait_for_it_for_ever() {
-        let gate = Gate::new(1);
+        let gate = ConcurrencyLimit::new(1);
         let free = || gate.0.places.available_permits();
         let time = Duration::from_secs(10);
 
@@ -242,7 +248,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_has_begun_keeps_its_place_while_it_works() {
-        let gate = Gate::new(1);
+        let gate = ConcurrencyLimit::new(1);
         let place = gate.admit(Method::Stats).unwrap().unwrap();
         place.begin().unwrap();
         let mut overdue = pin!(place.overdue(Duration::from_secs(10)));

@@ -26,10 +26,10 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::debug;
 
 use super::{
-    coalesced::{Coalesced, Turns},
-    connection::{Connection, Peer},
-    watched::{Files, Watched},
+    listener::{Connection, Peer},
+    write_coalescing::{Coalesced, PollCycles},
 };
+use crate::reload::{Files, Reloaded};
 
 /// Two round trips and a signature; a peer that takes longer means no good.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -89,11 +89,11 @@ fn certificates(pem: &[u8], whose: &str) -> Result<Vec<CertificateDer<'static>>,
 /// Connections, encrypted if there is something to encrypt them with. At most `at_once` handshakes are under way.
 pub fn over(
     connections: impl Stream<Item = io::Result<Below>> + Send,
-    tls: Option<Watched<ServerConfig>>,
+    tls: Option<Reloaded<ServerConfig>>,
     at_once: usize,
 ) -> impl Stream<Item = io::Result<Channel>> + Send {
     let opened = connections.map(move |connection| {
-        let config = tls.as_ref().map(Watched::now);
+        let config = tls.as_ref().map(Reloaded::now);
         async move {
             let connection = connection?;
             match config {
@@ -126,11 +126,11 @@ pub enum Channel {
 }
 
 impl Channel {
-    /// What it writes waits for turns that whoever polls it has to begin.
-    pub fn in_turns(&mut self) -> Turns {
+    /// From now on its writes wait for poll cycles, which the result begins.
+    pub fn in_poll_cycles(&mut self) -> PollCycles {
         match self {
-            Self::Plain(stream) => stream.in_turns(),
-            Self::Encrypted(stream) => stream.get_mut().0.in_turns(),
+            Self::Plain(stream) => stream.in_poll_cycles(),
+            Self::Encrypted(stream) => stream.get_mut().0.in_poll_cycles(),
         }
     }
 

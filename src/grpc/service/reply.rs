@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use http::HeaderValue;
 use prost::Message as _;
 
-use super::request_id::once;
 use crate::{
     error::Error,
+    grpc::request_id::once,
     model::{CacheStatus, SealedSection, SectionSet, Served, Snapshot, Tier, snapshot::Said},
     proto::{
         SealedResponse,

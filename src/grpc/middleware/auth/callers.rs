@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::super::method::Method;
+use crate::grpc::method::Method;
 
 /// More callers than this are other people's users, and belong elsewhere.
 const CALLERS_MAX: usize = 1000;

@@ -9,10 +9,11 @@ use futures::{Stream, StreamExt as _, stream};
 use prost::Message as _;
 use tonic::Status;
 
-use super::{reply, request_id::RequestId, service::refused};
+use super::{refused, reply};
 use crate::{
     cache::{UserDataCache, Wish},
     error::Error,
+    grpc::request_id::RequestId,
     model::{Served, UserDataQuery},
     proto::{
         google::rpc,

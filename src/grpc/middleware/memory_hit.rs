@@ -21,15 +21,15 @@ use prost::Message as _;
 use tonic::{Status, metadata::GRPC_CONTENT_TYPE};
 use tracing::Span;
 
-use super::{
-    admission::Gate,
-    auth::Auth,
-    convert, deadline,
-    method::Method,
-    request_id::RequestId,
-    service::{Reply, Service},
+use super::{auth::Auth, concurrency_limit::ConcurrencyLimit, deadline};
+use crate::{
+    grpc::{
+        method::Method,
+        request_id::RequestId,
+        service::{Reply, Service, convert},
+    },
+    proto::v1::GetComprehensiveUserDataRequest,
 };
-use crate::proto::v1::GetComprehensiveUserDataRequest;
 
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 /// gRPC's prefix of a message: one byte for compression, four for its length.
@@ -39,17 +39,17 @@ const PREFIX_BYTES: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Hits {
     /// Who has the documents.
-    pub(super) service: Arc<Service>,
+    pub(in crate::grpc) service: Arc<Service>,
     /// Larger requests are refused on the whole way.
-    pub(super) request_bytes_max: usize,
+    pub(in crate::grpc) request_bytes_max: usize,
 }
 
 impl Hits {
     /// The reply to a Get, if it can be given now.
-    pub(super) fn reply<B: Body<Data = Bytes> + Unpin>(
+    pub(in crate::grpc) fn reply<B: Body<Data = Bytes> + Unpin>(
         &self,
         auth: &Auth,
-        gate: &Gate,
+        gate: &ConcurrencyLimit,
         id: &RequestId,
         request: &mut Request<Peeked<B>>,
         context: &mut Context<'_>,

@@ -12,29 +12,14 @@ use std::sync::{
 use tonic::Code;
 use tracing::Span;
 
-use super::method::Method;
 use crate::{
     clock::{Clock, Moment},
+    grpc::{method::Method, refusal::Outcome},
     telemetry::{Durations, Meter, names},
 };
 
 /// gRPC's codes, 0 to 16, as the semantic conventions name them.
 pub const CODES: &[&str] = names::CALL_DURATION.attributes[2].values;
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The whole reply was handed over, an error's too.
-    Answered,
-    /// It was refused before any work: overload or shutdown.
-    Shed,
-    /// Its caller is not known, or not entitled.
-    Denied,
-    /// Its deadline passed.
-    Expired,
-    /// The caller left, or the server went away, before the reply was complete.
-    Abandoned,
-}
 
 /// The server's figures since it started.
 #[derive(Debug)]
