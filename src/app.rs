@@ -14,7 +14,7 @@ use userdata_migrations::Tables;
 use crate::{
     aggregate::{
         Aggregator,
-        ai_analysis::{AiAnalysis, AiConfigError, Memo},
+        ai_analysis::{AiAnalysis, AiConfigError, ResponseCache},
         guard::Guard,
         sql::SourceDatabase,
     },
@@ -170,8 +170,8 @@ impl App {
         );
         let leases = Arc::new(leases.heeding(rows.reach()));
         let ai_guard = Guard::new("ai_analysis", &config.sources, clock.clone()).measured(&meter);
-        let memo = Memo::new(cache_pool.clone());
-        let ai = AiAnalysis::new(&config.ai, ai_guard, memo, Arc::clone(&leases), clock.clone(), tasks.clone())?;
+        let responses = ResponseCache::new(cache_pool.clone());
+        let ai = AiAnalysis::new(&config.ai, ai_guard, responses, Arc::clone(&leases), clock.clone(), tasks.clone())?;
         let sources = SourceDatabase::new(sources_pool.clone(), config.sources.column_bytes_max);
         let fence =
             Fence::new(fence_pool.clone(), config.fence.clone(), config.database.timeout, clock.clone(), &tasks);
@@ -351,7 +351,7 @@ async fn prepare(config: &Config) -> Result<(), StartError> {
         tracing::info!(name, "migrated");
     }
     if seeding && demo::sources_are_empty(&database).await.map_err(StartError::Demo)? {
-        let options = demo::Options::on(config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive()));
+        let options = demo::SeedOptions::on(config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive()));
         let seeded = demo::seed(&database, &options, |_, _| {}).await.map_err(StartError::Demo)?;
         tracing::info!(users = seeded.users, rows = seeded.rows, "seeded the demo data");
     }

@@ -4,6 +4,7 @@
 //! each has a stream of numbers and blocks of ids of its own. The texts are plausible, not random,
 //! so that the gap analysis has something to find.
 
+mod audience;
 mod batch;
 mod competitors;
 mod content;
@@ -19,20 +20,20 @@ mod words;
 use chrono::NaiveDate;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 
-use batch::Batch;
+use batch::RowBatch;
 use draw::Draw;
 use user::{Story, User, users};
 
 /// What decides the data.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct SeedOptions {
     /// Another seed, other numbers and texts; the users' stories stay.
     pub seed: u64,
     /// The day that dates count from: today, or a fixed one for tests.
     pub base_day: NaiveDate,
 }
 
-impl Options {
+impl SeedOptions {
     /// The usual seed.
     #[must_use]
     pub fn on(base_day: NaiveDate) -> Self {
@@ -45,7 +46,7 @@ impl Options {
 pub struct Seeded {
     /// Users written.
     pub users: usize,
-    /// Rows written.
+    /// TableRows written.
     pub rows: usize,
     /// There were users already, so nothing was written.
     pub already: bool,
@@ -55,7 +56,7 @@ pub struct Seeded {
 /// `progress` hears of rows written and rows in all.
 pub async fn seed(
     db: &DatabaseConnection,
-    options: &Options,
+    options: &SeedOptions,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Seeded, DbErr> {
     // Two programs that seed at once: the second waits, and finds users.
@@ -65,7 +66,7 @@ pub async fn seed(
         return Ok(Seeded { users: 0, rows: 0, already: true });
     }
     let users = users(options.base_day);
-    let mut batch = Batch::default();
+    let mut batch = RowBatch::default();
     for user in &users {
         describe(user, &mut Draw::new(options.seed, user.id), &mut batch);
     }
@@ -87,7 +88,7 @@ pub async fn sources_are_empty(db: &impl ConnectionTrait) -> Result<bool, DbErr>
 }
 
 /// Everything about one user. Order: what others refer to comes first.
-fn describe(user: &User, draw: &mut Draw, batch: &mut Batch) {
+fn describe(user: &User, draw: &mut Draw, batch: &mut RowBatch) {
     let session = onboarding::describe(user, draw, batch);
     website::describe(user, session, draw, batch);
     if user.story != Story::NoCompetition {
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     fn rows(users: &[User], seed: u64) -> Vec<String> {
-        let mut batch = Batch::default();
+        let mut batch = RowBatch::default();
         for user in users {
             describe(user, &mut Draw::new(seed, user.id), &mut batch);
         }

@@ -6,7 +6,7 @@
 //! nothing that changes without meaning (dates, ids, analytics) is part of that input.
 //!
 //! What the source's guard watches over is the making: the rules, or one call to the endpoint, to its
-//! end. What is remembered is handed out without it: a memo is there whatever the endpoint's state.
+//! end. What is remembered is handed out without it: a response cache is there whatever the endpoint's state.
 //!
 //! `rules` and `input` read the `subject`; `calls` decides between memo and call; `endpoint` makes one
 //! call; `reply` and `answer` check what came back against one table, `shape`.
@@ -17,7 +17,7 @@ mod calls;
 mod endpoint;
 mod failure;
 mod input;
-mod memo;
+mod response_cache;
 mod prompt;
 mod reply;
 mod rules;
@@ -39,8 +39,14 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-pub use self::{budget::Budget, calls::Late, endpoint::AiConfigError, memo::Memo, spend::Figures};
-use self::{calls::Calls, endpoint::Endpoint, input::Input, subject::Subject};
+pub use self::{
+    budget::Budget,
+    calls::{Late, Unanswered},
+    endpoint::AiConfigError,
+    response_cache::ResponseCache,
+    spend::AiMetrics,
+};
+use self::{calls::ModelCalls, endpoint::AiEndpoint, input::Input, subject::Subject};
 use super::{
     SourceError,
     guard::Guard,
@@ -62,7 +68,7 @@ const RULES_LIMIT: Duration = Duration::from_secs(1);
 pub struct AiAnalysis {
     guard: Arc<Guard>,
     /// None: the rules.
-    model: Option<Arc<Calls>>,
+    model: Option<Arc<ModelCalls>>,
 }
 
 /// What an analysis is asked of.
@@ -95,37 +101,22 @@ pub struct Analysis {
     pub detail: String,
 }
 
-/// Why there is no analysis.
-#[derive(Clone, Debug)]
-pub struct Unanswered {
-    /// How it failed.
-    pub error: SourceError,
-    /// The call that goes on, if it is only its answer that has not come yet.
-    pub late: Option<Late>,
-}
-
-impl From<SourceError> for Unanswered {
-    fn from(error: SourceError) -> Self {
-        Self { error, late: None }
-    }
-}
-
 impl AiAnalysis {
     /// Chooses the generator: the model if an endpoint is configured, else the rules.
-    /// Calls run under `guard` as tasks of `tracker`, one for all instances that share `leases`, and
+    /// ModelCalls run under `guard` as tasks of `tracker`, one for all instances that share `leases`, and
     /// answers are kept in `memo`.
     pub fn new(
         config: &config::Ai,
         guard: Guard,
-        memo: Memo,
+        responses: ResponseCache,
         leases: Arc<Leases>,
         clock: Clock,
         tracker: TaskTracker,
     ) -> Result<Self, AiConfigError> {
         let guard = Arc::new(guard);
         let Some(base_url) = &config.base_url else { return Ok(Self { guard, model: None }) };
-        let endpoint = Endpoint::new(config, base_url)?;
-        let calls = Calls::new(config, endpoint, Arc::clone(&guard), memo, leases, clock, tracker);
+        let endpoint = AiEndpoint::new(config, base_url)?;
+        let calls = ModelCalls::new(config, endpoint, Arc::clone(&guard), responses, leases, clock, tracker);
         Ok(Self { guard, model: Some(Arc::new(calls)) })
     }
 
@@ -180,17 +171,17 @@ impl AiAnalysis {
     }
 
     /// Forgets answers that nobody has used for long; at most `rows_max` at once. Returns how many.
-    pub async fn sweep_memo(&self, rows_max: u64) -> Result<u64, sea_orm::DbErr> {
+    pub async fn sweep_responses(&self, rows_max: u64) -> Result<u64, sea_orm::DbErr> {
         match &self.model {
-            Some(calls) => calls.sweep_memo(rows_max).await,
+            Some(calls) => calls.sweep_responses(rows_max).await,
             None => Ok(0),
         }
     }
 
     /// What the model has cost and saved since the start; all 0 for the rules.
     #[must_use]
-    pub fn figures(&self) -> Figures {
-        self.model.as_ref().map(|calls| calls.figures()).unwrap_or_default()
+    pub fn metrics(&self) -> AiMetrics {
+        self.model.as_ref().map(|calls| calls.metrics()).unwrap_or_default()
     }
 }
 

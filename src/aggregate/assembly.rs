@@ -11,12 +11,14 @@ use prost::Message as _;
 use tokio::{sync::SetOnce, time::Instant};
 
 use super::{
-    AggregateError, Aggregator, AssembledPart, Plan, Read, SourceError,
+    aggregator::Aggregator,
     ai_analysis::{self, Late, Unanswered},
     derived,
+    error::{AggregateError, SourceError},
     gap_analysis::{self, GapInput},
     guard::{Guard, Run},
     onboarding, performance,
+    plan::{Assembled, AssembledPart, Plan, Read},
     rows::{Onboarding, ResolvedStrategy, Strategy},
     strategy,
 };
@@ -30,6 +32,46 @@ const RESERVE: Duration = Duration::from_millis(500);
 /// Comparing more text than this takes long enough to make other requests wait for their turn.
 const BLOCKING_ABOVE_BYTES: usize = 64 * 1024;
 
+impl Aggregator {
+    /// Reads the sections of `plan` for the user of `query`. Optional sections fail by themselves;
+    /// a required source that fails, an unknown user or an unknown strategy fail the call, at once.
+    pub async fn aggregate(&self, query: &UserDataQuery, plan: &Plan) -> Result<Assembled, AggregateError> {
+        let assembly = Assembly::new(self, query, plan);
+        // Set by the strategy source's first statement; never set if that fails, which ends the call.
+        let resolved = SetOnce::new();
+        let (from_both, from_resolved) = tokio::try_join!(
+            async {
+                let (onboarding, strategy) = tokio::try_join!(assembly.onboarding(), assembly.strategy(&resolved))?;
+                assembly.check_known(onboarding.as_ref(), &resolved)?;
+                let made = match (&onboarding, &strategy) {
+                    (Some(onboarding), Some(strategy)) => {
+                        let (ai_analysis, gap_analysis) = tokio::join!(
+                            assembly.ai_analysis(onboarding, strategy),
+                            assembly.gap_analysis(onboarding, strategy)
+                        );
+                        let (ai_analysis, late) = ai_analysis?;
+                        (ai_analysis, late, gap_analysis, assembly.derived(onboarding, strategy))
+                    }
+                    _ => (None, None, None, None),
+                };
+                Ok((onboarding, strategy, made))
+            },
+            async {
+                let resolved = *resolved.wait().await;
+                Ok(tokio::join!(assembly.performance(resolved), assembly.recommendations(resolved)))
+            },
+        )?;
+
+        let (onboarding, strategy, (ai_analysis, late, gap_analysis, derived)) = from_both;
+        let (performance, recommendations) = from_resolved;
+        let onboarding = onboarding.and_then(|loaded| assembly.onboarding_part(loaded));
+        let strategy = strategy.and_then(|loaded| assembly.strategy_part(loaded));
+        let parts = [onboarding, strategy, ai_analysis, gap_analysis, performance, recommendations, derived];
+        let parts = parts.into_iter().flatten().collect();
+        Ok(Assembled { parts, strategy: resolved.into_inner().flatten(), late })
+    }
+}
+
 /// What one call of the aggregator is about.
 pub(super) struct Assembly<'a> {
     sources: &'a Aggregator,
@@ -41,18 +83,18 @@ pub(super) struct Assembly<'a> {
 }
 
 /// A required source's rows, to be shared by the sections made from them.
-pub(super) struct Loaded<T> {
+pub(super) struct SourceRows<T> {
     value: T,
     warnings: Vec<String>,
     took: Duration,
 }
 
-pub(super) type LoadedOnboarding = Loaded<Arc<Onboarding>>;
+pub(super) type OnboardingRead = SourceRows<Arc<Onboarding>>;
 /// None: the user has no strategy.
-pub(super) type LoadedStrategy = Loaded<Option<Arc<Strategy>>>;
+pub(super) type StrategyRead = SourceRows<Option<Arc<Strategy>>>;
 
 /// What a source said for a section. The rest of its facts are the assembly's.
-struct Answer {
+struct SourceAnswer {
     found: bool,
     reason: &'static str,
     warnings: Vec<String>,
@@ -66,16 +108,16 @@ impl<'a> Assembly<'a> {
     }
 
     /// The onboarding rows, if a section needs them: read, unless they are known.
-    pub(super) async fn onboarding(&self) -> Result<Option<LoadedOnboarding>, AggregateError> {
+    pub(super) async fn onboarding(&self) -> Result<Option<OnboardingRead>, AggregateError> {
         if !self.wants_any(&[Section::Onboarding, Section::AiAnalysis, Section::GapAnalysis, Section::Derived]) {
             return Ok(None);
         }
         if let Some(known) = self.plan.onboarding.as_ref().filter(|_| !self.wants(Section::Onboarding)) {
-            return Ok(Some(Loaded { value: Arc::clone(known), warnings: Vec::new(), took: Duration::ZERO }));
+            return Ok(Some(SourceRows { value: Arc::clone(known), warnings: Vec::new(), took: Duration::ZERO }));
         }
         let work = onboarding::read(&self.sources.database, self.user);
         let (read, took) = self.required(&self.sources.onboarding, work).await?;
-        Ok(Some(Loaded::new(read, took, Arc::new)))
+        Ok(Some(SourceRows::new(read, took, Arc::new)))
     }
 
     /// The strategy's rows, if a section needs them. Which strategy is meant is always found out and
@@ -83,7 +125,7 @@ impl<'a> Assembly<'a> {
     pub(super) async fn strategy(
         &self,
         resolved: &SetOnce<Option<ResolvedStrategy>>,
-    ) -> Result<Option<LoadedStrategy>, AggregateError> {
+    ) -> Result<Option<StrategyRead>, AggregateError> {
         let rest_wanted =
             self.wants_any(&[Section::Strategy, Section::AiAnalysis, Section::GapAnalysis, Section::Derived]);
         let work = async {
@@ -101,14 +143,14 @@ impl<'a> Assembly<'a> {
         if !resolved.initialized() {
             return Err(AggregateError::UnknownStrategy);
         }
-        Ok(read.map(|read| Loaded::new(read, took, |strategy| strategy.map(Arc::new))))
+        Ok(read.map(|read| SourceRows::new(read, took, |strategy| strategy.map(Arc::new))))
     }
 
     /// A user without session and without strategy is unknown. Without onboarding rows nobody asks:
     /// then sections of a user who was known are read again.
     pub(super) fn check_known(
         &self,
-        onboarding: Option<&LoadedOnboarding>,
+        onboarding: Option<&OnboardingRead>,
         resolved: &SetOnce<Option<ResolvedStrategy>>,
     ) -> Result<(), AggregateError> {
         let has_strategy = resolved.get().is_some_and(Option::is_some);
@@ -118,26 +160,26 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    pub(super) fn onboarding_part(&self, loaded: LoadedOnboarding) -> Option<AssembledPart> {
+    pub(super) fn onboarding_part(&self, loaded: OnboardingRead) -> Option<AssembledPart> {
         if !self.wants(Section::Onboarding) {
             return None;
         }
         let document = onboarding::document(&loaded.value.data);
-        let answer = Answer::new(loaded.value.found, loaded.warnings, document);
+        let answer = SourceAnswer::new(loaded.value.found, loaded.warnings, document);
         let part = self.answered(Section::Onboarding, answer, loaded.took);
         Some(AssembledPart { rows: onboarding::keep(&loaded.value), ..part })
     }
 
-    pub(super) fn strategy_part(&self, loaded: LoadedStrategy) -> Option<AssembledPart> {
+    pub(super) fn strategy_part(&self, loaded: StrategyRead) -> Option<AssembledPart> {
         if !self.wants(Section::Strategy) {
             return None;
         }
         let document = strategy::document(loaded.value.as_deref());
-        let answer = Answer::new(loaded.value.is_some(), loaded.warnings, document);
+        let answer = SourceAnswer::new(loaded.value.is_some(), loaded.warnings, document);
         Some(self.answered(Section::Strategy, answer, loaded.took))
     }
 
-    pub(super) fn derived(&self, onboarding: &LoadedOnboarding, strategy: &LoadedStrategy) -> Option<AssembledPart> {
+    pub(super) fn derived(&self, onboarding: &OnboardingRead, strategy: &StrategyRead) -> Option<AssembledPart> {
         if !self.wants(Section::Derived) {
             return None;
         }
@@ -145,15 +187,15 @@ impl<'a> Assembly<'a> {
         let strategy = strategy.value.as_ref().map(|strategy| &strategy.data);
         let document = derived::derive(self.user, &onboarding.value, strategy);
         let took = self.sources.clock.now().since(begun);
-        Some(self.answered(Section::Derived, Answer::new(true, Vec::new(), document), took))
+        Some(self.answered(Section::Derived, SourceAnswer::new(true, Vec::new(), document), took))
     }
 
-    /// The AI analysis has a soft timeout of its own, after which its call runs on to fill the memo. A call that is
+    /// The AI analysis has a soft timeout of its own, after which its call runs on to fill the response cache. A call that is
     /// not to be made for nobody ends the assembly: a document without it would be worse than none.
     pub(super) async fn ai_analysis(
         &self,
-        onboarding: &LoadedOnboarding,
-        strategy: &LoadedStrategy,
+        onboarding: &OnboardingRead,
+        strategy: &StrategyRead,
     ) -> Result<(Option<AssembledPart>, Option<Late>), AggregateError> {
         if !self.wants(Section::AiAnalysis) {
             return Ok((None, None));
@@ -181,7 +223,7 @@ impl<'a> Assembly<'a> {
         };
         let found = analysis.results.is_some();
         let document = ComprehensiveUserData { ai_analysis_results: analysis.results, ..Default::default() };
-        let mut part = self.answered(Section::AiAnalysis, Answer::new(found, Vec::new(), document), took);
+        let mut part = self.answered(Section::AiAnalysis, SourceAnswer::new(found, Vec::new(), document), took);
         part.facts.generator = analysis.generator;
         part.facts.detail = analysis.detail;
         Ok((Some(part), None))
@@ -189,14 +231,14 @@ impl<'a> Assembly<'a> {
 
     pub(super) async fn gap_analysis(
         &self,
-        onboarding: &LoadedOnboarding,
-        strategy: &LoadedStrategy,
+        onboarding: &OnboardingRead,
+        strategy: &StrategyRead,
     ) -> Option<AssembledPart> {
         let work = async {
             let analysis = self.compare(Arc::clone(&onboarding.value), strategy.value.clone()).await?;
             let reason = gap_analysis::reason(&analysis).unwrap_or_default();
             let document = ComprehensiveUserData { gap_analysis: Some(analysis), ..Default::default() };
-            Ok(Answer { reason, ..Answer::new(true, Vec::new(), document) })
+            Ok(SourceAnswer { reason, ..SourceAnswer::new(true, Vec::new(), document) })
         };
         self.optional(Section::GapAnalysis, &self.sources.gap_analysis, work).await
     }
@@ -227,7 +269,7 @@ impl<'a> Assembly<'a> {
                 performance::performance(&self.sources.database, self.user, resolved, self.plan.as_of).await?;
             let found = value.found;
             let document = ComprehensiveUserData { performance_data: Some(value.data), ..Default::default() };
-            Ok(Answer::new(found, warnings.into_vec(), document))
+            Ok(SourceAnswer::new(found, warnings.into_vec(), document))
         };
         self.optional(Section::Performance, &self.sources.performance, work).await
     }
@@ -238,7 +280,7 @@ impl<'a> Assembly<'a> {
                 performance::recommendations(&self.sources.database, self.user, resolved).await?;
             let found = !value.is_empty();
             let document = ComprehensiveUserData { recommendations_data: value, ..Default::default() };
-            Ok(Answer::new(found, warnings.into_vec(), document))
+            Ok(SourceAnswer::new(found, warnings.into_vec(), document))
         };
         self.optional(Section::Recommendations, &self.sources.recommendations, work).await
     }
@@ -261,7 +303,7 @@ impl<'a> Assembly<'a> {
         &self,
         section: Section,
         guard: &Guard,
-        work: impl Future<Output = Result<Answer, SourceError>>,
+        work: impl Future<Output = Result<SourceAnswer, SourceError>>,
     ) -> Option<AssembledPart> {
         if !self.wants(section) {
             return None;
@@ -273,7 +315,7 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    fn answered(&self, section: Section, answer: Answer, took: Duration) -> AssembledPart {
+    fn answered(&self, section: Section, answer: SourceAnswer, took: Duration) -> AssembledPart {
         let facts = SectionFacts {
             state: if answer.found { State::Ok } else { State::NotFound },
             reason: answer.reason.to_owned(),
@@ -325,13 +367,13 @@ impl<'a> Assembly<'a> {
     }
 }
 
-impl<S> Loaded<S> {
+impl<S> SourceRows<S> {
     fn new<T>(Read { value, warnings }: Read<T>, took: Duration, share: impl FnOnce(T) -> S) -> Self {
         Self { value: share(value), warnings: warnings.into_vec(), took }
     }
 }
 
-impl Answer {
+impl SourceAnswer {
     fn new(found: bool, warnings: Vec<String>, document: ComprehensiveUserData) -> Self {
         Self { found, reason: "", warnings, document }
     }

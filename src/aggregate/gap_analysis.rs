@@ -8,6 +8,7 @@
 mod corpus;
 mod events;
 mod gaps;
+mod input;
 mod insights;
 mod keywords;
 mod passages;
@@ -18,27 +19,17 @@ mod topics;
 #[cfg(test)]
 mod tests;
 
-use super::rows::{Onboarding, Strategy};
+use super::value::count;
 use crate::proto::v1::GapAnalysis;
 use corpus::Corpus;
 use keywords::Keywords;
 use topics::Topics;
 
 pub use events::{CalendarEvent, events};
+pub use input::GapInput;
 
 /// The section's reason when no competitor has a text to compare with.
 pub const NO_COMPETITOR_TEXT: &str = "NO_COMPETITOR_TEXT";
-
-/// What the analysis is made from.
-#[derive(Clone, Copy, Debug)]
-pub struct GapInput<'a> {
-    /// Competitors, website and the stored gap row.
-    pub onboarding: &'a Onboarding,
-    /// The user's strategy, for its pillars.
-    pub strategy: Option<&'a Strategy>,
-    /// The user's calendar.
-    pub events: &'a [CalendarEvent],
-}
 
 /// Bytes of the texts that [`analyse`] will compare: above 64 KiB it belongs on the blocking pool.
 #[must_use]
@@ -71,9 +62,4 @@ pub fn analyse(input: &GapInput<'_>) -> GapAnalysis {
 #[must_use]
 pub fn reason(analysis: &GapAnalysis) -> Option<&'static str> {
     (analysis.competitors_compared == 0).then_some(NO_COMPETITOR_TEXT)
-}
-
-/// At most 50 competitors and 200 topics: it always fits.
-fn count(number: usize) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
 }

@@ -135,13 +135,13 @@ impl Guard {
         result
     }
 
-    fn begin(&self) -> Option<Running<'_>> {
+    fn begin(&self) -> Option<ActiveRun<'_>> {
         let now = self.clock.now();
         let mut ledger = self.ledger();
         let pass = ledger.breaker.pass(now)?;
         ledger.runs += 1;
         ledger.in_flight += 1;
-        Some(Running { guard: self, pass, begun: now, durations: &self.runs.abandoned })
+        Some(ActiveRun { guard: self, pass, begun: now, durations: &self.runs.abandoned })
     }
 
     /// Its name, its runs under way, and whether it is left alone.
@@ -178,7 +178,7 @@ impl Guard {
 }
 
 /// A run that is going on. Dropped without an end it was given up by its caller.
-struct Running<'a> {
+struct ActiveRun<'a> {
     guard: &'a Guard,
     pass: Pass,
     begun: Moment,
@@ -186,7 +186,7 @@ struct Running<'a> {
     durations: &'a Durations,
 }
 
-impl Running<'_> {
+impl ActiveRun<'_> {
     fn end(mut self, error: Option<&SourceError>) {
         self.durations = self.guard.runs.of(error);
         let now = self.guard.clock.now();
@@ -198,14 +198,14 @@ impl Running<'_> {
             ledger.last_error = error.reason();
         }
         match verdict(error) {
-            Verdict::Well => ledger.breaker.succeeded(),
-            Verdict::Ill => ledger.breaker.failed(now),
-            Verdict::Unknown => {}
+            Health::Well => ledger.breaker.succeeded(),
+            Health::Ill => ledger.breaker.failed(now),
+            Health::Unknown => {}
         }
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for ActiveRun<'_> {
     fn drop(&mut self) {
         let now = self.guard.clock.now();
         self.durations.record(now.since(self.begun));
@@ -229,7 +229,7 @@ impl Runs {
 }
 
 /// What a run says about the source's health.
-enum Verdict {
+enum Health {
     Well,
     Ill,
     Unknown,
@@ -240,12 +240,12 @@ const AI_ILL: [&str; 5] = ["AI_TIMEOUT", "AI_UNREACHABLE", "AI_RATE_LIMITED", "A
 
 /// An AI endpoint that refuses one input, or answers it badly, is up: others' inputs must not wait
 /// for it. What was never sent says nothing.
-fn verdict(error: Option<&SourceError>) -> Verdict {
+fn verdict(error: Option<&SourceError>) -> Health {
     match error {
-        None => Verdict::Well,
-        Some(SourceError::Ai { reason, .. }) if *reason == "AI_BUDGET" => Verdict::Unknown,
-        Some(SourceError::Ai { reason, .. }) if !AI_ILL.contains(reason) => Verdict::Well,
-        Some(_) => Verdict::Ill,
+        None => Health::Well,
+        Some(SourceError::Ai { reason, .. }) if *reason == "AI_BUDGET" => Health::Unknown,
+        Some(SourceError::Ai { reason, .. }) if !AI_ILL.contains(reason) => Health::Well,
+        Some(_) => Health::Ill,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The onboarding source: what the user entered and what was found out about the site and its
 //! competitors (data.md, section 5).
 //!
-//! Reading and judging are apart: [`load`] sends the statements and hands out rows, everything else
+//! ReadTransaction and judging are apart: [`load`] sends the statements and hands out rows, everything else
 //! is pure and turns the same rows into the same message. Where a rule or a constant stands in for
 //! what is not known, `sources` says so.
 
@@ -21,7 +21,7 @@ mod website;
 mod database_tests;
 
 pub use kept::{keep, restore};
-use load::Loaded;
+use load::OnboardingRows;
 use provenance::Sources;
 
 use super::{
@@ -57,7 +57,7 @@ pub fn document(onboarding: &OnboardingData) -> ComprehensiveUserData {
 }
 
 /// The message, and the rows that other sources work on.
-fn onboarding(loaded: Loaded, warnings: &mut Warnings) -> Onboarding {
+fn onboarding(loaded: OnboardingRows, warnings: &mut Warnings) -> Onboarding {
     Onboarding {
         session: loaded.session,
         found: loaded.session || loaded.deep_task.is_some() || loaded.gap.is_some(),
@@ -69,7 +69,7 @@ fn onboarding(loaded: Loaded, warnings: &mut Warnings) -> Onboarding {
 }
 
 /// Every field's rule, in the order of section 5.
-fn data(loaded: &Loaded, warnings: &mut Warnings) -> OnboardingData {
+fn data(loaded: &OnboardingRows, warnings: &mut Warnings) -> OnboardingData {
     // A missing row and a row in which everything is absent give the same fields, but for
     // `website_analysis` and `research_preferences`, which ask for the row itself.
     let (no_website, no_research, no_persona, no_gap) = Default::default();
@@ -129,14 +129,14 @@ mod tests {
     };
     use crate::aggregate::rows::{CompetitorRow, GapRow, WebsiteRow};
 
-    fn shown(loaded: &Loaded) -> serde_json::Value {
+    fn shown(loaded: &OnboardingRows) -> serde_json::Value {
         serde_json::to_value(data(loaded, &mut Warnings::default())).unwrap()
     }
 
     #[test]
     fn with_nothing_known_only_defaults_are_left_and_say_so() {
         assert_eq!(
-            shown(&Loaded::default()),
+            shown(&OnboardingRows::default()),
             json!({
                 "writing_tone": "professional", "writing_voice": "authoritative",
                 "writing_complexity": "intermediate", "writing_engagement": "moderate",
@@ -173,8 +173,8 @@ mod tests {
         );
     }
 
-    fn known() -> Loaded {
-        Loaded {
+    fn known() -> OnboardingRows {
+        OnboardingRows {
             session: true,
             website: Some(Website {
                 url: Some("https://own.example".to_owned()),
@@ -304,10 +304,10 @@ mod tests {
     #[test]
     fn a_user_is_found_by_session_deep_task_or_gap_row() {
         for (loaded, session, found) in [
-            (Loaded::default(), false, false),
-            (Loaded { session: true, ..Loaded::default() }, true, true),
-            (Loaded { deep_task: Some(DeepTask::default()), ..Loaded::default() }, false, true),
-            (Loaded { gap: Some(GapRow::default()), ..Loaded::default() }, false, true),
+            (OnboardingRows::default(), false, false),
+            (OnboardingRows { session: true, ..OnboardingRows::default() }, true, true),
+            (OnboardingRows { deep_task: Some(DeepTask::default()), ..OnboardingRows::default() }, false, true),
+            (OnboardingRows { gap: Some(GapRow::default()), ..OnboardingRows::default() }, false, true),
         ] {
             let onboarding = onboarding(loaded, &mut Warnings::default());
             assert_eq!((onboarding.session, onboarding.found), (session, found));

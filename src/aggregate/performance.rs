@@ -7,6 +7,7 @@ mod analytics;
 mod metrics;
 mod recommendations;
 mod scope;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod top_content;
@@ -15,7 +16,7 @@ mod windows;
 
 use chrono::{DateTime, Utc};
 
-use self::scope::Scope;
+use self::scope::AnalyticsScope;
 use super::{
     Read, SourceError,
     rows::ResolvedStrategy,
@@ -47,7 +48,7 @@ pub async fn performance(
 
     let mut data = PerformanceData::default();
     let mut sums = Vec::new();
-    if let Some(scope) = Scope::of(user, resolved) {
+    if let Some(scope) = AnalyticsScope::of(user, resolved) {
         data.strategy_ids = scope::strategy_ids(&reading, scope, &mut warnings).await?;
         // Without a strategy of the legacy kind nothing can hang on one.
         if !data.strategy_ids.is_empty() {

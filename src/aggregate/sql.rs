@@ -1,4 +1,4 @@
-//! Reading tables that somebody else owns, on either database, with one text per statement.
+//! ReadTransaction tables that somebody else owns, on either database, with one text per statement.
 //!
 //! Every column is cast to text, bigint or double precision in the statement itself, so that both
 //! databases hand out the same three types whatever is stored: SQLite takes anything in any column,
@@ -43,7 +43,7 @@ impl SourceDatabase {
     }
 
     /// Begins a read-only transaction in which all statements see the same rows.
-    pub async fn begin(&self) -> Result<Reading, DbErr> {
+    pub async fn begin(&self) -> Result<ReadTransaction, DbErr> {
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.map_err(|_closed| DbErr::Custom("nothing closes it".to_owned()))?;
         let transaction = unless_refused(&self.pool, async {
@@ -57,7 +57,7 @@ impl SourceDatabase {
             }
         })
         .await?;
-        Ok(Reading { transaction, dialect: self.dialect(), _turn: turn })
+        Ok(ReadTransaction { transaction, dialect: self.dialect(), _turn: turn })
     }
 
     /// How this database's statements are spelled.
@@ -70,13 +70,13 @@ impl SourceDatabase {
 
 /// One source's read-only transaction.
 #[derive(Debug)]
-pub struct Reading {
+pub struct ReadTransaction {
     transaction: DatabaseTransaction,
     dialect: Dialect,
     _turn: OwnedSemaphorePermit,
 }
 
-impl Reading {
+impl ReadTransaction {
     /// How statements are spelled here.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
@@ -84,14 +84,14 @@ impl Reading {
     }
 
     /// All rows of a statement whose placeholders are `:name`.
-    pub async fn all(&self, sql: &str, values: &[(&str, Value)]) -> Result<Vec<Row>, DbErr> {
+    pub async fn all(&self, sql: &str, values: &[(&str, Value)]) -> Result<Vec<SourceRow>, DbErr> {
         let rows = self.transaction.query_all_raw(self.dialect.statement(sql, values)).await?;
-        Ok(rows.into_iter().map(Row).collect())
+        Ok(rows.into_iter().map(SourceRow).collect())
     }
 
     /// The first row of a statement, if there is one.
-    pub async fn one(&self, sql: &str, values: &[(&str, Value)]) -> Result<Option<Row>, DbErr> {
-        Ok(self.transaction.query_one_raw(self.dialect.statement(sql, values)).await?.map(Row))
+    pub async fn one(&self, sql: &str, values: &[(&str, Value)]) -> Result<Option<SourceRow>, DbErr> {
+        Ok(self.transaction.query_one_raw(self.dialect.statement(sql, values)).await?.map(SourceRow))
     }
 
     /// Ends the transaction. Nothing was written; dropping it does the same, later.
@@ -218,9 +218,9 @@ impl Warnings {
 
 /// A row whose columns are text, bigint or double precision.
 #[derive(Debug)]
-pub struct Row(QueryResult);
+pub struct SourceRow(QueryResult);
 
-impl Row {
+impl SourceRow {
     /// Text as stored; absent if NULL.
     #[must_use]
     pub fn text(&self, column: &str) -> Option<String> {

@@ -10,11 +10,11 @@ mod statements;
 #[cfg(test)]
 mod tests;
 
-use self::statements::Found;
+use self::statements::FoundStrategy;
 use super::{
     Read, SourceError,
     rows::{ResolvedStrategy, Strategy},
-    sql::{Reading, SourceDatabase, Warnings},
+    sql::{ReadTransaction, SourceDatabase, Warnings},
 };
 use crate::{
     model::{StrategyId, UserId},
@@ -24,9 +24,9 @@ use crate::{
 /// Which strategy is meant, and the transaction in which the rest of it is read.
 #[derive(Debug)]
 pub struct Resolution {
-    reading: Reading,
+    reading: ReadTransaction,
     user: UserId,
-    found: Option<Found>,
+    found: Option<FoundStrategy>,
     warnings: Warnings,
 }
 
@@ -44,11 +44,11 @@ pub async fn resolve(
 }
 
 async fn find(
-    reading: &Reading,
+    reading: &ReadTransaction,
     user: &UserId,
     asked: Option<StrategyId>,
     warnings: &mut Warnings,
-) -> Result<Option<Found>, SourceError> {
+) -> Result<Option<FoundStrategy>, SourceError> {
     // Both tables' ids are 32 bits wide: a greater number is nobody's.
     let Ok(id) = asked.map(|asked| i32::try_from(asked.get())).transpose() else { return Ok(None) };
     if let Some(found) = statements::enhanced(reading, user, id, warnings).await? {

@@ -169,6 +169,11 @@ pub(crate) fn round(number: f64, digits: usize) -> f64 {
     if rounded == 0.0 { 0.0 } else { rounded }
 }
 
+/// A count for an int32 field; one that does not fit is the greatest.
+pub(crate) fn count(number: impl TryInto<i32>) -> i32 {
+    number.try_into().unwrap_or(i32::MAX)
+}
+
 /// A content pillar as sources use it; the contract's message.
 pub(crate) use crate::proto::v1::Pillar;
 

@@ -51,17 +51,17 @@ impl UserDataCache {
             }
         });
         read(&names::AI_CALLS, |cache, observe| {
-            let ai = cache.loader.aggregator.ai().figures();
+            let ai = cache.loader.aggregator.ai().metrics();
             observe(&["ok"], number(ai.answered));
             observe(&["error"], number(ai.failed));
         });
         read(&names::AI_TOKENS, |cache, observe| {
-            let ai = cache.loader.aggregator.ai().figures();
+            let ai = cache.loader.aggregator.ai().metrics();
             observe(&["input"], number(ai.prompt_tokens));
             observe(&["output"], number(ai.completion_tokens));
         });
         read(&names::AI_AVOIDED, |cache, observe| {
-            observe(&[], number(cache.loader.aggregator.ai().figures().avoided));
+            observe(&[], number(cache.loader.aggregator.ai().metrics().avoided));
         });
 
         read(&names::FLIGHT_ACTIVE, |cache, observe| observe(&[], number(cache.loader.loads.under_way())));

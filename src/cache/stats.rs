@@ -121,7 +121,7 @@ impl UserDataCache {
         let [memory, redis, database, shared, assembled, refreshed, stale] = counts.answers();
         let hits = memory + redis + database;
         let requests = hits + shared + stale + assembled + refreshed;
-        let ai = loader.aggregator.ai().figures();
+        let ai = loader.aggregator.ai().metrics();
         GetCacheStatsResponse {
             tiers: tiers(loader),
             sources: loader.aggregator.stats(),

@@ -24,7 +24,7 @@ impl UserDataCache {
             Ok(rows) => tracing::info!(rows, "swept old rows"),
             Err(error) => tracing::warn!(%error, "old rows could not be swept"),
         }
-        if let Err(error) = loader.aggregator.ai().sweep_memo(loader.config.database.sweep_batch).await {
+        if let Err(error) = loader.aggregator.ai().sweep_responses(loader.config.database.sweep_batch).await {
             tracing::warn!(%error, "unused memos could not be swept");
         }
         if let Err(error) = loader.leases.sweep(loader.config.database.sweep_batch).await {

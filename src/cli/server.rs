@@ -243,7 +243,7 @@ async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     let database = open(url, config).await?;
     userdata_migrations::up(&database, Tables::CacheAndSources).await.map_err(not_migrated)?;
     let base_day = config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive());
-    let seeded = demo::seed(&database, &demo::Options::on(base_day), |_, _| {}).await.map_err(failed)?;
+    let seeded = demo::seed(&database, &demo::SeedOptions::on(base_day), |_, _| {}).await.map_err(failed)?;
     output.say(&match seeded.already {
         true => "the sources hold users already: nothing was written".to_owned(),
         false => format!("wrote {} users in {} rows, dated from {base_day}", seeded.users, seeded.rows),

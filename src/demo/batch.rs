@@ -1,4 +1,4 @@
-//! Rows on their way into the database, the same on either.
+//! TableRows on their way into the database, the same on either.
 //!
 //! JSON goes as text with a cast, not as the driver's JSON type: that one is `jsonb`, and its key
 //! order and spaces are not those of the text that SQLite keeps.
@@ -70,21 +70,21 @@ impl Cell {
 /// The rows of all tables. Invariant: a row is added after the rows that it refers to, so the order
 /// in which tables got their first rows is one in which foreign keys hold.
 #[derive(Debug, Default)]
-pub(super) struct Batch(Vec<Rows>);
+pub(super) struct RowBatch(Vec<TableRows>);
 
 #[derive(Debug)]
-struct Rows {
+struct TableRows {
     table: &'static str,
     columns: &'static [&'static str],
     rows: Vec<Vec<Cell>>,
 }
 
-impl Batch {
+impl RowBatch {
     pub(super) fn add<const N: usize>(&mut self, table: &'static Table<N>, row: [Cell; N]) {
         let rows = match self.0.iter_mut().position(|rows| rows.table == table.name) {
             Some(at) => &mut self.0[at],
             None => {
-                self.0.push(Rows { table: table.name, columns: &table.columns, rows: Vec::new() });
+                self.0.push(TableRows { table: table.name, columns: &table.columns, rows: Vec::new() });
                 let last = self.0.len() - 1;
                 &mut self.0[last]
             }
@@ -111,7 +111,7 @@ impl Batch {
     ) -> Result<(), DbErr> {
         let backend = transaction.get_database_backend();
         let mut done = 0;
-        for Rows { table, columns, rows } in self.0 {
+        for TableRows { table, columns, rows } in self.0 {
             let mut rows = rows.into_iter().peekable();
             while rows.peek().is_some() {
                 let mut insert = Query::insert();

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{
-    batch::{Batch, Table},
+    batch::{RowBatch, Table},
     draw::Draw,
     user::User,
     words::{TOPICS_PLANNED, capitalised},
@@ -62,7 +62,7 @@ static GAPS: Table<10> = Table {
     ],
 };
 
-pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut Batch) {
+pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut RowBatch) {
     let count = draw.count(2, 5);
     let domains = draw.some(&user.industry().competitors, count);
     for (n, domain) in (1..).zip(&domains) {
@@ -126,7 +126,7 @@ fn page(user: &User, domain: &str, n: usize, draw: &mut Draw) -> Json {
     page
 }
 
-fn deep_analysis(user: &User, domains: &[&str], draw: &mut Draw, batch: &mut Batch) {
+fn deep_analysis(user: &User, domains: &[&str], draw: &mut Draw, batch: &mut RowBatch) {
     let (task, days) = (user.row(1), draw.between(1, 6));
     let competitors: Vec<Json> =
         domains.iter().map(|domain| json!({"url": format!("https://www.{domain}/")})).collect();
@@ -166,7 +166,7 @@ fn deep_analysis(user: &User, domains: &[&str], draw: &mut Draw, batch: &mut Bat
     }
 }
 
-fn stored_gaps(user: &User, number: i32, domains: &[&str], draw: &mut Draw, batch: &mut Batch) {
+fn stored_gaps(user: &User, number: i32, domains: &[&str], draw: &mut Draw, batch: &mut RowBatch) {
     let topics = &user.industry().topics;
     // The more competitors, the fewer keywords: nobody's document has most of everything.
     let most = 20 - 2 * i32::try_from(domains.len()).unwrap_or_default();

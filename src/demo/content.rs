@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{
-    batch::{Batch, Cell, Table},
+    batch::{Cell, RowBatch, Table},
     draw::Draw,
     user::{Story, User},
     words::{PLATFORMS, TOPICS_PLANNED, capitalised},
@@ -56,7 +56,7 @@ const DAYS: i32 = 90;
 /// Every so many days the figures are those of one event; otherwise of the platform as a whole.
 const DAYS_PER_EVENT: i32 = 15;
 
-pub(super) fn describe(user: &User, strategy: i32, draw: &mut Draw, batch: &mut Batch) {
+pub(super) fn describe(user: &User, strategy: i32, draw: &mut Draw, batch: &mut RowBatch) {
     let events = calendar(user, strategy, draw, batch);
     // By turns, and recommendations in inverse proportion: nobody's document has most of everything.
     let platforms = draw.some(&PLATFORMS, 2 + usize::try_from(user.turn % 3).unwrap_or_default());
@@ -66,7 +66,7 @@ pub(super) fn describe(user: &User, strategy: i32, draw: &mut Draw, batch: &mut 
 }
 
 /// 20 to 60 events from 90 days back to 30 days ahead. Returns the ids and platforms of published ones.
-fn calendar(user: &User, strategy: i32, draw: &mut Draw, batch: &mut Batch) -> Vec<(i32, &'static str)> {
+fn calendar(user: &User, strategy: i32, draw: &mut Draw, batch: &mut RowBatch) -> Vec<(i32, &'static str)> {
     let planned = &user.industry().topics[..TOPICS_PLANNED];
     let mut published = Vec::new();
     for n in 1..=draw.count(20, 60) {
@@ -114,7 +114,7 @@ fn analytics(
     platforms: &[&str],
     events: &[(i32, &str)],
     draw: &mut Draw,
-    batch: &mut Batch,
+    batch: &mut RowBatch,
 ) {
     // A thousandth a day: over 90 days from two thirds of the mean to four thirds.
     let slope = [4, -4, 0][usize::try_from(user.turn % 3).unwrap_or_default()];
@@ -159,7 +159,7 @@ fn measured(level: i32, draw: &mut Draw) -> Json {
     })
 }
 
-fn recommendations(user: &User, strategy: i32, most: i32, draw: &mut Draw, batch: &mut Batch) {
+fn recommendations(user: &User, strategy: i32, most: i32, draw: &mut Draw, batch: &mut RowBatch) {
     let Some(number) = user.number() else { return };
     let topics = &user.industry().topics;
     for n in 1..=draw.count(5, most) {

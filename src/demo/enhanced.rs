@@ -3,9 +3,9 @@
 use serde_json::{Value as Json, json};
 
 use super::{
-    batch::{Batch, Table},
+    audience::{audience, pillars},
+    batch::{RowBatch, Table},
     draw::Draw,
-    strategy::{audience, pillars},
     user::User,
     words::{TOPICS_PLANNED, capitalised},
 };
@@ -63,7 +63,7 @@ static ENHANCED: Table<47> = Table {
     ],
 };
 
-pub(super) fn add(user: &User, id: i32, name: &str, draw: &mut Draw, batch: &mut Batch) {
+pub(super) fn add(user: &User, id: i32, name: &str, draw: &mut Draw, batch: &mut RowBatch) {
     let industry = user.industry();
     let topics = &industry.topics;
     // Not everybody fills in everything.

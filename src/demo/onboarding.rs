@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    batch::{Batch, Table},
+    batch::{RowBatch, Table},
     draw::Draw,
     user::{Story, User},
 };
@@ -32,7 +32,7 @@ static RESEARCH: Table<12> = Table {
 };
 
 /// Returns the newest session: the one that counts.
-pub(super) fn describe(user: &User, draw: &mut Draw, batch: &mut Batch) -> i32 {
+pub(super) fn describe(user: &User, draw: &mut Draw, batch: &mut RowBatch) -> i32 {
     let started = 100 + draw.between(0, 60);
     if user.turn % 5 == 0 {
         let (begun, left) = (user.days_ago(started + 40, 9), user.days_ago(started + 39, 17));
@@ -49,7 +49,7 @@ pub(super) fn describe(user: &User, draw: &mut Draw, batch: &mut Batch) -> i32 {
     session
 }
 
-fn research(user: &User, session: i32, draw: &mut Draw, batch: &mut Batch) {
+fn research(user: &User, session: i32, draw: &mut Draw, batch: &mut RowBatch) {
     let industry = user.industry();
     let depth = draw.pick(&["Basic", "Standard", "Comprehensive", "Expert"]);
     let types = draw.some(&["blog", "article", "video", "case study", "newsletter", "podcast"], 3);

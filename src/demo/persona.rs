@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    batch::{Batch, Table},
+    batch::{RowBatch, Table},
     draw::Draw,
     user::User,
     words::PLATFORMS,
@@ -23,7 +23,7 @@ static PERSONAS: Table<8> = Table {
     ],
 };
 
-pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut Batch) {
+pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut RowBatch) {
     let industry = user.industry();
     let mut core = json!({
         "identity": {

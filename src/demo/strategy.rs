@@ -1,9 +1,10 @@
 //! Strategies of both kinds, which of them is active, and their monthly figures.
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::{
-    batch::{Batch, Cell, Table},
+    audience::{audience, pillars},
+    batch::{Cell, RowBatch, Table},
     draw::Draw,
     enhanced,
     user::{Story, User},
@@ -58,7 +59,7 @@ const FIRST_ENHANCED: i32 = 2;
 const SECOND_ENHANCED: i32 = 3;
 
 /// Returns the legacy strategy, on which calendar and analytics hang.
-pub(super) fn describe(user: &User, draw: &mut Draw, batch: &mut Batch) -> Option<i32> {
+pub(super) fn describe(user: &User, draw: &mut Draw, batch: &mut RowBatch) -> Option<i32> {
     let legacy = user.number().map(|number| legacy(user, number, draw, batch));
     if user.story == Story::LegacyOnly {
         return legacy;
@@ -75,7 +76,7 @@ pub(super) fn describe(user: &User, draw: &mut Draw, batch: &mut Batch) -> Optio
     legacy
 }
 
-fn legacy(user: &User, number: i32, draw: &mut Draw, batch: &mut Batch) -> i32 {
+fn legacy(user: &User, number: i32, draw: &mut Draw, batch: &mut RowBatch) -> i32 {
     // Only once do both kinds share a number: the enhanced one is meant then.
     let place = if user.story == Story::Twins { FIRST_ENHANCED } else { LEGACY_STRATEGY };
     let strategy = user.strategy(place);
@@ -101,51 +102,8 @@ fn legacy(user: &User, number: i32, draw: &mut Draw, batch: &mut Batch) -> i32 {
     strategy
 }
 
-/// Audiences come in every shape that the planning application writes.
-pub(super) fn audience(user: &User) -> Json {
-    let industry = user.industry();
-    match user.turn % 4 {
-        0 => {
-            json!({
-                "age_range": "30-50",
-                "interests": [industry.topics[0], industry.topics[2]],
-                "location": "Europe",
-                "profession": industry.roles[0],
-            })
-        }
-        1 => {
-            json!({
-                "primary": industry.roles[0],
-                "secondary": industry.roles[1],
-                "demographics": {"age": "25-45"},
-                "interests": [industry.topics[1]],
-            })
-        }
-        2 => json!(industry.roles),
-        _ => json!(format!("{} and {}", capitalised(industry.roles[0]), industry.roles[1])),
-    }
-}
-
-/// Pillars come in all four shapes.
-pub(super) fn pillars(user: &User, draw: &mut Draw) -> Json {
-    let topics = &user.industry().topics;
-    let names: Vec<String> = topics.iter().take(draw.count(3, 4)).map(|topic| capitalised(topic)).collect();
-    let shape = if user.story == Story::LegacyOnly { 2 } else { user.turn % 4 };
-    match shape {
-        0 => names.iter().zip([40, 30, 20, 10]).map(|(name, share)| {
-            json!({"name": name, "percentage": share, "topics": draw.some(topics, 3)})
-        }).collect(),
-        1 => names.iter().map(|name| {
-            let frequency = draw.pick(&["daily", "weekly", "monthly"]);
-            json!({"name": name, "description": format!("Questions on {}.", name.to_lowercase()), "frequency": frequency})
-        }).collect(),
-        2 => json!(names),
-        _ => names.into_iter().zip([35, 30, 20, 15]).map(|(name, share)| (name, json!(share))).collect(),
-    }
-}
-
 /// Text ids stay inactive: activations know integer users only.
-fn activate(user: &User, strategy: i32, draw: &mut Draw, batch: &mut Batch) {
+fn activate(user: &User, strategy: i32, draw: &mut Draw, batch: &mut RowBatch) {
     let Some(number) = user.number() else { return };
     let days = draw.between(20, 90);
     let dates = if user.story == Story::Twins { vec![None, Some(days)] } else { vec![Some(days)] };
@@ -168,7 +126,7 @@ fn activate(user: &User, strategy: i32, draw: &mut Draw, batch: &mut Batch) {
 }
 
 /// 3 to 6 measurements, a fortnight apart.
-fn measure(user: &User, strategy: i32, draw: &mut Draw, batch: &mut Batch) {
+fn measure(user: &User, strategy: i32, draw: &mut Draw, batch: &mut RowBatch) {
     let mut days = 3;
     for n in 1..=draw.count(3, 6) {
         let when = user.days_ago(days, 1);

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{
-    batch::{Batch, Cell, Table},
+    batch::{Cell, RowBatch, Table},
     draw::Draw,
     user::{Story, User},
     words::{TOPICS_PLANNED, capitalised},
@@ -53,7 +53,7 @@ static PAGES: Table<12> = Table {
     ],
 };
 
-pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut Batch) {
+pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut RowBatch) {
     let days = draw.between(2, 40);
     let industry = user.industry();
     let tone = draw.pick(&["professional", "casual", "friendly", "confident"]);
@@ -196,7 +196,7 @@ fn history(user: &User, draw: &mut Draw) -> Json {
 }
 
 /// Audits of 10 to 60 pages; one in eight could not be scored.
-pub(super) fn audit_pages(user: &User, draw: &mut Draw, batch: &mut Batch) {
+pub(super) fn audit_pages(user: &User, draw: &mut Draw, batch: &mut RowBatch) {
     let (site, topics) = (user.site(), &user.industry().topics);
     for page in 1..=draw.count(10, 60) {
         let slug = draw.pick(topics).replace(' ', "-");

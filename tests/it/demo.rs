@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use serde_json::Value as Json;
-use userdata::demo::{Options, Seeded, seed, sources_are_empty};
+use userdata::demo::{SeedOptions, Seeded, seed, sources_are_empty};
 use userdata_migrations::{Tables, up};
 
 use crate::support::database::{BOTH, Kind, TestDatabase, database};
@@ -28,8 +28,8 @@ const TABLES: [(&str, usize); 16] = [
     ("content_recommendations", 125),
 ];
 
-fn options() -> Options {
-    Options::on(NaiveDate::from_ymd_opt(2025, 9, 1).unwrap())
+fn options() -> SeedOptions {
+    SeedOptions::on(NaiveDate::from_ymd_opt(2025, 9, 1).unwrap())
 }
 
 async fn empty(kind: Kind) -> (TestDatabase, DatabaseConnection) {
@@ -110,7 +110,7 @@ async fn seeding_twice_changes_nothing() {
         assert!(!sources_are_empty(&db).await.unwrap(), "{kind:?}");
 
         let before = dump(&db, kind, "content_analytics").await;
-        let other = Options { seed: 7, ..options() };
+        let other = SeedOptions { seed: 7, ..options() };
         let again = seed(&db, &other, |_, _| panic!("nothing is written")).await.unwrap();
         assert_eq!(again, Seeded { users: 0, rows: 0, already: true }, "{kind:?}");
         assert_eq!(dump(&db, kind, "content_analytics").await, before, "{kind:?}");

@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use userdata::{
     aggregate::{
         Aggregator,
-        ai_analysis::{AiAnalysis, Memo},
+        ai_analysis::{AiAnalysis, ResponseCache},
         guard::Guard,
         sql::SourceDatabase,
     },
@@ -92,7 +92,7 @@ impl Instance {
         connect(&redis, clock).await;
         let cache = faults.during(|| {
             let guard = Guard::new("ai_analysis", &config.sources, clock.clone());
-            let memo = Memo::new(world.cache_pool.clone());
+            let responses = ResponseCache::new(world.cache_pool.clone());
             let sources = SourceDatabase::new(world.sources_pool.clone(), config.sources.column_bytes_max);
             let timeout = config.database.timeout;
             let rows = DatabaseTier::new(world.cache_pool.clone(), &config.database, clock.clone());
@@ -105,7 +105,7 @@ impl Instance {
                 stop.clone(),
             );
             let leases = Arc::new(leases.heeding(rows.reach()));
-            let ai = AiAnalysis::new(&config.ai, guard, memo, Arc::clone(&leases), clock.clone(), tasks.clone());
+            let ai = AiAnalysis::new(&config.ai, guard, responses, Arc::clone(&leases), clock.clone(), tasks.clone());
             let fence = Fence::new(world.fence_pool.clone(), config.fence.clone(), timeout, clock.clone(), &tasks);
             let parts = Parts {
                 fence,

@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use userdata::{
     aggregate::{
         Aggregator,
-        ai_analysis::{AiAnalysis, Memo},
+        ai_analysis::{AiAnalysis, ResponseCache},
         guard::Guard,
         sql::SourceDatabase,
     },
@@ -137,7 +137,7 @@ impl Core {
         let analysis = AiAnalysis::new(
             &config.ai,
             guard,
-            Memo::new(cache_pool),
+            ResponseCache::new(cache_pool),
             Arc::clone(&leases),
             clock.clone(),
             tasks.clone(),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::{
-    failure::{Failure, Reason},
+    failure::{CallFailure, FailureReason},
     shape::ANSWER,
 };
 use crate::proto::v1::{AiAnalysisResults, Generator};
@@ -17,18 +17,19 @@ const BYTES_MAX: usize = 64 * 1024;
 
 /// An answer that keeps every limit.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Answer(Json);
+pub(super) struct ModelAnswer(Json);
 
-impl Answer {
+impl ModelAnswer {
     /// Reads the text that a model wrote.
-    pub(super) fn read(text: &str) -> Result<Self, Failure> {
+    pub(super) fn read(text: &str) -> Result<Self, CallFailure> {
         if text.len() > BYTES_MAX {
-            return Err(Failure::new(Reason::TooLarge, format!("the answer has {} bytes", text.len())));
+            return Err(CallFailure::new(FailureReason::TooLarge, format!("the answer has {} bytes", text.len())));
         }
-        let mut value: Json = serde_json::from_str(text)
-            .map_err(|error| Failure::new(Reason::Malformed, format!("the answer is no JSON: {}", place(&error))))?;
+        let mut value: Json = serde_json::from_str(text).map_err(|error| {
+            CallFailure::new(FailureReason::Malformed, format!("the answer is no JSON: {}", place(&error)))
+        })?;
         remove_controls(&mut value);
-        Self::check(value).map_err(|why| Failure::new(Reason::Invalid, why))
+        Self::check(value).map_err(|why| CallFailure::new(FailureReason::Invalid, why))
     }
 
     /// Takes what is said to be an answer, such as a remembered one, if it keeps every limit.

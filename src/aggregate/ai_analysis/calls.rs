@@ -1,8 +1,8 @@
-//! Between a question and the model: the memo first, then one call, however many ask.
+//! Between a question and the model: the response cache first, then one call, however many ask.
 //!
-//! Look-up, call and writing to the memo are one task of the app's tracker. Those who ask wait for
+//! Look-up, call and writing to the response cache are one task of the app's tracker. Those who ask wait for
 //! it until their soft timeout; the task goes on to the hard one, because an answer that is paid for
-//! is worth keeping. A memo that fails costs a call and never an answer. Of all instances, one asks:
+//! is worth keeping. A response cache that fails costs a call and never an answer. Of all instances, one asks:
 //! [`once`].
 //!
 //! The source's guard is around the call alone. A breaker that is open refuses no remembered answer,
@@ -28,15 +28,14 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::{
-    Unanswered,
     budget::Budget,
-    endpoint::Endpoint,
-    failure::{Failure, Reason},
-    input::{Input, MemoKey},
-    memo::{Memo, Remembered},
+    endpoint::AiEndpoint,
+    failure::{CallFailure, FailureReason},
+    input::{Input, ResponseKey},
     prompt::PROMPT_VERSION,
-    reply::Reply,
-    spend::{Figures, Spend},
+    reply::ModelReply,
+    response_cache::{CachedResponse, ResponseCache},
+    spend::{AiMetrics, Spend},
 };
 use crate::{
     aggregate::{SourceError, guard::Guard},
@@ -46,17 +45,16 @@ use crate::{
     model::UserId,
     telemetry::trace,
 };
-use once::Way;
 
-type Outcome = Result<Answered, SourceError>;
+type CallOutcome = Result<Answered, SourceError>;
 /// A task as those who wait for it have it.
-type Task = Shared<BoxFuture<'static, Outcome>>;
+type Task = Shared<BoxFuture<'static, CallOutcome>>;
 
 /// An answer, and what has become of it.
 #[derive(Clone, Debug)]
 struct Answered {
-    answer: Arc<Remembered>,
-    /// Whether it is in the memo.
+    answer: Arc<CachedResponse>,
+    /// Whether it is in the response cache.
     kept: bool,
 }
 
@@ -72,12 +70,27 @@ impl Late {
     }
 }
 
+/// Why there is no analysis.
+#[derive(Clone, Debug)]
+pub struct Unanswered {
+    /// How it failed.
+    pub error: SourceError,
+    /// The call that goes on, if it is only its answer that has not come yet.
+    pub late: Option<Late>,
+}
+
+impl From<SourceError> for Unanswered {
+    fn from(error: SourceError) -> Self {
+        Self { error, late: None }
+    }
+}
+
 /// The model and all that keeps it from being called.
 #[derive(Debug)]
-pub(super) struct Calls {
-    endpoint: Endpoint,
+pub(super) struct ModelCalls {
+    endpoint: AiEndpoint,
     guard: Arc<Guard>,
-    memo: Memo,
+    responses: ResponseCache,
     leases: Arc<Leases>,
     /// Tells this instance's word from another's.
     instance: String,
@@ -94,23 +107,32 @@ pub(super) struct Calls {
     erased: RwLock<Vec<(UserId, Moment)>>,
 }
 
-/// What a task is for. A refresh joins no task that would be content with the memo.
+/// What a task is for. A refresh joins no task that would be content with the response cache.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Job {
-    key: MemoKey,
+    key: ResponseKey,
     refresh: bool,
 }
 
-/// The memo could not be read: its database is of no help, for a lease neither.
+/// The response cache could not be read: its database is of no help, for a lease neither.
 #[derive(Clone, Copy, Debug)]
 struct Unreadable;
 
-impl Calls {
+/// Where an answer is to come from.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// It is there.
+    Cached(CachedResponse),
+    /// From a call of this instance; for all who wait for the lease, if it has one.
+    Ask(Option<Lease>),
+}
+
+impl ModelCalls {
     pub(super) fn new(
         config: &config::Ai,
-        endpoint: Endpoint,
+        endpoint: AiEndpoint,
         guard: Arc<Guard>,
-        memo: Memo,
+        responses: ResponseCache,
         leases: Arc<Leases>,
         clock: Clock,
         tracker: TaskTracker,
@@ -118,7 +140,7 @@ impl Calls {
         Self {
             endpoint,
             guard,
-            memo,
+            responses,
             leases,
             instance: uuid::Uuid::new_v4().to_string(),
             spend: Spend::new(clock.clone(), config.calls_per_minute),
@@ -132,8 +154,8 @@ impl Calls {
     }
 
     /// Forgets what nobody has used for long.
-    pub(super) async fn sweep_memo(&self, rows_max: u64) -> Result<u64, sea_orm::DbErr> {
-        self.memo.sweep(self.clock.utc(), rows_max).await
+    pub(super) async fn sweep_responses(&self, rows_max: u64) -> Result<u64, sea_orm::DbErr> {
+        self.responses.sweep(self.clock.utc(), rows_max).await
     }
 
     /// From now on nothing is remembered that was asked about this user before. What has been
@@ -147,7 +169,7 @@ impl Calls {
         erased.push((user.clone(), now));
     }
 
-    /// The answer to an input, from the memo or from the model, if it comes before the soft timeout
+    /// The answer to an input, from the response cache or from the model, if it comes before the soft timeout
     /// and before `until`.
     pub(super) async fn answer(
         self: &Arc<Self>,
@@ -155,14 +177,14 @@ impl Calls {
         input: &Input,
         refresh: bool,
         until: Instant,
-    ) -> Result<Arc<Remembered>, Unanswered> {
+    ) -> Result<Arc<CachedResponse>, Unanswered> {
         let until = until.min(Instant::now() + self.soft_timeout);
-        let job = Job { key: input.memo_key(&self.endpoint.asking()), refresh };
+        let job = Job { key: input.response_key(&self.endpoint.asking()), refresh };
         let task = self.join(job, user, input);
         match timeout_at(until, task.clone()).await {
             Ok(outcome) => Ok(outcome?.answer),
             Err(_) => {
-                let error = Failure::new(Reason::Timeout, "no answer yet; the call goes on").into();
+                let error = CallFailure::new(FailureReason::Timeout, "no answer yet; the call goes on").into();
                 Err(Unanswered { error, late: Some(Late(task)) })
             }
         }
@@ -170,7 +192,7 @@ impl Calls {
 
     /// Whether an answer that nobody waits for costs no call, or one that the budget has.
     pub(super) async fn may_answer_within(&self, budget: &Budget, user: &UserId, input: &Input) -> bool {
-        let job = Job { key: input.memo_key(&self.endpoint.asking()), refresh: false };
+        let job = Job { key: input.response_key(&self.endpoint.asking()), refresh: false };
         let is_under_way = self.running().contains_key(&job);
         is_under_way || matches!(self.recall(&job.key).await, Ok(Some(_))) || budget.take_one(user)
     }
@@ -186,8 +208,8 @@ impl Calls {
         self.endpoint.asking()
     }
 
-    pub(super) fn figures(&self) -> Figures {
-        self.spend.figures()
+    pub(super) fn metrics(&self) -> AiMetrics {
+        self.spend.metrics()
     }
 
     /// Joins the task that is under way for the same job, or starts it.
@@ -211,25 +233,25 @@ impl Calls {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The remembered answer, if the memo can be read.
-    async fn recall(&self, key: &MemoKey) -> Result<Option<Remembered>, Unreadable> {
+    /// The remembered answer, if the response cache can be read.
+    async fn recall(&self, key: &ResponseKey) -> Result<Option<CachedResponse>, Unreadable> {
         if !self.leases.is_in_reach() {
             return Err(Unreadable);
         }
-        match timeout(self.leases.timeout(), self.memo.find(key, self.clock.utc())).await {
+        match timeout(self.leases.timeout(), self.responses.find(key, self.clock.utc())).await {
             Ok(Ok(remembered)) => Ok(remembered),
             failed => {
-                tracing::warn!(error = ?failed.map(|found| found.err()), "the AI memo could not be read");
+                tracing::warn!(error = ?failed.map(|found| found.err()), "the AI response cache could not be read");
                 Err(Unreadable)
             }
         }
     }
 
     /// Asks the model, at most twice and at most until `give_up`.
-    async fn ask(&self, input: &str, give_up: Instant) -> Result<Reply, Failure> {
+    async fn ask(&self, input: &str, give_up: Instant) -> Result<ModelReply, CallFailure> {
         let asked = timeout_at(give_up, async {
             let Some(first) = self.ask_once(input).await else {
-                return Err(Failure::new(Reason::Budget, "this minute's calls are spent"));
+                return Err(CallFailure::new(FailureReason::Budget, "this minute's calls are spent"));
             };
             let failure = match first {
                 Ok(reply) => return Ok(reply),
@@ -242,11 +264,13 @@ impl Calls {
             sleep(pause).await;
             self.ask_once(input).await.unwrap_or(Err(failure))
         });
-        asked.await.unwrap_or_else(|_| Err(Failure::new(Reason::Timeout, "no answer until the hard timeout")))
+        asked
+            .await
+            .unwrap_or_else(|_| Err(CallFailure::new(FailureReason::Timeout, "no answer until the hard timeout")))
     }
 
     /// One call; none if there are none left.
-    async fn ask_once(&self, input: &str) -> Option<Result<Reply, Failure>> {
+    async fn ask_once(&self, input: &str) -> Option<Result<ModelReply, CallFailure>> {
         let call = self.spend.begin_call()?;
         let reply = self.endpoint.ask(input).await;
         call.end(&self.spend, &reply);
@@ -255,7 +279,12 @@ impl Calls {
 
     /// A new answer, unless the endpoint is left alone. If the call itself fails, those who wait for
     /// the lease are told.
-    async fn fresh(&self, key: MemoKey, input: &str, lease: &mut Option<Lease>) -> Result<Remembered, SourceError> {
+    async fn fresh(
+        &self,
+        key: ResponseKey,
+        input: &str,
+        lease: &mut Option<Lease>,
+    ) -> Result<CachedResponse, SourceError> {
         // Waiting for a permit counts: who waits for one longer than a call may take gets none.
         let give_up = Instant::now() + self.hard_timeout;
         let made = async {
@@ -263,17 +292,19 @@ impl Calls {
             Ok(made.inspect_err(|failure| self.tell(lease.take(), failure))?)
         };
         match self.guard.run(self.hard_timeout, made).await.result {
-            Err(SourceError::Timeout) => Err(Failure::new(Reason::Timeout, "too many calls under way").into()),
+            Err(SourceError::Timeout) => {
+                Err(CallFailure::new(FailureReason::Timeout, "too many calls under way").into())
+            }
             result => result,
         }
     }
 
     /// Asks the model and checks what it says.
-    async fn make(&self, key: MemoKey, input: &str, give_up: Instant) -> Result<Remembered, Failure> {
+    async fn make(&self, key: ResponseKey, input: &str, give_up: Instant) -> Result<CachedResponse, CallFailure> {
         let reply = self.ask(input, give_up).await?;
         let usage = reply.usage();
         self.spend.count_tokens(usage);
-        Ok(Remembered {
+        Ok(CachedResponse {
             key,
             answer: reply.answer()?,
             model: reply.model().unwrap_or_else(|| self.endpoint.model.clone()),
@@ -285,19 +316,19 @@ impl Calls {
 }
 
 /// One task: look up, wait for its turn, ask, remember.
-async fn run(calls: Arc<Calls>, job: Job, user: UserId, input: String) -> Outcome {
+async fn run(calls: Arc<ModelCalls>, job: Job, user: UserId, input: String) -> CallOutcome {
     let _leaving = Leaving { calls: &calls, job: &job };
     let began = calls.clock.now();
     let way = if job.refresh { Way::Ask(None) } else { calls.way(&job.key).await? };
     let mut lease = match way {
         Way::Ask(lease) => lease,
-        Way::Remembered(remembered) => {
+        Way::Cached(remembered) => {
             calls.spend.avoid_call();
             return Ok(Answered { answer: Arc::new(remembered), kept: true });
         }
     };
     let fresh = calls.fresh(job.key.clone(), &input, &mut lease).await.inspect_err(|error| match error {
-        // Told when it failed; every call refused meanwhile would say the same.
+        // SharedFailure when it failed; every call refused meanwhile would say the same.
         SourceError::BreakerOpen => {}
         // Said here because those who asked may be gone.
         _ => tracing::warn!(error = error as &dyn std::error::Error, "the AI endpoint gave no answer"),
@@ -308,9 +339,9 @@ async fn run(calls: Arc<Calls>, job: Job, user: UserId, input: String) -> Outcom
         return Ok(Answered { answer: Arc::new(fresh), kept: false });
     }
     let kept = if job.refresh {
-        calls.memo.overwrite(&user, fresh.clone()).await
+        calls.responses.overwrite(&user, fresh.clone()).await
     } else {
-        calls.memo.keep(&user, fresh.clone()).await
+        calls.responses.keep(&user, fresh.clone()).await
     };
     // Order: whoever sees it go finds the answer.
     drop(lease);
@@ -325,7 +356,7 @@ async fn run(calls: Arc<Calls>, job: Job, user: UserId, input: String) -> Outcom
 
 /// Takes a task out of the map when it ends, also by a panic.
 struct Leaving<'a> {
-    calls: &'a Calls,
+    calls: &'a ModelCalls,
     job: &'a Job,
 }
 

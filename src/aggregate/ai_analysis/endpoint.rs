@@ -13,10 +13,10 @@ use reqwest::{
 use serde_json::json;
 
 use super::{
-    failure::{Failure, Reason},
+    failure::{CallFailure, FailureReason},
     input::Asking,
     prompt::{PROMPT_VERSION, response_format, system_message},
-    reply::{MODEL_CHARS_MAX, Reply},
+    reply::{MODEL_CHARS_MAX, ModelReply},
 };
 use crate::config::{Ai, Structured};
 
@@ -53,7 +53,7 @@ pub enum AiConfigError {
 
 /// Where the model is and how it is asked.
 #[derive(Debug)]
-pub(super) struct Endpoint {
+pub(super) struct AiEndpoint {
     client: Client,
     url: Url,
     pub(super) model: String,
@@ -62,7 +62,7 @@ pub(super) struct Endpoint {
     structured: Structured,
 }
 
-impl Endpoint {
+impl AiEndpoint {
     pub(super) fn new(config: &Ai, base_url: &str) -> Result<Self, AiConfigError> {
         if config.model.trim().is_empty() || config.model.chars().count() > MODEL_CHARS_MAX {
             return Err(AiConfigError::Model);
@@ -95,7 +95,7 @@ impl Endpoint {
     }
 
     /// Asks once, however long that takes.
-    pub(super) async fn ask(&self, input: &str) -> Result<Reply, Failure> {
+    pub(super) async fn ask(&self, input: &str) -> Result<ModelReply, CallFailure> {
         let request = json!({
             "model": self.model,
             "temperature": self.temperature,
@@ -110,7 +110,7 @@ impl Endpoint {
         if response.status() != StatusCode::OK {
             return Err(refused(&response));
         }
-        Reply::read(&body(response).await?)
+        ModelReply::read(&body(response).await?)
     }
 }
 
@@ -157,16 +157,16 @@ fn client(config: &Ai, url: &Url) -> Result<Client, AiConfigError> {
 }
 
 /// A reply that is no answer, by its status.
-fn refused(response: &Response) -> Failure {
+fn refused(response: &Response) -> CallFailure {
     let status = response.status();
     let reason = match status.as_u16() {
-        429 => Reason::RateLimited,
-        401 | 403 => Reason::Unauthorized,
-        500.. => Reason::ServerError,
+        429 => FailureReason::RateLimited,
+        401 | 403 => FailureReason::Unauthorized,
+        500.. => FailureReason::ServerError,
         // Redirects among them: they are not followed.
-        _ => Reason::Rejected,
+        _ => FailureReason::Rejected,
     };
-    let failure = Failure::new(reason, format!("the endpoint answered {}", status.as_u16()));
+    let failure = CallFailure::new(reason, format!("the endpoint answered {}", status.as_u16()));
     if !matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504) {
         return failure;
     }
@@ -183,11 +183,11 @@ fn asked_pause(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-async fn body(mut response: Response) -> Result<Vec<u8>, Failure> {
+async fn body(mut response: Response) -> Result<Vec<u8>, CallFailure> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
         if body.len() + chunk.len() > BODY_BYTES_MAX {
-            return Err(Failure::new(Reason::TooLarge, format!("the reply exceeds {BODY_BYTES_MAX} bytes")));
+            return Err(CallFailure::new(FailureReason::TooLarge, format!("the reply exceeds {BODY_BYTES_MAX} bytes")));
         }
         body.extend_from_slice(&chunk);
     }
@@ -196,11 +196,11 @@ async fn body(mut response: Response) -> Result<Vec<u8>, Failure> {
 
 /// A connection that could not be made or broke. The innermost cause says most, and the address is
 /// left out: it may hold more than a host.
-fn unreachable(error: reqwest::Error) -> Failure {
+fn unreachable(error: reqwest::Error) -> CallFailure {
     let error = error.without_url();
     let innermost = std::iter::successors(error.source(), |&cause| cause.source()).last();
     let detail = innermost.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
-    Failure::new(Reason::Unreachable, detail).retry_after(PAUSE)
+    CallFailure::new(FailureReason::Unreachable, detail).retry_after(PAUSE)
 }
 
 #[cfg(test)]
@@ -228,9 +228,9 @@ mod tests {
         }
     }
 
-    fn endpoint(model: &str, key: &str) -> Result<Endpoint, AiConfigError> {
+    fn endpoint(model: &str, key: &str) -> Result<AiEndpoint, AiConfigError> {
         let config = Ai { model: model.to_owned(), api_key: Some(Secret::new(key)), ..Ai::default() };
-        Endpoint::new(&config, "http://127.0.0.1/v1")
+        AiEndpoint::new(&config, "http://127.0.0.1/v1")
     }
 
     #[test]

@@ -14,7 +14,7 @@ const LASTING: Duration = Duration::MAX;
 /// Why there is no answer; data.md section 6, "Reasons".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum Reason {
+pub(super) enum FailureReason {
     Timeout,
     Unreachable,
     RateLimited,
@@ -29,7 +29,7 @@ pub(super) enum Reason {
     Budget,
 }
 
-impl Reason {
+impl FailureReason {
     /// As the section's report says it.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -68,17 +68,17 @@ impl Reason {
 
 /// A call that brought no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) reason: Reason,
+pub(super) struct CallFailure {
+    pub(super) reason: FailureReason,
     /// For the log; never a body, never a key.
     pub(super) detail: String,
     /// After which pause it may be tried once more; none: trying again is of no use.
     pub(super) retry_after: Option<Duration>,
 }
 
-impl Failure {
+impl CallFailure {
     /// A failure that would repeat itself.
-    pub(super) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+    pub(super) fn new(reason: FailureReason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into(), retry_after: None }
     }
 
@@ -88,8 +88,8 @@ impl Failure {
     }
 }
 
-impl From<Failure> for SourceError {
-    fn from(failure: Failure) -> Self {
+impl From<CallFailure> for SourceError {
+    fn from(failure: CallFailure) -> Self {
         Self::Ai { reason: failure.reason.name(), detail: failure.detail }
     }
 }

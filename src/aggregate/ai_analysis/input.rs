@@ -1,6 +1,6 @@
 //! What the model is told about a user: the same text for everybody with the same situation.
 //!
-//! Its canonical JSON is both the message that is sent and what the memo's key is made of, so it
+//! Its canonical JSON is both the message that is sent and what the response cache's key is made of, so it
 //! holds no ids, no address of the user's site, no dates and no analytics. Competitors' texts are
 //! untrusted; they stand in JSON strings and nowhere else.
 
@@ -104,7 +104,7 @@ impl Input {
     }
 
     /// Under what an answer to this is remembered.
-    pub(super) fn memo_key(&self, asking: &Asking<'_>) -> MemoKey {
+    pub(super) fn response_key(&self, asking: &Asking<'_>) -> ResponseKey {
         let word = |text: &str| Value::from(Kind::StringValue(text.to_owned()));
         let number = |number: f64| Value::from(Kind::NumberValue(number));
         let fields = [
@@ -119,7 +119,7 @@ impl Input {
         let text = canonical_json(&Struct { fields: fields.into() })
             .expect("the input has a canonical form, and its columns are at most 24 of 32 levels deep");
         let digest = Sha256::digest(text);
-        MemoKey(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        ResponseKey(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 
@@ -136,9 +136,9 @@ pub(super) struct Asking<'a> {
 
 /// Hex SHA-256 of the input and of how the model is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct MemoKey(String);
+pub(super) struct ResponseKey(String);
 
-impl MemoKey {
+impl ResponseKey {
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,12 +1,12 @@
 //! What the model is told. A changed prompt is another function of the input, hence another version
-//! and other memo keys; a test holds version and text together.
+//! and other response key; a test holds version and text together.
 
 use serde_json::{Value as Json, json};
 
 use super::shape::ANSWER;
 use crate::config::Structured;
 
-/// Part of every memo key: raise it with any change of `prompt.txt` or of the answer's shape.
+/// Part of every response key: raise it with any change of `prompt.txt` or of the answer's shape.
 pub(super) const PROMPT_VERSION: &str = "1";
 
 const PROMPT: &str = include_str!("prompt.txt");

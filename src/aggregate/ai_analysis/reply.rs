@@ -3,19 +3,19 @@
 use serde_json::Value as Json;
 
 use super::{
-    answer::Answer,
-    failure::{Failure, Reason},
+    answer::ModelAnswer,
+    failure::{CallFailure, FailureReason},
 };
 use crate::aggregate::value::{path, text};
 
 /// Levels of a reply at most: far above what an honest one has.
 const LEVELS_MAX: usize = 64;
-/// Characters of the model's name at most: the width of the memo's column.
+/// Characters of the model's name at most: the width of the response cache's column.
 pub(super) const MODEL_CHARS_MAX: usize = 128;
 
 /// A reply that is JSON; whether it holds an answer is another question.
 #[derive(Clone, Debug)]
-pub(super) struct Reply(Json);
+pub(super) struct ModelReply(Json);
 
 /// What a reply has cost, as far as it says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,28 +24,30 @@ pub(super) struct Usage {
     pub(super) completion_tokens: Option<i32>,
 }
 
-impl Reply {
+impl ModelReply {
     /// Reads a body.
-    pub(super) fn read(body: &[u8]) -> Result<Self, Failure> {
+    pub(super) fn read(body: &[u8]) -> Result<Self, CallFailure> {
         match serde_json::from_slice(body) {
             Ok(value) if levels(&value) <= LEVELS_MAX => Ok(Self(value)),
-            Ok(_) => Err(Failure::new(Reason::Malformed, "the reply is nested too deeply")),
-            Err(_) => Err(Failure::new(Reason::Malformed, "the reply is no JSON")),
+            Ok(_) => Err(CallFailure::new(FailureReason::Malformed, "the reply is nested too deeply")),
+            Err(_) => Err(CallFailure::new(FailureReason::Malformed, "the reply is no JSON")),
         }
     }
 
     /// The first choice's answer, checked.
-    pub(super) fn answer(&self) -> Result<Answer, Failure> {
+    pub(super) fn answer(&self) -> Result<ModelAnswer, CallFailure> {
         let choice = self.0.pointer("/choices/0").unwrap_or(&Json::Null);
         let finish_reason = path(choice, "finish_reason").as_str();
         if finish_reason == Some("content_filter") || text(path(choice, "message.refusal")).is_some() {
-            return Err(Failure::new(Reason::Refused, "the model refused to answer"));
+            return Err(CallFailure::new(FailureReason::Refused, "the model refused to answer"));
         }
         if finish_reason == Some("length") {
-            return Err(Failure::new(Reason::Truncated, "the answer ran into the limit of output tokens"));
+            return Err(CallFailure::new(FailureReason::Truncated, "the answer ran into the limit of output tokens"));
         }
         let content = path(choice, "message.content").as_str();
-        Answer::read(content.ok_or_else(|| Failure::new(Reason::Malformed, "the reply has no message"))?)
+        ModelAnswer::read(
+            content.ok_or_else(|| CallFailure::new(FailureReason::Malformed, "the reply has no message"))?,
+        )
     }
 
     /// The model that answered, if it says so.

@@ -16,14 +16,14 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// What the model has cost and saved since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Calls made to the endpoint, repeated ones included.
+pub struct AiMetrics {
+    /// ModelCalls made to the endpoint, repeated ones included.
     pub calls: u64,
     /// Those that have ended with an answer that can be read.
     pub answered: u64,
     /// Those that have ended without one.
     pub failed: u64,
-    /// Calls that were not needed, because the answer was remembered.
+    /// ModelCalls that were not needed, because the answer was remembered.
     pub avoided: u64,
     /// Questions that joined one under way in this process.
     pub shared: u64,
@@ -51,9 +51,9 @@ pub(super) struct Spend {
 
 /// A call under way: failed, unless it is said to have been answered.
 #[derive(Debug)]
-pub(super) struct Call<'a>(&'a AtomicU64);
+pub(super) struct CountedCall<'a>(&'a AtomicU64);
 
-impl<'a> Call<'a> {
+impl<'a> CountedCall<'a> {
     /// Counts its end.
     pub(super) fn end<T, E>(mut self, spend: &'a Spend, result: &Result<T, E>) {
         if result.is_ok() {
@@ -62,7 +62,7 @@ impl<'a> Call<'a> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for CountedCall<'_> {
     fn drop(&mut self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -85,7 +85,7 @@ impl Spend {
     }
 
     /// Counts a call that is about to begin; none if the last minute leaves none.
-    pub(super) fn begin_call(&self) -> Option<Call<'_>> {
+    pub(super) fn begin_call(&self) -> Option<CountedCall<'_>> {
         let now = self.clock.now();
         // A panic elsewhere cannot leave the moments half changed.
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,7 +97,7 @@ impl Spend {
         }
         recent.push_back(now);
         self.calls.fetch_add(1, Ordering::Relaxed);
-        Some(Call(&self.failed))
+        Some(CountedCall(&self.failed))
     }
 
     /// Counts a call that was not needed.
@@ -119,8 +119,8 @@ impl Spend {
         count(&self.completion_tokens, usage.completion_tokens);
     }
 
-    pub(super) fn figures(&self) -> Figures {
-        Figures {
+    pub(super) fn metrics(&self) -> AiMetrics {
+        AiMetrics {
             calls: self.calls.load(Ordering::Relaxed),
             answered: self.answered.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
@@ -148,7 +148,7 @@ mod tests {
         assert!(spend.begin_call().is_some());
         assert!(spend.begin_call().is_none());
         first.end(&spend, &Ok::<_, ()>(()));
-        let figures = spend.figures();
+        let figures = spend.metrics();
         assert_eq!((figures.calls, figures.answered, figures.failed), (3, 1, 2));
     }
 }

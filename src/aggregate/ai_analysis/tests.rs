@@ -1,7 +1,7 @@
-//! The source as a whole, against an endpoint on loopback and a memo in SQLite.
+//! The source as a whole, against an endpoint on loopback and a response cache in SQLite.
 
 mod late;
-mod memo;
+mod response_cache;
 mod once;
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::config::{Ai, LoadLease, Secret, Structured};
 
-const MEMO_TABLE: &str = "CREATE TABLE ai_analysis_memo (
+const RESPONSES_TABLE: &str = "CREATE TABLE ai_analysis_memo (
     memo_key VARCHAR(64) NOT NULL PRIMARY KEY, user_id VARCHAR(255) NOT NULL,
     model VARCHAR(128) NOT NULL, prompt_version VARCHAR(32) NOT NULL, answer JSON NOT NULL,
     prompt_tokens INTEGER, completion_tokens INTEGER, created_at TIMESTAMP NOT NULL, last_used_at TIMESTAMP NOT NULL)";
@@ -29,7 +29,7 @@ const LEASE_TABLE: &str = "CREATE TABLE load_lease (
 /// For an assembly whose time is not the matter.
 const NO_LIMIT: Duration = Duration::from_secs(60);
 
-/// A source, its endpoint and its memo.
+/// A source, its endpoint and its response cache.
 struct Setup {
     endpoint: Arc<FakeAi>,
     source: AiAnalysis,
@@ -61,9 +61,10 @@ impl Setup {
         configure(&mut config);
         let clock = Clock::system();
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-        let memo = Memo::new(connection.clone().into());
+        let responses = ResponseCache::new(connection.clone().into());
         let leases = leases(&connection, &clock, &stop);
-        let source = AiAnalysis::new(&config, guard(&clock), memo, leases, clock.clone(), tracker.clone()).unwrap();
+        let source =
+            AiAnalysis::new(&config, guard(&clock), responses, leases, clock.clone(), tracker.clone()).unwrap();
         Self {
             endpoint,
             source,
@@ -146,7 +147,7 @@ async fn memory_database() -> DatabaseConnection {
     let mut options = ConnectOptions::new("sqlite::memory:");
     options.min_connections(1).max_connections(1).sqlx_logging(false);
     let connection = Database::connect(options).await.unwrap();
-    for table in [MEMO_TABLE, LEASE_TABLE] {
+    for table in [RESPONSES_TABLE, LEASE_TABLE] {
         connection.execute_unprepared(table).await.unwrap();
     }
     connection
@@ -166,8 +167,9 @@ fn title(results: &AiAnalysisResults) -> &str {
 async fn without_an_endpoint_the_rules_answer() {
     let connection = memory_database().await;
     let clock = Clock::system();
-    let (memo, leases) = (Memo::new(connection.clone().into()), leases(&connection, &clock, &CancellationToken::new()));
-    let source = AiAnalysis::new(&Ai::default(), guard(&clock), memo, leases, clock, TaskTracker::new()).unwrap();
+    let (responses, leases) =
+        (ResponseCache::new(connection.clone().into()), leases(&connection, &clock, &CancellationToken::new()));
+    let source = AiAnalysis::new(&Ai::default(), guard(&clock), responses, leases, clock, TaskTracker::new()).unwrap();
     let (onboarding, strategy) = (onboarding("website_analysis"), plain_strategy());
     let user = UserId::parse("1").unwrap();
     let as_of = DateTime::from_timestamp(1_756_684_800, 0).unwrap();
@@ -187,7 +189,7 @@ async fn without_an_endpoint_the_rules_answer() {
     assert_eq!(results.analysis_date, Some(as_of.into()));
     assert_eq!((results.strategy_kind(), results.strategy_id), (StrategyKind::Legacy, Some(7)));
     assert_eq!((results.model, results.memo_key), (None, None));
-    assert_eq!(source.figures(), Figures::default());
+    assert_eq!(source.metrics(), AiMetrics::default());
 
     let nothing = source.analyse(Request { onboarding: &Onboarding::default(), strategy: None, ..request }).await;
     let results = nothing.unwrap().results.unwrap();
@@ -210,8 +212,8 @@ async fn a_valid_answer_is_shown_with_its_origin() {
     assert_eq!(results.memo_key.as_ref().map(String::len), Some(64));
     assert!(results.analysis_date.is_some());
     assert_eq!(
-        setup.source.figures(),
-        Figures { calls: 1, answered: 1, prompt_tokens: 100, completion_tokens: 20, ..Figures::default() }
+        setup.source.metrics(),
+        AiMetrics { calls: 1, answered: 1, prompt_tokens: 100, completion_tokens: 20, ..AiMetrics::default() }
     );
 
     let (head, body) = setup.endpoint.newest_call();
@@ -280,7 +282,7 @@ async fn each_failure_has_its_reason_and_is_not_remembered() {
 async fn a_closed_port_is_unreachable() {
     let setup = Setup::with([titled("a")], |config| config.base_url = Some("http://127.0.0.1:1".to_owned())).await;
     assert_eq!(setup.reason().await, "AI_UNREACHABLE");
-    assert_eq!(setup.source.figures().calls, 2);
+    assert_eq!(setup.source.metrics().calls, 2);
 }
 
 #[tokio::test]
@@ -289,7 +291,7 @@ async fn a_second_try_succeeds_after_the_pause_that_was_asked_for() {
     let begun = Instant::now();
     assert_eq!(title(&setup.analyse().await.unwrap()), "second");
     assert!(begun.elapsed() >= Duration::from_secs(1));
-    assert_eq!(setup.source.figures().calls, 2);
+    assert_eq!(setup.source.metrics().calls, 2);
 }
 
 #[tokio::test]
@@ -311,7 +313,7 @@ async fn a_slow_call_is_answered_without_and_remembered_afterwards() {
     assert_eq!(setup.remembered().await, 1);
     assert_eq!(title(&setup.analyse().await.unwrap()), "slow");
     assert_eq!(setup.endpoint.calls(), 1);
-    assert_eq!(setup.source.figures().avoided, 1);
+    assert_eq!(setup.source.metrics().avoided, 1);
 }
 
 #[tokio::test]
@@ -333,7 +335,7 @@ async fn the_same_input_costs_one_call_and_a_changed_one_another() {
     setup.strategy.row.updated_at = Some(setup.clock.utc());
     assert_eq!(setup.analyse().await.unwrap(), first, "no change in meaning");
     assert_eq!(setup.endpoint.calls(), 1);
-    assert_eq!(setup.source.figures().avoided, 2);
+    assert_eq!(setup.source.metrics().avoided, 2);
 
     setup.strategy.row.industry = Some("finance".to_owned());
     assert_eq!(title(&setup.analyse().await.unwrap()), "second");
@@ -353,9 +355,15 @@ async fn concurrent_identical_inputs_cost_one_call() {
     let (answers, ()) = tokio::join!(waiting, released);
     assert!(answers.into_iter().all(|answer| title(&answer.unwrap()) == "one"));
     assert_eq!(setup.endpoint.calls(), 1);
-    let figures =
-        Figures { calls: 1, shared: 99, prompt_tokens: 100, completion_tokens: 20, answered: 1, ..Figures::default() };
-    assert_eq!(setup.source.figures(), figures);
+    let figures = AiMetrics {
+        calls: 1,
+        shared: 99,
+        prompt_tokens: 100,
+        completion_tokens: 20,
+        answered: 1,
+        ..AiMetrics::default()
+    };
+    assert_eq!(setup.source.metrics(), figures);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    GapInput,
+    input::GapInput,
     passages::{self, Passage},
     terms::{Word, terms, words},
 };

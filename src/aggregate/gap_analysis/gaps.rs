@@ -10,7 +10,7 @@ use super::{
 use crate::{
     aggregate::{
         rows::GapRow,
-        value::{element_text, level, member, number, round, score01},
+        value::{count, element_text, level, member, number, round, score01},
     },
     proto::v1::{ContentGap, Evidence, GapOrigin},
 };
@@ -41,7 +41,7 @@ pub(super) fn computed(corpus: &Corpus<'_>, topics: &Topics<'_>) -> Vec<ContentG
             competitor_coverage: Some(competitor_coverage),
             own_coverage: Some(round(topic.own_coverage, 4)),
             demand: Some(round(topic.demand, 4)),
-            competitors_covering: Some(super::count(topic.coverage.iter().filter(|c| **c > 0.0).count())),
+            competitors_covering: Some(count(topic.coverage.iter().filter(|c| **c > 0.0).count())),
             evidence: evidence(corpus, topic),
             origin: GapOrigin::Computed.into(),
         })

@@ -3,7 +3,7 @@
 
 use serde_json::Value as Json;
 
-use super::GapInput;
+use super::input::GapInput;
 use crate::aggregate::{
     rows::CompetitorRow,
     value::{first_filled, member, path, strings, text},

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     defaults::Basis,
-    provenance::{Origin, Sources, first_list},
+    provenance::{Provenance, Sources, first_list},
 };
 use crate::aggregate::{
     rows::{CompetitorRow, by_relevance},
@@ -31,8 +31,10 @@ pub(super) fn one_per_domain(mut rows: Vec<CompetitorRow>) -> Vec<CompetitorRow>
 /// Their domains, most relevant first; without competitors the rule table names some, for two industries.
 pub(super) fn top_performers(competitors: &[CompetitorRow], basis: &Basis, sources: &mut Sources) -> Vec<String> {
     let ranked = by_relevance(competitors).into_iter().take(TOP_PERFORMERS_MAX).map(|row| row.domain.clone());
-    let known =
-        first_list([(ranked.collect(), Origin::CompetitorAnalyses), (basis.top_performers(), Origin::RuleDefault)]);
+    let known = first_list([
+        (ranked.collect(), Provenance::CompetitorAnalyses),
+        (basis.top_performers(), Provenance::RuleDefault),
+    ]);
     sources.note_if_known("competitor_analysis", known).unwrap_or_default()
 }
 

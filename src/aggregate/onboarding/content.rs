@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::{
     defaults::Basis,
-    provenance::{Known, Origin, Sources, first_list},
+    provenance::{Known, Provenance, Sources, first_list},
 };
 use crate::{
     aggregate::{
@@ -21,18 +21,18 @@ const ITEMS_MAX: usize = 20;
 /// The message; `insights` are the website's content strategy insights.
 pub(super) fn gaps(insights: &Json, gap: &GapRow, basis: &Basis, sources: &mut Sources) -> OnboardingGaps {
     let content_gaps = [
-        (strings(member(insights, "content_gaps")), Origin::WebsiteAnalysis),
-        (strings(member(&gap.analysis_results, "content_gaps")), Origin::ContentGapAnalyses),
-        (basis.content_gaps(), Origin::RuleDefault),
+        (strings(member(insights, "content_gaps")), Provenance::WebsiteAnalysis),
+        (strings(member(&gap.analysis_results, "content_gaps")), Provenance::ContentGapAnalyses),
+        (basis.content_gaps(), Provenance::RuleDefault),
     ];
     let target_keywords = [
-        (in_stored_order(&gap.target_keywords), Origin::ContentGapAnalyses),
-        (basis.target_keywords(), Origin::RuleDefault),
+        (in_stored_order(&gap.target_keywords), Provenance::ContentGapAnalyses),
+        (basis.target_keywords(), Provenance::RuleDefault),
     ];
     let content_opportunities = [
-        (strings(member(insights, "opportunities")), Origin::WebsiteAnalysis),
-        (strings(&gap.opportunities), Origin::ContentGapAnalyses),
-        (basis.content_opportunities(), Origin::RuleDefault),
+        (strings(member(insights, "opportunities")), Provenance::WebsiteAnalysis),
+        (strings(&gap.opportunities), Provenance::ContentGapAnalyses),
+        (basis.content_opportunities(), Provenance::RuleDefault),
     ];
     OnboardingGaps {
         content_gaps: first(content_gaps, "content_gaps", sources),
@@ -44,15 +44,15 @@ pub(super) fn gaps(insights: &Json, gap: &GapRow, basis: &Basis, sources: &mut S
 /// The message.
 pub(super) fn keywords(gap: &GapRow, basis: &Basis, sources: &mut Sources) -> KeywordAnalysis {
     let high_value_keywords = [
-        (by_stored_score(member(&gap.analysis_results, "keyword_opportunities")), Origin::ContentGapAnalyses),
-        (in_stored_order(&gap.target_keywords), Origin::ContentGapAnalyses),
-        (basis.high_value_keywords(), Origin::RuleDefault),
+        (by_stored_score(member(&gap.analysis_results, "keyword_opportunities")), Provenance::ContentGapAnalyses),
+        (in_stored_order(&gap.target_keywords), Provenance::ContentGapAnalyses),
+        (basis.high_value_keywords(), Provenance::RuleDefault),
     ];
-    let content_topics = [(basis.content_topics(), Origin::RuleDefault)];
+    let content_topics = [(basis.content_topics(), Provenance::RuleDefault)];
     KeywordAnalysis {
         high_value_keywords: first(high_value_keywords, "high_value_keywords", sources),
         content_topics: first(content_topics, "content_topics", sources),
-        search_intent: Some(sources.note("search_intent", (basis.search_intent(), Origin::RuleDefault))),
+        search_intent: Some(sources.note("search_intent", (basis.search_intent(), Provenance::RuleDefault))),
     }
 }
 

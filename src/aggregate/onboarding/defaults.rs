@@ -3,7 +3,7 @@
 
 use serde_json::Value as Json;
 
-use super::provenance::{Origin, Sources};
+use super::provenance::{Provenance, Sources};
 use crate::{
     aggregate::value::{has_word, industry_key, member, text},
     proto::v1::{PostingPreferences, SearchIntent, WebsiteAnalysis},
@@ -18,7 +18,7 @@ pub(super) const OPTIMAL_TIMES: [&str; 5] = ["09:00", "12:00", "15:00", "18:00",
 /// How often to post.
 pub(super) fn posting(sources: &mut Sources) -> PostingPreferences {
     let posting = PostingPreferences { daily: 2, weekly: 10, monthly: 40 };
-    sources.note("posting", (posting, Origin::Default))
+    sources.note("posting", (posting, Provenance::Default))
 }
 
 /// A table's row as a message carries it.

@@ -8,7 +8,7 @@ use super::{competitors, statements};
 use crate::{
     aggregate::{
         rows::{CompetitorRow, GapRow, WebsiteRow},
-        sql::{Reading, Row, Warnings},
+        sql::{ReadTransaction, SourceRow, Warnings},
     },
     model::UserId,
     proto::v1::SeoPage,
@@ -16,7 +16,7 @@ use crate::{
 
 /// Everything that was found. What hangs on a session is empty without one.
 #[derive(Debug, Default)]
-pub(super) struct Loaded {
+pub(super) struct OnboardingRows {
     pub(super) session: bool,
     pub(super) website: Option<Website>,
     pub(super) research: Option<Research>,
@@ -86,10 +86,14 @@ pub(super) struct DeepTask {
 }
 
 /// Loads everything of one user.
-pub(super) async fn load(reading: &Reading, user: &UserId, warnings: &mut Warnings) -> Result<Loaded, DbErr> {
+pub(super) async fn load(
+    reading: &ReadTransaction,
+    user: &UserId,
+    warnings: &mut Warnings,
+) -> Result<OnboardingRows, DbErr> {
     let mut loaded = match session(reading, user).await? {
         Some(session) => of_session(reading, session, warnings).await?,
-        None => Loaded::default(),
+        None => OnboardingRows::default(),
     };
     let url = loaded.website.as_ref().and_then(|website| website.url.clone());
     if let Some(url) = &url {
@@ -103,31 +107,31 @@ pub(super) async fn load(reading: &Reading, user: &UserId, warnings: &mut Warnin
     Ok(loaded)
 }
 
-async fn session(reading: &Reading, user: &UserId) -> Result<Option<i64>, DbErr> {
+async fn session(reading: &ReadTransaction, user: &UserId) -> Result<Option<i64>, DbErr> {
     let sql = statements::session(reading.dialect());
     let row = reading.one(&sql, &[("user", user.as_str().into())]).await?;
     Ok(row.and_then(|row| row.integer("id")))
 }
 
-async fn of_session(reading: &Reading, session: i64, warnings: &mut Warnings) -> Result<Loaded, DbErr> {
+async fn of_session(reading: &ReadTransaction, session: i64, warnings: &mut Warnings) -> Result<OnboardingRows, DbErr> {
     let dialect = reading.dialect();
     let of_session = [("session", Value::from(session))];
     let website = reading.one(&statements::website(dialect), &of_session).await?;
     let research = reading.one(&statements::research(dialect), &of_session).await?;
     let persona = reading.one(&statements::persona(dialect), &of_session).await?;
     let competitors = reading.all(&statements::competitors(dialect), &of_session).await?;
-    Ok(Loaded {
+    Ok(OnboardingRows {
         session: true,
         website: website.map(|row| Website::from_row(&row, warnings)),
         research: research.map(|row| Research::from_row(&row, warnings)),
         persona: persona.map(|row| Persona::from_row(&row, warnings)),
         competitors: competitors::one_per_domain(competitors.iter().map(|row| competitor(row, warnings)).collect()),
-        ..Loaded::default()
+        ..OnboardingRows::default()
     })
 }
 
 impl Website {
-    fn from_row(row: &Row, warnings: &mut Warnings) -> Self {
+    fn from_row(row: &SourceRow, warnings: &mut Warnings) -> Self {
         let mut json = |column| row.json("website_analyses", column, warnings);
         Self {
             url: row.text("website_url"),
@@ -146,7 +150,7 @@ impl Website {
 }
 
 impl Research {
-    fn from_row(row: &Row, warnings: &mut Warnings) -> Self {
+    fn from_row(row: &SourceRow, warnings: &mut Warnings) -> Self {
         let mut json = |column| row.json("research_preferences", column, warnings);
         Self {
             depth: row.text("research_depth").filter(|depth| !depth.trim().is_empty()),
@@ -160,7 +164,7 @@ impl Research {
 }
 
 impl Persona {
-    fn from_row(row: &Row, warnings: &mut Warnings) -> Self {
+    fn from_row(row: &SourceRow, warnings: &mut Warnings) -> Self {
         let mut json = |column| row.json("persona_data", column, warnings);
         Self {
             core: json("core_persona"),
@@ -170,7 +174,7 @@ impl Persona {
     }
 }
 
-fn competitor(row: &Row, warnings: &mut Warnings) -> CompetitorRow {
+fn competitor(row: &SourceRow, warnings: &mut Warnings) -> CompetitorRow {
     const TABLE: &str = "competitor_analyses";
     let url = row.text("competitor_url").unwrap_or_default();
     CompetitorRow {
@@ -183,7 +187,7 @@ fn competitor(row: &Row, warnings: &mut Warnings) -> CompetitorRow {
 }
 
 async fn page_audits(
-    reading: &Reading,
+    reading: &ReadTransaction,
     user: &UserId,
     url: &str,
     warnings: &mut Warnings,
@@ -194,7 +198,7 @@ async fn page_audits(
         return Ok(None);
     };
     let worst = reading.all(&statements::worst_pages(reading.dialect()), &of_site).await?;
-    let page = |row: &Row| {
+    let page = |row: &SourceRow| {
         Some(SeoPage {
             page_url: row.text("page_url")?,
             overall_score: row.int32(TABLE, "overall_score", warnings)?,
@@ -213,7 +217,7 @@ async fn page_audits(
 }
 
 async fn deep_task(
-    reading: &Reading,
+    reading: &ReadTransaction,
     user: &UserId,
     url: Option<&str>,
     warnings: &mut Warnings,
@@ -238,7 +242,7 @@ async fn deep_task(
 }
 
 async fn gap(
-    reading: &Reading,
+    reading: &ReadTransaction,
     user: i32,
     url: Option<&str>,
     warnings: &mut Warnings,

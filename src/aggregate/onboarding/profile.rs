@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::{
     load::{Persona, Research, Website},
-    provenance::{Origin, Sources, first_list, first_text, first_value},
+    provenance::{Provenance, Sources, first_list, first_text, first_value},
     website,
 };
 use crate::{
@@ -19,9 +19,9 @@ use crate::{
 /// The industry, in words as stored.
 pub(super) fn industry(web: &Website, res: &Research, per: &Persona, sources: &mut Sources) -> Option<String> {
     let known = first_text([
-        (member(&per.core, "industry"), Origin::PersonaCore),
-        (member(&web.target_audience, "industry_focus"), Origin::WebsiteAnalysis),
-        (member(&res.target_audience, "industry_focus"), Origin::ResearchPreferences),
+        (member(&per.core, "industry"), Provenance::PersonaCore),
+        (member(&web.target_audience, "industry_focus"), Provenance::WebsiteAnalysis),
+        (member(&res.target_audience, "industry_focus"), Provenance::ResearchPreferences),
     ]);
     sources.note_if_known("industry", known)
 }
@@ -29,11 +29,11 @@ pub(super) fn industry(web: &Website, res: &Research, per: &Persona, sources: &m
 /// The audience as stored: text, list or object.
 pub(super) fn target_audience(web: &Website, res: &Research, per: &Persona, sources: &mut Sources) -> Option<Value> {
     let known = first_value([
-        (member(&per.core, "target_audience"), Origin::PersonaCore),
-        (member(&web.target_audience, "demographics"), Origin::WebsiteAnalysis),
-        (member(&web.target_audience, "target_audience"), Origin::WebsiteAnalysis),
-        (member(&res.target_audience, "demographics"), Origin::ResearchPreferences),
-        (member(&res.target_audience, "target_audience"), Origin::ResearchPreferences),
+        (member(&per.core, "target_audience"), Provenance::PersonaCore),
+        (member(&web.target_audience, "demographics"), Provenance::WebsiteAnalysis),
+        (member(&web.target_audience, "target_audience"), Provenance::WebsiteAnalysis),
+        (member(&res.target_audience, "demographics"), Provenance::ResearchPreferences),
+        (member(&res.target_audience, "target_audience"), Provenance::ResearchPreferences),
     ]);
     sources.note_if_known("target_audience", known).cloned().map(Value::from)
 }
@@ -60,18 +60,18 @@ impl WritingTrait {
     /// The trait, or its default.
     pub(super) fn read(&self, web: &Website, res: &Research, sources: &mut Sources) -> String {
         let known = first_text([
-            (member(&web.writing_style, self.member), Origin::WebsiteAnalysis),
-            (member(&res.writing_style, self.member), Origin::ResearchPreferences),
+            (member(&web.writing_style, self.member), Provenance::WebsiteAnalysis),
+            (member(&res.writing_style, self.member), Provenance::ResearchPreferences),
         ]);
-        sources.note(self.field, known.unwrap_or_else(|| (self.otherwise.to_owned(), Origin::Default)))
+        sources.note(self.field, known.unwrap_or_else(|| (self.otherwise.to_owned(), Provenance::Default)))
     }
 }
 
 /// The types wished for, else those of the site.
 pub(super) fn content_types(web: &Website, res: &Research, sources: &mut Sources) -> Vec<String> {
     let known = first_list([
-        (strings(&res.content_types), Origin::ResearchPreferences),
-        (website::content_types(&web.content_type), Origin::WebsiteAnalysis),
+        (strings(&res.content_types), Provenance::ResearchPreferences),
+        (website::content_types(&web.content_type), Provenance::WebsiteAnalysis),
     ]);
     sources.note_if_known("content_types", known).unwrap_or_default()
 }
@@ -79,7 +79,7 @@ pub(super) fn content_types(web: &Website, res: &Research, sources: &mut Sources
 /// A list of the brand analysis; all of them share one key in `sources`.
 pub(super) fn brand_list(web: &Website, key: &str, sources: &mut Sources) -> Vec<String> {
     let list = strings(member(&web.shared.brand_analysis, key));
-    sources.note_if_known("brand_identity", first_list([(list, Origin::WebsiteAnalysis)])).unwrap_or_default()
+    sources.note_if_known("brand_identity", first_list([(list, Provenance::WebsiteAnalysis)])).unwrap_or_default()
 }
 
 /// Absent if neither part is known.
@@ -102,8 +102,8 @@ pub(super) fn platform_preferences(per: &Persona, sources: &mut Sources) -> Vec<
         per.platform_personas.as_object().into_iter().flat_map(|personas| personas.keys().cloned()).collect();
     described.sort_unstable();
     let known = first_list([
-        (platform_names(strings(&per.selected_platforms)), Origin::PersonaData),
-        (platform_names(described), Origin::PersonaData),
+        (platform_names(strings(&per.selected_platforms)), Provenance::PersonaData),
+        (platform_names(described), Provenance::PersonaData),
     ]);
     sources.note_if_known("platform_preferences", known).unwrap_or_default()
 }

@@ -9,7 +9,7 @@ use crate::aggregate::value::{filled, text};
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum Provenance {
     /// The persona's core.
     PersonaCore,
     /// The persona's other columns.
@@ -25,7 +25,7 @@ pub(super) enum Origin {
     Default,
 }
 
-impl Origin {
+impl Provenance {
     /// Its name in the `sources` map.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -43,7 +43,7 @@ impl Origin {
 }
 
 /// A value and where it comes from.
-pub(super) type Known<T> = (T, Origin);
+pub(super) type Known<T> = (T, Provenance);
 
 /// The first candidate that is a text.
 pub(super) fn first_text<'a>(candidates: impl IntoIterator<Item = Known<&'a Json>>) -> Option<Known<String>> {

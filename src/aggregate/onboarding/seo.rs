@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::{
     load::{PageAudits, Website},
-    provenance::{Origin, Sources},
+    provenance::{Provenance, Sources},
 };
 use crate::{
     aggregate::{
@@ -34,11 +34,11 @@ pub(super) fn profile(
     };
     // The sitemap insights are a part of the homepage's audit.
     let origin = if profile.homepage_seo_audit.is_some() {
-        Origin::WebsiteAnalysis
+        Provenance::WebsiteAnalysis
     } else if profile.full_site_seo_summary.is_some() {
-        Origin::SeoPageAudits
+        Provenance::SeoPageAudits
     } else if profile.competitor_seo_benchmarks.is_some() {
-        Origin::CompetitorAnalyses
+        Provenance::CompetitorAnalyses
     } else {
         return None;
     };

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::{
     defaults::texts,
     load::Website,
-    provenance::{Origin, Sources},
+    provenance::{Provenance, Sources},
 };
 use crate::{
     aggregate::value::{distinct, member, strings, text},
@@ -15,10 +15,10 @@ use crate::{
 /// The message; without a row it consists of defaults and says so.
 pub(super) fn analysis(row: Option<&Website>, sources: &mut Sources) -> WebsiteAnalysis {
     let known = match row {
-        Some(web) => (from_row(web), Origin::WebsiteAnalysis),
+        Some(web) => (from_row(web), Provenance::WebsiteAnalysis),
         None => {
             let content_types = texts(&["blog", "video", "social"]);
-            (WebsiteAnalysis { content_types, ..from_row(&Website::default()) }, Origin::Default)
+            (WebsiteAnalysis { content_types, ..from_row(&Website::default()) }, Provenance::Default)
         }
     };
     sources.note("website_analysis", known)

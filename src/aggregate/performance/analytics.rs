@@ -8,20 +8,21 @@ use sea_orm::{DbErr, Value};
 
 use super::{
     super::{
-        sql::{Dialect, Reading, Row, Warnings},
+        sql::{Dialect, ReadTransaction, SourceRow, Warnings},
         value::round,
     },
-    scope::Scope,
-    windows::{DAYS, Figures, Sum, Sums, middle, start},
+    scope::AnalyticsScope,
+    sums::{PlatformSums, Sum, Sums},
+    windows::{DAYS, middle, start},
 };
 
 /// The sums of the scope's analytics up to `as_of`; nothing for what has no rows.
 pub(super) async fn sums(
-    reading: &Reading,
-    scope: Scope,
+    reading: &ReadTransaction,
+    scope: AnalyticsScope,
     as_of: DateTime<Utc>,
     warnings: &mut Warnings,
-) -> Result<Vec<Sums>, DbErr> {
+) -> Result<Vec<PlatformSums>, DbErr> {
     let dialect = reading.dialect();
     let rows = reading.all(&sql(dialect, scope), &values(dialect, scope, as_of)).await?;
     if rows.iter().any(|row| row.integer("unread") > Some(0)) {
@@ -32,7 +33,7 @@ pub(super) async fn sums(
 
 /// MATERIALIZED, or PostgreSQL would parse a row's JSON again for each figure and window. The `+`
 /// keeps SQLite from the index on `strategy_id`, by which it would read everybody's rows without one.
-pub(super) fn sql(dialect: Dialect, scope: Scope) -> String {
+pub(super) fn sql(dialect: Dialect, scope: AnalyticsScope) -> String {
     format!(
         "WITH {own},
          src AS (
@@ -73,7 +74,7 @@ pub(super) fn sql(dialect: Dialect, scope: Scope) -> String {
 }
 
 /// What the placeholders of [`sql`] stand for.
-pub(super) fn values(dialect: Dialect, scope: Scope, as_of: DateTime<Utc>) -> Vec<(&'static str, Value)> {
+pub(super) fn values(dialect: Dialect, scope: AnalyticsScope, as_of: DateTime<Utc>) -> Vec<(&'static str, Value)> {
     vec![
         scope.value(),
         ("as_of", dialect.time(as_of)),
@@ -128,15 +129,15 @@ fn safe_number(dialect: Dialect, key: &str) -> String {
     }
 }
 
-fn read(row: &Row) -> Sums {
+fn read(row: &SourceRow) -> PlatformSums {
     let whole = |column| row.integer(column).unwrap_or_default();
     // The last digits of a sum show the order in which the database added: nine places are the data's.
     let sum = |n, total| Sum { count: whole(n), total: round(row.double(total).unwrap_or_default(), 9) };
-    Sums {
+    PlatformSums {
         days: whole("days"),
         platform: row.text("platform").unwrap_or_default(),
         recent: whole("recent") == 1,
-        figures: Figures {
+        sums: Sums {
             records: whole("n"),
             score: sum("n_score", "sum_score"),
             engagement: sum("n_er", "sum_er"),

@@ -8,7 +8,7 @@ use super::{
         rows::STRATEGY_METRICS,
         sql::{
             Column::{Integer, Text, Time},
-            Reading, Row, Warnings,
+            ReadTransaction, SourceRow, Warnings,
         },
         value::round,
     },
@@ -25,7 +25,7 @@ const DAYS: [i64; 2] = [30, 90];
 
 /// The metrics of the strategy; none if no row was ever recorded.
 pub(super) async fn read(
-    reading: &Reading,
+    reading: &ReadTransaction,
     strategy: i32,
     user: &UserId,
     as_of: DateTime<Utc>,
@@ -62,7 +62,7 @@ fn average_sql(days: i64) -> String {
     )
 }
 
-fn latest(row: &Row, warnings: &mut Warnings) -> StrategyMetricsRow {
+fn latest(row: &SourceRow, warnings: &mut Warnings) -> StrategyMetricsRow {
     let metric_date = row.time(METRICS, "metric_date", warnings).map(Into::into);
     let [traffic, engagement, conversion, roi, adoption, quality, rank, audience, confidence] =
         STRATEGY_METRICS.map(|metric| row.int32(METRICS, metric, warnings));
@@ -81,7 +81,7 @@ fn latest(row: &Row, warnings: &mut Warnings) -> StrategyMetricsRow {
     }
 }
 
-fn average(row: &Row) -> StrategyMetricsAverage {
+fn average(row: &SourceRow) -> StrategyMetricsAverage {
     let whole = |column| row.integer(column).and_then(|number| i32::try_from(number).ok()).unwrap_or(i32::MAX);
     let [traffic, engagement, conversion, roi, adoption, quality, rank, audience, confidence] =
         STRATEGY_METRICS.map(|metric| row.double(metric).map(|mean| round(mean, 2)));

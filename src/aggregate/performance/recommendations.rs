@@ -6,7 +6,7 @@ use super::super::{
     rows::ResolvedStrategy,
     sql::{
         Column::{self, Integer, Json, Text, Time},
-        Dialect, Reading, Row, Warnings,
+        Dialect, ReadTransaction, SourceRow, Warnings,
     },
     value::strings,
 };
@@ -33,7 +33,7 @@ const COLUMNS: [Column; 13] = [
 
 /// The user's recommendations, high priority first, then newest first; at most 50.
 pub(super) async fn read(
-    reading: &Reading,
+    reading: &ReadTransaction,
     user: i32,
     resolved: Option<ResolvedStrategy>,
     warnings: &mut Warnings,
@@ -68,7 +68,7 @@ pub(super) fn values(user: i32, strategy: Option<i32>) -> Vec<(&'static str, Val
     values
 }
 
-fn recommendation(user: i32, row: &Row, warnings: &mut Warnings) -> Option<ContentRecommendation> {
+fn recommendation(user: i32, row: &SourceRow, warnings: &mut Warnings) -> Option<ContentRecommendation> {
     Some(ContentRecommendation {
         id: row.int32(TABLE, "id", warnings)?,
         strategy_id: row.int32(TABLE, "strategy_id", warnings),

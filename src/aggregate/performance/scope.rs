@@ -7,7 +7,7 @@ use sea_orm::{DbErr, Value};
 
 use super::super::{
     rows::ResolvedStrategy,
-    sql::{Reading, Warnings},
+    sql::{ReadTransaction, Warnings},
 };
 use crate::{model::UserId, proto::v1::StrategyKind};
 
@@ -16,14 +16,14 @@ const STRATEGY_IDS_MAX: usize = 100;
 
 /// Whose analytics count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(super) enum AnalyticsScope {
     /// This legacy strategy's, known to be the user's.
     Strategy(i32),
     /// All legacy strategies' of this user.
     User(i32),
 }
 
-impl Scope {
+impl AnalyticsScope {
     /// None for a user that the integer columns cannot hold.
     pub(super) fn of(user: &UserId, resolved: Option<ResolvedStrategy>) -> Option<Self> {
         match resolved {
@@ -49,8 +49,12 @@ impl Scope {
 }
 
 /// The scope's strategies, ascending, as far as they are listed.
-pub(super) async fn strategy_ids(reading: &Reading, scope: Scope, warnings: &mut Warnings) -> Result<Vec<i32>, DbErr> {
-    if let Scope::Strategy(id) = scope {
+pub(super) async fn strategy_ids(
+    reading: &ReadTransaction,
+    scope: AnalyticsScope,
+    warnings: &mut Warnings,
+) -> Result<Vec<i32>, DbErr> {
+    if let AnalyticsScope::Strategy(id) = scope {
         return Ok(vec![id]);
     }
     let sql = format!(

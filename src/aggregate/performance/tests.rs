@@ -324,7 +324,7 @@ async fn more_than_a_hundred_strategies_count_but_a_hundred_are_listed() {
 async fn statements_use_the_indexes() {
     let tables = tables().await;
     let dialect = tables.database.dialect();
-    for scope in [Scope::User(1), Scope::Strategy(10)] {
+    for scope in [AnalyticsScope::User(1), AnalyticsScope::Strategy(10)] {
         let plan = tables.plan(&analytics::sql(dialect, scope), &analytics::values(dialect, scope, as_of())).await;
         for index in [
             "ix_analytics_strategy (strategy_id=? AND recorded_at>? AND recorded_at<?)",

@@ -5,10 +5,10 @@ use sea_orm::{DbErr, Value};
 
 use super::{
     super::{
-        sql::{Dialect, Reading, Row, Warnings},
+        sql::{Dialect, ReadTransaction, SourceRow, Warnings},
         value::round,
     },
-    scope::Scope,
+    scope::AnalyticsScope,
     windows::start,
 };
 use crate::proto::v1::TopContent;
@@ -18,8 +18,8 @@ const DAYS: i64 = 90;
 
 /// The ten best, best first.
 pub(super) async fn read(
-    reading: &Reading,
-    scope: Scope,
+    reading: &ReadTransaction,
+    scope: AnalyticsScope,
     as_of: DateTime<Utc>,
     warnings: &mut Warnings,
 ) -> Result<Vec<TopContent>, DbErr> {
@@ -28,7 +28,7 @@ pub(super) async fn read(
 }
 
 /// Ordered by the rounded mean: the order in which the database adds must not be seen.
-pub(super) fn sql(scope: Scope) -> String {
+pub(super) fn sql(scope: AnalyticsScope) -> String {
     format!(
         "WITH {own}
          SELECT CAST(ce.id AS BIGINT) AS id, CAST(ce.title AS TEXT) AS title,
@@ -46,11 +46,11 @@ pub(super) fn sql(scope: Scope) -> String {
 }
 
 /// What the placeholders of [`sql`] stand for.
-pub(super) fn values(dialect: Dialect, scope: Scope, as_of: DateTime<Utc>) -> [(&'static str, Value); 3] {
+pub(super) fn values(dialect: Dialect, scope: AnalyticsScope, as_of: DateTime<Utc>) -> [(&'static str, Value); 3] {
     [scope.value(), ("since", dialect.time(start(as_of, DAYS))), ("as_of", dialect.time(as_of))]
 }
 
-fn content(row: &Row, warnings: &mut Warnings) -> Option<TopContent> {
+fn content(row: &SourceRow, warnings: &mut Warnings) -> Option<TopContent> {
     Some(TopContent {
         event_id: row.int32(EVENTS, "id", warnings)?,
         title: row.text("title").unwrap_or_default(),

@@ -3,7 +3,7 @@
 //! Halves by time, and each half's mean divides by its own count: odd numbers of values and uneven
 //! spreads need no care, and no value is compared with itself.
 
-use super::{super::value::round, windows::Sum};
+use super::{super::value::round, sums::Sum};
 use crate::proto::v1::{Trend, TrendDirection};
 
 /// A change of at most so many percent either way is none.

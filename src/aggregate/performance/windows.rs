@@ -6,16 +6,16 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{super::value::round, trend::trend};
+use super::{
+    sums::{PlatformSums, Sums, total},
+    trend::trend,
+};
 use crate::proto::v1::{PerformanceAggregate, PerformanceWindow};
 
 /// The windows' lengths.
 pub(super) const DAYS: [i64; 3] = [7, 30, 90];
 /// Platforms listed in a window at most; the overall figures include all.
 const PLATFORMS_MAX: usize = 20;
-/// Beyond it a reach no longer fits an int64; it is exactly a double.
-const REACH_BELOW: f64 = 9_223_372_036_854_775_808.0;
-
 /// Where a window of so many days starts.
 pub(super) fn start(as_of: DateTime<Utc>, days: i64) -> DateTime<Utc> {
     as_of - TimeDelta::days(days)
@@ -26,66 +26,11 @@ pub(super) fn middle(as_of: DateTime<Utc>, days: i64) -> DateTime<Utc> {
     as_of - TimeDelta::hours(12 * days)
 }
 
-/// How many values there are, and their sum.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Sum {
-    pub(super) count: i64,
-    pub(super) total: f64,
-}
-
-impl Sum {
-    fn add(&mut self, other: Self) {
-        self.count += other.count;
-        self.total += other.total;
-    }
-
-    /// Divides by its own count; absent without values.
-    pub(super) fn mean(self) -> Option<f64> {
-        (self.count > 0).then(|| self.total / self.count as f64).filter(|mean| mean.is_finite())
-    }
-
-    /// The mean as shown.
-    pub(super) fn rounded_mean(self) -> Option<f64> {
-        self.mean().map(|mean| round(mean, 6))
-    }
-}
-
-/// What is summed over some records.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Figures {
-    pub(super) records: i64,
-    pub(super) score: Sum,
-    pub(super) engagement: Sum,
-    pub(super) conversion: Sum,
-    pub(super) click_through: Sum,
-    pub(super) reach: Sum,
-}
-
-impl Figures {
-    fn add(&mut self, other: Self) {
-        self.records += other.records;
-        self.score.add(other.score);
-        self.engagement.add(other.engagement);
-        self.conversion.add(other.conversion);
-        self.click_through.add(other.click_through);
-        self.reach.add(other.reach);
-    }
-}
-
-/// One row of the analytics statement: the figures of one half of a window on one platform.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Sums {
-    pub(super) days: i64,
-    pub(super) platform: String,
-    pub(super) recent: bool,
-    pub(super) figures: Figures,
-}
-
 /// Both halves of a window.
 #[derive(Clone, Copy, Debug, Default)]
 struct Halves {
-    older: Figures,
-    recent: Figures,
+    older: Sums,
+    recent: Sums,
 }
 
 impl Halves {
@@ -94,7 +39,7 @@ impl Halves {
         self.recent.add(other.recent);
     }
 
-    fn whole(self) -> Figures {
+    fn whole(self) -> Sums {
         let mut whole = self.older;
         whole.add(self.recent);
         whole
@@ -102,17 +47,17 @@ impl Halves {
 }
 
 /// The three windows; one without sums has 0 records.
-pub(super) fn windows(as_of: DateTime<Utc>, sums: &[Sums]) -> Vec<PerformanceWindow> {
+pub(super) fn windows(as_of: DateTime<Utc>, sums: &[PlatformSums]) -> Vec<PerformanceWindow> {
     DAYS.into_iter().map(|days| window(as_of, days, sums)).collect()
 }
 
-fn window(as_of: DateTime<Utc>, days: i64, sums: &[Sums]) -> PerformanceWindow {
+fn window(as_of: DateTime<Utc>, days: i64, sums: &[PlatformSums]) -> PerformanceWindow {
     let mut platforms: BTreeMap<String, Halves> = BTreeMap::new();
     for row in sums.iter().filter(|row| row.days == days) {
         // Lower case once more: SQLite's LOWER knows ASCII only.
         let halves = platforms.entry(row.platform.to_lowercase()).or_default();
         let half = if row.recent { &mut halves.recent } else { &mut halves.older };
-        half.add(row.figures);
+        half.add(row.sums);
     }
     // Added up in the order of names: the order of rows must not be seen in the last digit.
     let mut overall = Halves::default();
@@ -147,24 +92,19 @@ fn aggregate(platform: Option<String>, halves: Halves) -> PerformanceAggregate {
     }
 }
 
-fn total(reach: Sum) -> Option<i64> {
-    let rounded = round(reach.total, 0);
-    (reach.count > 0 && rounded.abs() < REACH_BELOW).then_some(rounded as i64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::v1::TrendDirection;
+    use crate::{aggregate::performance::sums::Sum, proto::v1::TrendDirection};
 
     fn as_of() -> DateTime<Utc> {
         "2025-09-01T12:00:00Z".parse().unwrap()
     }
 
-    fn scores(days: i64, platform: &str, recent: bool, scores: &[f64]) -> Sums {
+    fn scores(days: i64, platform: &str, recent: bool, scores: &[f64]) -> PlatformSums {
         let score = Sum { count: scores.len() as i64, total: scores.iter().sum() };
-        let figures = Figures { records: scores.len() as i64, score, ..Figures::default() };
-        Sums { days, platform: platform.into(), recent, figures }
+        let sums = Sums { records: scores.len() as i64, score, ..Sums::default() };
+        PlatformSums { days, platform: platform.into(), recent, sums }
     }
 
     #[test]
@@ -226,19 +166,5 @@ mod tests {
         assert_eq!(windows[2].platforms.len(), 20);
         assert_eq!(windows[2].platforms[19].platform.as_deref(), Some("p19"));
         assert_eq!(windows[2].overall.as_ref().unwrap().records, 25);
-    }
-
-    #[test]
-    fn figures_are_absent_rather_than_infinite() {
-        for (reach, expected) in [
-            (Sum { count: 2, total: 1200.5 }, Some(1200)),
-            (Sum { count: 1, total: 0.0 }, Some(0)),
-            (Sum { count: 0, total: 0.0 }, None),
-            (Sum { count: 1, total: 1e19 }, None),
-        ] {
-            assert_eq!(total(reach), expected);
-        }
-        assert_eq!(Sum { count: 3, total: 2.0 }.rounded_mean(), Some(0.666667));
-        assert_eq!(Sum { count: 1, total: f64::INFINITY }.mean(), None);
     }
 }

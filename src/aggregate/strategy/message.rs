@@ -9,7 +9,7 @@ use super::{
         value::{pillars, strings},
     },
     quality,
-    statements::Found,
+    statements::FoundStrategy,
 };
 use crate::{
     model::UserId,
@@ -20,12 +20,12 @@ use crate::{
 };
 
 /// The strategy with its message.
-pub(super) fn strategy(user: &UserId, found: Found) -> Strategy {
+pub(super) fn strategy(user: &UserId, found: FoundStrategy) -> Strategy {
     let pillars = pillars(&found.row.content_pillars);
     Strategy { resolved: found.resolved, data: data(user, &found, pillars.clone()), pillars, row: found.row }
 }
 
-fn data(user: &UserId, found: &Found, pillars: Vec<Pillar>) -> StrategyData {
+fn data(user: &UserId, found: &FoundStrategy, pillars: Vec<Pillar>) -> StrategyData {
     let row = &found.row;
     let quality = quality::judge(row, pillars.len());
     StrategyData {

@@ -9,7 +9,7 @@ use super::super::{
     rows::{ResolvedStrategy, STRATEGY_METRICS, StrategyRow},
     sql::{
         Column::{self, Boolean, Double, Integer, Json as JsonColumn, Text, Time},
-        Dialect, Reading, Row, Warnings,
+        Dialect, ReadTransaction, SourceRow, Warnings,
     },
 };
 use crate::{
@@ -86,7 +86,7 @@ pub(super) fn columns() -> impl Iterator<Item = Column> {
 
 /// A strategy as found by a resolving statement.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundStrategy {
     /// Which one.
     pub(super) resolved: ResolvedStrategy,
     /// Its columns.
@@ -98,16 +98,16 @@ pub(super) struct Found {
 /// The user's ENHANCED strategy `id`; without `id` the active, else the newest analysed, else the
 /// newest one.
 pub(super) async fn enhanced(
-    reading: &Reading,
+    reading: &ReadTransaction,
     user: &UserId,
     id: Option<i32>,
     warnings: &mut Warnings,
-) -> Result<Option<Found>, DbErr> {
+) -> Result<Option<FoundStrategy>, DbErr> {
     let mut values = vec![("user", user.as_str().into())];
     values.extend(id.map(|id| ("strategy", id.into())));
     let Some(row) = reading.one(&enhanced_sql(reading.dialect(), id), &values).await? else { return Ok(None) };
     let Some(id) = row.int32(ENHANCED, "id", warnings) else { return Ok(None) };
-    Ok(Some(Found {
+    Ok(Some(FoundStrategy {
         resolved: ResolvedStrategy { kind: StrategyKind::Enhanced, id },
         activation: activation(&row, warnings),
         row: enhanced_row(&row, warnings),
@@ -141,16 +141,16 @@ pub(super) fn enhanced_sql(dialect: Dialect, id: Option<i32>) -> String {
 
 /// The user's LEGACY strategy `id`; without `id` the one with the highest id.
 pub(super) async fn legacy(
-    reading: &Reading,
+    reading: &ReadTransaction,
     user: i32,
     id: Option<i32>,
     warnings: &mut Warnings,
-) -> Result<Option<Found>, DbErr> {
+) -> Result<Option<FoundStrategy>, DbErr> {
     let mut values = vec![("user", user.into())];
     values.extend(id.map(|id| ("strategy", id.into())));
     let Some(row) = reading.one(&legacy_sql(reading.dialect(), id), &values).await? else { return Ok(None) };
     let Some(id) = row.int32(LEGACY, "id", warnings) else { return Ok(None) };
-    Ok(Some(Found {
+    Ok(Some(FoundStrategy {
         resolved: ResolvedStrategy { kind: StrategyKind::Legacy, id },
         activation: None,
         row: shared_row(LEGACY, &row, warnings),
@@ -165,7 +165,7 @@ pub(super) fn legacy_sql(dialect: Dialect, id: Option<i32>) -> String {
 
 /// The non-null metrics of an ENHANCED strategy's newest metrics row; `Null` if there are none.
 pub(super) async fn newest_metrics(
-    reading: &Reading,
+    reading: &ReadTransaction,
     strategy: i32,
     user: &UserId,
     warnings: &mut Warnings,
@@ -184,7 +184,7 @@ pub(super) async fn newest_metrics(
     Ok(if metrics.is_empty() { Json::Null } else { Json::Object(metrics) })
 }
 
-fn activation(row: &Row, warnings: &mut Warnings) -> Option<ActivationStatus> {
+fn activation(row: &SourceRow, warnings: &mut Warnings) -> Option<ActivationStatus> {
     row.integer("activation_id")?;
     Some(ActivationStatus {
         activation_date: row.time(ACTIVATION, "activation_date", warnings).map(Into::into),
@@ -194,7 +194,7 @@ fn activation(row: &Row, warnings: &mut Warnings) -> Option<ActivationStatus> {
 }
 
 /// What both kinds have.
-fn shared_row(table: &str, row: &Row, warnings: &mut Warnings) -> StrategyRow {
+fn shared_row(table: &str, row: &SourceRow, warnings: &mut Warnings) -> StrategyRow {
     StrategyRow {
         name: row.text("name").unwrap_or_default(),
         industry: row.text("industry"),
@@ -207,7 +207,7 @@ fn shared_row(table: &str, row: &Row, warnings: &mut Warnings) -> StrategyRow {
     }
 }
 
-fn enhanced_row(row: &Row, warnings: &mut Warnings) -> StrategyRow {
+fn enhanced_row(row: &SourceRow, warnings: &mut Warnings) -> StrategyRow {
     let shared = shared_row(ENHANCED, row, warnings);
     let team_size = row.int32(ENHANCED, "team_size", warnings);
     let mut json = |column| row.json(ENHANCED, column, warnings);

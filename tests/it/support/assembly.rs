@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use userdata::{
     aggregate::{
         AggregateError, Aggregator, Assembled, Plan,
-        ai_analysis::{AiAnalysis, Memo},
+        ai_analysis::{AiAnalysis, ResponseCache},
         guard::Guard,
         sql::SourceDatabase,
     },
@@ -57,7 +57,7 @@ pub(crate) fn aggregator_asking(db: &DatabaseConnection, config: &config::Source
     let second = Duration::from_secs(1);
     let leases =
         Leases::new(db.clone().into(), &config::LoadLease::default(), second, clock.clone(), tasks.clone(), stop);
-    let ai = AiAnalysis::new(model, guard, Memo::new(db.clone().into()), leases.into(), clock.clone(), tasks);
+    let ai = AiAnalysis::new(model, guard, ResponseCache::new(db.clone().into()), leases.into(), clock.clone(), tasks);
     Aggregator::new(SourceDatabase::new(db.clone().into(), config.column_bytes_max), ai.unwrap(), config, clock)
 }
 

@@ -99,7 +99,7 @@ pub(crate) async fn seed(url: &str) {
 async fn seed_from(url: &str, base_day: NaiveDate) {
     let pool = pool(url, Access::ReadWrite).await;
     up(&pool, Tables::CacheAndSources).await.unwrap();
-    demo::seed(&pool, &demo::Options::on(base_day), |_, _| ()).await.unwrap();
+    demo::seed(&pool, &demo::SeedOptions::on(base_day), |_, _| ()).await.unwrap();
     // A file is complete once its last connection is closed, and a template may have none.
     pool.close().await.unwrap();
 }

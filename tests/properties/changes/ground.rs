@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use userdata::{
     aggregate::{
         Aggregator,
-        ai_analysis::{AiAnalysis, Memo},
+        ai_analysis::{AiAnalysis, ResponseCache},
         guard::Guard,
         sql::SourceDatabase,
     },
@@ -200,8 +200,8 @@ fn assembled(
     clock: &Clock,
 ) -> Aggregator {
     let guard = Guard::new("ai_analysis", &config.sources, clock.clone());
-    let (memo, tasks) = (Memo::new(cache_pool.clone()), TaskTracker::new());
-    let ai = AiAnalysis::new(&config.ai, guard, memo, leases, clock.clone(), tasks).unwrap();
+    let (responses, tasks) = (ResponseCache::new(cache_pool.clone()), TaskTracker::new());
+    let ai = AiAnalysis::new(&config.ai, guard, responses, leases, clock.clone(), tasks).unwrap();
     let sources = SourceDatabase::new(sources_pool.clone(), config.sources.column_bytes_max);
     Aggregator::new(sources, ai, &config.sources, clock.clone())
 }

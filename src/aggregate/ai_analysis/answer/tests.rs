@@ -3,18 +3,18 @@
 use serde_json::json;
 
 use super::{
-    super::{fake_ai::valid_answer as answer, reply::Reply},
+    super::{fake_ai::valid_answer as answer, reply::ModelReply},
     *,
 };
 use crate::testing::withstands_mutated;
 
-fn reason(value: &Json) -> Option<Reason> {
-    Answer::read(&value.to_string()).err().map(|failure| failure.reason)
+fn reason(value: &Json) -> Option<FailureReason> {
+    ModelAnswer::read(&value.to_string()).err().map(|failure| failure.reason)
 }
 
 #[test]
 fn an_answer_becomes_the_message() {
-    let results = Answer::read(&answer().to_string()).unwrap().results();
+    let results = ModelAnswer::read(&answer().to_string()).unwrap().results();
     assert_eq!(results.generator(), Generator::Model);
     let position = results.market_positioning.unwrap();
     assert_eq!(position.market_share.as_deref(), Some("small"));
@@ -54,7 +54,7 @@ fn each_limit_may_be_reached_and_not_exceeded_by_one() {
         ("/content_recommendations/0/content_suggestions/0", 500),
     ] {
         assert_eq!(reason(&with(at, "é".repeat(max).into())), None, "{at}");
-        assert_eq!(reason(&with(at, "é".repeat(max + 1).into())), Some(Reason::Invalid), "{at}");
+        assert_eq!(reason(&with(at, "é".repeat(max + 1).into())), Some(FailureReason::Invalid), "{at}");
     }
     for (at, max) in [
         ("/market_positioning/differentiation_factors", 10),
@@ -67,16 +67,16 @@ fn each_limit_may_be_reached_and_not_exceeded_by_one() {
     ] {
         let element = answer().pointer(at).unwrap()[0].clone();
         assert_eq!(reason(&with(at, vec![element.clone(); max].into())), None, "{at}");
-        assert_eq!(reason(&with(at, vec![element; max + 1].into())), Some(Reason::Invalid), "{at}");
+        assert_eq!(reason(&with(at, vec![element; max + 1].into())), Some(FailureReason::Invalid), "{at}");
     }
     for at in ["/strategic_scores/content_strategy_score", "/content_recommendations/0/ai_confidence"] {
         for (share, expected) in
-            [(0.0, None), (1.0, None), (1.01, Some(Reason::Invalid)), (-0.01, Some(Reason::Invalid))]
+            [(0.0, None), (1.0, None), (1.01, Some(FailureReason::Invalid)), (-0.01, Some(FailureReason::Invalid))]
         {
             assert_eq!(reason(&with(at, share.into())), expected, "{at}");
         }
     }
-    assert_eq!(reason(&with("/content_recommendations", json!([]))), Some(Reason::Invalid));
+    assert_eq!(reason(&with("/content_recommendations", json!([]))), Some(FailureReason::Invalid));
 }
 
 fn with(at: &str, value: Json) -> Json {
@@ -99,17 +99,17 @@ fn members_missing_unknown_or_of_another_type_are_invalid() {
         ("/content_recommendations/0/title", json!([[[[[[[[["deep"]]]]]]]]])),
         ("", json!([])),
     ] {
-        assert_eq!(reason(&with(at, value)), Some(Reason::Invalid), "{at}");
+        assert_eq!(reason(&with(at, value)), Some(FailureReason::Invalid), "{at}");
     }
     let whole = answer();
     for at in ["", "/market_positioning", "/strategic_scores", "/content_recommendations/0"] {
         let mut unknown = whole.clone();
         unknown.pointer_mut(at).unwrap()["extra"] = json!(1);
-        assert_eq!(reason(&unknown), Some(Reason::Invalid), "unknown in {at}");
+        assert_eq!(reason(&unknown), Some(FailureReason::Invalid), "unknown in {at}");
         for name in whole.pointer(at).unwrap().as_object().unwrap().keys() {
             let mut missing = whole.clone();
             missing.pointer_mut(at).unwrap().as_object_mut().unwrap().remove(name);
-            assert_eq!(reason(&missing), Some(Reason::Invalid), "{name} missing in {at}");
+            assert_eq!(reason(&missing), Some(FailureReason::Invalid), "{name} missing in {at}");
         }
     }
 }
@@ -118,15 +118,15 @@ fn members_missing_unknown_or_of_another_type_are_invalid() {
 fn what_is_not_json_is_malformed_and_what_is_long_too_large() {
     let fenced = format!("```json\n{}\n```", answer());
     for broken in ["", "{", "NaN", fenced.as_str(), r#"{"a": "\ud800"}"#] {
-        assert_eq!(Answer::read(broken).unwrap_err().reason, Reason::Malformed, "{broken}");
+        assert_eq!(ModelAnswer::read(broken).unwrap_err().reason, FailureReason::Malformed, "{broken}");
     }
-    assert_eq!(Answer::read(&" ".repeat(BYTES_MAX + 1)).unwrap_err().reason, Reason::TooLarge);
+    assert_eq!(ModelAnswer::read(&" ".repeat(BYTES_MAX + 1)).unwrap_err().reason, FailureReason::TooLarge);
 }
 
 #[test]
 fn failures_repeat_nothing_of_the_answer() {
     for broken in [r#"{"secret": 1}"#, "secret", r#"["secret"]"#] {
-        assert!(!Answer::read(broken).unwrap_err().detail.contains("secret"));
+        assert!(!ModelAnswer::read(broken).unwrap_err().detail.contains("secret"));
     }
 }
 
@@ -144,8 +144,8 @@ fn any_reply_is_an_answer_within_its_limits_or_a_failure() {
         &valid,
         |length| 256 * length + 64 * 1024,
         |bytes| {
-            let envelope = Reply::read(&bytes).and_then(|reply| reply.answer());
-            let bare = Answer::read(&String::from_utf8_lossy(&bytes));
+            let envelope = ModelReply::read(&bytes).and_then(|reply| reply.answer());
+            let bare = ModelAnswer::read(&String::from_utf8_lossy(&bytes));
             for answer in [envelope, bare] {
                 match answer {
                     Ok(answer) => {

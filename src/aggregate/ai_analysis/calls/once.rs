@@ -10,45 +10,36 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Calls, Failure, MemoKey, Reason, Remembered, Unreadable};
+use super::{CachedResponse, CallFailure, FailureReason, ModelCalls, ResponseKey, Unreadable, Way};
 use crate::lease::{Lease, Seen, Turn, Work};
-
-/// Where an answer is to come from.
-#[derive(Debug)]
-pub(super) enum Way {
-    /// It is there.
-    Remembered(Remembered),
-    /// From a call of this instance; for all who wait for the lease, if it has one.
-    Ask(Option<Lease>),
-}
 
 /// A failure's form in the lease's row.
 #[derive(Serialize, Deserialize)]
-struct Told {
+struct SharedFailure {
     /// Which instance: its own callers, who come later, ask anew.
     by: String,
-    reason: Reason,
+    reason: FailureReason,
 }
 
-impl Calls {
+impl ModelCalls {
     /// Waits until the answer is there, or until this instance is to ask; at most for the hard timeout.
-    pub(super) async fn way(&self, key: &MemoKey) -> Result<Way, Failure> {
+    pub(super) async fn way(&self, key: &ResponseKey) -> Result<Way, CallFailure> {
         let until = self.clock.now().after(self.hard_timeout);
         // No fence outdates an answer: it is a function of its key.
-        let work = Work { key: format!("ai:{}", key.as_str()), s: 0, fence: 0, done: self.memo.is_kept(key) };
+        let work = Work { key: format!("ai:{}", key.as_str()), s: 0, fence: 0, done: self.responses.is_kept(key) };
         let mut over = None;
         loop {
             match self.recall(key).await {
-                Ok(Some(remembered)) => return Ok(Way::Remembered(remembered)),
+                Ok(Some(remembered)) => return Ok(Way::Cached(remembered)),
                 Ok(None) => {}
                 Err(Unreadable) => return Ok(Way::Ask(None)),
             }
             match self.leases.take(&work, over.take(), self.leases.timeout()).await {
                 Turn::Alone => return Ok(Way::Ask(None)),
                 Turn::Ours(lease) => {
-                    // Between our look into the memo and the taking of the lease.
+                    // Between our look into the response cache and the taking of the lease.
                     let remembered = if lease.done { self.recall(key).await.unwrap_or(None) } else { None };
-                    return Ok(remembered.map_or(Way::Ask(Some(lease)), Way::Remembered));
+                    return Ok(remembered.map_or(Way::Ask(Some(lease)), Way::Cached));
                 }
                 Turn::Theirs(watch) => match self.leases.watch(watch, until, || 0).await {
                     Seen::Gone => {}
@@ -58,26 +49,28 @@ impl Calls {
                         None => over = Some(watch),
                     },
                     Seen::Nothing if self.clock.now() >= until => {
-                        return Err(Failure::new(Reason::Timeout, "another instance asked, and had no end"));
+                        return Err(CallFailure::new(FailureReason::Timeout, "another instance asked, and had no end"));
                     }
                     Seen::Nothing => return Ok(Way::Ask(None)),
-                    Seen::Stopped => return Err(Failure::new(Reason::Timeout, "shutting down; another instance asks")),
+                    Seen::Stopped => {
+                        return Err(CallFailure::new(FailureReason::Timeout, "shutting down; another instance asks"));
+                    }
                 },
             }
         }
     }
 
     /// Gives a lease back; those who wait for it are told why there is no answer, if that concerns them.
-    pub(super) fn tell(&self, lease: Option<Lease>, failure: &Failure) {
+    pub(super) fn tell(&self, lease: Option<Lease>, failure: &CallFailure) {
         if let (Some(lease), Some(life)) = (lease, failure.reason.shared_for()) {
-            let told = Told { by: self.instance.clone(), reason: failure.reason };
+            let told = SharedFailure { by: self.instance.clone(), reason: failure.reason };
             lease.end(serde_json::to_value(told).expect("texts have a JSON form"), life);
         }
     }
 
     /// What another instance told; none if it is of no use here.
-    fn hear(&self, outcome: serde_json::Value) -> Option<Failure> {
-        let told: Told = serde_json::from_value(outcome).ok()?;
-        (told.by != self.instance).then(|| Failure::new(told.reason, "another instance has asked in vain"))
+    fn hear(&self, outcome: serde_json::Value) -> Option<CallFailure> {
+        let told: SharedFailure = serde_json::from_value(outcome).ok()?;
+        (told.by != self.instance).then(|| CallFailure::new(told.reason, "another instance has asked in vain"))
     }
 }

@@ -152,11 +152,11 @@ fn asking() -> Asking<'static> {
 }
 
 #[test]
-fn the_memo_key_is_of_the_input_and_of_how_the_model_is_asked() {
+fn the_response_key_is_of_the_input_and_of_how_the_model_is_asked() {
     let key = |industry: &str, asking: Asking<'_>| {
         let mut bare = Onboarding::default();
         bare.data.industry = Some(industry.to_owned());
-        Input::new(&Subject::new(&bare, None)).unwrap().memo_key(&asking)
+        Input::new(&Subject::new(&bare, None)).unwrap().response_key(&asking)
     };
     let one = key("Retail", asking());
     assert_eq!(one, key("Retail", asking()));
@@ -178,7 +178,7 @@ fn the_memo_key_is_of_the_input_and_of_how_the_model_is_asked() {
 fn changed(change: fn(&mut Onboarding, &mut Strategy)) -> bool {
     let (mut onboarding, mut strategy) = (onboarding("website_analysis"), plain_strategy());
     let key = |onboarding: &Onboarding, strategy: &Strategy| {
-        Input::new(&Subject::new(onboarding, Some(strategy))).unwrap().memo_key(&asking())
+        Input::new(&Subject::new(onboarding, Some(strategy))).unwrap().response_key(&asking())
     };
     let before = key(&onboarding, &strategy);
     change(&mut onboarding, &mut strategy);

@@ -77,7 +77,7 @@ async fn a_late_answer_that_nobody_will_find_is_no_reason_to_ask_again() {
     broken.endpoint.hold();
     let late = broken.late(broken.request()).await;
     broken.endpoint.release();
-    assert!(!late.is_remembered().await, "the memo takes nothing");
+    assert!(!late.is_remembered().await, "the response cache takes nothing");
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ async fn one_instance_asks_and_the_others_find_its_answer() {
         assert_eq!(title(&instance.analyse().await.unwrap()), "one");
     }
     assert_eq!((a.endpoint.calls(), a.remembered().await), (1, 1));
-    let figures = [&a, &b, &c].map(|instance| instance.source.figures());
+    let figures = [&a, &b, &c].map(|instance| instance.source.metrics());
     assert_eq!(figures.map(|figures| figures.calls).iter().sum::<u64>(), 1);
     assert_eq!(figures.map(|figures| figures.avoided).iter().sum::<u64>(), 2 + 3, "two waited, three looked it up");
     a.leases_are_given_back().await;
@@ -71,7 +71,7 @@ async fn a_failure_is_told_to_those_who_wait_and_its_own_callers_ask_anew() {
     assert_eq!(told.0, "AI_REJECTED");
     assert!(!late.is_remembered().await);
     assert_eq!(a.endpoint.calls(), 1);
-    assert_eq!((b.source.figures(), b.source.guard().stats().runs), (Figures::default(), 0));
+    assert_eq!((b.source.metrics(), b.source.guard().stats().runs), (AiMetrics::default(), 0));
 
     assert_eq!(a.reason().await, "AI_REJECTED");
     assert_eq!(a.endpoint.calls(), 2);

@@ -1,4 +1,4 @@
-//! What the memo keeps, for whom and for how long, and what it costs when it fails.
+//! What the response cache keeps, for whom and for how long, and what it costs when it fails.
 
 use super::*;
 
@@ -13,7 +13,7 @@ async fn the_first_answer_of_several_processes_is_everybodys() {
     let (ours, ()) = tokio::join!(setup.analyse(), async {
         setup.endpoint.called(2).await;
         let key =
-            Input::new(&Subject::new(&setup.onboarding, Some(&setup.strategy))).unwrap().memo_key(&setup.asking());
+            Input::new(&Subject::new(&setup.onboarding, Some(&setup.strategy))).unwrap().response_key(&setup.asking());
         setup.sql(&format!("UPDATE ai_analysis_memo SET memo_key = '{}'", key.as_str())).await;
         setup.endpoint.release();
     });
@@ -25,8 +25,8 @@ async fn the_first_answer_of_several_processes_is_everybodys() {
 async fn another_way_of_asking_is_another_question() {
     let setup = Setup::new(["one", "two", "three", "four"].map(titled)).await;
     assert_eq!(title(&setup.analyse().await.unwrap()), "one");
-    type Setting = fn(&mut Ai);
-    let otherwise: [(&str, Setting); 4] = [
+    type Change = fn(&mut Ai);
+    let otherwise: [(&str, Change); 4] = [
         ("two", |config| config.temperature = 0.3),
         ("three", |config| config.max_output_tokens = 4095),
         ("four", |config| config.structured = Structured::JsonObject),
@@ -72,7 +72,7 @@ async fn slow_answers_that_come_are_no_failures() {
 }
 
 #[tokio::test]
-async fn a_memo_that_fails_costs_a_call_and_no_answer() {
+async fn a_response_cache_that_fails_costs_a_call_and_no_answer() {
     let setup = Setup::new([titled("a")]).await;
     setup.sql("DROP TABLE ai_analysis_memo").await;
     setup.analyse().await.unwrap();
@@ -94,15 +94,15 @@ async fn a_remembered_answer_that_cannot_be_read_is_replaced() {
 async fn answers_that_nobody_uses_for_thirty_days_are_swept() {
     const DAY: Duration = Duration::from_secs(24 * 3600);
     let setup = Setup::new([titled("a")]).await;
-    let memo = Memo::new(setup.connection.clone().into());
+    let responses = ResponseCache::new(setup.connection.clone().into());
     setup.analyse().await.unwrap();
     setup.clock.advance(20 * DAY);
     setup.analyse().await.unwrap();
     setup.clock.advance(20 * DAY);
-    assert_eq!(memo.sweep(setup.clock.utc(), 10).await.unwrap(), 0, "it was of use 20 days ago");
+    assert_eq!(responses.sweep(setup.clock.utc(), 10).await.unwrap(), 0, "it was of use 20 days ago");
     setup.clock.advance(10 * DAY);
-    assert_eq!(memo.sweep(setup.clock.utc(), 0).await.unwrap(), 0, "no more than asked for");
-    assert_eq!(memo.sweep(setup.clock.utc(), 10).await.unwrap(), 1);
+    assert_eq!(responses.sweep(setup.clock.utc(), 0).await.unwrap(), 0, "no more than asked for");
+    assert_eq!(responses.sweep(setup.clock.utc(), 10).await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, OnConflict, Query},
 };
 
-use super::{answer::Answer, input::MemoKey, reply::Usage};
+use super::{answer::ModelAnswer, input::ResponseKey, reply::Usage};
 use crate::{
     database::{self, Pool},
     lease::Check,
@@ -23,22 +23,22 @@ const UNUSED_MAX: TimeDelta = TimeDelta::days(30);
 
 /// The table, in the cache's own database.
 #[derive(Clone, Debug)]
-pub struct Memo {
+pub struct ResponseCache {
     pool: Pool,
 }
 
 /// An answer and how it came about.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Remembered {
-    pub(super) key: MemoKey,
-    pub(super) answer: Answer,
+pub(super) struct CachedResponse {
+    pub(super) key: ResponseKey,
+    pub(super) answer: ModelAnswer,
     pub(super) model: String,
     pub(super) prompt_version: String,
     pub(super) usage: Usage,
     pub(super) created_at: DateTime<Utc>,
 }
 
-impl Remembered {
+impl CachedResponse {
     /// The message; the strategy is the caller's to add.
     pub(super) fn results(&self) -> AiAnalysisResults {
         AiAnalysisResults {
@@ -53,7 +53,7 @@ impl Remembered {
     }
 }
 
-impl Memo {
+impl ResponseCache {
     /// Keeps answers through this connection.
     #[must_use]
     pub fn new(pool: Pool) -> Self {
@@ -61,13 +61,13 @@ impl Memo {
     }
 
     /// The question whether there is an answer under a key.
-    pub(super) fn is_kept(&self, key: &MemoKey) -> Check {
+    pub(super) fn is_kept(&self, key: &ResponseKey) -> Check {
         let sql = "EXISTS (SELECT 1 FROM ai_analysis_memo WHERE memo_key = $7)";
         Check { sql, values: vec![key.as_str().into()] }
     }
 
     /// The answer under a key, and notes that it was of use.
-    pub(super) async fn find(&self, key: &MemoKey, now: DateTime<Utc>) -> Result<Option<Remembered>, DbErr> {
+    pub(super) async fn find(&self, key: &ResponseKey, now: DateTime<Utc>) -> Result<Option<CachedResponse>, DbErr> {
         let Some(row) = row::Entity::find_by_id(key.as_str()).one(&self.pool).await? else { return Ok(None) };
         if row.last_used_at <= (now - USE_WRITTEN_EVERY).naive_utc()
             && let Err(error) = self.note_use(key, now).await
@@ -78,7 +78,7 @@ impl Memo {
         Ok(read(key, row))
     }
 
-    async fn note_use(&self, key: &MemoKey, now: DateTime<Utc>) -> Result<(), DbErr> {
+    async fn note_use(&self, key: &ResponseKey, now: DateTime<Utc>) -> Result<(), DbErr> {
         row::Entity::update_many()
             .col_expr(row::Column::LastUsedAt, Expr::value(now.naive_utc()))
             .filter(row::Column::MemoKey.eq(key.as_str()))
@@ -88,7 +88,7 @@ impl Memo {
     }
 
     /// Keeps a new answer, unless another process was first: then theirs is the answer.
-    pub(super) async fn keep(&self, user: &UserId, fresh: Remembered) -> Result<Remembered, DbErr> {
+    pub(super) async fn keep(&self, user: &UserId, fresh: CachedResponse) -> Result<CachedResponse, DbErr> {
         let first = OnConflict::column(row::Column::MemoKey).do_nothing().to_owned();
         let rows = self.insert(user, &fresh, first).await?;
         if rows > 0 {
@@ -102,7 +102,7 @@ impl Memo {
     }
 
     /// Keeps a new answer in place of any other.
-    pub(super) async fn overwrite(&self, user: &UserId, fresh: Remembered) -> Result<Remembered, DbErr> {
+    pub(super) async fn overwrite(&self, user: &UserId, fresh: CachedResponse) -> Result<CachedResponse, DbErr> {
         use row::Column;
         let newest = OnConflict::column(Column::MemoKey)
             .update_columns([
@@ -121,7 +121,7 @@ impl Memo {
     }
 
     /// What was paid for is not given up because somebody else is writing.
-    async fn insert(&self, user: &UserId, fresh: &Remembered, conflict: OnConflict) -> Result<u64, DbErr> {
+    async fn insert(&self, user: &UserId, fresh: &CachedResponse, conflict: OnConflict) -> Result<u64, DbErr> {
         let insert = || {
             let row = row::Entity::insert(write(user, fresh)).on_conflict(conflict.clone());
             row.exec_without_returning(&self.pool)
@@ -144,11 +144,11 @@ impl Memo {
 }
 
 /// A row that breaks the answer's limits is no answer: it is asked for again and replaced.
-fn read(key: &MemoKey, row: row::Model) -> Option<Remembered> {
-    let answer = Answer::check(row.answer)
+fn read(key: &ResponseKey, row: row::Model) -> Option<CachedResponse> {
+    let answer = ModelAnswer::check(row.answer)
         .inspect_err(|why| tracing::warn!(memo_key = key.as_str(), why, "a remembered AI answer cannot be read"))
         .ok()?;
-    Some(Remembered {
+    Some(CachedResponse {
         key: key.clone(),
         answer,
         model: row.model,
@@ -158,7 +158,7 @@ fn read(key: &MemoKey, row: row::Model) -> Option<Remembered> {
     })
 }
 
-fn write(user: &UserId, fresh: &Remembered) -> row::ActiveModel {
+fn write(user: &UserId, fresh: &CachedResponse) -> row::ActiveModel {
     row::ActiveModel {
         memo_key: Set(fresh.key.as_str().to_owned()),
         user_id: Set(user.as_str().to_owned()),
