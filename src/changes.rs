@@ -1,10 +1,9 @@
-//! How a change in the sources makes itself known: triggers on their tables write a row into
-//! `invalidation_outbox`, in the writer's own transaction, and a relay turns rows into fences.
+//! How changes in the sources are noticed: triggers on their tables write a row into `invalidation_outbox`, in the
+//! transaction of the change, and the change relay appends an invalidation for each row.
 //!
-//! What is watched is one table of data ([`watched`]); the two databases' SQL is made from it
-//! ([`postgres`], [`sqlite`]). A trigger compares only columns that we read, so a save that changes
-//! nothing concerns nobody. Polling `updated_at` was rejected: it misses deletes, late commits and
-//! every table without such a column, and costs a query per table and turn.
+//! Both databases' triggers ([`postgres`], [`sqlite`]) are made from [`crate::source_schema`]. A trigger compares only the
+//! columns that are read, so a save that changes none of them invalidates nothing. Polling `updated_at` was rejected: it
+//! misses deletes, late commits and tables without such a column, and costs a query per table and poll cycle.
 
 mod install;
 mod outbox;
@@ -12,5 +11,5 @@ mod postgres;
 mod sqlite;
 mod watched;
 
-pub use install::{InstallError, State, TriggerState, columns, install, install_if_outdated, lacking, remove, status};
+pub use install::{InstallError, State, TriggerState, install, install_if_outdated, remove, status};
 pub use outbox::{Batch, Outbox, Waiting, waiting};

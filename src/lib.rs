@@ -11,6 +11,7 @@ pub mod proto;
 pub mod model;
 pub mod database;
 pub mod entity;
+pub mod source_schema;
 pub mod changes;
 pub mod lease;
 pub mod aggregate;

@@ -3,11 +3,11 @@
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 use userdata_migrations::{begin_alone, columns_of, outbox};
 
-use super::{
-    postgres, sqlite,
-    watched::{WATCHED, Watched},
+use super::{postgres, sqlite};
+use crate::{
+    database::is_sqlite,
+    source_schema::{self, SourceTable, TABLES},
 };
-use crate::database::is_sqlite;
 
 /// Why the triggers could not be installed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -66,14 +66,17 @@ impl State {
 /// Creates the outbox if it is missing, and every trigger anew. Safe to repeat.
 pub async fn install(db: &DatabaseConnection) -> Result<(), InstallError> {
     let alone = begin_alone(db).await?;
-    for watched in &WATCHED {
-        check(&alone, watched).await?;
+    if let Some(lacking) = source_schema::lacking(&alone).await?.first() {
+        return Err(match lacking.columns.first() {
+            Some(column) => InstallError::Column { table: lacking.table, column },
+            None => InstallError::Table { table: lacking.table },
+        });
     }
     if columns_of(&alone, OUTBOX).await?.is_empty() {
         alone.execute_unprepared(outbox(db.get_database_backend())).await?;
     }
-    for watched in &WATCHED {
-        for statement in removal(db, watched).into_iter().chain(creation(db, watched)) {
+    for table in TABLES {
+        for statement in removal(db, table).into_iter().chain(creation(db, table)) {
             alone.execute_unprepared(&statement).await?;
         }
     }
@@ -91,9 +94,9 @@ pub async fn install_if_outdated(db: &DatabaseConnection) -> Result<(), InstallE
 /// Drops every trigger. The outbox stays: what is in it has still to be told.
 pub async fn remove(db: &DatabaseConnection) -> Result<(), InstallError> {
     let alone = begin_alone(db).await?;
-    for watched in &WATCHED {
-        if !columns_of(&alone, watched.table).await?.is_empty() {
-            for statement in removal(db, watched) {
+    for table in TABLES {
+        if !columns_of(&alone, table.name).await?.is_empty() {
+            for statement in removal(db, table) {
                 alone.execute_unprepared(&statement).await?;
             }
         }
@@ -103,14 +106,14 @@ pub async fn remove(db: &DatabaseConnection) -> Result<(), InstallError> {
 
 /// What is there, by table. Changes nothing.
 pub async fn status(db: &DatabaseConnection) -> Result<Vec<TriggerState>, DbErr> {
-    let mut states = Vec::with_capacity(WATCHED.len());
-    for watched in &WATCHED {
+    let mut states = Vec::with_capacity(TABLES.len());
+    for table in TABLES {
         let (expected, found) = if is_sqlite(db) {
-            let expected = sqlite::triggers(watched).into_iter().map(|(_, sql)| sql).collect::<Vec<_>>();
-            (expected, texts(db, SQLITE_TRIGGERS, watched.table).await?)
+            let expected = sqlite::triggers(table).into_iter().map(|(_, sql)| sql).collect::<Vec<_>>();
+            (expected, texts(db, SQLITE_TRIGGERS, table.name).await?)
         } else {
-            let expected = vec![postgres::body(watched); EVENTS.len()];
-            (expected, texts(db, POSTGRES_TRIGGERS, watched.table).await?)
+            let expected = vec![postgres::body(table); EVENTS.len()];
+            (expected, texts(db, POSTGRES_TRIGGERS, table.name).await?)
         };
         let state = match found {
             found if found.is_empty() => State::Absent,
@@ -119,30 +122,9 @@ pub async fn status(db: &DatabaseConnection) -> Result<Vec<TriggerState>, DbErr>
             }
             _ => State::Outdated,
         };
-        states.push(TriggerState { table: watched.table, state });
+        states.push(TriggerState { table: table.name, state });
     }
     Ok(states)
-}
-
-/// What the sources' tables lack of what we read, by table: the missing columns, or no column for a table that is
-/// missing itself. Changes nothing.
-pub async fn lacking(db: &DatabaseConnection) -> Result<Vec<(&'static str, Vec<&'static str>)>, DbErr> {
-    let mut lacking = Vec::new();
-    for watched in &WATCHED {
-        let columns = columns_of(db, watched.table).await?;
-        let missing: Vec<_> = watched.named().filter(|column| !columns.iter().any(|there| there == column)).collect();
-        if columns.is_empty() {
-            lacking.push((watched.table, Vec::new()));
-        } else if !missing.is_empty() {
-            lacking.push((watched.table, missing));
-        }
-    }
-    Ok(lacking)
-}
-
-/// The sources' tables and their columns that we read.
-pub fn columns() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
-    WATCHED.iter().map(|watched| (watched.table, watched.named().collect()))
 }
 
 /// Where the triggers write.
@@ -152,33 +134,22 @@ const SQLITE_TRIGGERS: &str = "SELECT sql AS text FROM sqlite_master WHERE type 
 const POSTGRES_TRIGGERS: &str = "SELECT p.prosrc AS text FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
      WHERE t.tgrelid = to_regclass($1) AND t.tgname LIKE 'userdata\\_%' AND t.tgenabled <> 'D'";
 
-fn creation(db: &DatabaseConnection, watched: &Watched) -> Vec<String> {
+fn creation(db: &DatabaseConnection, table: &SourceTable) -> Vec<String> {
     if is_sqlite(db) {
-        sqlite::triggers(watched).into_iter().map(|(_, sql)| sql).collect()
+        sqlite::triggers(table).into_iter().map(|(_, sql)| sql).collect()
     } else {
-        postgres::statements(watched)
+        postgres::statements(table)
     }
 }
 
-fn removal(db: &DatabaseConnection, watched: &Watched) -> Vec<String> {
+fn removal(db: &DatabaseConnection, table: &SourceTable) -> Vec<String> {
     if is_sqlite(db) {
         let drop = |(name, _)| format!("DROP TRIGGER IF EXISTS {name}");
-        return sqlite::triggers(watched).into_iter().map(drop).collect();
+        return sqlite::triggers(table).into_iter().map(drop).collect();
     }
-    let name = postgres::name(watched);
-    let triggers = EVENTS.map(|event| format!("DROP TRIGGER IF EXISTS {name}_{event} ON {}", watched.table));
+    let name = postgres::name(table);
+    let triggers = EVENTS.map(|event| format!("DROP TRIGGER IF EXISTS {name}_{event} ON {}", table.name));
     triggers.into_iter().chain([format!("DROP FUNCTION IF EXISTS {name}()")]).collect()
-}
-
-async fn check(db: &impl ConnectionTrait, watched: &Watched) -> Result<(), InstallError> {
-    let columns = columns_of(db, watched.table).await?;
-    if columns.is_empty() {
-        return Err(InstallError::Table { table: watched.table });
-    }
-    match watched.named().find(|column| !columns.iter().any(|there| there == column)) {
-        Some(column) => Err(InstallError::Column { table: watched.table, column }),
-        None => Ok(()),
-    }
 }
 
 async fn texts(db: &DatabaseConnection, sql: &str, table: &str) -> Result<Vec<String>, DbErr> {

@@ -3,44 +3,46 @@
 //!
 //! The functions run with the rights of whoever installed them: writers need none on the outbox.
 
-use super::watched::Watched;
+use super::watched::{compared, section_bits, strategy_of, user_of};
+use crate::source_schema::{Family, SourceTable};
 
 /// The function's and the triggers' name.
-pub(super) fn name(watched: &Watched) -> String {
-    format!("userdata_{}", watched.table)
+pub(super) fn name(table: &SourceTable) -> String {
+    format!("userdata_{}", table.name)
 }
 
 /// The function's body: what tells one version of it from another.
-pub(super) fn body(watched: &Watched) -> String {
+pub(super) fn body(table: &SourceTable) -> String {
     format!(
         " BEGIN IF TG_OP = 'INSERT' THEN {inserted}; ELSIF TG_OP = 'DELETE' THEN {deleted}; \
          ELSIF TG_OP = 'TRUNCATE' THEN {emptied}; ELSE {updated}; END IF; RETURN NULL; END ",
-        inserted = note(watched, &concerned(watched, "new_rows r", "")),
-        deleted = note(watched, &concerned(watched, "old_rows r", "")),
-        emptied = note(watched, &concerned(watched, &format!("{} r", watched.table), "")),
+        inserted = note(table, &concerned(table, "new_rows r", "")),
+        deleted = note(table, &concerned(table, "old_rows r", "")),
+        emptied = note(table, &concerned(table, &format!("{} r", table.name), "")),
         updated = note(
-            watched,
+            table,
             &format!(
                 "{} UNION {}",
-                concerned(watched, "new_rows r", &unlike_any_of("old_rows", watched)),
-                concerned(watched, "old_rows r", &unlike_any_of("new_rows", watched)),
+                concerned(table, "new_rows r", &unlike_any_of("old_rows", table)),
+                concerned(table, "old_rows r", &unlike_any_of("new_rows", table)),
             )
         ),
     )
 }
 
 /// Makes the function and the triggers.
-pub(super) fn statements(watched: &Watched) -> Vec<String> {
-    let (name, table) = (name(watched), watched.table);
+pub(super) fn statements(table: &SourceTable) -> Vec<String> {
+    let name = name(table);
     let function = format!(
         "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
          SET search_path FROM CURRENT AS $body${}$body$",
-        body(watched)
+        body(table)
     );
     let trigger = |event: &str, timing: &str, rows: &str| {
         format!(
-            "CREATE TRIGGER {name}_{event} {timing} ON {table} {rows} \
-             FOR EACH STATEMENT EXECUTE FUNCTION {name}()"
+            "CREATE TRIGGER {name}_{event} {timing} ON {} {rows} \
+             FOR EACH STATEMENT EXECUTE FUNCTION {name}()",
+            table.name
         )
     };
     vec![
@@ -53,36 +55,37 @@ pub(super) fn statements(watched: &Watched) -> Vec<String> {
     ]
 }
 
-fn note(watched: &Watched, concerned: &str) -> String {
+fn note(table: &SourceTable, concerned: &str) -> String {
     format!(
         "INSERT INTO invalidation_outbox (user_id, strategy_id, sections) \
          SELECT c.user_id, c.strategy_id, {} FROM ({concerned}) c WHERE c.user_id IS NOT NULL",
-        watched.bits()
+        section_bits(table)
     )
 }
 
 /// Whom the rows `r` of `from` concern, each once.
-fn concerned(watched: &Watched, from: &str, condition: &str) -> String {
-    let strategy = watched.strategy_of("r");
+fn concerned(table: &SourceTable, from: &str, condition: &str) -> String {
+    let strategy = strategy_of(table, "r");
     // Said, because NULL alone has no type that could be joined with a bigint.
     format!(
         "SELECT DISTINCT {} AS user_id, CAST({strategy} AS BIGINT) AS strategy_id FROM {from}{condition}",
-        watched.user_of("r")
+        user_of(table, "r")
     )
 }
 
 /// The condition that a row has no equal on the other side of the update.
-fn unlike_any_of(other: &str, watched: &Watched) -> String {
-    let same = |column: &&str| format!("o.{column} IS NOT DISTINCT FROM r.{column}");
-    let same_text = |column: &&str| format!("CAST(o.{column} AS TEXT) IS NOT DISTINCT FROM CAST(r.{column} AS TEXT)");
+fn unlike_any_of(other: &str, table: &SourceTable) -> String {
     let mut tests = vec!["o.id = r.id".to_owned()];
-    tests.extend(watched.columns.iter().map(same));
-    tests.extend(watched.json.iter().map(same_text));
-    tests.extend(watched.newest_of.map(|parent| {
+    tests.extend(compared(table).map(|(column, family)| match family {
+        // The type `json` has no equality.
+        Family::Json => format!("CAST(o.{column} AS TEXT) IS NOT DISTINCT FROM CAST(r.{column} AS TEXT)"),
+        _ => format!("o.{column} IS NOT DISTINCT FROM r.{column}"),
+    }));
+    tests.extend(table.newest_of.map(|parent| {
         format!(
             "(o.updated_at IS NOT DISTINCT FROM r.updated_at OR NOT EXISTS \
              (SELECT 1 FROM {} s WHERE s.{parent} = r.{parent} AND s.id <> r.id))",
-            watched.table
+            table.name
         )
     }));
     format!(" WHERE NOT EXISTS (SELECT 1 FROM {other} o WHERE {})", tests.join(" AND "))

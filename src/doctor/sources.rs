@@ -11,6 +11,7 @@ use super::{
 use crate::{
     changes::{self, State},
     config::{Config, Secret},
+    source_schema::{self, TABLES},
 };
 
 /// An instance that relays takes a tenth of a second.
@@ -39,13 +40,14 @@ async fn open(which: Which<'_>, config: &Config, found: &mut Findings) -> Option
 
 async fn tables(db: &DatabaseConnection, url: &Secret, setting: &str, found: &mut Findings) -> Result<(), DbErr> {
     found.ok("sources database", format!("{} answers", url.place()));
-    let lacking = changes::lacking(db).await?;
-    let missing: Vec<_> = lacking.iter().filter(|(_, columns)| columns.is_empty()).map(|(table, _)| *table).collect();
+    let lacking = source_schema::lacking(db).await?;
+    let missing: Vec<_> = lacking.iter().filter(|lacks| lacks.columns.is_empty()).map(|lacks| lacks.table).collect();
     let columns: Vec<_> = lacking
         .iter()
-        .flat_map(|(table, columns)| columns.iter().map(move |column| format!("{table}.{column}")))
+        .flat_map(|lacks| lacks.columns.iter().map(move |column| format!("{}.{column}", lacks.table)))
         .collect();
-    let without = unreadable(db, changes::columns()).await?;
+    let read = TABLES.map(|table| (table.name, table.columns().map(|(column, _)| column).collect()));
+    let without = unreadable(db, read).await?;
     if !missing.is_empty() {
         found.fail(
             "sources tables",
@@ -66,7 +68,7 @@ async fn tables(db: &DatabaseConnection, url: &Secret, setting: &str, found: &mu
         found.fail("sources tables", what, format!("GRANT SELECT on them to the role in {setting}"));
     }
     if missing.is_empty() && columns.is_empty() && without.is_empty() {
-        found.ok("sources tables", format!("{} tables are as expected and may be read", changes::columns().count()));
+        found.ok("sources tables", format!("{} tables are as expected and may be read", TABLES.len()));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::{
-    aggregate::rows::{CompetitorRow, GapRow, ResolvedStrategy, StrategyRow, WebsiteRow},
+    aggregate::rows::{CompetitorRow, GapRow, Onboarding, ResolvedStrategy, Strategy, StrategyRow, WebsiteRow},
     proto::v1::{
         GapOrigin, Generator, KeywordAnalysis, OnboardingData, OpportunityType, Pillar, StrategyData, StrategyKind,
     },

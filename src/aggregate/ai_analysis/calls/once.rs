@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CachedResponse, CallFailure, FailureReason, ModelCalls, ResponseKey, Unreadable, Way};
+use super::{CallFailure, FailureReason, ModelCalls, ResponseKey, Unreadable, Way};
 use crate::lease::{Lease, Seen, Turn, Work};
 
 /// A failure's form in the lease's row.
