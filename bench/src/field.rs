@@ -1,5 +1,5 @@
-//! The field: the caches that are compared, each used for loading as its own documentation says. What
-//! is done to them is said once, in the probes; here is only how each of them spells it.
+//! The compared caches, each used for loading as its own documentation says. The probes hold the common steps; here is
+//! only each library's spelling of them.
 
 pub(crate) mod cachet;
 pub(crate) mod foyer;
@@ -10,7 +10,7 @@ pub(crate) mod ours;
 
 use crate::machine;
 
-/// One of the caches.
+/// A cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Library {
     Moka,
@@ -37,13 +37,12 @@ impl Library {
         format!("{package} {}", machine::version_of(package))
     }
 
-    /// The channel on which its instances tell each other of invalidations. None: it has neither that
-    /// nor a tier that instances share.
+    /// The channel on which its instances announce invalidations. None: it has neither a channel nor a shared tier.
     pub(crate) fn channel(self) -> Option<&'static str> {
         match self {
             Self::MultiTierCache => Some(multi_tier_cache::CHANNEL),
             Self::Ours => Some("comprehensive_user_data:hints"),
-            // foyer's second tier is a disk, cachet's is whatever its user writes.
+            // foyer's second tier is a disk, cachet's is its user's own code.
             Self::Moka | Self::Cachet | Self::Foyer => None,
         }
     }
@@ -60,7 +59,7 @@ pub(crate) enum Node {
 }
 
 impl Node {
-    /// A user's document, which is a number here: from the cache, else loaded.
+    /// A user's document, here a number: from the cache, otherwise loaded.
     pub(crate) async fn get(&self, user: &str) -> Result<i64, String> {
         match self {
             Self::Moka(cache) => cache.get(user).await,
@@ -71,7 +70,7 @@ impl Node {
         }
     }
 
-    /// Returns when the cache says that what it holds of the user is gone.
+    /// Returns once the cache reports that its entries of the user are gone.
     pub(crate) async fn invalidate(&self, user: &str) {
         match self {
             Self::Moka(cache) => cache.invalidate(user).await,

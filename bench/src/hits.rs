@@ -1,4 +1,4 @@
-//! Hits and nothing else, for `bench/instructions`, which has their instructions counted.
+//! Hits alone, for `bench/instructions`, which counts their instructions.
 
 use clap::{Args, ValueEnum};
 use userdata::cache::Wish;
@@ -8,7 +8,7 @@ use self::instance::{Instance, framed_request, query};
 #[path = "../../tests/hit/instance.rs"]
 mod instance;
 
-/// What is hit, and how often.
+/// Where a hit begins, and how many there are.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[arg(value_enum)]
@@ -16,7 +16,7 @@ pub(crate) struct Options {
     times: u32,
 }
 
-/// How far down a hit begins.
+/// The layer at which a hit begins.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum What {
     /// `UserDataCache::get`.
@@ -25,10 +25,10 @@ enum What {
     Stack,
 }
 
-/// Far fewer than the lease lasts, though an emulated processor is fifty times slower.
+/// Few enough to fit into one lease, although an emulated CPU is fifty times slower.
 const BETWEEN_RENEWALS: u32 = 20;
 
-/// Hits so often. The lease lapses at times, and it is read again between hits, which is not counted.
+/// Makes that many hits. At times the lease lapses; the log is then read again between hits, uncounted.
 pub(crate) async fn run(options: &Options) {
     let instance = Instance::start().await;
     instance.cache.get(&query(), &Wish::default()).await.unwrap();
@@ -39,11 +39,11 @@ pub(crate) async fn run(options: &Options) {
         hits += counted(&instance, options.what, times);
         asked += times;
     }
-    // More would show in the figure.
-    assert!((asked - hits) * 100 <= hits, "the machine is too busy: of {asked} only {hits} were hits");
+    // More threads would show in the figure.
+    assert!((asked - hits) * 100 <= hits, "the machine is too busy: only {hits} of {asked} were hits");
 }
 
-/// What `bench/instructions` looks for: instructions are counted from its beginning to its end.
+/// `bench/instructions` counts from the beginning to the end of this function.
 #[inline(never)]
 fn counted(instance: &Instance, what: What, times: u32) -> u32 {
     let (query, request) = (query(), framed_request());

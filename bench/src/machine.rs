@@ -1,10 +1,10 @@
-//! Where and when something was measured, and what of: figures without that are worth nothing.
+//! Time, machine and versions of a measurement: figures are worthless without them.
 
 use std::{ffi::OsString, process::Command};
 
 use userdata::clock::Clock;
 
-/// The day, the machine and how busy it is, in one line.
+/// Day, machine and load average, in one line.
 pub(crate) fn description() -> String {
     let cpus = cpus();
     let load = load_average();
@@ -12,14 +12,14 @@ pub(crate) fn description() -> String {
     format!("{}, {cpus} CPUs, load average {load}, {build}", Clock::system().utc().format("%Y-%m-%d %H:%M UTC"))
 }
 
-/// Of the last one, five and fifteen minutes.
+/// The load averages of one, five and fifteen minutes.
 pub(crate) fn load_average() -> String {
     let file = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     file.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
-/// A CPU for what is measured, and the others for what loads it. On the same ones they would take turns, and a load
-/// generator that needs more time per call than the server would decide how many calls that answers.
+/// One CPU for the servers, the others for the load. On shared CPUs, a load generator slower than the server would
+/// limit the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cpus {
     OfServers,
@@ -36,26 +36,26 @@ impl Cpus {
         }
     }
 
-    /// What a command begins with that runs only there.
+    /// The prefix of a command that runs only there.
     pub(crate) fn prefix(self) -> Vec<OsString> {
         ["taskset", "-c", &self.list()].map(Into::into).into()
     }
 
-    /// Lets a process run only there, with all its threads.
+    /// Pins a process to it, with all its threads.
     pub(crate) fn hold(self, pid: u32) {
         let output = Command::new("taskset").args(["-apc", &self.list(), &pid.to_string()]).output();
-        let output = output.unwrap_or_else(|error| panic!("taskset: {error}. Debian has it in the package util-linux"));
+        let output = output.unwrap_or_else(|error| panic!("taskset: {error} (Debian: apt-get install util-linux)"));
         assert!(output.status.success(), "{output:?}");
     }
 }
 
 fn cpus() -> usize {
-    // Of the machine, not those that are left to this process.
+    // The machine's CPUs, not those that this process may use.
     let listed = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     listed.lines().filter(|line| line.starts_with("processor")).count().max(1)
 }
 
-/// The version of a package that was compiled in: there is one of each in the lock file.
+/// The version of a compiled package: the lock file has one of each.
 pub(crate) fn version_of(package: &str) -> String {
     let lock: toml::Table = include_str!("../../Cargo.lock").parse().expect("cargo wrote it");
     let packages = lock["package"].as_array().expect("a lock file lists packages");

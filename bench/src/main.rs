@@ -1,10 +1,9 @@
-//! Comparisons of this service with what else one could take, measured side by side in one run: a
-//! figure from another day or machine says nothing. Nothing here decides whether a change may land;
-//! what has to hold is a test (`tests/it`).
+//! Comparisons of this service with its alternatives, measured side by side in one run: a figure from another day or
+//! machine proves nothing. Requirements are tests (`tests/it`); nothing here decides whether a change may land.
 
-#![expect(clippy::unwrap_used, reason = "a comparison that cannot go on ends")]
-#![expect(clippy::print_stdout, reason = "what was measured is printed")]
-#![expect(clippy::print_stderr, reason = "and so is how far it has come")]
+#![expect(clippy::unwrap_used, reason = "a comparison ends at its first failure")]
+#![expect(clippy::print_stdout, reason = "results go to stdout")]
+#![expect(clippy::print_stderr, reason = "progress goes to stderr")]
 
 mod field;
 mod hits;
@@ -17,10 +16,10 @@ mod replay;
 mod stand;
 mod wire;
 
-/// The real servers that the tests start: on free ports, in temporary directories, and gone with this
-/// process however it ends. They are the tests' own files, so that a comparison stands on what is tested.
+/// The real servers that the tests start: on free ports, in temporary directories. They end with this process, however
+/// it ends.
 #[path = "../../tests/it/support"]
-#[expect(dead_code, reason = "the tests need more of their files")]
+#[expect(dead_code, reason = "the tests use more of these files")]
 mod servers {
     pub(crate) mod ai;
     pub(crate) mod call;
@@ -37,27 +36,27 @@ mod servers {
 
 use clap::Parser;
 
-/// What is compared.
+/// A comparison.
 #[derive(Debug, Parser)]
 #[command(about)]
 enum Comparison {
-    /// How often the memory tier hits with either engine: real traces, beside LRU and the best that is possible.
+    /// Hit rates of the memory tier with either engine: real traces, beside LRU and the optimum.
     Policy(policy::Options),
-    /// What is past a memory hit, and what a hit costs under more of everything: eight tables.
+    /// Everything beyond a memory hit, and a hit at larger scale: eight tables.
     Paths(paths::Options),
-    /// What becomes of callers when something goes wrong: eight probes, asked of five caches.
+    /// What callers get when something goes wrong: eight probes of five caches.
     Probes {
         /// Only these probes, by their letters.
         #[arg(value_name = "LETTER")]
         only: Vec<char>,
     },
-    /// How many reads find a fresh document, and what that costs in AI calls: a trace of real reads and changes.
+    /// Fresh hits, and their cost in AI calls: a trace of real reads and changes.
     Replay(replay::Replay),
-    /// What a memory hit costs on the wire: this service and others that answer the same bytes.
+    /// The cost of a memory hit on the wire: this service and others that answer the same bytes.
     Wire(wire::Options),
-    /// What happens when it is asked for more than it can do.
+    /// The service at ten times its capacity.
     Overload(overload::Options),
-    /// What `bench/instructions` counts the instructions of.
+    /// The hits whose instructions `bench/instructions` counts.
     #[command(hide = true)]
     Hits(hits::Options),
     /// One of the servers that `wire` starts.
@@ -67,7 +66,7 @@ enum Comparison {
 
 #[tokio::main]
 async fn main() {
-    // Whoever waits for what panicked would wait for ever. The servers end with this process.
+    // After a panic, other tasks would wait for ever. The servers end with this process.
     let told = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         told(panic);

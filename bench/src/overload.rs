@@ -1,9 +1,9 @@
-//! What this service does when it is asked for more than it can do: goodput, refusals, memory, and how soon it recovers.
+//! The service beyond its capacity: goodput, refusals, memory, and the time until it recovers.
 //!
-//! One instance in a process of its own, PostgreSQL, Redis, and sources that take their time. Load comes at a rate,
-//! whether or not it is answered: callers in a loop would slow down with the server and overload nothing. "Peak" is what
-//! was measured a moment before, on the same stand. Servers and databases share one CPU, the load has the others: what ten
-//! times the load costs its callers is not to be taken from those who answer.
+//! One instance in a process of its own, PostgreSQL, Redis, and slow sources. The load has a fixed rate, answered or
+//! not: looping callers would slow down with the server and overload nothing. "Peak" was measured a moment before, on
+//! the same servers. Servers and databases share one CPU, the load has the others, so that the load takes no CPU time
+//! from them.
 
 mod figures;
 mod load;
@@ -21,16 +21,16 @@ use self::{
 };
 use crate::machine::{self, Cpus};
 
-/// How long and how hard.
+/// Duration and strength of the overload.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Seconds of each phase.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// What each load waits for its sources, in milliseconds; 0: what PostgreSQL takes.
+    /// How long each load waits for its sources, in milliseconds; 0: only for PostgreSQL itself.
     #[arg(long, default_value_t = 100)]
     source_ms: u64,
-    /// How many times the peak is asked for.
+    /// The factor above the peak.
     #[arg(long, default_value_t = 10)]
     times: u32,
     /// Hits per second beside the misses.
@@ -38,17 +38,17 @@ pub(crate) struct Options {
     hits: u32,
 }
 
-/// Callers that know the capacity, in a loop: as many as are read at once, and as many again that wait.
+/// Looping callers that find the peak: as many as load at once, and as many again that wait.
 const AT_THE_PEAK: usize = 32;
-/// Users who are read all the time.
+/// Users with permanent hits.
 const WARM: u32 = 500;
-/// Of the machine's capacity for hits: requests under way at once, and ten times as many.
+/// Concurrent requests for the peak of hits, and ten times as many.
 const HITS_UNDER_WAY: usize = 64;
 
 pub(crate) async fn run(options: &Options) {
     println!("{}", machine::description());
     let phase = Duration::from_secs(options.seconds);
-    // What is started runs where its starter does.
+    // Child processes inherit the CPUs of their parent.
     Cpus::OfServers.hold(std::process::id());
     let stand = Stand::set_up(Duration::from_millis(options.source_ms)).await;
     Cpus::OfLoad.hold(std::process::id());
@@ -58,26 +58,26 @@ pub(crate) async fn run(options: &Options) {
     let quiet = callers.at_rate(options.hits, Whom::Warm(WARM), phase).await;
     println!("hits alone, {}/s: {}", options.hits, quiet.line());
     let peak = callers.in_a_loop(AT_THE_PEAK, Whom::Cold, phase).await;
-    println!("misses, {AT_THE_PEAK} callers in a loop: {}", peak.line());
+    println!("misses, {AT_THE_PEAK} looping callers: {}", peak.line());
 
     let before = stand.memory_mib();
     let rate = per_second(&peak, phase).saturating_mul(options.times);
     let (misses, hits) =
         tokio::join!(callers.at_rate(rate, Whom::Cold, phase), callers.at_rate(options.hits, Whom::Warm(WARM), phase),);
-    println!("misses, {rate}/s asked for: {}", misses.line());
+    println!("misses at {rate}/s: {}", misses.line());
     println!(
         "  goodput {:.0} % of the peak",
         100.0 * f64::from(per_second(&misses, phase)) / f64::from(rate / options.times)
     );
-    println!("hits beside them: {}", hits.line());
-    println!("memory {before} MiB before, {} MiB at most", stand.memory_peak_mib());
+    println!("hits at the same time: {}", hits.line());
+    println!("memory {before} MiB before, peak {} MiB", stand.memory_peak_mib());
 
     flush(options, &stand, &callers, rate, phase).await;
 
     for (name, whom) in [("hits", Whom::Warm(WARM))] {
         let peak = callers.in_a_loop(HITS_UNDER_WAY, whom, phase).await;
         let more = callers.in_a_loop(HITS_UNDER_WAY * options.times as usize, whom, phase).await;
-        println!("{name}, {HITS_UNDER_WAY} under way: {}", peak.line());
+        println!("{name}, {HITS_UNDER_WAY} concurrent: {}", peak.line());
         println!("{name}, {} times as many: {}", options.times, more.line());
         println!(
             "  goodput {:.0} %",
@@ -87,7 +87,7 @@ pub(crate) async fn run(options: &Options) {
     println!("{}", machine::description());
 }
 
-/// Everything cached is lost in the middle of the overload; then the load falls to what it was.
+/// Everything cached is lost in the middle of the overload; then the load falls to the hits alone.
 async fn flush(options: &Options, stand: &Stand, callers: &Arc<Callers>, rate: u32, phase: Duration) {
     let losing = async {
         sleep(phase / 2).await;
@@ -103,8 +103,8 @@ async fn flush(options: &Options, stand: &Stand, callers: &Arc<Callers>, rate: u
     let fell = Instant::now();
     let after = callers.at_rate(options.hits, Whom::Warm(WARM), 2 * phase).await;
     println!("after the load fell: {}", after.line());
-    println!("  95 % of each 100 ms answered from {:.1} s on", after.recovered_after(fell).as_secs_f64());
-    println!("memory {} MiB at most", stand.memory_peak_mib());
+    println!("  95 % of each 100 ms answered after {:.1} s", after.recovered_after(fell).as_secs_f64());
+    println!("memory: peak {} MiB", stand.memory_peak_mib());
 }
 
 fn per_second(figures: &Figures, phase: Duration) -> u32 {

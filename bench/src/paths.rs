@@ -1,8 +1,8 @@
-//! What the ways past a memory hit cost, and what a hit costs under more of everything: tables of this service alone, or
-//! beside the plain call that it cannot do without.
+//! The cost of everything beyond a memory hit, and of a hit at larger scale: tables of this service alone, or beside
+//! the plain call that it makes.
 //!
-//! The instances are processes of the release binary; everything they need is started here and gone afterwards. What is
-//! compared takes turns, round by round; medians over the rounds are printed.
+//! The instances are processes of the release binary; their servers are started here and end here. Variants alternate,
+//! round by round; medians over the rounds are printed.
 
 mod cold;
 mod drive;
@@ -24,20 +24,20 @@ use userdata::clock::Clock;
 pub(crate) use self::slow::slow_view;
 use crate::machine;
 
-/// What is measured, and how long.
+/// Tables and durations.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scale {
-    /// Small figures, to see that everything works: none of them means anything.
+    /// A smoke test: its figures mean nothing.
     quick: bool,
 }
 
-/// Which tables.
+/// The selected tables.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Only these tables.
     #[arg(long, value_delimiter = ',', value_enum)]
     only: Vec<Name>,
-    /// Everything in less than a minute, in figures that mean nothing.
+    /// A smoke test of less than a minute; its figures mean nothing.
     #[arg(long)]
     quick: bool,
 }
@@ -47,7 +47,7 @@ pub(crate) struct Options {
 enum Name {
     /// A hit in Redis and in the database beside the plain call.
     Tiers,
-    /// A document from its sources beside the time that those take.
+    /// A document from its sources beside the sources' own time.
     Cold,
     /// Many callers of a cold document.
     Herd,
@@ -55,7 +55,7 @@ enum Name {
     Rates,
     /// Bytes of memory per byte of the documents held.
     Footprint,
-    /// A hit among more and more users.
+    /// A hit among a growing number of users.
     Growth,
     /// A hit on one to four instances.
     Instances,
@@ -79,7 +79,7 @@ impl Scale {
 pub(crate) async fn run(options: &Options) {
     let scale = Scale { quick: options.quick };
     let clock = Clock::system();
-    println!("{}{}", machine::description(), scale.of("", ", --quick: figures without meaning"));
+    println!("{}{}", machine::description(), scale.of("", ", --quick: meaningless figures"));
     for name in Name::value_variants() {
         if !options.only.is_empty() && !options.only.contains(name) {
             continue;

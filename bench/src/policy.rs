@@ -1,8 +1,8 @@
-//! How often the memory tier hits with either engine when it is smaller than what is asked for: real traces, beside plain
-//! LRU and beside the best that anybody who knew the future could have done; and what a read and a write of it cost.
+//! Hit rates of the memory tier with either engine when not all documents fit: real traces, beside plain LRU and the
+//! optimum (Belady). Also the cost of a read and a write.
 //!
-//! Decision: the tier itself is replayed, its writer and its weights included, and not its engines by themselves. Every
-//! document weighs the same, because the traces know no sizes.
+//! Decision: the replay uses the tier itself, writer and weights included, not its bare engines. Every document weighs
+//! the same, because the traces have no sizes.
 
 mod arithmetic;
 mod speed;
@@ -22,19 +22,19 @@ use userdata::{
 use self::trace::{Step, Trace};
 use crate::machine;
 
-/// What is replayed.
+/// The traces.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// `.xz`: 32-bit numbers, big-endian, each a read of that key. `.csv.gz`: what `replay` takes. May be given more than
-    /// once; without any, only the cost of reads and writes is measured
+    /// `.xz`: 32-bit numbers, big-endian, each a read of that key. `.csv.gz`: a trace as for `replay`. May be repeated;
+    /// without any, only the cost of reads and writes is measured
     #[arg(long)]
     trace: Vec<PathBuf>,
-    /// Rounds in which the cost is measured; 0: it is not
+    /// Rounds of the cost measurement; 0: none
     #[arg(long, default_value_t = 11)]
     rounds: usize,
 }
 
-/// How much of what is asked for fits, in percent.
+/// The share of the documents that fits, in percent.
 const SHARES: [usize; 4] = [1, 5, 10, 25];
 const ENGINES: [(&str, MemoryEngine); 2] =
     [("mini-moka", MemoryEngine::MiniMoka), ("quick_cache", MemoryEngine::QuickCache)];
@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) {
     println!("mini-moka {moka}, quick_cache {quick}; {}", machine::description());
 }
 
-/// So many different ones, of different users.
+/// Snapshots of that many users.
 fn documents(count: usize) -> Vec<(CacheKey, Held)> {
     let clock = Clock::system();
     let (utc, now) = (clock.utc(), clock.now());
@@ -77,7 +77,7 @@ fn documents(count: usize) -> Vec<(CacheKey, Held)> {
     (0..count).map(document).collect()
 }
 
-/// As it comes, but for its size: as many bytes for each document.
+/// The default tier, except for its size: the default bytes per document.
 fn tier(engine: MemoryEngine, documents: usize) -> MemoryTier {
     let default = config::Memory::default();
     let max_entries = u64::try_from(documents).unwrap();
@@ -85,7 +85,7 @@ fn tier(engine: MemoryEngine, documents: usize) -> MemoryTier {
     MemoryTier::new(&config::Memory { engine, max_entries, max_bytes, ..default })
 }
 
-/// What has changed is still held, and of no use: a read drops nothing, as the service's reads do not.
+/// A changed document is still held but useless: like the service's, a read drops nothing.
 fn hits(trace: &Trace, documents: &[(CacheKey, Held)], tier: &MemoryTier) -> usize {
     let mut outdated = vec![false; trace.keys];
     let mut hits = 0;

@@ -1,5 +1,5 @@
-//! Eight probes of what becomes of callers when something goes wrong, asked of every cache in the same
-//! words: a table of what happened. Whether ours may land is decided by `tests/it/probes.rs`.
+//! Eight probes of what callers get when something goes wrong, the same for every cache, and a table of the results.
+//! `tests/it/probes.rs` asserts userdata's results.
 
 mod callers_give_up;
 mod cold_key_on_four;
@@ -20,34 +20,36 @@ use crate::{
     machine,
 };
 
-/// How long a load takes where a probe needs one that things can happen in.
+/// A slow load, during which something happens.
 const SLOW: Duration = Duration::from_millis(300);
-/// How long one takes where it is only there to be paid for.
+/// A fast load, of which only the cost matters.
 const QUICK: Duration = Duration::from_millis(10);
-/// The user that everybody asks for.
+/// The user of all calls.
 const USER: &str = "1";
 
-/// What is done, and to whom.
+/// The steps, and the caches that they apply to.
 struct Probe {
     letter: char,
     what: &'static str,
-    /// Whether it needs a tier that instances share.
+    /// Whether it needs a shared tier.
     shared: bool,
     run: fn(Library) -> LocalBoxFuture<'static, String>,
 }
 
 const PROBES: [Probe; 8] = [
-    Probe::of_one('A', "who began the load leaves, 49 others wait for it", |l| Box::pin(leader_leaves::run(l))),
-    Probe::of_one('B', "two reads after an invalidation that fell into a load: at once, and after that load", |l| {
+    Probe::of_one('A', "the caller that began the load leaves, 49 others wait for it", |l| {
+        Box::pin(leader_leaves::run(l))
+    }),
+    Probe::of_one('B', "two reads after an invalidation during a load: at once, and after that load", |l| {
         Box::pin(invalidated_while_loading::run(l))
     }),
-    Probe::of_one('C', "50 callers of a source that fails; one of them goes on asking for a second", |l| {
+    Probe::of_one('C', "50 callers of a failing source; one of them repeats its call for a second", |l| {
         Box::pin(source_fails::run(l))
     }),
-    Probe::of_one('D', "40 clients one after the other, each waits 200 ms for a load of 300 ms", |l| {
+    Probe::of_one('D', "40 clients one after the other; each waits 200 ms for a load of 300 ms", |l| {
         Box::pin(callers_give_up::run(l))
     }),
-    Probe::of_several('E', "pub/sub is cut, then one of two instances is told to invalidate", |l| {
+    Probe::of_several('E', "pub/sub is cut, then one of two instances gets an invalidation", |l| {
         Box::pin(subscription_cut::run(l))
     }),
     Probe::of_several('G', "a cold key on four instances at once", |l| Box::pin(cold_key_on_four::run(l))),
@@ -56,12 +58,12 @@ const PROBES: [Probe; 8] = [
 ];
 
 impl Probe {
-    /// Of what happens within an instance.
+    /// A probe within one instance.
     const fn of_one(letter: char, what: &'static str, run: fn(Library) -> LocalBoxFuture<'static, String>) -> Self {
         Self { letter, what, shared: false, run }
     }
 
-    /// Of what several instances share.
+    /// A probe of several instances.
     const fn of_several(letter: char, what: &'static str, run: fn(Library) -> LocalBoxFuture<'static, String>) -> Self {
         Self { letter, what, shared: true, run }
     }
@@ -90,9 +92,11 @@ pub(crate) async fn run(only: &[char]) {
         table.add_row(row);
     }
     println!("{before}\n\n{table}\n");
-    println!("-: no tier that instances share, and no word between them (foyer's second tier is a disk, cachet's is");
-    println!("its user's own code). The libraries are called in process; ours is the whole service with its");
-    println!("defaults, asked over gRPC, loading from PostgreSQL.");
+    println!(
+        "-: no tier that instances share, and no messages between them (foyer's second tier is a disk, cachet's is"
+    );
+    println!("its user's own code). The libraries are called in process; userdata is the whole service with its");
+    println!("defaults, called over gRPC, loading from PostgreSQL.");
 }
 
 /// A number and its noun.
@@ -100,7 +104,7 @@ fn counted(number: i64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Milliseconds, and seconds where those would be many.
+/// Milliseconds, or seconds from one second on.
 fn time(took: Duration) -> String {
     if took < Duration::from_secs(1) {
         format!("{} ms", took.as_millis())

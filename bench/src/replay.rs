@@ -1,9 +1,9 @@
-//! A trace of real reads and changes, replayed through the core of this service in the trace's own time, beside what
-//! else one could do with the same reads: nothing, a TTL, or know the future.
+//! A trace of real reads and changes, replayed through the core of this service in the trace's own time, beside three
+//! bounds for the same reads: no cache, a TTL, and knowledge of the future.
 //!
-//! Decision: ours is the real thing (the fence log, the triggers, the relay, the sources' statements, an AI endpoint on
-//! loopback), with only its clock moved by hand. The others are a few lines of arithmetic: they are bounds, not
-//! programs. A load takes no time in the trace's clock; what it would take counts like a longer `reassembly.quiet`.
+//! Decision: "ours" is the real core (invalidation log, triggers, relay, the sources' statements, an AI endpoint on
+//! loopback); only its clock is moved by hand. The bounds are computed. A load takes no time in the trace's clock; its
+//! time counts like a longer `prefetch.quiet`.
 
 mod arithmetic;
 mod core;
@@ -22,7 +22,7 @@ use crate::machine;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What is replayed, and how.
+/// The trace, and how it is replayed.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Replay {
     /// A gzipped CSV of `t_s,case,kind,..`: R is a read of the case's document, WA and WO change two sections of it
@@ -34,17 +34,17 @@ pub(crate) struct Replay {
     /// Which changes are of the strategy, from which the AI analysis is made; the others are of the recommendations
     #[arg(long, value_enum, default_value_t = Changes::Wo)]
     ai_from: Changes,
-    /// Another `reassembly.quiet`. A load that takes so much longer than none comes to the same
+    /// Another `prefetch.quiet`. A load of that duration has the same effect
     #[arg(long)]
     quiet_ms: Option<u64>,
 }
 
-/// One of the two kinds of changes.
+/// A kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Changes {
-    /// Of the application.
+    /// A change of the application.
     Wa,
-    /// Of its offers.
+    /// A change of its offers.
     Wo,
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn run(replay: Replay) {
     let with = config::Reassembly { quiet, delay_max: 10 * quiet, ..config::Reassembly::default() };
     let tasks = TaskTracker::new();
     let ours = [without, with].map(|reassembly| tasks.spawn(ours(Arc::clone(&events), reassembly)));
-    let [without, with] = futures::future::join_all(ours).await.try_into().expect("as many as were begun");
+    let [without, with] = futures::future::join_all(ours).await.try_into().expect("two runs");
     let scores = [
         ("no cache", arithmetic::no_cache(&events)),
         ("1 h TTL", arithmetic::ttl(&events, HOUR)),

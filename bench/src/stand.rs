@@ -1,5 +1,5 @@
-//! A stand for one probe of one cache: so many instances, what they load from, and the Redis that
-//! they share if they can. Every probe has its own; nothing is left over from the one before.
+//! The setup for one probe of one cache: its instances, their origin, and the Redis that they share if they can. Every
+//! probe has its own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ pub(crate) struct Stand {
     redis: Option<Redis>,
 }
 
-/// What is loaded from.
+/// The origin of the loads.
 #[derive(Debug)]
 enum Source {
     Function(Origin),
@@ -31,7 +31,7 @@ enum Source {
 }
 
 impl Source {
-    /// An instance that loads from here.
+    /// An instance that loads from this origin.
     async fn node(&self, library: Library, redis_url: &str) -> Node {
         let origin = match self {
             Self::Tables(tables) => return Node::Ours(Ours::start(tables.url(), redis_url).await),
@@ -42,13 +42,13 @@ impl Source {
             Library::MultiTierCache => Node::MultiTierCache(MultiTierCache::connect(redis_url, origin).await),
             Library::Cachet => Node::Cachet(Cachet::new(origin)),
             Library::Foyer => Node::Foyer(Foyer::new(origin)),
-            Library::Ours => unreachable!("it loads from tables"),
+            Library::Ours => unreachable!("userdata loads from tables"),
         }
     }
 }
 
 impl Stand {
-    /// Instances that have nothing cached, and loads that take so long.
+    /// Instances with empty caches, and loads of that duration.
     pub(crate) async fn set_up(library: Library, instances: usize, takes: Duration) -> Self {
         let redis = if library.channel().is_some() { Some(redis().await) } else { None };
         let url = redis.as_ref().map(Redis::url).unwrap_or_default();
@@ -70,10 +70,10 @@ impl Stand {
 
     /// The Redis of a cache that has one.
     pub(crate) fn redis(&self) -> &Redis {
-        self.redis.as_ref().expect("only caches with a shared tier are asked this")
+        self.redis.as_ref().expect("a cache with a shared tier")
     }
 
-    /// From now on loads that begin read this number.
+    /// Loads that begin from now on read this number.
     pub(crate) async fn write(&self, version: i64) {
         match &self.source {
             Source::Function(origin) => origin.write(version),
@@ -81,7 +81,7 @@ impl Stand {
         }
     }
 
-    /// From now on loads fail, after the time that they take.
+    /// Loads that begin from now on fail at their end.
     pub(crate) async fn fail(&self) {
         match &self.source {
             Source::Function(origin) => origin.fail(),
@@ -89,7 +89,7 @@ impl Stand {
         }
     }
 
-    /// How many loads have begun, on all instances.
+    /// Loads begun on all instances.
     pub(crate) async fn loads(&self) -> i64 {
         if let Source::Function(origin) = &self.source {
             return origin.loads();
@@ -103,7 +103,7 @@ impl Stand {
         loads
     }
 
-    /// Ends what runs; the servers go when this is dropped.
+    /// Stops the instances; the servers end when this is dropped.
     pub(crate) async fn take_down(mut self) {
         for node in self.nodes.drain(..) {
             if let Ok(Node::Ours(ours)) = Arc::try_unwrap(node) {

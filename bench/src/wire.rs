@@ -1,8 +1,8 @@
-//! What a memory hit costs on the wire: this service and what else would answer the same bytes, each a
-//! process of its own, loaded by h2load in turns, round by round. The servers share one CPU, h2load has the others.
+//! The cost of a memory hit on the wire: this service and others that answer the same bytes. Each is a process of its
+//! own; h2load loads them in turns, round by round. The servers share one CPU, h2load has the others.
 //!
-//! Only ratios within a round are compared, against a bare tonic server that echoes the same bytes: other
-//! work on the machine slows down all of a round. CPU time is that of the server's process.
+//! Only ratios within a round are compared, to a bare tonic server that echoes the same bytes: other work on the
+//! machine slows down the whole round. CPU time is that of the server's process.
 
 mod contestants;
 mod document;
@@ -29,7 +29,7 @@ pub(crate) use self::{
     table::{empty, median},
 };
 
-/// Some of the servers with replies of one size, for who loads them in another way.
+/// Some of the servers with replies of one size, for another kind of load.
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) servers: Vec<Running>,
@@ -38,25 +38,25 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// The servers of these names; the user who is to be asked for is named like the size.
+    /// The servers of these names; the requested user is named like the size.
     pub(crate) async fn of(names: &[&str], kib: usize) -> Self {
         let (redis, documents) = (redis().await, Documents::prepare(&[kib]).await);
         let mut servers = Vec::new();
         for name in names {
-            let contestant = CONTESTANTS.iter().find(|contestant| contestant.name == *name).expect("it is one of them");
+            let contestant = CONTESTANTS.iter().find(|contestant| contestant.name == *name).expect("a known name");
             servers.push(Running::start(contestant, documents.of(kib), &documents, &redis).await);
         }
         Self { servers, _documents: documents, _redis: redis }
     }
 }
 
-/// How long and how often is measured.
+/// Durations and rounds.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Rounds; each loads every server once. Medians need seven or more.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
-    /// Seconds that a server is loaded in a round.
+    /// Seconds of load per server and round.
     #[arg(long, default_value_t = 3)]
     seconds: u32,
     /// Sizes of the reply in KiB.
@@ -101,12 +101,12 @@ pub(crate) async fn run(options: &Options) {
 /// One row of figures per contestant and round.
 fn measure(running: &[Running], options: &Options, reply_bytes: usize) -> Vec<Vec<Measured>> {
     let mut rounds = vec![Vec::new(); running.len()];
-    // Not counted: connections, pages and branch predictors of everybody are cold.
+    // Not counted: connections, pages and branch predictors are cold.
     for server in running {
         server.load(1, reply_bytes);
     }
     for round in 0..options.rounds {
-        // Everybody comes first once: what a neighbour in time leaves behind falls on all.
+        // Each server comes first once, so that the traces of its predecessor fall on all alike.
         for place in 0..running.len() {
             let place = (place + round) % running.len();
             let measured = running[place].load(options.seconds, reply_bytes);

@@ -8,10 +8,10 @@ use multi_tier_cache::{
 
 use super::origin::Origin;
 
-/// Where its instances hear of invalidations.
+/// The channel of its invalidations.
 pub(crate) const CHANNEL: &str = "bench:invalidations";
-/// Long enough to outlive its subscriber's pause of 5 s before it connects again, so that it shows
-/// whether that brings back what was missed.
+/// Longer than its subscriber's pause of 5 s before it reconnects, so that the probe shows whether the subscriber
+/// catches up on missed messages.
 pub(crate) const TTL: Duration = Duration::from_secs(15);
 
 pub(crate) struct MultiTierCache {

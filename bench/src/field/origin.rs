@@ -1,5 +1,5 @@
-//! What the libraries load from: a slow function that counts its runs. Its answer is the number that
-//! stood there when the run began, as a database's snapshot is.
+//! The libraries' origin: a slow function that counts its runs. It returns the number that was set when the run began,
+//! like a database's snapshot.
 
 use std::{
     sync::{

@@ -1,5 +1,5 @@
-//! Ours: the whole service in this process, with its defaults, asked over a real gRPC connection. The
-//! libraries answer by a function call; what the connection costs is on our side of every figure.
+//! userdata: the whole service in this process, with its defaults, called over a real gRPC connection. The libraries
+//! answer by a function call; userdata's figures include the connection.
 
 use sea_orm::ConnectionTrait;
 use std::time::Duration;
@@ -61,13 +61,13 @@ impl Ours {
         self.client.clone().invalidate_cache(request).await.unwrap();
     }
 
-    /// How often this instance has read the strategies: every load does it once.
+    /// Reads of the strategies by this instance: one per load.
     pub(crate) async fn loads(&self) -> i64 {
         let stats = self.stats().await;
         stats.sources.iter().find(|source| source.source == "strategy").unwrap().runs
     }
 
-    /// How much garbage this instance has found in Redis.
+    /// Garbage records that this instance has found in Redis.
     pub(crate) async fn garbage(&self) -> i64 {
         let stats = self.stats().await;
         stats.tiers.iter().find(|tier| tier.tier == "redis").unwrap().garbage
@@ -79,7 +79,7 @@ impl Ours {
     }
 
     async fn stats(&self) -> GetCacheStatsResponse {
-        // On a busy machine its database may not answer within the 200 ms that it has by default.
+        // On a busy machine the database may exceed its default limit of 200 ms.
         let stats = wait_for("statistics", async || {
             self.client.clone().get_cache_stats(GetCacheStatsRequest::default()).await.ok()
         });
@@ -87,11 +87,11 @@ impl Ours {
     }
 }
 
-/// What ours loads from: the planning application's tables in a PostgreSQL of which one is slow.
+/// userdata's origin: the planning application's tables in PostgreSQL, one of them slow.
 #[derive(Debug)]
 pub(crate) struct Tables(Sources);
 
-/// As many users as a probe needs, from 1.
+/// Enough users for a probe, numbered from 1.
 const USERS: i32 = 30;
 
 impl Tables {
@@ -101,7 +101,7 @@ impl Tables {
             sources.add_user(&user.to_string(), &[user]).await;
         }
         let tables = Self(sources);
-        // A statement sees what was committed before it began, however long it sleeps.
+        // A statement sees the state at its begin, however long it sleeps.
         tables
             .run(&format!(
                 "ALTER TABLE {OF_STRATEGY} RENAME TO activations;

@@ -1,11 +1,11 @@
-//! What became of calls.
+//! Outcomes of calls.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-/// Recovery is judged by so much time at once.
+/// The window in which recovery is judged.
 const WINDOW: Duration = Duration::from_millis(100);
 const RECOVERED: f64 = 0.95;
 
@@ -44,12 +44,12 @@ impl Figures {
         let told = by.into_iter().map(|(outcome, mut took)| {
             took.sort();
             let at = |percent: usize| took[(took.len() - 1) * percent / 100].as_secs_f64() * 1e3;
-            format!("{} {outcome} (p50 {:.1}, p99 {:.1}, most {:.1} ms)", took.len(), at(50), at(99), at(100))
+            format!("{} {outcome} (p50 {:.1}, p99 {:.1}, max {:.1} ms)", took.len(), at(50), at(99), at(100))
         });
         told.collect::<Vec<_>>().join("; ")
     }
 
-    /// How long after `start` the last window ended in which too few calls were answered.
+    /// The end of the last window with too few answers, counted from `start`.
     pub(super) fn recovered_after(&self, start: Instant) -> Duration {
         let mut windows: BTreeMap<u128, (u32, u32)> = BTreeMap::new();
         for call in &self.0 {

@@ -1,4 +1,4 @@
-//! Callers: at a rate, or so many in a loop.
+//! Callers: at a fixed rate, or looping.
 
 use std::{
     net::SocketAddr,
@@ -18,17 +18,17 @@ use tonic::transport::Endpoint;
 use super::figures::{Called, Figures};
 use crate::servers::call::{Caller, about};
 
-/// With the server's 256 streams on each, more than any phase has under way.
+/// With 256 streams on each, more than any phase needs at once.
 const CONNECTIONS: usize = 32;
-/// Calls are begun in small groups: a timer has a resolution of a millisecond.
+/// Calls begin in small groups: a timer has a resolution of a millisecond.
 const TICK: Duration = Duration::from_millis(2);
 
-/// Who is asked for.
+/// The requested user.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Whom {
-    /// Somebody whom nobody has asked for yet.
+    /// A user that was not requested before.
     Cold,
-    /// One of the first so many users, in turn.
+    /// One of the first users, in turn.
     Warm(u32),
 }
 
@@ -47,7 +47,7 @@ impl Callers {
             let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
             connections.push(Caller::new(endpoint.tcp_nodelay(true).connect().await.unwrap()));
         }
-        // The first users are the warm ones.
+        // The first users are cached.
         Self { connections, calls: AtomicU32::new(0), cold: AtomicU32::new(10_000) }
     }
 
@@ -62,7 +62,7 @@ impl Callers {
         Called { asked, took: asked.elapsed(), outcome }
     }
 
-    /// So many calls a second, and what became of them.
+    /// Calls at this rate, and their outcomes.
     pub(super) async fn at_rate(self: &Arc<Self>, rate: u32, whom: Whom, phase: Duration) -> Figures {
         let (began, mut begun, mut calls) = (Instant::now(), 0, JoinSet::new());
         let mut ticks = interval(TICK);
@@ -79,7 +79,7 @@ impl Callers {
         Figures::of(calls.join_all().await)
     }
 
-    /// So many callers, each of whom asks again once it is answered.
+    /// Looping callers: each calls again after its answer.
     pub(super) async fn in_a_loop(self: &Arc<Self>, callers: usize, whom: Whom, phase: Duration) -> Figures {
         let began = Instant::now();
         let mut running = JoinSet::new();

@@ -1,4 +1,4 @@
-//! One instance with its defaults, on PostgreSQL and Redis, and sources that take as long as they are told to.
+//! One instance with its defaults, on PostgreSQL and Redis, and sources of a given duration.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// More than all phases ask for.
+/// More users than all phases need.
 const USERS: u32 = 300_000;
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Stand {
         let directory = tempfile::Builder::new().prefix("userdata-bench-").tempdir().unwrap();
         let log = directory.path().join("log");
         let program = std::env::current_exe().unwrap().with_file_name("userdata");
-        assert!(program.is_file(), "{} is not there: cargo build --release", program.display());
+        assert!(program.is_file(), "{} is missing: run cargo build --release", program.display());
         let command = vec![program.into_os_string(), "serve".into()];
         let environment = [
             ("USERDATA__SERVER__LISTEN", "127.0.0.1:0"),
@@ -68,27 +68,27 @@ impl Stand {
         self.address
     }
 
-    /// Has the first so many users in memory.
+    /// Loads the first users into memory.
     pub(super) async fn warm(&self, callers: &Callers, users: u32) {
         for _ in 0..users {
             wait_for("a warm user", async || callers.call(Whom::Warm(users)).await.outcome.ok()).await;
         }
     }
 
-    /// No tier holds anything that may be served.
+    /// Makes every cached document unusable.
     pub(super) async fn lose_everything(&self) {
         self.redis.command("FLUSHALL").await;
-        // A position that nothing cached has reached; instances learn it with the next reading of the log.
+        // A position above all cached documents; instances learn it with the next reading of the log.
         let lose = "UPDATE fence_head SET seq = seq + 1, floor = seq + 1; TRUNCATE comprehensive_user_data_cache";
         self.sources.db.execute_unprepared(lose).await.unwrap();
     }
 
-    /// What the process has in memory now.
+    /// Resident memory of the process.
     pub(super) fn memory_mib(&self) -> u64 {
         self.status("VmRSS:")
     }
 
-    /// The most that it has had.
+    /// Its peak.
     pub(super) fn memory_peak_mib(&self) -> u64 {
         self.status("VmHWM:")
     }

@@ -1,5 +1,5 @@
-//! A cold document beside its sources: what the service itself measured of each, their sum, and the slowest path through
-//! what depends on what. Everything above that path is the service's own.
+//! A cold document beside its sources: the service's own measurement of each, their sum, and the slowest path through
+//! the dependencies. Time above that path is the service's own.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::wire::{empty, median};
 
-/// None of them is the slowest alone: the path is the strategy and behind it the AI.
+/// No source is the slowest path alone: the path is the strategy and then the AI.
 const PACE: Pace = Pace {
     onboarding: Duration::from_millis(150),
     strategy: Duration::from_millis(200),
@@ -36,7 +36,7 @@ pub(super) async fn table(scale: Scale) -> String {
     let sources = SlowSources::new(users + 1, PACE).await;
     let instance = sources.instance(&[]).await;
     let clock = Clock::system();
-    // The first one opens connections to everything.
+    // The first call opens all connections.
     instance.get(&(users + 1).to_string()).await;
     let (mut totals, mut overheads, mut shares) = (Vec::new(), Vec::new(), Vec::new());
     let mut took: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
@@ -54,7 +54,7 @@ pub(super) async fn table(scale: Scale) -> String {
         shares.push(ms(total) / ms(path));
         eprintln!("user {user}: {:.1} ms, its slowest path {:.1} ms", ms(total), ms(path));
     }
-    assert_eq!(sources.ai_calls(), usize::try_from(users + 1).unwrap(), "each has asked the AI once");
+    assert_eq!(sources.ai_calls(), usize::try_from(users + 1).unwrap(), "one AI call per user");
     totals.sort_unstable();
     let mut table = empty(vec!["what".to_owned(), "ms".to_owned()]);
     let mut sum = 0.0;
@@ -63,18 +63,18 @@ pub(super) async fn table(scale: Scale) -> String {
         sum += median;
         table.add_row([format!("{name}, as measured by the service"), format!("{median:.1}")]);
     }
-    table.add_row(["the sum of them".to_owned(), format!("{sum:.1}")]);
+    table.add_row(["their sum".to_owned(), format!("{sum:.1}")]);
     table.add_row(["a cold call, p50".to_owned(), format!("{:.1}", ms(quantile(&totals, 0.5)))]);
-    table.add_row(["a cold call, the longest".to_owned(), format!("{:.1}", ms(quantile(&totals, 1.0)))]);
+    table.add_row(["a cold call, max".to_owned(), format!("{:.1}", ms(quantile(&totals, 1.0)))]);
     let share = 100.0 * (median(shares) - 1.0);
     table.add_row([
         "above its slowest path, p50".to_owned(),
         format!("{:.1} ({share:.1} %)", median(overheads.clone())),
     ]);
     overheads.sort_by(f64::total_cmp);
-    table.add_row(["above it, the most".to_owned(), format!("{:.1}", overheads.last().unwrap())]);
+    table.add_row(["above it, max".to_owned(), format!("{:.1}", overheads.last().unwrap())]);
     format!(
-        "{users} cold users one after the other; onboarding sleeps {} ms, strategy {}, recommendations {} (once it knows the \
+        "{users} cold users one after the other; onboarding sleeps {} ms, strategy {}, recommendations {} (once they know the \
          strategy), the AI {} (once it has both)\n\n{table}",
         PACE.onboarding.as_millis(),
         PACE.strategy.as_millis(),
@@ -83,7 +83,7 @@ pub(super) async fn table(scale: Scale) -> String {
     )
 }
 
-/// Onboarding and strategy begin together; the analyses need both, figures and recommendations only the strategy.
+/// Onboarding and strategy begin together; the analyses need both, performance and recommendations only the strategy.
 fn slowest_path(answer: &GetComprehensiveUserDataResponse) -> Duration {
     let [onboarding, strategy, ai, gaps, performance, recommendations] =
         SOURCES.map(|(section, _)| of(answer, section));
@@ -92,8 +92,8 @@ fn slowest_path(answer: &GetComprehensiveUserDataResponse) -> Duration {
 }
 
 fn of(answer: &GetComprehensiveUserDataResponse, section: Section) -> Duration {
-    let report = answer.sections.iter().find(|report| report.section() == section).expect("all are asked for");
-    let took = report.took.expect("all of them were read");
+    let report = answer.sections.iter().find(|report| report.section() == section).expect("all sections are requested");
+    let took = report.took.expect("every source has run");
     Duration::new(took.seconds.try_into().expect("not negative"), took.nanos.try_into().expect("not negative"))
 }
 

@@ -1,7 +1,7 @@
-//! The load: as fast as answers come (closed), at times that nothing can put off (open), or all at once.
+//! The load: a closed loop, an open loop at a fixed rate, or all calls at once.
 //!
-//! Invariant: in the open loop a time is counted from when the request was due, not from when it was sent. A server that
-//! stands still makes the requests of that while slow, and not few.
+//! Invariant: in the open loop a latency counts from the time at which the request was due, not from its sending. So a
+//! stalled server makes the requests of that time slow, instead of fewer.
 
 use std::{
     net::SocketAddr,
@@ -21,15 +21,15 @@ use userdata::{
 
 use super::frames::{Method, Receiver, Sender, connect};
 
-/// Connections and requests under way on each, as h2load has them in `wire`.
+/// Connections and concurrent requests on each, as h2load has them in `wire`.
 pub(super) const CONNECTIONS: usize = 8;
 pub(super) const STREAMS: usize = 16;
-/// Of the 256 streams that the server allows, what may be under way before a request has to wait for its turn.
+/// Concurrent requests on a connection before a request has to wait; the server allows 256 streams.
 const STREAMS_MAX: usize = 250;
-/// Every document has more; an error has nothing.
+/// Every document is larger; an error has no message.
 const DOCUMENT_BYTES_MIN: u32 = 256;
 
-/// One request: what, and about whom.
+/// A request of one method for one user.
 #[derive(Clone, Debug)]
 pub(super) struct Call {
     pub(super) method: Method,
@@ -57,15 +57,15 @@ impl Call {
     }
 }
 
-/// What a load came to.
+/// The result of a load.
 #[derive(Debug)]
 pub(super) struct Ran {
-    /// Of the gets, sorted.
+    /// Latencies of the gets, sorted.
     times: Vec<Duration>,
     /// Calls of both kinds.
     pub(super) calls: u64,
     pub(super) took: Duration,
-    /// How late requests were sent, sorted: nothing in a closed loop.
+    /// Lateness of the generator, sorted; empty in a closed loop.
     late: Vec<Duration>,
 }
 
@@ -74,25 +74,25 @@ impl Ran {
         as_f64(self.calls) / self.took.as_secs_f64()
     }
 
-    /// In milliseconds: the time below which this share of the answers came.
+    /// In milliseconds: the quantile of the latencies.
     pub(super) fn ms(&self, share: f64) -> f64 {
         quantile(&self.times, share).as_secs_f64() * 1e3
     }
 
-    /// The same of how late the generator was.
+    /// In milliseconds: the quantile of the generator's lateness.
     pub(super) fn late_ms(&self, share: f64) -> f64 {
         quantile(&self.late, share).as_secs_f64() * 1e3
     }
 }
 
-/// How long a closed loop goes on.
+/// The end of a closed loop.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Until {
     Calls(u64),
     After(Duration),
 }
 
-/// As many calls under way as there are connections and streams, each answer followed by the next call.
+/// As many concurrent calls as connections times streams; the next call follows each answer.
 pub(super) fn closed(
     address: SocketAddr,
     (connections, streams): (usize, usize),
@@ -139,7 +139,7 @@ pub(super) fn closed(
     Ran { calls: times.len() as u64, took: clock.now().since(began), times, late: vec![] }
 }
 
-/// So many calls a second, evenly spread over the connections and those over the addresses.
+/// Calls at this rate, evenly spread over the connections, and those over the addresses.
 pub(super) fn open(addresses: &[SocketAddr], rate: f64, duration: Duration, call: impl Fn(u64) -> Call + Sync) -> Ran {
     let (clock, all) = (Clock::system(), Mutex::new(Vec::new()));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some hundred thousand")]
@@ -151,7 +151,7 @@ pub(super) fn open(addresses: &[SocketAddr], rate: f64, duration: Duration, call
         senders.push((sender, AtomicUsize::new(0)));
         receivers.push(receiver);
     }
-    // Soon, so that the first one is not late.
+    // A little later, so that the first one is not late.
     let began = clock.now().after(Duration::from_millis(20));
     let due = |number: u64| began.after(Duration::from_secs_f64(as_f64(number) / rate));
     let connections = CONNECTIONS as u64;
@@ -182,7 +182,7 @@ pub(super) fn open(addresses: &[SocketAddr], rate: f64, duration: Duration, call
         for number in 0..calls {
             let connection = usize::try_from(number % connections).expect("a few");
             sleep_until(&clock, due(number));
-            // What waits here is late, and that is counted.
+            // A request that waits here is late, and its lateness counts.
             while under_way[connection].load(Relaxed) >= STREAMS_MAX {
                 thread::sleep(Duration::from_micros(100));
             }
@@ -197,7 +197,7 @@ pub(super) fn open(addresses: &[SocketAddr], rate: f64, duration: Duration, call
     Ran { times: sorted(all), calls, took: clock.now().since(began), late }
 }
 
-/// So many callers of one user at the same moment. The times of their answers.
+/// Concurrent callers of one user; returns the times of their answers.
 pub(super) fn at_once(address: SocketAddr, callers: usize, user: &str) -> Ran {
     let connections = callers.div_ceil(STREAMS_MAX);
     let (clock, all, ready) = (Clock::system(), Mutex::new(Vec::new()), Barrier::new(connections + 1));
@@ -242,7 +242,7 @@ pub(super) fn as_f64(number: u64) -> f64 {
     number
 }
 
-/// The time below which this share lies.
+/// The quantile of sorted times.
 pub(super) fn quantile(sorted: &[Duration], share: f64) -> Duration {
     let last = sorted.len().saturating_sub(1);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
@@ -261,7 +261,7 @@ fn sorted(times: Mutex<Vec<Duration>>) -> Vec<Duration> {
     times
 }
 
-/// The kernel wakes up some 60 us late; that is on the side of whoever is measured, for all the same.
+/// The kernel wakes up some 60 us late; that is part of every server's figures.
 fn sleep_until(clock: &Clock, due: Moment) {
     let left = due.since(clock.now());
     if !left.is_zero() {

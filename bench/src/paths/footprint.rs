@@ -16,18 +16,12 @@ const ENGINE: &str = "memory.engine";
 
 pub(super) async fn table(scale: Scale) -> String {
     let users = scale.of(100_000, 2_000);
-    // The first ones pay for buffers, threads and connections, which are there whatever is held.
+    // The first documents pay for buffers, threads and connections.
     let warmed = users / 100;
-    // There may be no choice.
+    // Older binaries have one engine.
     let engines: &[&str] = if Setting::find(ENGINE).is_some() { &["mini-moka", "quick-cache"] } else { &["mini-moka"] };
-    let head = [
-        "engine",
-        "document, bytes",
-        "all, MiB",
-        "process grew by, MiB",
-        "per byte of document",
-        "by the tier's count",
-    ];
+    let head =
+        ["engine", "document, bytes", "all, MiB", "process growth, MiB", "per byte of document", "by the tier's count"];
     let mut table = empty(head.map(str::to_owned).into());
     for document_bytes in [3 * KIB, 16 * KIB] {
         let population = Population::new(Kind::Sqlite, document_bytes).await;
@@ -60,7 +54,7 @@ pub(super) async fn table(scale: Scale) -> String {
         }
     }
     format!(
-        "{users} documents in memory, found in Redis; all: their bytes as they are sent; the tier's count: with the facts \
+        "{users} documents in memory, found in Redis; all: their bytes on the wire; the tier's count: with the facts \
          about sections and the rows that it keeps beside them\n\n{table}"
     )
 }
@@ -68,7 +62,7 @@ pub(super) async fn table(scale: Scale) -> String {
 /// Bytes.
 struct Weighed {
     process: u64,
-    /// What the tier says that it holds.
+    /// The tier's own count.
     tier: u64,
 }
 

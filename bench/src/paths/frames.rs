@@ -1,7 +1,7 @@
-//! HTTP/2 frames by hand, as far as a caller of one gRPC method needs them: a generator that shares two CPUs with what it
-//! loads has to cost little, and one that hides when a request was due measures nothing.
+//! The HTTP/2 frames that a caller of one gRPC method needs, by hand: a generator on the same machine has to be cheap,
+//! and it has to know when each request was due.
 //!
-//! Replies are counted and not read. An error is noticed all the same: it has no message, so no DATA frame.
+//! Replies are counted, not decoded. Errors are noticed: they have no message, so no DATA frame.
 
 use std::{
     io::{Read as _, Write as _},
@@ -11,15 +11,15 @@ use std::{
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SERVICE: &str = "/userdata.v1.UserDataService";
-/// The largest window that there is: a reader that counts never holds a writer up.
+/// The largest window of HTTP/2: this reader never blocks a writer.
 const WINDOW: u32 = (1 << 31) - 1;
-/// What every connection's window begins with.
+/// The initial window of every connection.
 const WINDOW_AT_FIRST: u32 = (1 << 16) - 1;
-/// Given back in such portions, long before the window is used up.
+/// The size of window updates, far below the window.
 const WINDOW_PORTION: u32 = 1 << 29;
-/// A frame's length, kind, flags and stream.
+/// The frame header: length, kind, flags and stream.
 const HEAD: usize = 9;
-/// Several replies at a time.
+/// Holds several replies.
 const BUFFER: usize = 256 * 1024;
 
 const DATA: u8 = 0;
@@ -33,17 +33,17 @@ const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// What is called.
+/// A method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
     Get,
     Invalidate,
 }
 
-/// Both halves may write: calls, and what the protocol wants to be answered.
+/// Both halves write: calls, and replies of the protocol.
 type Writer = Arc<Mutex<TcpStream>>;
 
-/// Makes calls on a connection. They are numbered from 0.
+/// Makes calls on a connection, numbered from 0.
 #[derive(Debug)]
 pub(super) struct Sender {
     writer: Writer,
@@ -52,18 +52,18 @@ pub(super) struct Sender {
     unsent: Vec<u8>,
 }
 
-/// Hears how calls end.
+/// Receives the ends of calls.
 #[derive(Debug)]
 pub(super) struct Receiver {
     reader: TcpStream,
     writer: Writer,
     unread: Box<[u8]>,
     filled: usize,
-    /// Bytes of a DATA frame that are still to come.
+    /// Missing bytes of a DATA frame.
     skip: usize,
     /// Bytes of messages by call.
     bytes: Vec<u32>,
-    /// What the connection's window has lost.
+    /// Bytes taken from the connection's window.
     taken: u32,
 }
 
@@ -76,7 +76,7 @@ pub(super) fn connect(address: SocketAddr) -> (Sender, Receiver) {
     const INITIAL_WINDOW_SIZE: u16 = 4;
     frame(&mut preface, SETTINGS, 0, 0, &[&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &WINDOW.to_be_bytes()].concat());
     frame(&mut preface, WINDOW_UPDATE, 0, 0, &(WINDOW - WINDOW_AT_FIRST).to_be_bytes());
-    // Order: before the receiver answers what a server says at once.
+    // Order: before the receiver replies to the server's first frames.
     write(&writer, &preface);
     let sender = Sender { writer: Arc::clone(&writer), authority: address.to_string(), calls: 0, unsent: vec![] };
     let unread = vec![0; BUFFER].into();
@@ -84,7 +84,7 @@ pub(super) fn connect(address: SocketAddr) -> (Sender, Receiver) {
 }
 
 impl Sender {
-    /// Puts a call behind those that are to be sent.
+    /// Queues a call.
     pub(super) fn call(&mut self, method: Method, body: &[u8]) {
         let stream = 2 * self.calls + 1;
         let head = self.head(method);
@@ -98,7 +98,7 @@ impl Sender {
         self.unsent.clear();
     }
 
-    /// HPACK (RFC 7541): what all calls say is put into the server's table by the first one, which has to be a `Get`.
+    /// HPACK (RFC 7541): the first call, which has to be a `Get`, puts the common headers into the server's table.
     fn head(&self, method: Method) -> Vec<u8> {
         const POST: u8 = 0x83;
         const HTTP: u8 = 0x86;
@@ -124,7 +124,7 @@ impl Sender {
 }
 
 impl Receiver {
-    /// Waits for something to arrive, and tells which calls have ended and how many bytes their messages had.
+    /// Waits for frames, and reports the ended calls with the bytes of their messages.
     pub(super) fn receive(&mut self, mut ended: impl FnMut(usize, u32)) {
         let read = self.reader.read(&mut self.unread[self.filled..]).unwrap();
         assert!(read > 0, "the server has closed the connection");

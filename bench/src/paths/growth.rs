@@ -1,6 +1,6 @@
-//! A hit in memory among more and more users, at a fixed rate: an instance for each number of users, and they take turns.
+//! A memory hit among a growing number of users, at a fixed rate: one instance for each number of users, in turns.
 //!
-//! Everybody is asked for in turn, so that no cache of the processor's helps, and all counts of accesses are written.
+//! All users are requested in turn, so that no CPU cache helps; all access counts are written.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! One, a hundred and ten thousand callers of a cold document at the same moment: how often its sources were read, and when
-//! the last caller had it, beside the one caller of the same round.
+//! One, a hundred and ten thousand concurrent callers of a cold document: runs of its sources, and the time of the last
+//! answer, beside the single caller of the same round.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) async fn table(scale: Scale) -> String {
     let sources = SlowSources::new(users, PACE).await;
     let raised = [("server.max_concurrent_requests", "20000")];
     let instance = sources.instance(&raised).await;
-    // The first one opens connections to everything.
+    // The first call opens all connections.
     instance.get(&users.to_string()).await;
     let mut figures = vec![(Vec::new(), Vec::new(), Vec::new()); herds.len()];
     let mut runs_most = vec![0; herds.len()];

@@ -1,4 +1,4 @@
-//! `userdata serve` as whoever operates it runs it: the binary beside this one, a process of its own.
+//! `userdata serve` as an operator runs it: the binary beside this one, in a process of its own.
 
 use std::{fs, net::SocketAddr, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     wire::cpu_time,
 };
 
-/// What is given up on a busy machine would be a miss in the figures, or no start.
+/// On a busy machine a timeout would become a miss in the figures, or a failed start.
 const PATIENT: [(&str, &str); 2] = [("redis.timeout", "5s"), ("database.timeout", "5s")];
 
 /// A running instance; dropping it ends it.
@@ -35,13 +35,13 @@ impl Instance {
     /// Starts one with these settings, each by its name in the configuration, and waits until it answers.
     pub(super) async fn start(settings: &[(&str, &str)]) -> Self {
         let binary = std::env::current_exe().unwrap().with_file_name("userdata");
-        assert!(binary.is_file(), "{} is not there: build it first, in the same profile", binary.display());
+        assert!(binary.is_file(), "{} is missing: build it first, with the same profile", binary.display());
         let directory = tempfile::Builder::new().prefix("userdata-bench-").tempdir().unwrap();
         let log = directory.path().join("log");
         let variable = |name: &str| format!("USERDATA__{}", name.replace('.', "__").to_uppercase());
         let environment =
             PATIENT.iter().chain(settings).map(|(name, value)| (variable(name), (*value).to_owned())).collect();
-        // The shell becomes the server, and so says its process id before.
+        // The shell becomes the server, so it prints its process id before.
         let mut command: Vec<_> = ["bash", "-c", r#"echo "as $$"; exec "$0" "$@""#].map(Into::into).into();
         command.push(binary.into());
         command.extend(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"].map(Into::into));
@@ -68,7 +68,7 @@ impl Instance {
     }
 
     pub(super) async fn stats(&self) -> GetCacheStatsResponse {
-        // Its database may not answer in time on a busy machine.
+        // On a busy machine the database may exceed its limit.
         let stats = wait_for("statistics", async || {
             self.client.clone().get_cache_stats(GetCacheStatsRequest::default()).await.ok()
         });
@@ -95,7 +95,7 @@ impl Instance {
         cpu_time(self.pid)
     }
 
-    /// Memory of its own that it has in use: neither the program nor mapped files.
+    /// Its anonymous memory: neither the program nor mapped files.
     pub(super) fn anonymous_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux says it");

@@ -1,8 +1,8 @@
-//! One to four instances on one PostgreSQL and one Redis, each asked the same number of times a second: whether a call costs
-//! more where there are more instances.
+//! One to four instances on one PostgreSQL and one Redis, each with the same rate of requests: the cost of a call with
+//! more instances.
 //!
-//! Decision: not one rate in all, of which each gets less: a call costs more CPU time where fewer come at once, and that
-//! would be taken for the instances' doing.
+//! Decision: the rate is per instance, not in total. A call costs more CPU time at a lower rate, which would be
+//! mistaken for an effect of more instances.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(super) async fn table(scale: Scale) -> String {
             figures[place].0.push(cpu_us);
             figures[place].1.push(ran.ms(0.5));
         }
-        // What each costs by itself.
+        // The idle cost of each instance.
         let before = instances[3].cpu();
         tokio::time::sleep(duration).await;
         idle.push((instances[3].cpu() - before).as_secs_f64() * 1e3 / duration.as_secs_f64());
@@ -58,7 +58,7 @@ pub(super) async fn table(scale: Scale) -> String {
         table.add_row([number.to_string(), cpu, ratio, p50]);
     }
     format!(
-        "{rate} calls/s to each, open loop, {} rounds of {} s, documents of {} bytes; an instance that nobody asks uses {:.1} \
+        "{rate} calls/s to each, open loop, {} rounds of {} s, documents of {} bytes; an idle instance uses {:.1} \
          ms of CPU a second\n\n{table}",
         scale.rounds(),
         duration.as_secs(),

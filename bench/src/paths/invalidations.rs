@@ -1,7 +1,7 @@
-//! Hits beside invalidations, on PostgreSQL: of users whom nobody reads, so that only the invalidations themselves are in
-//! the figures and not the loads after them; those are `cold`'s.
+//! Hits beside invalidations of other users, which are not read. So the figures hold the invalidations alone, not the
+//! loads after them; `cold` measures loads.
 //!
-//! The hits come at one rate, whatever else comes.
+//! The rate of hits is constant.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
 const USERS: u64 = 1_000;
 const DOCUMENT_BYTES: usize = 16 * 1024;
 
-/// One in so many calls is an invalidation.
+/// Calls per invalidation.
 const MIXES: [Option<u64>; 3] = [None, Some(100), Some(10)];
 
 pub(super) async fn table(scale: Scale) -> String {
@@ -41,7 +41,7 @@ pub(super) async fn table(scale: Scale) -> String {
             let cpu = instance.cpu() - cpu;
             let gets = (0..ran.calls).filter(|number| call(*number).method == Method::Get).count();
             let hits = instance.hits("memory").await - before;
-            assert_eq!(hits, i64::try_from(gets).unwrap(), "all that is read is held");
+            assert_eq!(hits, i64::try_from(gets).unwrap(), "every read is a hit");
             let cpu_us = cpu.as_secs_f64() * 1e6 / as_f64(gets as u64);
             eprintln!("round {}, {:?}: p50 {:.2} ms, {cpu_us:.1} us of CPU", round + 1, MIXES[place], ran.ms(0.5));
             let (p50, p99, cpus) = &mut figures[place];

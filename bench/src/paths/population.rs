@@ -1,7 +1,7 @@
-//! Many users with documents of one size, without assembling each: one is assembled, sealed again under the others' keys,
-//! and stored in Redis by the tier's own code. Instances take them from there as they would another instance's.
+//! Many users with documents of one size. One document is assembled and sealed again under the others' keys; the tier's
+//! own code stores them in Redis. Instances take them from there like another instance's.
 //!
-//! Their rows are there too, without documents: what a hit costs includes writing down how often it was asked for.
+//! Their rows have no documents: they hold the access counts, which are part of a hit's cost.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -26,15 +26,15 @@ use crate::servers::{
     wait_for,
 };
 
-/// All ids have seven digits: documents differ in nothing else.
+/// All ids have seven digits, so documents differ only in the id.
 const FIRST: u64 = 1_000_000;
-/// Users who are in Redis at once: it is to carry them, not to keep them.
+/// Users in Redis at once: it only transports them.
 const AT_ONCE: u64 = 5_000;
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// What a document has beside the text that makes its size: half of the smallest reply.
+/// Bytes of a document without its filler text: half of the smallest reply.
 const BARE_BYTES: usize = 1_600;
 
-/// The users, and where their documents come from.
+/// The users, and the origin of their documents.
 #[derive(Debug)]
 pub(super) struct Population {
     sources: Sources,
@@ -48,24 +48,24 @@ pub(super) fn user(number: u64) -> String {
     (FIRST + number).to_string()
 }
 
-/// Any of so many users: every one once in a row of them, in no order that a cache or a processor could follow.
+/// Visits every user once per cycle, in an order that no cache can predict.
 pub(super) fn any_of(users: u64, number: u64) -> u64 {
-    // A prime, and no divisor of a power of ten.
+    // A prime that divides no power of ten.
     number.wrapping_mul(7_919) % users
 }
 
 impl Population {
-    /// Documents of about so many bytes.
+    /// Documents of about this size.
     pub(super) async fn new(kind: Kind, document_bytes: usize) -> Self {
         let (sources, redis) = (sources(kind).await, redis().await);
         let id = i32::try_from(FIRST).expect("seven digits");
         sources.add_user(&user(0), &[id]).await;
-        let text: String = "measured words of no meaning ".chars().cycle().take(document_bytes - BARE_BYTES).collect();
+        let text: String = "meaningless filler words here ".chars().cycle().take(document_bytes - BARE_BYTES).collect();
         let lengthen = format!("UPDATE enhanced_content_strategies SET competitor_content_strategies = '\"{text}\"'");
         sources.db.execute_unprepared(&lengthen).await.unwrap();
 
         let config = config::Redis { url: Some(Secret::new(redis.url())), ttl: DAY, ..config::Redis::default() };
-        // Nothing here fails for being slow.
+        // No slow step may fail.
         let config = config::Redis { timeout: Duration::from_secs(10), ..config };
         let tier = RedisTier::connect(&config, Clock::system()).unwrap();
         assert!(tier.connected_within(Duration::from_secs(10)).await, "Redis runs");
@@ -78,7 +78,7 @@ impl Population {
         Self { sources, redis, tier, template }
     }
 
-    /// An instance that has room for everybody, and nobody's document grows old.
+    /// An instance with room for all documents, which never expire.
     pub(super) async fn instance(&self) -> Instance {
         self.instance_with(&[]).await
     }
@@ -94,7 +94,7 @@ impl Population {
         self.template.payload.len() as u64
     }
 
-    /// Lets instances hold the first so many users each.
+    /// Fills the memory tiers of instances with their first users.
     pub(super) async fn fill(&self, instances: &[(&Instance, u64)]) {
         let most = instances.iter().map(|(_, users)| *users).max().unwrap_or_default();
         let mut first = 0;
@@ -110,11 +110,11 @@ impl Population {
             first = last;
         }
         for (instance, users) in instances {
-            assert_eq!(instance.held().await, i64::try_from(*users).unwrap(), "all are held in memory");
+            assert_eq!(instance.held().await, i64::try_from(*users).unwrap(), "all documents are in memory");
         }
     }
 
-    /// Puts documents into Redis, and rows beside them.
+    /// Stores documents in Redis, and their rows in the table.
     async fn store(&self, first: u64, last: u64) {
         let stored = stream::iter(first..last).map(|number| async move {
             self.tier.put(&self.sealed_for(&user(number))).await.unwrap();
@@ -160,10 +160,10 @@ impl Population {
     }
 }
 
-/// Asks once for each of these users.
+/// Requests each of these users once.
 fn ask_for(address: SocketAddr, first: u64, users: u64) {
     let ran = closed(address, (CONNECTIONS, STREAMS), Until::Calls(users), |number| Call::get(user(first + number)));
-    assert_eq!(ran.calls, users, "everybody has been answered");
+    assert_eq!(ran.calls, users, "every call was answered");
 }
 
 fn key(user: &str) -> CacheKey {
@@ -178,7 +178,7 @@ fn settings(sources: &Sources, redis: &Redis) -> Vec<(&'static str, String)> {
         ("memory.ttl", day()),
         ("redis.ttl", day()),
         ("database.ttl", day()),
-        // More than ever come: the tier's count of bytes takes each for at least its share of all.
+        // Above the real number: the tier counts each document with at least its share of the limit.
         ("memory.max_entries", "10000000".to_owned()),
         ("memory.max_bytes", (32_u64 << 30).to_string()),
     ]

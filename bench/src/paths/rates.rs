@@ -1,6 +1,6 @@
-//! Latencies at half and at nine tenths of what each server answers at most, counted from when a request was due; and what
-//! each costs at one and the same rate. The servers are those of `wire`, with replies of 16 KiB; they share one CPU, the load
-//! has the others.
+//! Latencies at half and at nine tenths of each server's peak, counted from the time at which a request was due; and
+//! the cost at the same rate for all. The servers are those of `wire`, with replies of 16 KiB; they share one CPU, the
+//! load has the others.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
 const SERVERS: [&str; 4] =
     ["raw echo", "raw echo, coalesced writes", "bare hyper, coalesced writes", "userdata, 1 % of calls traced"];
 const KIB: usize = 16;
-/// Of each server's own peak, and at last of the raw echo's: the same rate for all.
+/// Shares of each server's own peak, then of the raw echo's: the same rate for all.
 const SHARES: [Share; 3] = [Share::OfOwn(0.5), Share::OfOwn(0.9), Share::OfTheFirsts(0.5)];
 
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ enum Share {
     OfTheFirsts(f64),
 }
 
-/// Of one server at one rate, round by round.
+/// One server at one rate, round by round.
 #[derive(Clone, Debug, Default)]
 struct Figures {
     per_second: Vec<f64>,
@@ -44,7 +44,7 @@ pub(super) async fn table(scale: Scale) -> String {
     let call = |_| Call::get(KIB.to_string());
     let peak =
         |server: &Running| closed(server.address(), (CONNECTIONS, STREAMS), Until::After(took), call).per_second();
-    // Several, since one would be that of one moment.
+    // Several peaks: a single one would be that of a moment.
     let mut peaks = vec![Vec::new(); servers.len()];
     for round in 0..scale.of(3, 1) {
         for place in 0..servers.len() {

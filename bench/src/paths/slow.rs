@@ -1,4 +1,4 @@
-//! Sources that take known times: views in PostgreSQL that sleep, and an AI endpoint behind a line that delays.
+//! Sources of known duration: PostgreSQL views that sleep, and an AI endpoint behind a delaying proxy.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::servers::{
     sources::{Sources, sources},
 };
 
-/// How long each source takes at least.
+/// The minimal duration of each source.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     pub(super) onboarding: Duration,
@@ -22,9 +22,9 @@ pub(super) struct Pace {
     pub(super) ai: Duration,
 }
 
-/// A table that one of a source's statements reads in each run, and how that source's view of it sleeps.
+/// A table that a statement of the source reads in each run, and the sleep of the source's view of it.
 pub(crate) fn slow_view(table: &str, takes: Duration) -> String {
-    // A condition that is the same for all rows, so that it is slept once however many there are, and if there are none.
+    // A constant condition: it sleeps once for any number of rows, also for none.
     format!(
         "ALTER TABLE {table} RENAME TO {table}_at_once;
          CREATE VIEW {table} AS SELECT * FROM {table}_at_once WHERE (SELECT pg_sleep({seconds})::text) = '';",
@@ -32,7 +32,7 @@ pub(crate) fn slow_view(table: &str, takes: Duration) -> String {
     )
 }
 
-/// Some users, and what their documents are made from.
+/// Some users and their sources.
 #[derive(Debug)]
 pub(super) struct SlowSources {
     sources: Sources,
@@ -42,7 +42,7 @@ pub(super) struct SlowSources {
 }
 
 impl SlowSources {
-    /// Users from 1 on, each in a situation of his own: no AI answer serves two.
+    /// Users from 1 on, each with different inputs: no AI response serves two.
     pub(super) async fn new(users: i32, pace: Pace) -> Self {
         let sources = sources(Kind::Postgres).await;
         for user in 1..=users {
@@ -53,7 +53,7 @@ impl SlowSources {
             .execute_unprepared("UPDATE enhanced_content_strategies SET industry = 'trade of ' || id")
             .await
             .unwrap();
-        // A view with no row beside it would not sleep.
+        // Without a row, the view would not sleep.
         let recommended = "INSERT INTO content_recommendations (user_id, recommendation_type, title) \
                            SELECT id, 'topic', '0' FROM enhanced_content_strategies";
         sources.db.execute_unprepared(recommended).await.unwrap();
@@ -71,7 +71,7 @@ impl SlowSources {
         Self { sources, ai, delayed, _line: AbortOnDropHandle::new(line) }
     }
 
-    /// An instance that knows nobody yet.
+    /// An instance with empty caches.
     pub(super) async fn instance(&self, settings: &[(&str, &str)]) -> Instance {
         let endpoint = format!("http://{}/v1", self.delayed);
         let mut all = vec![
@@ -79,7 +79,7 @@ impl SlowSources {
             ("ai.base_url", &endpoint),
             ("ai.model", "slow"),
             ("ai.calls_per_minute", "100000"),
-            // Longer than any of them takes on purpose.
+            // Longer than any delay above.
             ("sources.soft_timeout", "8s"),
         ];
         all.extend(settings);
@@ -96,14 +96,14 @@ fn address_of(ai: &FakeAi) -> SocketAddr {
     url.trim_start_matches("http://").trim_end_matches("/v1").parse().unwrap()
 }
 
-/// Hands on every connection so much later. The endpoint closes each after its answer, so that every call has its own.
+/// Forwards every connection after a delay. The endpoint closes each after its answer, so every call has its own.
 async fn delay(listener: TcpListener, to: SocketAddr, by: Duration) {
     let lines = TaskTracker::new();
     while let Ok((mut caller, _)) = listener.accept().await {
         lines.spawn(async move {
             tokio::time::sleep(by).await;
             let mut endpoint = TcpStream::connect(to).await.unwrap();
-            // Who of the two leaves first is of no matter.
+            // Either side may close first.
             let _ended = tokio::io::copy_bidirectional(&mut caller, &mut endpoint).await;
         });
     }

@@ -1,8 +1,8 @@
-//! A hit in Redis, in SQLite and in PostgreSQL, as a client sees it that asks one question at a time, beside the plain GET
-//! of the same record and the plain SELECT of the same row by the same client libraries.
+//! A hit in Redis, in SQLite and in PostgreSQL, one call at a time, beside the plain GET of the same record and the
+//! plain SELECT of the same row with the same client libraries.
 //!
-//! The instance keeps documents in memory for a millisecond, and is asked for each again when that is over. What a hit asked Redis and
-//! PostgreSQL for is counted by them.
+//! The instance keeps documents in memory for a millisecond, and is asked for each again when that is over. What a hit
+//! asked Redis and PostgreSQL for is counted by them.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::{
     wire::{empty, median},
 };
 
-/// Of the demo data: those with documents of all sections.
+/// The demo users whose documents have all sections.
 const USERS: u64 = 30;
 /// Longer than a measurement.
 const LONG: &str = "1h";
@@ -39,7 +39,7 @@ struct Times {
     p99: f64,
 }
 
-/// Where a hit is found, what that costs in rounds, and what the plain call does.
+/// The tier of a hit, its round trips, and the plain call.
 struct Row {
     name: &'static str,
     hits: Vec<Times>,
@@ -52,7 +52,7 @@ pub(super) async fn table(scale: Scale) -> String {
     let calls = scale.of(800, 90);
     let redis = redis().await;
     let (sqlite, postgres) = (demo_database(Kind::Sqlite).await, demo_database(Kind::Postgres).await);
-    // The same name for whoever is to find it: an instance that assembles everything first.
+    // One name for both: an instance that assembles all documents first.
     for (database, redis) in [(&sqlite, Some(&redis)), (&postgres, None)] {
         let first = start(database, redis, LONG).await;
         ask(&first, USERS);
@@ -97,7 +97,8 @@ pub(super) async fn table(scale: Scale) -> String {
             eprintln!("round {}, {}: {ran:?}, plain {:?}", round + 1, row.name, row.plain.last());
         }
     }
-    let head = ["a hit in", "p50, ms", "p99, ms", "plain: p50, ms", "p99, ms", "p50 against plain", "CPU, us", "asked"];
+    let head =
+        ["a hit in", "p50, ms", "p99, ms", "plain: p50, ms", "p99, ms", "p50 against plain", "CPU, us", "statements"];
     let mut table = empty(head.map(str::to_owned).into());
     for row in rows {
         let of = |times: &[Times], figure: fn(&Times) -> f64| median(times.iter().map(figure).collect());
@@ -125,7 +126,7 @@ async fn start(database: &TestDatabase, redis: Option<&Redis>, in_memory_for: &s
     let mut settings = vec![
         ("database.url", database.url.as_str()),
         ("memory.ttl", in_memory_for),
-        // They would be counted with the hits.
+        // Their statements would count with the hits.
         ("database.tally_every", LONG),
         ("database.sweep_every", LONG),
         ("sources.change_feed", "false"),
@@ -148,7 +149,7 @@ async fn counted_by_redis(instance: &Instance, redis: &Redis, calls: u64) -> Str
     for line in stats.lines().filter_map(|line| line.strip_prefix("cmdstat_")) {
         let (name, figures) = line.split_once(":calls=").unwrap();
         let counted: u64 = figures.split(',').next().unwrap().parse().unwrap();
-        // What we ask ourselves.
+        // Commands of this measurement.
         if !["info", "config|resetstat"].contains(&name) {
             asked.push(format!("{} {:.2}", name.to_uppercase(), as_f64(counted) / as_f64(calls)));
         }
@@ -156,7 +157,7 @@ async fn counted_by_redis(instance: &Instance, redis: &Redis, calls: u64) -> Str
     asked.join(", ")
 }
 
-/// Index look-ups in the cache table and transactions; of those, what the instance does unasked is taken off.
+/// Index look-ups in the cache table and transactions, without the instance's background statements.
 async fn counted_by_postgres(instance: &Instance, database: &TestDatabase, calls: u64) -> String {
     let db = database.connect().await;
     let clock = Clock::system();
@@ -165,10 +166,10 @@ async fn counted_by_postgres(instance: &Instance, database: &TestDatabase, calls
     let figures = async || (clock.now(), count(&db, look_ups).await, count(&db, transactions).await);
     let before = figures().await;
     ask(instance, calls);
-    // A connection tells what it did once it has been idle for ten seconds.
+    // A connection reports its statistics after ten idle seconds.
     let told = before.1 + i64::try_from(calls).unwrap();
     while count(&db, look_ups).await < told {
-        // Seldom: this is a transaction, too.
+        // Rarely: this is a transaction, too.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let after = figures().await;
@@ -181,7 +182,7 @@ async fn counted_by_postgres(instance: &Instance, database: &TestDatabase, calls
     format!("look-ups {:.2}, transactions {:.2}", look_ups / as_f64(calls), transactions / as_f64(calls))
 }
 
-/// fred, asked for the same records.
+/// fred's GET of the same records.
 struct PlainRedis {
     client: fred::clients::Client,
     names: Vec<String>,

@@ -1,13 +1,13 @@
-//! Two bounds, of which a tier should be above the one and cannot be above the other.
+//! Two bounds: a tier should be above the first, and cannot be above the second.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::trace::{Step, Trace};
 
-/// Not read again before it changes.
+/// No further read before its next change.
 const NEVER: usize = usize::MAX;
 
-/// Hits of a tier that gives up what was used least recently, and what has changed at once.
+/// Hits of LRU: it evicts the least recently used document, and a changed one at once.
 pub(super) fn lru(trace: &Trace, fit: usize) -> usize {
     let (mut used, mut by_use) = (HashMap::new(), BTreeMap::new());
     let mut hits = 0;
@@ -34,8 +34,8 @@ pub(super) fn lru(trace: &Trace, fit: usize) -> usize {
     hits
 }
 
-/// Hits of a tier that knows the future, and gives up what will be read again last (Belady, 1966). It may also decline
-/// to hold what it has just read, and holds nothing that changes before it is read again.
+/// Hits of a tier that knows the future, and evicts the document whose next read is furthest (Belady, 1966). It may
+/// decline to keep a document, and keeps none that changes before its next read.
 pub(super) fn clairvoyant(trace: &Trace, fit: usize) -> usize {
     let next = next_reads(trace);
     let (mut held, mut by_next) = (HashMap::new(), BTreeSet::new());
@@ -59,7 +59,7 @@ pub(super) fn clairvoyant(trace: &Trace, fit: usize) -> usize {
     hits
 }
 
-/// For each step, when its document is read next with no change between.
+/// For each step, the next read of its document without a change between.
 fn next_reads(trace: &Trace) -> Vec<usize> {
     let mut next = vec![NEVER; trace.steps.len()];
     let mut coming = vec![NEVER; trace.keys];

@@ -1,5 +1,5 @@
-//! What a read of a held document and a write over it cost, in nanoseconds of a thread's own CPU time: other work on the
-//! machine then does not count, and what threads do to each other's caches and locks does.
+//! The cost of a read of a stored document and of a write over it, in nanoseconds of a thread's own CPU time. Other
+//! work on the machine does not count; contention for caches and locks does.
 
 use std::thread;
 
@@ -10,14 +10,14 @@ use userdata::model::CacheKey;
 
 use super::{ENGINES, documents, table, tier};
 
-/// Half of what fits, so that all of them are held: shards fill unevenly.
+/// Half of what fits, so that none is evicted: shards fill unevenly.
 const DOCUMENTS: usize = 5_000;
 /// Some tens of milliseconds.
 const READS: usize = 400_000;
 const WRITES: usize = 20_000;
 const THREADS: [usize; 2] = [1, 2];
 
-/// Medians over the rounds; in each round all take their turns.
+/// Medians over the rounds, in which the variants alternate.
 pub(super) fn measure(rounds: usize) -> Table {
     let documents = documents(DOCUMENTS);
     let tiers = ENGINES.map(|(name, engine)| (name, tier(engine, 2 * DOCUMENTS)));
@@ -53,12 +53,12 @@ fn write(tier: &MemoryTier, (key, held): &(CacheKey, Held)) {
     assert!(tier.put(key.clone(), held.clone()), "none is newer");
 }
 
-/// Of one time, by threads that do it side by side.
+/// Nanoseconds per operation, by concurrent threads.
 #[expect(clippy::cast_precision_loss, reason = "less than a minute")]
 fn cpu_ns(tier: &MemoryTier, documents: &[(CacheKey, Held)], work: Work, times: usize, threads: usize) -> f64 {
     let one = |first: usize| {
         let began = thread_ns();
-        // A prime, so that all of them have their turn and none follows its neighbour.
+        // A prime step: it visits all documents, and no neighbour follows another.
         (0..times).for_each(|time| work(tier, &documents[(first + time * 7919) % documents.len()]));
         thread_ns() - began
     };

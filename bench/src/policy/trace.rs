@@ -1,11 +1,11 @@
-//! The traces: `xz` of big-endian 32-bit numbers, one a read; `gzip` of a workflow's events, some of which are reads and
-//! the others changes of what is read.
+//! The traces: `xz` of big-endian 32-bit numbers, one per read; `gzip` of a workflow's events, which are reads and
+//! changes.
 
 use std::{collections::HashMap, fs::File, io::Read as _, path::Path, process::Command};
 
 use flate2::read::GzDecoder;
 
-/// What happens to a document, by its number.
+/// A read or a change of a document, by its number.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     Read(usize),
@@ -30,7 +30,7 @@ impl Trace {
         }
         let mut text = String::new();
         GzDecoder::new(File::open(file).unwrap()).read_to_string(&mut text).unwrap();
-        // Seconds, case, kind, and what else is known.
+        // Seconds, case, kind, and further columns.
         let fields = text.lines().skip(1).map(|line| line.split(',').skip(1));
         let steps = fields.map(|mut fields| (fields.next().expect("a case"), fields.next() == Some("R")));
         Self::of(name, steps)
@@ -56,7 +56,7 @@ impl Trace {
     }
 }
 
-/// By the program (Debian: xz-utils): a library would be built by everyone, for two files.
+/// Runs the program (Debian: xz-utils): every build would compile a library for two files.
 fn unpacked(file: &Path) -> Vec<u8> {
     let output = Command::new("xz").arg("-dc").arg(file).output().expect("xz is installed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,4 +1,4 @@
-//! D: nobody waits as long as the load takes, but there is always somebody who waits.
+//! D: no caller waits as long as the load takes, but at every moment one waits.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! G: four instances that share what they share are asked for the same at once.
+//! G: four instances get a request for the same cold key at once.
 
 use futures::future::join_all;
 

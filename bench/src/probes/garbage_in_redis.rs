@@ -1,4 +1,4 @@
-//! I: one instance has stored a document in Redis, it turns into garbage, and another instance finds it.
+//! I: one instance has stored a document in Redis; it turns into garbage; another instance finds it.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::{
     stand::Stand,
 };
 
-/// Every string becomes garbage; how many there were.
+/// Turns every string into garbage; returns their number.
 const SPOIL: &str = "local n=0 for _,k in ipairs(redis.call('KEYS','*')) do \
                      if redis.call('TYPE',k).ok=='string' then redis.call('SET',k,'garbage','KEEPTTL') n=n+1 end end return n";
-/// How many strings are still garbage.
+/// Strings that are still garbage.
 const SPOILT: &str = "local n=0 for _,k in ipairs(redis.call('KEYS','*')) do \
                       if redis.call('TYPE',k).ok=='string' and redis.call('GET',k)=='garbage' then n=n+1 end end return n";
-/// Whoever repairs it has done so by then: it is stored behind the answer.
+/// Enough for a repair, which happens behind the answer.
 const REPAIRED_WITHIN: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(library: Library) -> String {
@@ -41,7 +41,7 @@ pub(crate) async fn run(library: Library) -> String {
     let repaired = if still == ":0" { "repaired" } else { "not repaired" };
     let counted = match &**other {
         Node::Ours(ours) if ours.garbage().await == 1 => "counted",
-        // What the others count has no name for it.
+        // The libraries have no counter for it.
         _ => "not counted",
     };
     stand.take_down().await;

@@ -1,4 +1,4 @@
-//! A: the caller who began a load leaves while 49 others wait for it.
+//! A: the caller that began a load leaves while 49 others wait for it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 use super::{SLOW, USER, counted};
 use crate::{field::Library, servers::wait_for, stand::Stand};
 
-/// A third of the load: ample for 49 calls to arrive, and the load is far from its end.
+/// A third of the load: enough for 49 calls to arrive, far from the load's end.
 const ARRIVAL: Duration = Duration::from_millis(100);
 
 pub(crate) async fn run(library: Library) -> String {

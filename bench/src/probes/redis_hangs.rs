@@ -1,4 +1,4 @@
-//! H: Redis keeps its connections and answers nothing, and what is asked for is not in memory.
+//! H: Redis keeps its connections open and answers nothing; the requested users are not in memory.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use tokio::time::Instant;
 use super::{QUICK, time};
 use crate::{field::Library, stand::Stand};
 
-/// Users asked for before Redis hangs, to have a figure to compare with; the first one opens connections.
+/// Users requested before Redis hangs, as the baseline; the first one opens connections.
 const BEFORE: usize = 5;
-/// Users asked for in a row while it hangs: by the second half whoever learns has learnt.
+/// Users requested while Redis hangs: by the second half, a circuit breaker has opened.
 const WHILE: usize = 12;
 
 pub(crate) async fn run(library: Library) -> String {
     let stand = Stand::set_up(library, 1, QUICK).await;
     let mut cold = 1..;
     let mut ask = async || {
-        let user = cold.next().expect("there is no last one");
+        let user = cold.next().expect("an endless iterator");
         let asked = Instant::now();
         stand.node().get(&user.to_string()).await.unwrap();
         asked.elapsed()
@@ -33,7 +33,7 @@ pub(crate) async fn run(library: Library) -> String {
     let (most, last) = (took[BEFORE..].iter().max().expect("some"), median(&took[BEFORE + WHILE / 2..]));
     stand.redis().thaw();
     stand.take_down().await;
-    format!("{} at most, then {} ({} when Redis answers)", time(*most), time(last), time(before))
+    format!("max {}, then {} ({} when Redis answers)", time(*most), time(last), time(before))
 }
 
 fn median(took: &[Duration]) -> Duration {

@@ -1,4 +1,4 @@
-//! C: everybody asks for what cannot be loaded, and somebody does not stop.
+//! C: all callers request a document that cannot be loaded, and one of them repeats its call.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{QUICK, USER, counted};
 use crate::{field::Library, stand::Stand};
 
-/// How long the one goes on, and how long it waits between two calls.
+/// The duration of the repeated calls, and the pause between two.
 const GOES_ON: Duration = Duration::from_secs(1);
 const BETWEEN: Duration = Duration::from_millis(20);
 
@@ -17,7 +17,7 @@ pub(crate) async fn run(library: Library) -> String {
     stand.fail().await;
     let node = stand.node();
     let answers = join_all((0..50).map(|_| node.get(USER))).await;
-    assert!(answers.iter().all(Result::is_err), "nothing is made up");
+    assert!(answers.iter().all(Result::is_err), "every call fails");
     let at_first = stand.loads().await;
     let began = Instant::now();
     while began.elapsed() < GOES_ON {

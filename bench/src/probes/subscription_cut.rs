@@ -1,4 +1,4 @@
-//! E: two instances hold a document; their subscriptions are cut, and one is told that it is outdated.
+//! E: two instances hold a document; their subscriptions are cut, and one gets an invalidation.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::{
     stand::Stand,
 };
 
-/// The longest of so many, unless one already lasts as long as anything can.
+/// Rounds; the longest counts. A round that lasts until the TTL ends the probe.
 const ROUNDS: i64 = 5;
 
 pub(crate) async fn run(library: Library) -> String {
     let stand = Stand::set_up(library, 2, QUICK).await;
-    let [near, far] = &stand.nodes[..] else { unreachable!("two were asked for") };
-    let publish = format!("PUBLISH {} nonsense", library.channel().expect("it tells its other instances"));
+    let [near, far] = &stand.nodes[..] else { unreachable!("the setup has two instances") };
+    let publish = format!("PUBLISH {} nonsense", library.channel().expect("it has a channel"));
     let mut outdated = Duration::ZERO;
     for version in 1..=ROUNDS {
         for node in &stand.nodes {
@@ -41,6 +41,6 @@ pub(crate) async fn run(library: Library) -> String {
         }
     }
     stand.take_down().await;
-    let until = if outdated > TTL / 2 { format!("its TTL, {}", time(TTL)) } else { "the most of five".to_owned() };
+    let until = if outdated > TTL / 2 { format!("its TTL, {}", time(TTL)) } else { "max of five".to_owned() };
     format!("stale for {} ({until})", time(outdated))
 }

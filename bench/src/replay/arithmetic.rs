@@ -1,4 +1,4 @@
-//! What the trace comes to without a cache, with one that knows only time, and with one that knows the future.
+//! The score of a trace without a cache, with a TTL, and with knowledge of the future.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,7 +10,7 @@ use super::{
     trace::{Event, Kind},
 };
 
-/// Every read assembles, and asks the AI.
+/// Every read assembles and calls the AI.
 pub(crate) fn no_cache(events: &[Event]) -> Score {
     let mut score = Score::default();
     for event in reads(events) {
@@ -20,7 +20,7 @@ pub(crate) fn no_cache(events: &[Event]) -> Score {
     score
 }
 
-/// A document is served for so long after it was loaded, whatever has changed; each load asks the AI.
+/// A document is served for the TTL after its load, whatever changes; each load calls the AI.
 pub(crate) fn ttl(events: &[Event], ttl: Duration) -> Score {
     let mut score = Score::default();
     let (mut loaded, mut changed) = (HashMap::new(), HashSet::new());
@@ -44,8 +44,8 @@ pub(crate) fn ttl(events: &[Event], ttl: Duration) -> Score {
     score
 }
 
-/// A user's document has been read before, and is assembled anew at once after a change exactly if it is read before
-/// the next one. It never grows old, and the AI is asked when what it was asked about has changed.
+/// A document that was read before is loaded again at once after a change, exactly if a read comes before the next
+/// change. It never expires. The AI is called when its input has changed.
 pub(crate) fn oracle(events: &[Event]) -> Score {
     let mut score = Score::default();
     let (mut known, mut unanalysed) = (HashSet::new(), HashSet::new());
@@ -54,7 +54,7 @@ pub(crate) fn oracle(events: &[Event]) -> Score {
             Kind::Read => {
                 let first = known.insert(event.user);
                 score.read(event.user, if first { Answer::Loaded } else { Answer::Fresh });
-                // Whoever assembled for this read, then or before, asked the AI.
+                // The load for this read, now or earlier, called the AI.
                 score.ai_calls(event.user, u32::from(first || unanalysed.remove(&event.user)));
                 unanalysed.remove(&event.user);
             }

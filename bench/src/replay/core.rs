@@ -1,9 +1,9 @@
-//! The core of this service: what `App::connect` puts together, without a server before it, on one SQLite file with the
-//! sources' tables and triggers, and with an AI endpoint that counts.
+//! The core of this service, as `App::connect` assembles it, without a server. It uses one SQLite file with the
+//! sources' tables and triggers, and an AI endpoint that counts its calls.
 //!
-//! Decision: the clock is moved to each event; what an event causes is over before the next one. So the clock runs a
-//! few milliseconds ahead of the trace where events come faster than they are dealt with, never behind. Commits are not
-//! synced: losing power is not what is measured.
+//! Decision: the clock is moved to each event, and the effects of an event end before the next one. So the clock runs a
+//! few milliseconds ahead of the trace where events come faster than they are processed, never behind. Commits are not
+//! synced: power loss is not measured.
 
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ use super::{
 };
 use crate::servers::ai::{FakeAi, Say, valid_answer};
 
-/// An instance, and how often each user's sources have changed.
+/// An instance, and the number of changes of each user's sources.
 pub(crate) struct Core {
     cache: Arc<UserDataCache>,
     db: DatabaseConnection,
@@ -50,22 +50,22 @@ pub(crate) struct Core {
     loads: TaskTracker,
     versions: Vec<Versions>,
     quiet: Duration,
-    /// When a user's changes may be due, and whose.
+    /// When a user's changes may be due, and which user's.
     due: BinaryHeap<Reverse<(Duration, u32)>>,
-    /// How far the clock has run ahead of the trace at most.
+    /// The clock's largest lead over the trace.
     ahead_max: Duration,
     spent: Spent,
     _directory: TempDir,
 }
 
-/// Of one user's sources.
+/// Versions of one user's sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Versions {
     strategy: u32,
     recommendations: u32,
 }
 
-/// Where the replay's time goes.
+/// The real time of the replay's parts.
 #[derive(Debug, Default)]
 struct Spent {
     reading: Duration,
@@ -75,12 +75,12 @@ struct Spent {
 
 /// More than a clock's rounding.
 const MOMENT: Duration = Duration::from_millis(1);
-/// Of a document: longer than the trace. How old a row is, the database tells, whose clock nobody moves; so nothing may
-/// grow old here, or memory and table would disagree.
+/// The life of a document: longer than the trace. The database tells the age of a row, and its clock is not moved. So
+/// nothing may expire here, or memory and table would disagree.
 const LIFE: Duration = Duration::from_secs(400 * 24 * 3600);
-/// Nothing in a replay fails for being slow.
+/// No slow step of a replay may fail.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// As many connections as a load uses at once.
+/// The connections that one load uses at once.
 const CONNECTIONS: u32 = 6;
 
 const USERS: &str = "
@@ -105,13 +105,13 @@ fn config(reassembly: Reassembly, ai: &FakeAi) -> Config {
     config.ai.base_url = Some(ai.base_url());
     config.ai.model = "counted".to_owned();
     config.ai.soft_timeout = PATIENCE;
-    // Its limit is not what is measured.
+    // Its limit is not measured.
     config.ai.calls_per_minute = 100_000;
     config
 }
 
 impl Core {
-    /// Starts with all users of the trace in the sources, and nothing cached.
+    /// Starts with all users of the trace in the sources, and empty caches.
     pub(crate) async fn start(events: &[Event], reassembly: Reassembly) -> Self {
         let directory = tempfile::Builder::new().prefix("userdata-replay-").tempdir().unwrap();
         let url = format!("sqlite://{}/replay.db?mode=rwc", directory.path().display());
@@ -126,7 +126,7 @@ impl Core {
         let config = config(reassembly, &ai);
         let (clock, stop) = (Clock::system(), CancellationToken::new());
         let (loads, tasks) = (TaskTracker::new(), TaskTracker::new());
-        // Not for new ones: it can be waited for until it is empty.
+        // The relay runs by hand, until the outbox is empty.
         loads.close();
         let (cache_pool, timeout) = (Pool::from(pool(&url).await), config.database.timeout);
         let rows = DatabaseTier::new(cache_pool.clone(), &config.database, clock.clone());
@@ -157,7 +157,7 @@ impl Core {
         };
         let cache = Arc::new(UserDataCache::new(parts, &loads));
         cache.poll_fences().await;
-        // From here on it listens.
+        // From here on it receives notifications.
         cache.reassemble();
         Self {
             cache,
@@ -175,7 +175,7 @@ impl Core {
         }
     }
 
-    /// Deals with all events, in their order and at their times.
+    /// Processes all events, in order and at their times.
     pub(crate) async fn replay(&mut self, events: &[Event]) -> Score {
         let mut score = Score::default();
         for (number, event) in events.iter().enumerate() {
@@ -200,16 +200,16 @@ impl Core {
         score
     }
 
-    /// How it went.
+    /// The score.
     pub(crate) async fn end(self) -> String {
         let stats = self.cache.stats(0).await.unwrap();
         format!(
-            "{} answers unverified, {} AI calls, clock ahead of the trace by {:.0?} at most, {:.0?}, {:?}",
+            "{} answers unverified, {} AI calls, clock ahead of the trace by at most {:.0?}, {:.0?}, {:?}",
             stats.unverified_answers, stats.ai_calls_made, self.ahead_max, self.spent, stats.reassemblies
         )
     }
 
-    /// Does what the service does ten times a second, at the times when something may be due.
+    /// Does the service's periodic work, at the times when something may be due.
     async fn reassemble_until(&mut self, at: Duration, score: &mut Score) {
         while let Some(Reverse((due, user))) = self.due.peek().copied().filter(|Reverse((due, _))| *due <= at) {
             self.due.pop();
@@ -239,13 +239,13 @@ impl Core {
         }
     }
 
-    /// Changes a user's sources; the triggers note it, the relay makes a fence of it.
+    /// Changes a user's sources; the triggers record it, the relay appends an invalidation.
     async fn change(&mut self, Event { user, kind, .. }: &Event) {
         let versions = &mut self.versions[*user as usize];
         let sql = if *kind == Kind::Strategy {
             versions.strategy += 1;
             let version = versions.strategy;
-            // The AI is told the industry, and answers are remembered for everybody in the same situation.
+            // The industry is part of the AI's input, and users with equal inputs share its cached response.
             format!(
                 "UPDATE enhanced_content_strategies SET name = '{version}', industry = 'trade {version} of {user}' \
                  WHERE id = {user}"
@@ -262,7 +262,7 @@ impl Core {
     }
 }
 
-/// Of the sources that a document was made from; it has every section, or else the replay is worth nothing.
+/// The versions that a document was made from. It must have every section, or the replay is worthless.
 fn versions_in(served: &Served) -> Versions {
     assert!(served.snapshot.complete(), "a source failed");
     let document = ComprehensiveUserData::decode(served.snapshot.payload.clone()).unwrap();

@@ -1,4 +1,4 @@
-//! What a way of answering reads comes to.
+//! The score of a way to answer reads.
 
 use super::trace::is_in_half;
 
@@ -20,11 +20,11 @@ struct Counts {
 /// How a read was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// With a document that was there and has every change before the read.
+    /// With a cached document that has every earlier change.
     Fresh,
-    /// With one that lacks a change.
+    /// With a document that lacks a change.
     Stale,
-    /// With one that had to be waited for.
+    /// With a document that had to be loaded.
     Loaded,
 }
 

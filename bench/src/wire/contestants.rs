@@ -1,4 +1,4 @@
-//! Who is measured, and how each is started: as a process of its own, so that its CPU time is its own.
+//! The measured servers, each started as a process of its own, so that its CPU time is its own.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// A server that is measured.
+/// A measured server.
 #[derive(Debug)]
 pub(super) struct Contestant {
     pub(super) name: &'static str,
@@ -28,13 +28,13 @@ pub(super) struct Contestant {
 
 #[derive(Debug)]
 enum Kind {
-    /// A server of this program's.
+    /// A server of this program.
     Rival(Rival),
-    /// redis-server itself: connections, and requests that each sends before it reads a reply.
+    /// redis-server itself: connections, and the pipeline of each.
     Redis { connections: u32, pipeline: u32 },
 }
 
-/// In the order of the table; the first is what the others are compared with.
+/// In the order of the table; the first is the baseline.
 pub(super) const CONTESTANTS: [Contestant; 12] = [
     Contestant::rival("raw echo", Rival::Echo),
     Contestant::rival("raw echo, coalesced writes", Rival::EchoCoalesced),
@@ -55,28 +55,28 @@ impl Contestant {
         Self { name, kind: Kind::Rival(rival) }
     }
 
-    /// Whether everything is compared with it.
+    /// Whether it is the baseline.
     pub(super) fn is_the_base(&self) -> bool {
         self.name == CONTESTANTS[0].name
     }
 }
 
-/// A contestant that serves.
+/// A running contestant.
 #[derive(Debug)]
 pub(crate) struct Running {
     contestant: &'static Contestant,
     pid: u32,
     port: u16,
-    /// What h2load sends.
+    /// The request that h2load sends.
     request: PathBuf,
     _process: Option<Process>,
-    /// Where it sends its telemetry.
+    /// The collector of its telemetry.
     _sink: Option<Sink>,
     _directory: TempDir,
 }
 
 impl Running {
-    /// Starts it, and lets it answer once: from then on it answers from memory.
+    /// Starts it, and makes one call: from then on it answers from memory.
     pub(super) async fn start(
         contestant: &'static Contestant,
         document: &Document,
@@ -141,7 +141,7 @@ impl Running {
         load::cpu_time(self.pid)
     }
 
-    /// Loads it as fast as it answers.
+    /// Loads it in a closed loop.
     pub(super) fn load(&self, seconds: u32, reply_bytes: usize) -> Measured {
         match self.contestant.kind {
             Kind::Rival(_) => {

@@ -1,6 +1,6 @@
-//! The documents that are served: of real users, whose strategies have as much text as makes the size.
+//! The served documents: real users, whose strategies are filled with text up to the size.
 //!
-//! What the others answer is what this service has answered, byte for byte.
+//! The other servers answer this service's bytes.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -23,18 +23,18 @@ use crate::servers::{
     sources::{Sources, sources},
 };
 
-/// Where Redis has the document that is being measured.
+/// The Redis key of the measured document.
 pub(super) const KEY: &str = "bench:document";
 const KIB: usize = 1024;
 
-/// One document per size, and the database that they are made from.
+/// One document per size, and their database.
 #[derive(Debug)]
 pub(super) struct Documents {
     sources: Sources,
     by_size: BTreeMap<usize, Document>,
 }
 
-/// A user's document as it is asked for and answered.
+/// A user's document: the request and the reply.
 #[derive(Debug)]
 pub(super) struct Document {
     request: GetComprehensiveUserDataRequest,
@@ -42,7 +42,7 @@ pub(super) struct Document {
 }
 
 impl Documents {
-    /// Users whose documents have these sizes in KiB, or are as small as a document gets.
+    /// Users whose documents have these sizes in KiB, or the smallest possible.
     pub(super) async fn prepare(sizes: &[usize]) -> Self {
         let sources = sources(Kind::Sqlite).await;
         let mut by_size = BTreeMap::new();
@@ -92,7 +92,7 @@ impl Document {
         [&[0], &length[..], &message].concat()
     }
 
-    /// For those that read it from there: as JSON, and as what Redis alone answers.
+    /// Stores it for the servers that read it from Redis: as JSON, and as encoded bytes.
     pub(super) async fn store_in(&self, redis: &Redis) {
         let message = GetComprehensiveUserDataResponse::decode(self.reply.as_slice()).unwrap();
         let json = serde_json::to_vec(&message).unwrap();
@@ -106,7 +106,7 @@ impl Document {
         client.quit().await.unwrap();
     }
 
-    /// Asks once; the answer has to be of about the size that is said to be measured.
+    /// One call; the answer must have about the announced size.
     pub(super) async fn is_answered_by(&self, address: SocketAddr) {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
         let mut client = UserDataServiceClient::new(endpoint.connect().await.unwrap());
@@ -114,7 +114,7 @@ impl Document {
     }
 }
 
-/// One answer of a service that is started for it: nothing of an earlier one is in its memory.
+/// One answer of a service started for it, with an empty memory tier.
 async fn answer_of_ours(
     database_url: &str,
     request: &GetComprehensiveUserDataRequest,
@@ -134,7 +134,7 @@ pub(super) fn port_of(redis: &Redis) -> u16 {
     redis.url().rsplit_once(':').unwrap().1.trim_end_matches('/').parse().unwrap()
 }
 
-/// So many bytes of words.
+/// Words of this many bytes.
 fn text(bytes: usize) -> String {
-    "measured words of no meaning ".chars().cycle().take(bytes).collect()
+    "meaningless filler words here ".chars().cycle().take(bytes).collect()
 }

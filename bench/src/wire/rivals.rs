@@ -1,5 +1,5 @@
-//! The servers that are compared, one per process. All but bare hyper answer the contract's method through
-//! tonic, and decode the request; none but ours has limits, deadlines or metrics.
+//! The compared servers, one per process. All but bare hyper answer the contract's method through tonic, and decode the
+//! request. Only userdata has limits, deadlines and metrics.
 
 mod hyper;
 mod ours;
@@ -26,15 +26,15 @@ pub(super) use self::ours::Ours;
 /// A server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Rival {
-    /// tonic, a message of one `bytes` field, shared.
+    /// tonic, a message of one shared `bytes` field.
     Echo,
-    /// The same with our way of writing.
+    /// The same with coalesced writes.
     EchoCoalesced,
     /// hyper, one `Bytes` and trailers.
     Hyper,
-    /// The same with our way of writing.
+    /// The same with coalesced writes.
     HyperCoalesced,
-    /// tonic, the contract's message as moka hands it out: a copy.
+    /// tonic, the contract's message as a copy from moka.
     Moka,
     /// tonic, the encoded document from multi-tier-cache.
     MultiTierCache,
@@ -44,11 +44,11 @@ pub(crate) enum Rival {
     OursUncoalesced,
     /// This service.
     Ours,
-    /// This service, told by `OTEL_*` where to send metrics and, by default, 1 % of the traces.
+    /// This service, with a collector for metrics and, by default, 1 % of the traces.
     OursTraced,
 }
 
-/// What a server is started with.
+/// The arguments of a server.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     rival: Rival,
@@ -62,13 +62,13 @@ pub(crate) struct Serve {
 }
 
 impl Rival {
-    /// As it is named on the command line.
+    /// Its name on the command line.
     pub(super) fn name(self) -> String {
         self.to_possible_value().expect("none is skipped").get_name().to_owned()
     }
 }
 
-/// Where the user's document is in Redis as JSON.
+/// The Redis key of the user's document as JSON.
 pub(super) fn json_key(user: &str) -> String {
     format!("bench:json:{user}")
 }
@@ -105,7 +105,7 @@ fn say(address: SocketAddr) {
     println!("listening on {address} as {}", std::process::id());
 }
 
-/// A collector of telemetry that throws it away: every call is answered with an empty message.
+/// A collector that discards telemetry: it answers every call with an empty message.
 #[derive(Debug)]
 pub(super) struct Sink {
     address: SocketAddr,
@@ -127,14 +127,14 @@ impl Sink {
     }
 }
 
-/// Where connections come from, and how they write.
+/// The listener, and the way of writing.
 struct Listener {
     listener: TcpListener,
     wrap: fn(TcpStream) -> Coalesced<TcpStream>,
 }
 
 impl Listener {
-    /// The next connection, set up as tonic sets up its own.
+    /// The next connection, with tonic's own options.
     async fn accept(&self) -> Coalesced<TcpStream> {
         let (stream, _) = self.listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();

@@ -1,17 +1,17 @@
-//! What is printed: medians over the rounds, and ratios to the raw echo within each.
+//! The printed table: medians over the rounds of the ratios to the raw echo.
 
 use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
 
 use super::load::Measured;
 
-/// What was measured with replies of one size: rounds per contestant, the raw echo's first.
+/// Measurements with replies of one size: rounds per contestant, the raw echo's first.
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) reply_bytes: usize,
     pub(super) rounds: Vec<Vec<Measured>>,
 }
 
-/// One row per contestant: throughput and CPU time against the raw echo, and in figures.
+/// One row per contestant: throughput and CPU time, as ratios to the raw echo and as numbers.
 pub(super) fn ratios(names: &[&str], columns: &[Column]) -> String {
     let heads = columns.iter().flat_map(|column| {
         let size = size(column.reply_bytes);
@@ -33,7 +33,7 @@ pub(super) fn ratios(names: &[&str], columns: &[Column]) -> String {
     table.to_string()
 }
 
-/// The middle one, or the mean of the two in the middle.
+/// The median.
 pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;

@@ -1,4 +1,4 @@
-//! The floor: hyper's HTTP/2 with a gRPC reply that is one `Bytes`, whoever asks.
+//! The lower bound: hyper's HTTP/2 with a constant gRPC reply of one `Bytes`.
 
 use std::convert::Infallible;
 
@@ -29,7 +29,7 @@ pub(super) async fn serve(listener: Listener, reply: Bytes) {
             }
         });
         let mut settings = http2::Builder::new(TokioExecutor::new());
-        // As many as ours allows.
+        // As many as userdata allows.
         settings.max_concurrent_streams(256);
         connections.spawn(settings.serve_connection(TokioIo::new(stream), answer));
     }

@@ -1,4 +1,4 @@
-//! Ours, with its defaults and no Redis: after the first answer it is all memory.
+//! userdata, with its defaults and no Redis: after the first answer, all are memory hits.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Servers over tonic as it comes: one method, a message in, a message out.
+//! Servers over unmodified tonic: one method, a message in, a message out.
 
 use std::{
     convert::Infallible,
@@ -28,7 +28,7 @@ use super::Listener;
 /// Longer than any measurement.
 const TTL: Duration = Duration::from_secs(3600);
 
-/// The contract's reply, for those who do not look into it: a field that the contract's clients skip.
+/// The contract's reply as opaque bytes: a field that the contract's clients skip.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Encoded {
     #[prost(bytes = "bytes", tag = "1000")]
@@ -36,7 +36,7 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    /// As long on the wire as the message itself: these bytes, less the field's own key and length.
+    /// As long on the wire as the message itself: its bytes, less the field's own key and length.
     fn as_long_as(reply: &Bytes) -> Self {
         let field = |bytes: usize| Self { data: reply.slice(..bytes) }.encoded_len();
         let bytes = (0..reply.len()).rev().find(|bytes| field(*bytes) <= reply.len()).unwrap();
@@ -44,23 +44,23 @@ impl Encoded {
     }
 }
 
-/// What answers a request.
+/// Answers a request.
 type Answer<T> = Arc<dyn Fn(GetComprehensiveUserDataRequest) -> BoxFuture<'static, Result<T, Status>> + Send + Sync>;
 
-/// The same bytes for everybody.
+/// The same bytes for every request.
 pub(super) fn echo(reply: Bytes) -> Answer<Encoded> {
     let reply = Encoded::as_long_as(&reply);
     Arc::new(move |_| std::future::ready(Ok(reply.clone())).boxed())
 }
 
-/// Structs in memory: handed out as copies, encoded by tonic.
+/// Structs in memory: copied, and encoded by tonic.
 pub(super) fn moka(message: GetComprehensiveUserDataResponse) -> Answer<GetComprehensiveUserDataResponse> {
     let cache = moka::future::Cache::<String, GetComprehensiveUserDataResponse>::new(10_000);
     let message = Arc::new(message);
     Arc::new(move |request| {
         let (cache, message) = (cache.clone(), Arc::clone(&message));
         async move {
-            // Of all that moka offers this is the cheapest for a hit: `get_with` is a future of 33 KB.
+            // moka's cheapest hit: `get_with` is a future of 33 KB.
             if let Some(found) = cache.get(&request.user_id).await {
                 return Ok(found);
             }
@@ -88,7 +88,7 @@ pub(super) async fn multi_tier_cache(redis_url: &str, reply: Bytes) -> Answer<En
     })
 }
 
-/// No memory: JSON from Redis, read and encoded again for everybody.
+/// No memory tier: JSON from Redis, parsed and encoded again for every request.
 pub(super) async fn redis_json(redis_url: &str) -> Answer<GetComprehensiveUserDataResponse> {
     let config = fred::types::config::Config::from_url(redis_url).unwrap();
     let client = fred::types::Builder::from_config(config).build().unwrap();
@@ -112,7 +112,7 @@ pub(super) async fn serve<T: Message + 'static>(listener: Listener, answer: Answ
     Server::builder().add_service(OneMethod(answer)).serve_with_incoming(incoming).await.unwrap();
 }
 
-/// What tonic's generated code would do.
+/// Equals tonic's generated code.
 struct OneMethod<T>(Answer<T>);
 
 impl<T> Clone for OneMethod<T> {
