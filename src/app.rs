@@ -22,8 +22,8 @@ use crate::{
     cache::{
         Parts, TierError, UserDataCache,
         database::DatabaseTier,
-        fence::{Fence, FenceError, Trust},
         hint,
+        invalidation_log::{InvalidationLog, InvalidationLogError, LogValidity},
         redis::{RedisTier, Subscriber},
         relay::Relay,
     },
@@ -39,9 +39,9 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// Connections for the fence log alone, so that slow look-ups never delay an invalidation. Two or three are
+/// Connections for the invalidation log alone, so that slow look-ups never delay an invalidation. Two or three are
 /// in use at once; the others stand in for those that a silent network has swallowed.
-const FENCE_CONNECTIONS: u32 = 8;
+const LOG_CONNECTIONS: u32 = 8;
 /// One moves changes, one counts them for the statistics.
 const RELAY_CONNECTIONS: u32 = 2;
 /// How long the database may be out of reach at start before an instance whose sources are elsewhere
@@ -91,7 +91,7 @@ pub enum StartError {
     Security(#[from] ReloadError),
     /// The cluster agreed on another lease.
     #[error(transparent)]
-    Fence(FenceError),
+    InvalidationLog(InvalidationLogError),
 }
 
 /// Why serving ended other than by shutdown.
@@ -99,7 +99,7 @@ pub enum StartError {
 pub enum RunError {
     /// The cluster agreed on another lease, which was learnt after the start.
     #[error(transparent)]
-    Fence(FenceError),
+    InvalidationLog(InvalidationLogError),
     /// It could not serve.
     #[error(transparent)]
     Serve(#[from] grpc::ServeError),
@@ -142,10 +142,10 @@ impl App {
             &options(Access::ReadWrite, config.database.max_connections, config.database.timeout),
         )
         .await?;
-        let fence_pool = open(
-            "the fence log (database.url)",
+        let log_pool = open(
+            "the invalidation log (database.url)",
             &config.database.url,
-            &options(Access::ReadWrite, FENCE_CONNECTIONS, config.database.timeout),
+            &options(Access::ReadWrite, LOG_CONNECTIONS, config.database.timeout),
         )
         .await?;
         let sources_url = config.sources.database_url.as_ref().unwrap_or(&config.database.url);
@@ -173,10 +173,15 @@ impl App {
         let responses = ResponseCache::new(cache_pool.clone());
         let ai = AiAnalysis::new(&config.ai, ai_guard, responses, Arc::clone(&leases), clock.clone(), tasks.clone())?;
         let sources = SourceDatabase::new(sources_pool.clone(), config.sources.column_bytes_max);
-        let fence =
-            Fence::new(fence_pool.clone(), config.fence.clone(), config.database.timeout, clock.clone(), &tasks);
-        if let Err(error @ FenceError::Lease { .. }) = fence.catch_up().await {
-            return Err(StartError::Fence(error));
+        let invalidation_log = InvalidationLog::new(
+            log_pool.clone(),
+            config.fence.clone(),
+            config.database.timeout,
+            clock.clone(),
+            &tasks,
+        );
+        if let Err(error @ InvalidationLogError::Lease { .. }) = invalidation_log.catch_up().await {
+            return Err(StartError::InvalidationLog(error));
         }
         let (redis, hints) = match &config.redis.url {
             Some(_) => {
@@ -203,7 +208,7 @@ impl App {
         };
         let parts = Parts {
             relay: relay_pool.clone().map(|pool| Relay::new(Outbox::new(pool), clock.clone())),
-            fence,
+            invalidation_log,
             leases,
             redis,
             database: rows,
@@ -215,7 +220,7 @@ impl App {
         };
         let cache = Arc::new(UserDataCache::new(parts, &loads));
         cache.observe(&meter);
-        let pools = [("cache", cache_pool), ("fences", fence_pool), ("sources", sources_pool)];
+        let pools = [("cache", cache_pool), ("fences", log_pool), ("sources", sources_pool)];
         let pools: Vec<_> = pools.into_iter().chain(relay_pool.map(|pool| ("outbox", pool))).collect();
         database::observe(&pools, &meter);
         let pools = pools.into_iter().map(|(_, pool)| pool).collect();
@@ -252,7 +257,7 @@ impl App {
             async move {
                 tokio::select! {
                     () = leaving => {}
-                    error = async move { cache.fence().refused().await } => refused.set(error).expect("set here only"),
+                    error = async move { cache.invalidation_log().lease_conflict().await } => refused.set(error).expect("set here only"),
                 }
                 told.set(Instant::now()).expect("set here only");
             }
@@ -292,7 +297,7 @@ impl App {
             tracing::warn!(tasks = tasks.len(), "some tasks did not end in time and are given up");
         }
         if let Some(error) = refused.get() {
-            return Err(RunError::Fence(error.clone()));
+            return Err(RunError::InvalidationLog(error.clone()));
         }
         match served {
             // Said in the log; the process that was told to end has done so in time.
@@ -308,7 +313,7 @@ pub(crate) fn connections_to_cache_database(config: &Config) -> u32 {
     let shared = sources.database_url.is_none();
     let relay = if shared && sources.change_feed { RELAY_CONNECTIONS } else { 0 };
     let of_sources = if shared { sources.max_connections } else { 0 };
-    config.database.max_connections + FENCE_CONNECTIONS + of_sources + relay
+    config.database.max_connections + LOG_CONNECTIONS + of_sources + relay
 }
 
 fn options(access: Access, max_connections: u32, timeout: Duration) -> database::Options {
@@ -363,13 +368,13 @@ async fn prepare(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Reports SERVING once the fence log can be read, which a migrated database allows; or, when the
+/// Reports SERVING once the invalidation log can be read, which a migrated database allows; or, when the
 /// sources are elsewhere, once it was out of reach for a moment.
 async fn report_ready(cache: Arc<UserDataCache>, health: Health, sources_elsewhere: bool, stop: CancellationToken) {
     let began = Instant::now();
     let mut told = false;
     loop {
-        let readable = cache.fence().trust() != Trust::None;
+        let readable = cache.invalidation_log().validity() != LogValidity::Expired;
         if readable || (sources_elsewhere && began.elapsed() > START_WITHOUT_DATABASE) {
             health.serving().await;
             tracing::info!(readable, "ready");
@@ -377,7 +382,7 @@ async fn report_ready(cache: Arc<UserDataCache>, health: Health, sources_elsewhe
         }
         if !told && began.elapsed() > START_WITHOUT_DATABASE {
             told = true;
-            if let Err(error) = cache.fence().catch_up().await {
+            if let Err(error) = cache.invalidation_log().catch_up().await {
                 tracing::warn!(
                     %error,
                     "not serving: the cache's database cannot be read yet. Is it up, and has `userdata migrate up` been run? Serving begins by itself."

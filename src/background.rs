@@ -43,7 +43,7 @@ pub fn start(cache: &Arc<UserDataCache>, config: &Config, tasks: &TaskTracker, s
         let cache = Arc::clone(cache);
         every(tasks, stop, period, move || work(Arc::clone(&cache)));
     };
-    run(config.fence.poll, |cache| Box::pin(async move { cache.poll_fences().await }));
+    run(config.fence.poll, |cache| Box::pin(async move { cache.poll_invalidation_log().await }));
     run(config.sources.relay_poll, |cache| Box::pin(async move { cache.relay_changes().await }));
     run(config.database.sweep_every, |cache| Box::pin(async move { cache.sweep().await }));
     run(config.database.tally_every, |cache| Box::pin(async move { cache.flush_tally().await }));

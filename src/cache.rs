@@ -1,6 +1,6 @@
 //! The cache: three tiers in front of the sources, and the rules by which an answer may be given.
 //!
-//! The way of a request is [`UserDataCache::get`]: check how far the fence log is known, look into
+//! The way of a request is [`UserDataCache::get`]: check how far the invalidation log is known, look into
 //! memory, else wait for a flight. What a flight does is [`load`]. Redis, the table and memory are
 //! plain value stores: a failing one is a miss, and nothing that they lose, replay or write late can
 //! make an answer wrong, because every section is judged by the fence when it is read.
@@ -9,9 +9,9 @@ mod ahead;
 pub mod breaker;
 mod cooldown;
 pub mod database;
-pub mod fence;
+pub mod invalidation_log;
 pub mod figures;
-pub mod flight;
+pub mod single_flight;
 pub mod hint;
 mod inspector;
 mod load;
@@ -34,12 +34,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span, field::Empty, info_span};
 
 use ahead::Ahead;
-use fence::{Fence, FenceError, Trust};
-use flight::{Flights, Landing, Refreshes, Role};
 use inspector::Inspector;
+use invalidation_log::{InvalidationLog, InvalidationLogError, LogValidity};
 use load::{Depth, Landed, Loaded, Loader};
 use memory::Answer;
 use relay::Relay;
+use single_flight::{LoadHandle, Refreshes, Role, SingleFlight};
 
 pub use load::Parts;
 pub use tier_error::TierError;
@@ -116,7 +116,7 @@ enum InMemory {
 pub struct UserDataCache {
     loader: Arc<Loader>,
     /// By key and log: the positions of two logs cannot be compared, so their loads are never shared.
-    flights: Flights<(CacheKey, Arc<str>), Landed>,
+    single_flight: SingleFlight<(CacheKey, Arc<str>), Landed>,
     /// Loads that skip the tiers, for callers who want nothing older than a moment ago.
     fresh: Refreshes<CacheKey, Landed>,
     /// Loads that skip the memo too.
@@ -134,7 +134,7 @@ impl UserDataCache {
     pub fn new(mut parts: Parts, tasks: &TaskTracker) -> Self {
         if parts.config.reassembly.enabled {
             // It listens from now on: a change may come before anybody has looked for one.
-            parts.fence.listen();
+            parts.invalidation_log.record_scopes();
         }
         Self {
             relay: parts.relay.take(),
@@ -145,7 +145,7 @@ impl UserDataCache {
             )),
             inspector: Inspector::default(),
             loader: Arc::new(Loader::new(parts, tasks.clone())),
-            flights: Flights::new(tasks.clone()),
+            single_flight: SingleFlight::new(tasks.clone()),
             fresh: Refreshes::new(tasks.clone()),
             refreshes: Refreshes::new(tasks.clone()),
         }
@@ -153,38 +153,38 @@ impl UserDataCache {
 
     /// The user's document, from a tier or assembled.
     pub async fn get(&self, query: &UserDataQuery, wish: &Wish) -> Result<Served, Error> {
-        let trust = self.trust(wish).await?;
+        let validity = self.validity(wish).await?;
         if !self.has_reached(wish.min_token.as_ref()) {
-            return self.load_past_the_tiers(query, wish, trust, Depth::Sources).await;
+            return self.load_past_the_tiers(query, wish, validity, Depth::Sources).await;
         }
-        if let Some(answer) = self.in_memory(query, wish, trust) {
+        if let Some(answer) = self.in_memory(query, wish, validity) {
             return answer;
         }
-        let (landing, role) = self.board(query, Depth::Tiers);
-        let loaded = match self.wait(landing, role).await {
+        let (handle, role) = self.board(query, Depth::Tiers);
+        let loaded = match self.wait(handle, role).await {
             // Another instance may have found nothing some seconds ago.
             Err(Error::NotFound { .. }) if wish.max_age.is_some() => {
-                return self.load_past_the_tiers(query, wish, trust, Depth::Sources).await;
+                return self.load_past_the_tiers(query, wish, validity, Depth::Sources).await;
             }
             // It was begun for nobody. Somebody who waits is not bound by what that may cost.
             Err(Error::Withheld) => {
-                return self.load_past_the_tiers(query, wish, trust, Depth::Sources).await;
+                return self.load_past_the_tiers(query, wish, validity, Depth::Sources).await;
             }
             loaded => loaded?,
         };
         if self.is_too_old(&loaded.snapshot, wish) {
-            return self.load_past_the_tiers(query, wish, trust, Depth::Sources).await;
+            return self.load_past_the_tiers(query, wish, validity, Depth::Sources).await;
         }
-        self.renew_if_due(query, &loaded, trust);
+        self.renew_if_due(query, &loaded, validity);
         self.ahead.read(query);
-        self.offer_to_inspector(query, &loaded, trust);
-        self.served(loaded, role, trust, wish)
+        self.offer_to_inspector(query, &loaded, validity);
+        self.served(loaded, role, validity, wish)
     }
 
     /// The user's document, assembled anew: nothing is read from any tier or memo.
     pub async fn refresh(&self, query: &UserDataQuery, wish: &Wish) -> Result<Served, Error> {
-        let trust = self.trust(wish).await?;
-        self.load_past_the_tiers(query, wish, trust, Depth::Anew).await
+        let validity = self.validity(wish).await?;
+        self.load_past_the_tiers(query, wish, validity, Depth::Anew).await
     }
 
     /// Makes everything read before this call unusable. `Ok` means that the fence is durable.
@@ -193,15 +193,15 @@ impl UserDataCache {
             scope.sections = SectionSet::ERASED;
             self.ahead.forget(&scope.user);
         }
-        let raised = match self.loader.fence.raise(scope.clone()).await {
-            Ok(raised) => raised,
+        let appended = match self.loader.invalidation_log.append(scope.clone()).await {
+            Ok(appended) => appended,
             Err(error) => {
                 tracing::error!(%error, "an invalidation could not be acknowledged");
                 // Nothing was promised, but nothing old should be served on that can be dropped.
-                self.loader.drop_unfenced(&scope).await;
+                self.loader.drop_without_invalidation(&scope).await;
                 return Err(match error {
-                    FenceError::Closed => unavailable(Unavailable::Draining),
-                    _ => unavailable(Unavailable::FenceNotDurable),
+                    InvalidationLogError::Closed => unavailable(Unavailable::Draining),
+                    _ => unavailable(Unavailable::InvalidationNotDurable),
                 });
             }
         };
@@ -210,34 +210,32 @@ impl UserDataCache {
                 true => self.loader.purge(&scope).await,
                 // What is fenced in part is of use for the rest.
                 false if !scope.sections.is_all() => Ok(0),
-                false => Ok(self.loader.drop_copies(&scope, raised.token.position).await),
+                false => Ok(self.loader.drop_copies(&scope, appended.token.position).await),
             }
         };
         let (removed, ()) = tokio::join!(removing, self.hint());
         let removed = removed?;
         if how.wait_all && !mutant::on(Mutant::WaitAllDoesNotWait) {
-            self.loader.fence.wait_for_all(&raised).await;
+            self.loader.invalidation_log.wait_for_all(&appended).await;
         }
-        Ok(Invalidated { removed, token: raised.token })
+        Ok(Invalidated { removed, token: appended.token })
     }
 
     /// How far the log is known, having tried as hard as the caller wishes.
-    async fn trust(&self, wish: &Wish) -> Result<Trust, Error> {
-        let fence = &self.loader.fence;
+    async fn validity(&self, wish: &Wish) -> Result<LogValidity, Error> {
+        let log = &self.loader.invalidation_log;
         let behind = |token: &Token| {
-            let position = fence.position();
-            position.incarnation == token.incarnation
-                && position.position < token.position
-                && !mutant::on(Mutant::IgnoresTheToken)
+            let position = log.position();
+            position.epoch == token.epoch && position.position < token.position && !mutant::on(Mutant::IgnoresTheToken)
         };
         if wish.freshness == Freshness::Linearizable || wish.min_token.as_ref().is_some_and(&behind) {
-            fence.catch_up().await.map_err(|_| unavailable(Unavailable::FreshnessUnverified))?;
+            log.catch_up().await.map_err(|_| unavailable(Unavailable::FreshnessUnverified))?;
         }
         if wish.min_token.as_ref().is_some_and(behind) {
             return Err(unavailable(Unavailable::TokenAhead));
         }
-        match fence.renewed_trust().await {
-            Trust::Verified => Ok(Trust::Verified),
+        match log.renewed_validity().await {
+            LogValidity::Verified => Ok(LogValidity::Verified),
             lapsed if wish.freshness == Freshness::Default => Ok(lapsed),
             _ => Err(unavailable(Unavailable::FreshnessUnverified)),
         }
@@ -248,9 +246,8 @@ impl UserDataCache {
     /// because the token's own log may have been adopted since [`Self::trust`] looked.
     fn has_reached(&self, token: Option<&Token>) -> bool {
         token.is_none_or(|token| {
-            let ours = self.loader.fence.position();
-            ours.incarnation == token.incarnation
-                && (ours.position >= token.position || mutant::on(Mutant::IgnoresTheToken))
+            let ours = self.loader.invalidation_log.position();
+            ours.epoch == token.epoch && (ours.position >= token.position || mutant::on(Mutant::IgnoresTheToken))
         })
     }
 
@@ -260,26 +257,26 @@ impl UserDataCache {
     pub fn hit(&self, query: &UserDataQuery, wish: &Wish) -> Option<Served> {
         let loader = &self.loader;
         let began = loader.clock.now();
-        let trust = loader.fence.trust_at(began);
-        if trust != Trust::Verified
+        let validity = loader.invalidation_log.validity_at(began);
+        if validity != LogValidity::Verified
             || wish.freshness == Freshness::Linearizable
             || !self.has_reached(wish.min_token.as_ref())
         {
             return None;
         }
-        let InMemory::Found(Ok(served)) = self.look_into_memory(query, wish, trust, began) else { return None };
+        let InMemory::Found(Ok(served)) = self.look_into_memory(query, wish, validity, began) else { return None };
         loader.memory_figures.hit(loader.clock.now().since(began));
         Some(served)
     }
 
-    fn in_memory(&self, query: &UserDataQuery, wish: &Wish, trust: Trust) -> Option<Result<Served, Error>> {
-        if trust == Trust::None {
+    fn in_memory(&self, query: &UserDataQuery, wish: &Wish, validity: LogValidity) -> Option<Result<Served, Error>> {
+        if validity == LogValidity::Expired {
             return None;
         }
         let loader = &self.loader;
         let span = trace::within_request(|| info_span!("lookup memory", outcome = Empty));
         let began = loader.clock.now();
-        let found = match self.look_into_memory(query, wish, trust, began) {
+        let found = match self.look_into_memory(query, wish, validity, began) {
             InMemory::Found(answer) => Some(answer),
             InMemory::Superseded => {
                 loader.counts.superseded.add(1);
@@ -298,14 +295,16 @@ impl UserDataCache {
     }
 
     /// An answer is given if it is present, not fenced, not expired.
-    fn look_into_memory(&self, query: &UserDataQuery, wish: &Wish, trust: Trust, now: Moment) -> InMemory {
+    fn look_into_memory(&self, query: &UserDataQuery, wish: &Wish, validity: LogValidity, now: Moment) -> InMemory {
         let (loader, key) = (&self.loader, query.key());
         let Some(held) = loader.memory.get(key).filter(|held| now < held.until) else { return InMemory::Absent };
-        let view = loader.fence.view(key);
+        let view = loader.invalidation_log.view(key);
         let snapshot = match held.answer {
             Answer::Snapshot(snapshot) => snapshot,
-            Answer::NotFound { what, incarnation, tag } => {
-                let holds = trust == Trust::Verified && view.incarnation == incarnation && tag >= view.fence();
+            Answer::NotFound { what, epoch, read_position } => {
+                let holds = validity == LogValidity::Verified
+                    && view.epoch == epoch
+                    && read_position >= view.last_invalidation();
                 return match holds && wish.max_age.is_none() {
                     true => InMemory::Found(Err(Error::NotFound { what })),
                     false => InMemory::Absent,
@@ -323,10 +322,10 @@ impl UserDataCache {
         }
         let loaded = Loaded { snapshot, status: CacheStatus::Hit(Tier::Memory), position: view.applied };
         if now >= held.renew_from {
-            self.renew_if_due(query, &loaded, trust);
+            self.renew_if_due(query, &loaded, validity);
         }
-        self.offer_to_inspector(query, &loaded, trust);
-        InMemory::Found(self.served(loaded, Role::Leader, trust, wish))
+        self.offer_to_inspector(query, &loaded, validity);
+        InMemory::Found(self.served(loaded, Role::Leader, validity, wish))
     }
 
     fn is_too_old(&self, snapshot: &Snapshot, wish: &Wish) -> bool {
@@ -336,21 +335,23 @@ impl UserDataCache {
     }
 
     /// Joins the load of a key, if it began after every fence known now, or begins one.
-    fn board(&self, query: &UserDataQuery, depth: Depth) -> (Landing<Landed>, Role) {
-        let view = self.loader.fence.view(query.key());
-        let (fence, tag) = (view.fence(), view.applied);
-        let key = (query.key().clone(), Arc::clone(&view.incarnation));
-        self.flights.join(&key, fence, tag, || Arc::clone(&self.loader).load(query.clone(), depth))
+    fn board(&self, query: &UserDataQuery, depth: Depth) -> (LoadHandle<Landed>, Role) {
+        let view = self.loader.invalidation_log.view(query.key());
+        let (last_invalidation, read_position) = (view.last_invalidation(), view.applied);
+        let key = (query.key().clone(), Arc::clone(&view.epoch));
+        self.single_flight.join_or_start(&key, last_invalidation, read_position, || {
+            Arc::clone(&self.loader).load(query.clone(), depth)
+        })
     }
 
     /// Begins to assemble a document anew of whose life most is over, so that nobody has to wait when it ends.
     /// As long as people ask for it: what nobody asks for expires.
-    fn renew_if_due(&self, query: &UserDataQuery, loaded: &Loaded, trust: Trust) {
-        let hit = matches!(loaded.status, CacheStatus::Hit(_)) && trust == Trust::Verified;
+    fn renew_if_due(&self, query: &UserDataQuery, loaded: &Loaded, validity: LogValidity) {
+        let hit = matches!(loaded.status, CacheStatus::Hit(_)) && validity == LogValidity::Verified;
         if !hit || !self.loader.is_due(&loaded.snapshot) {
             return;
         }
-        let view = self.loader.fence.view(query.key());
+        let view = self.loader.invalidation_log.view(query.key());
         if self.loader.cooldowns.of(query.key(), &view).is_none() {
             // Whoever misses meanwhile joins it; nobody waits for it here.
             let _ = self.board(query, Depth::Newer(loaded.snapshot.as_of));
@@ -359,13 +360,13 @@ impl UserDataCache {
 
     /// Has some hits compared with the sources. Only where changes make themselves known: elsewhere a document may be
     /// as old as its life is long.
-    fn offer_to_inspector(&self, query: &UserDataQuery, loaded: &Loaded, trust: Trust) {
+    fn offer_to_inspector(&self, query: &UserDataQuery, loaded: &Loaded, validity: LogValidity) {
         let share = self.loader.config.inspector.share;
         // Order: the draw first, it is what most hits end with.
         if share > 0.0
             && rand::random::<f64>() < share
             && matches!(loaded.status, CacheStatus::Hit(_))
-            && trust == Trust::Verified
+            && validity == LogValidity::Verified
             && self.relay.as_ref().is_some_and(|relay| !relay.is_missing())
         {
             self.inspector.pick(query, &loaded.snapshot);
@@ -377,33 +378,33 @@ impl UserDataCache {
         &self,
         query: &UserDataQuery,
         wish: &Wish,
-        trust: Trust,
+        validity: LogValidity,
         depth: Depth,
     ) -> Result<Served, Error> {
         let refreshes = if depth == Depth::Anew { &self.refreshes } else { &self.fresh };
         let loader = Arc::clone(&self.loader);
         let asked = query.clone();
-        let (landing, role) = refreshes.ask(query.key(), || loader.load(asked, depth));
-        let loaded = self.wait(landing, role).await?;
+        let (handle, role) = refreshes.join_or_start(query.key(), || loader.load(asked, depth));
+        let loaded = self.wait(handle, role).await?;
         self.ahead.read(query);
-        self.served(loaded, role, trust, wish)
+        self.served(loaded, role, validity, wish)
     }
 
-    async fn wait(&self, landing: Landing<Landed>, role: Role) -> Result<Loaded, Error> {
-        let waiting = self.flights.waiter(self.loader.config.flight.max_waiting);
+    async fn wait(&self, handle: LoadHandle<Landed>, role: Role) -> Result<Loaded, Error> {
+        let waiting = self.single_flight.waiter(self.loader.config.flight.max_waiting);
         let _waiting = waiting.ok_or_else(Error::overloaded)?;
         // The leader's load is part of its own trace.
         let span = match role {
             Role::Leader => Span::none(),
             Role::Follower => trace::within_request(|| info_span!("wait")),
         };
-        let landed = landing.wait().instrument(span.clone()).await.ok_or(Error::Internal)?;
+        let landed = handle.wait().instrument(span.clone()).await.ok_or(Error::Internal)?;
         trace::link(&span, landed.load);
         landed.result
     }
 
     /// Counts an answer and says how it was found.
-    fn served(&self, loaded: Loaded, role: Role, trust: Trust, wish: &Wish) -> Result<Served, Error> {
+    fn served(&self, loaded: Loaded, role: Role, validity: LogValidity, wish: &Wish) -> Result<Served, Error> {
         let Loaded { snapshot, status, position } = loaded;
         let status = match (status, role) {
             (CacheStatus::Assembled, Role::Follower) => CacheStatus::Shared,
@@ -413,19 +414,19 @@ impl UserDataCache {
         if stale && wish.freshness != Freshness::Default {
             return Err(unavailable(Unavailable::FreshnessUnverified));
         }
-        let verified = trust == Trust::Verified;
+        let verified = validity == LogValidity::Verified;
         self.loader.counts.served(status, verified);
         if matches!(status, CacheStatus::Hit(_) | CacheStatus::Stale(_)) {
             self.loader.tally.count(&snapshot.key);
         }
-        let token = Token { incarnation: Arc::clone(&snapshot.incarnation), position };
+        let token = Token { epoch: Arc::clone(&snapshot.epoch), position };
         Ok(Served { snapshot, status, verified, token })
     }
 
-    /// The fence log, for those who keep its copy current.
+    /// The invalidation log, for those who keep its copy current.
     #[must_use]
-    pub fn fence(&self) -> &Fence {
-        &self.loader.fence
+    pub fn invalidation_log(&self) -> &InvalidationLog {
+        &self.loader.invalidation_log
     }
 }
 

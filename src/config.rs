@@ -151,7 +151,7 @@ setting::sections! {
         refresh_after: f64 = 0.8, Number(0.1..=1.0);
         /// For all of a request's reads in the cache table.
         timeout: Duration = millis(200), Durations(millis(1)..=seconds(30));
-        /// Connections at most, for each instance; 8 more are kept for the fence log.
+        /// Connections at most, for each instance; 8 more are kept for the invalidation log.
         max_connections: u32 = 10, Count(1..=1000);
         /// Rows older than this are swept; until then expired ones serve as STALE.
         stale_max: Duration = days(1), Durations(millis(1)..=days(30));
@@ -165,7 +165,7 @@ setting::sections! {
         tally_keys_max: usize = 100_000, Count(1..=10_000_000);
     }
 
-    /// The fence log's local copy.
+    /// The invalidation log's local copy.
     fence: Fence {
         /// How often the log is read: without Redis, what an invalidation takes to reach the other instances.
         poll: Duration = millis(100), Durations(millis(1)..=seconds(10));

@@ -108,14 +108,14 @@ pub enum Unavailable {
     },
     /// An invalidation could not be made durable. What is cached here was dropped all the same.
     #[error("the invalidation could not be made durable")]
-    FenceNotDurable,
+    InvalidationNotDurable,
     /// A purge could not clean a tier; its fence holds.
     #[error("a tier could not be purged")]
     PurgeIncomplete {
         /// The tier.
         tier: crate::model::Tier,
     },
-    /// The fence log could not be read, and the caller wants nothing unverified.
+    /// The invalidation log could not be read, and the caller wants nothing unverified.
     #[error("freshness cannot be verified")]
     FreshnessUnverified,
     /// A token is ahead of the log that this instance can read.

@@ -22,7 +22,7 @@ pub enum Call {
     Append,
     /// Between the two transactions of an append that takes its positions first: only a mutant comes here.
     Appending,
-    /// The reading of the fence log's head.
+    /// The reading of the invalidation log's head.
     Head,
     /// The reading of its rows.
     Rows,

@@ -48,7 +48,7 @@ const POLL_JITTER: f64 = 0.2;
 pub struct Work {
     /// Names it in the whole cluster.
     pub key: String,
-    /// The position of the fence log that it would begin at.
+    /// The position of the invalidation log that it would begin at.
     pub s: i64,
     /// Work begun below this position is of no use to the asker.
     pub fence: i64,

@@ -181,8 +181,8 @@ pub struct Served {
     pub snapshot: Snapshot,
     /// Where it came from.
     pub status: CacheStatus,
-    /// Whether the fence log was known to be current when it was judged.
+    /// Whether the invalidation log was known to be current when it was judged.
     pub verified: bool,
-    /// The position in the fence log that it is known to be at least as new as.
+    /// The position in the invalidation log that it is known to be at least as new as.
     pub token: Token,
 }

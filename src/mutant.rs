@@ -9,9 +9,9 @@
 #[cfg_attr(feature = "mutants", derive(clap::ValueEnum))]
 pub enum Mutant {
     /// A load tags its document with the position known when it ends.
-    TagTakenAtTheEnd,
+    ReadPositionTakenAtTheEnd,
     /// A request joins any running load of its key.
-    JoinsAnOlderFlight,
+    JoinsAnOlderLoad,
     /// OK is sent as soon as the fence is committed.
     AcknowledgesBeforeApplying,
     /// What Redis holds is served unjudged.
@@ -34,9 +34,9 @@ pub enum Mutant {
     /// A request shares a catch-up whose read was sent before it came.
     SharesASentCatchUp,
     /// Fences are forgotten without raising the floor over them.
-    PrunesWithoutTheFloor,
-    /// Positions of one incarnation are compared with those of another.
-    IgnoresTheIncarnation,
+    PrunesWithoutTheLowWatermark,
+    /// Positions of one epoch are compared with those of another.
+    IgnoresTheEpoch,
     /// A waiter takes a holder for dead whose position, not whose beat, stands still.
     TakesOverByPosition,
     /// A partial document replaces whatever is there.

@@ -34,7 +34,7 @@ pub(crate) async fn run(options: &Options) {
     instance.cache.get(&query(), &Wish::default()).await.unwrap();
     let (mut hits, mut asked) = (0, 0);
     while hits < options.times {
-        instance.cache.fence().catch_up().await.unwrap();
+        instance.cache.invalidation_log().catch_up().await.unwrap();
         let times = BETWEEN_RENEWALS.min(options.times - hits);
         hits += counted(&instance, options.what, times);
         asked += times;

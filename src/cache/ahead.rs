@@ -17,10 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     UserDataCache,
-    fence::Trust,
-    flight::{Landing, Role},
+    invalidation_log::LogValidity,
     load::{Depth, Landed},
     memory::Answer,
+    single_flight::{LoadHandle, Role},
     stats::Count,
 };
 use crate::{
@@ -159,7 +159,7 @@ impl UserDataCache {
         if !ahead.config.enabled {
             return;
         }
-        let news = self.loader.fence.take_news();
+        let news = self.loader.invalidation_log.take_recorded_scopes();
         let due = {
             let (mut readers, now) = (ahead.readers(), ahead.clock.now());
             news.iter().for_each(|scope| readers.change(scope, now));
@@ -178,7 +178,7 @@ impl UserDataCache {
 
     fn verdict(&self, due: &Due) -> Verdict {
         let (loader, key) = (&self.loader, due.query.key());
-        let view = loader.fence.view(key);
+        let view = loader.invalidation_log.view(key);
         let held = loader.memory.get(key).filter(|held| loader.clock.now() < held.until);
         if let Some(Answer::Snapshot(snapshot)) = held.map(|held| held.answer)
             && view.admits(&snapshot, SectionSet::ALL)
@@ -192,7 +192,7 @@ impl UserDataCache {
             Verdict::GiveUp(Reason::Unlikely)
         } else if loader.cooldowns.of(key, &view).is_some() {
             Verdict::GiveUp(Reason::Failed)
-        } else if loader.fence.trust() != Trust::Verified {
+        } else if loader.invalidation_log.validity() != LogValidity::Verified {
             Verdict::NotYet(Reason::Failed)
         } else if !loader.has_room() || self.ahead.places.available_permits() == 0 {
             Verdict::NotYet(Reason::Busy)
@@ -207,9 +207,9 @@ impl UserDataCache {
         self.ahead.readers().assemble(query.key());
         match self.board(query, Depth::Ahead) {
             (_, Role::Follower) => self.ahead.readers().withdraw(query.key()),
-            (landing, Role::Leader) => {
+            (handle, Role::Leader) => {
                 self.ahead.counts.begun.add(1);
-                let followed = follow(Arc::clone(&self.ahead), query.key().clone(), landing, place);
+                let followed = follow(Arc::clone(&self.ahead), query.key().clone(), handle, place);
                 self.loader.tasks.spawn(followed);
             }
         }
@@ -217,8 +217,8 @@ impl UserDataCache {
 }
 
 /// Waits for a load for which nobody else may wait, and counts what it comes to.
-async fn follow(ahead: Arc<Ahead>, key: CacheKey, landing: Landing<Landed>, _place: OwnedSemaphorePermit) {
-    let reason = match landing.wait().await.map(|landed| landed.result) {
+async fn follow(ahead: Arc<Ahead>, key: CacheKey, handle: LoadHandle<Landed>, _place: OwnedSemaphorePermit) {
+    let reason = match handle.wait().await.map(|landed| landed.result) {
         Some(Ok(_)) => return ahead.counts.finished.add(1),
         Some(Err(Error::Withheld)) => Reason::OverBudget,
         Some(Err(_)) | None => Reason::Failed,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    cache::fence::View,
+    cache::invalidation_log::LogView,
     clock::{Clock, Moment},
     model::CacheKey,
 };
@@ -34,8 +34,8 @@ pub(super) struct Cooldowns {
 struct Cooldown {
     until: Moment,
     source_name: &'static str,
-    incarnation: Arc<str>,
-    tag: i64,
+    epoch: Arc<str>,
+    read_position: i64,
 }
 
 /// A pause that is not over.
@@ -44,7 +44,7 @@ pub(super) struct Cooling {
     /// The source that failed.
     pub(super) source_name: &'static str,
     /// The position known before it was asked.
-    pub(super) tag: i64,
+    pub(super) read_position: i64,
     /// What is left of the pause.
     pub(super) left: Duration,
 }
@@ -60,25 +60,25 @@ impl Cooldowns {
     }
 
     /// Begins a pause. `view` is what the load that failed began with.
-    pub(super) fn begin(&self, key: &CacheKey, view: &View, source_name: &'static str, pause: Duration) {
+    pub(super) fn begin(&self, key: &CacheKey, view: &LogView, source_name: &'static str, pause: Duration) {
         let now = self.clock.now();
         let mut keys = self.keys();
         if keys.len() >= KEYS_MAX {
             keys.retain(|_, cooldown| now < cooldown.until);
         }
         if keys.len() < KEYS_MAX {
-            let (incarnation, tag) = (Arc::clone(&view.incarnation), view.applied);
-            keys.insert(key.clone(), Cooldown { until: now.after(pause), source_name, incarnation, tag });
+            let (epoch, read_position) = (Arc::clone(&view.epoch), view.applied);
+            keys.insert(key.clone(), Cooldown { until: now.after(pause), source_name, epoch, read_position });
         }
     }
 
     /// The pause of a key. An invalidation ends it: who has just repaired something wants to see it.
-    pub(super) fn of(&self, key: &CacheKey, view: &View) -> Option<Cooling> {
+    pub(super) fn of(&self, key: &CacheKey, view: &LogView) -> Option<Cooling> {
         let now = self.clock.now();
         let keys = self.keys();
-        let Cooldown { until, source_name, incarnation, tag } = keys.get(key)?;
-        let holds = now < *until && view.incarnation == *incarnation && *tag >= view.fence();
-        holds.then(|| Cooling { source_name, tag: *tag, left: until.since(now) })
+        let Cooldown { until, source_name, epoch, read_position } = keys.get(key)?;
+        let holds = now < *until && view.epoch == *epoch && *read_position >= view.last_invalidation();
+        holds.then(|| Cooling { source_name, read_position: *read_position, left: until.since(now) })
     }
 
     fn keys(&self) -> MutexGuard<'_, HashMap<CacheKey, Cooldown>> {

@@ -1,6 +1,6 @@
 //! The database tier: a snapshot per row, as JSON, beside what the statistics and the sweep need.
 //!
-//! Validity is not judged here: rows come back with their tags and incarnation, expired ones too.
+//! Validity is not judged here: rows come back with their tags and epoch, expired ones too.
 //! Reads and probes move the breaker, writes only obey it: on SQLite a busy writer says nothing about
 //! reading. Everything that deletes or counts runs behind the scenes or for an operator, and has a
 //! timeout of its own.
@@ -143,20 +143,20 @@ impl DatabaseTier {
     /// Stores a snapshot for what is left of its life, unless the row there is newer, or complete and
     /// of use where this one is partial. `fence` is the newest one of its scope: a row below it is of no
     /// use as a whole.
-    pub async fn put(&self, snapshot: &Snapshot, fence: i64) -> Result<(), TierError> {
-        let written = self.try_put(snapshot, fence).await;
+    pub async fn put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
+        let written = self.try_put(snapshot, last_invalidation).await;
         self.figures.wrote(Write::of(&written));
         written
     }
 
-    async fn try_put(&self, snapshot: &Snapshot, fence: i64) -> Result<(), TierError> {
+    async fn try_put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
         if !self.breaker.allows() {
             return Err(TierError::Open);
         }
-        self.write(self.upsert(snapshot, fence)?, BACKGROUND_TIMEOUT).await.map(|_| ())
+        self.write(self.upsert(snapshot, last_invalidation)?, BACKGROUND_TIMEOUT).await.map(|_| ())
     }
 
-    fn upsert(&self, snapshot: &Snapshot, fence: i64) -> Result<Statement, TierError> {
+    fn upsert(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<Statement, TierError> {
         let key = &snapshot.key;
         let life = snapshot.expires_at - self.clock.utc();
         let values: [Value; 13] = [
@@ -166,13 +166,13 @@ impl DatabaseTier {
             row::document_json(snapshot)?.into(),
             life.num_microseconds().unwrap_or(i64::MAX).into(),
             strategy_key(key.strategy).into(),
-            snapshot.tag_max().into(),
+            snapshot.read_position_max().into(),
             self.time(snapshot.as_of),
-            snapshot.incarnation.to_string().into(),
+            snapshot.epoch.to_string().into(),
             row::sections_json(snapshot)?.into(),
             snapshot.complete().into(),
             FORMAT.into(),
-            fence.into(),
+            last_invalidation.into(),
         ];
         Ok(self.statement(self.statements.upsert, values))
     }

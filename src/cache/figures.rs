@@ -107,7 +107,7 @@ impl TierFigures {
         }
     }
 
-    /// What a look-up found was of no use (fenced, expired, of another incarnation): it was a miss.
+    /// What a look-up found was of no use (fenced, expired, of another epoch): it was a miss.
     pub fn refused(&self) {
         self.hits.fetch_sub(1, Relaxed);
         self.misses.fetch_add(1, Relaxed);

@@ -16,12 +16,12 @@ use super::{
 
 /// Follows hints until `stop`, one reading of the log for all that have come.
 pub async fn listen(cache: Arc<UserDataCache>, mut subscriber: Subscriber, stop: CancellationToken) {
-    let fence = cache.fence();
+    let log = cache.invalidation_log();
     while let Some(heard) = stop.run_until_cancelled(subscriber.next()).await {
         let looked = match heard {
             // What is no position was not published by us.
-            Heard::Messages(texts) => fence.hear(texts.iter().filter_map(|text| text.parse().ok())).await,
-            Heard::Gap => fence.catch_up().await,
+            Heard::Messages(texts) => log.catch_up_if_behind(texts.iter().filter_map(|text| text.parse().ok())).await,
+            Heard::Gap => log.catch_up().await,
         };
         if let Err(error) = looked {
             tracing::debug!(%error, "a hint could not be followed; the poll goes on trying");
@@ -34,7 +34,7 @@ impl UserDataCache {
     pub(super) async fn hint(&self) {
         if let Some(redis) = &self.loader.redis {
             // The tier has counted its failure itself; the others poll.
-            let _ = redis.publish(self.loader.fence.position().to_string()).await;
+            let _ = redis.publish(self.loader.invalidation_log.position().to_string()).await;
         }
     }
 }

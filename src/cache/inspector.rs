@@ -68,7 +68,7 @@ impl Inspector {
 
     /// Notes what is served outdated. Whether that is new.
     fn find(&self, hash: DataHash, part: &Part, age: Duration) -> bool {
-        let finding = (hash, part.facts.section, part.tag);
+        let finding = (hash, part.facts.section, part.read_position);
         let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
         if findings.contains(&finding) {
             return false;
@@ -114,12 +114,12 @@ impl UserDataCache {
         if !self.nothing_is_under_way().await {
             return self.inspector.undecided.add(1);
         }
-        let view = loader.fence.view(query.key());
+        let view = loader.invalidation_log.view(query.key());
         if !view.can_judge(&snapshot) {
             return self.inspector.undecided.add(1);
         }
         let outdated: Vec<Part> =
-            differing.into_iter().filter(|part| view.is_valid(part.facts.section, part.tag)).collect();
+            differing.into_iter().filter(|part| view.is_valid(part.facts.section, part.read_position)).collect();
         if outdated.is_empty() {
             return self.inspector.under_way.add(1);
         }
@@ -168,7 +168,7 @@ impl UserDataCache {
             self.relay_changes().await;
             // What another instance is moving is still there.
             if relay.is_empty().await {
-                return self.loader.fence.catch_up().await.is_ok();
+                return self.loader.invalidation_log.catch_up().await.is_ok();
             }
             tokio::time::sleep(self.loader.config.sources.relay_poll).await;
         }

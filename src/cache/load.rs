@@ -23,8 +23,8 @@ use tracing::{Instrument as _, field::Empty, info_span};
 use super::{
     cooldown::{self, Cooldowns},
     database::DatabaseTier,
-    fence::{Fence, View},
     figures::TierFigures,
+    invalidation_log::{InvalidationLog, LogView},
     load_lease::{Failure, Outcome},
     memory::{Answer, Held, MemoryTier},
     redis::RedisTier,
@@ -56,8 +56,8 @@ use reserve::{Base, Reserve};
 pub struct Parts {
     /// All settings.
     pub config: Config,
-    /// The fence log.
-    pub fence: Fence,
+    /// The invalidation log.
+    pub invalidation_log: InvalidationLog,
     /// Who loads what for the whole cluster.
     pub leases: Arc<Leases>,
     /// The Redis tier, if one is configured.
@@ -117,7 +117,7 @@ pub(super) type Loading = BoxFuture<'static, Landed>;
 #[derive(Debug)]
 pub(super) struct Loader {
     pub(super) config: Config,
-    pub(super) fence: Fence,
+    pub(super) invalidation_log: InvalidationLog,
     pub(super) leases: Arc<Leases>,
     pub(super) memory: MemoryTier,
     pub(super) memory_figures: TierFigures,
@@ -143,7 +143,8 @@ pub(super) struct Loader {
 
 impl Loader {
     pub(super) fn new(parts: Parts, tasks: TaskTracker) -> Self {
-        let Parts { config, fence, leases, redis, database, aggregator, relay: _, clock, stop, meter } = parts;
+        let Parts { config, invalidation_log, leases, redis, database, aggregator, relay: _, clock, stop, meter } =
+            parts;
         Self {
             memory: MemoryTier::new(&config.memory),
             memory_figures: TierFigures::measured(Tier::Memory, &meter),
@@ -155,7 +156,7 @@ impl Loader {
             cooldowns: Cooldowns::new(clock.clone()),
             budget: Arc::new(Budget::new(&config.reassembly, clock.clone())),
             config,
-            fence,
+            invalidation_log,
             leases,
             redis: redis.map(|redis| redis.measured(&meter)),
             database: database.measured(&meter),
@@ -186,16 +187,16 @@ impl Loader {
     }
 
     async fn load_past_the_tiers(self: &Arc<Self>, query: &UserDataQuery, depth: Depth) -> Result<Loaded, Error> {
-        let view = self.fence.view(query.key());
+        let view = self.invalidation_log.view(query.key());
         // A refresh is somebody's wish to try now.
         if depth != Depth::Anew
             && let Some(cooling) = self.cooldowns.of(query.key(), &view)
         {
-            return self.conclude(query.key(), &view, cooling.tag, &Reserve::default(), cooling.into());
+            return self.conclude(query.key(), &view, cooling.read_position, &Reserve::default(), cooling.into());
         }
         let _permit = self.admission.permit().await?;
         // Only now: nothing has been read yet, so fences that came while it waited are honoured too.
-        let view = self.fence.view(query.key());
+        let view = self.invalidation_log.view(query.key());
         self.load_from_the_sources(query, &view, depth, &Reserve::default(), None).await
     }
 
@@ -226,7 +227,7 @@ impl Loader {
     async fn load_from_the_sources(
         self: &Arc<Self>,
         query: &UserDataQuery,
-        view: &View,
+        view: &LogView,
         depth: Depth,
         reserve: &Reserve,
         lease: Option<Lease>,
@@ -247,7 +248,8 @@ impl Loader {
         // sections of it get them from here.
         if snapshot.payload.len() > self.config.server.max_response_bytes {
             Outcome::TooLarge.tell(lease, view);
-        } else if (view.can_judge(&snapshot) || mutant::on(Mutant::TagTakenAtTheEnd)) && !view.incarnation.is_empty() {
+        } else if (view.can_judge(&snapshot) || mutant::on(Mutant::ReadPositionTakenAtTheEnd)) && !view.epoch.is_empty()
+        {
             self.keep(&snapshot, depth);
             self.store_behind(snapshot.clone(), None, lease);
         }
@@ -274,7 +276,7 @@ impl Loader {
     async fn assemble(
         &self,
         query: &UserDataQuery,
-        view: &View,
+        view: &LogView,
         depth: Depth,
         reserve: &Reserve,
     ) -> Result<(Snapshot, Option<Late>), Failure> {
@@ -288,7 +290,7 @@ impl Loader {
         self.counts.read(assembled.parts.iter().map(|part| part.facts.section));
         self.counts.reused(base.parts.iter().map(|part| part.facts.section));
         let late = assembled.late.take();
-        let at_the_end = mutant::on(Mutant::TagTakenAtTheEnd).then(|| self.fence.view(query.key()));
+        let at_the_end = mutant::on(Mutant::ReadPositionTakenAtTheEnd).then(|| self.invalidation_log.view(query.key()));
         let view = at_the_end.as_ref().unwrap_or(view);
         Ok((self.seal(query.key(), view, as_of, base.parts, assembled, reserve), late))
     }
@@ -319,17 +321,17 @@ impl Loader {
     fn conclude(
         &self,
         key: &CacheKey,
-        view: &View,
-        tag: i64,
+        view: &LogView,
+        read_position: i64,
         reserve: &Reserve,
         failure: Failure,
     ) -> Result<Loaded, Error> {
         match &failure {
             Failure::Withheld => {}
-            Failure::NotFound(what) => self.remember_missing(key, view, tag, *what),
+            Failure::NotFound(what) => self.remember_missing(key, view, read_position, *what),
             Failure::SourceFailed { cause, .. } => {
                 // Judged now: a fence may have come while the sources were tried.
-                let now = self.fence.view(key);
+                let now = self.invalidation_log.view(key);
                 let last_good = reserve.last_good(&now);
                 if let Some(error) = cause {
                     let (error, fallback): (&dyn std::error::Error, _) = (error, last_good.is_some());
@@ -347,7 +349,7 @@ impl Loader {
     fn seal(
         &self,
         key: &CacheKey,
-        view: &View,
+        view: &LogView,
         as_of: DateTime<Utc>,
         reused: Vec<Part>,
         assembled: Assembled,
@@ -355,7 +357,7 @@ impl Loader {
     ) -> Snapshot {
         let stale_max = self.config.database.stale_max;
         let read = assembled.parts.into_iter().map(|AssembledPart { facts, bytes, rows }| {
-            let part = Part { facts, tag: view.applied, bytes, rows };
+            let part = Part { facts, read_position: view.applied, bytes, rows };
             match part.facts.state {
                 State::Failed => reserve.stale_part(&part, view, stale_max, as_of).unwrap_or(part),
                 _ => part,
@@ -370,7 +372,7 @@ impl Loader {
         });
         // Cut to what the tiers keep, or a hit in one would name another instant.
         let expires_at = ends.min().unwrap_or(as_of).trunc_subsecs(6);
-        Snapshot::seal(key.clone(), Arc::clone(&view.incarnation), as_of, expires_at, parts)
+        Snapshot::seal(key.clone(), Arc::clone(&view.epoch), as_of, expires_at, parts)
     }
 
     fn jittered_ttl(&self) -> Duration {
@@ -379,8 +381,8 @@ impl Loader {
     }
 
     /// Remembers for a short while, in memory only, that there is nothing.
-    fn remember_missing(&self, key: &CacheKey, view: &View, tag: i64, what: Missing) {
-        let answer = Answer::NotFound { what, incarnation: Arc::clone(&view.incarnation), tag };
+    fn remember_missing(&self, key: &CacheKey, view: &LogView, read_position: i64, what: Missing) {
+        let answer = Answer::NotFound { what, epoch: Arc::clone(&view.epoch), read_position };
         let until = self.clock.now().after(self.config.flight.not_found_ttl);
         self.memory.put(key.clone(), Held { answer, until, renew_from: until, unread: None });
     }

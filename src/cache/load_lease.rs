@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     cooldown::{self, Cooling},
-    fence::View,
+    invalidation_log::LogView,
 };
 use crate::{
     aggregate::AggregateError,
@@ -27,11 +27,11 @@ const FINAL: Duration = Duration::MAX;
 
 /// The work of loading `key`. The user stands there as a digest: the row of an instance that died would
 /// else name a user who was erased meanwhile.
-pub(super) fn work(key: &CacheKey, view: &View, done: Check) -> Work {
+pub(super) fn work(key: &CacheKey, view: &LogView, done: Check) -> Work {
     let strategy = key.strategy.map_or(0, StrategyId::get);
     let user: String = Sha256::digest(key.user.as_str()).iter().map(|byte| format!("{byte:02x}")).collect();
     let key = format!("{user}/{strategy}/{}", key.hash);
-    Work { key, s: view.applied, fence: view.fence(), done }
+    Work { key, s: view.applied, fence: view.last_invalidation(), done }
 }
 
 /// How a load ended that leaves no document in the tiers.
@@ -81,7 +81,7 @@ impl From<Failure> for Error {
 
 impl Outcome {
     /// Gives a lease back and tells those who wait for it.
-    pub(super) fn tell(&self, lease: Option<Lease>, view: &View) {
+    pub(super) fn tell(&self, lease: Option<Lease>, view: &LogView) {
         let Some(lease) = lease else { return };
         let (kind, life) = match self {
             Self::Failed(Failure::NotFound(Missing::User)) => (Kind::UserNotFound, FINAL),
@@ -93,18 +93,18 @@ impl Outcome {
             Self::Failed(Failure::Withheld) => return,
             Self::TooLarge => (Kind::TooLarge, FINAL),
         };
-        let shared = Shared { incarnation: view.incarnation.to_string(), tag: view.applied, kind };
+        let shared = Shared { epoch: view.epoch.to_string(), read_position: view.applied, kind };
         lease.end(serde_json::to_value(shared).expect("texts and numbers have a JSON form"), life);
     }
 
     /// From the row, with its tag; none if it says nothing to someone who holds `view`.
-    pub(super) fn read(outcome: serde_json::Value, view: &View) -> Option<(Self, i64)> {
-        let Shared { incarnation, tag, kind } = serde_json::from_value(outcome).ok()?;
-        if *incarnation != *view.incarnation || tag < view.fence() {
+    pub(super) fn read(outcome: serde_json::Value, view: &LogView) -> Option<(Self, i64)> {
+        let Shared { epoch, read_position, kind } = serde_json::from_value(outcome).ok()?;
+        if *epoch != *view.epoch || read_position < view.last_invalidation() {
             return None;
         }
         let failure = match kind {
-            Kind::TooLarge => return Some((Self::TooLarge, tag)),
+            Kind::TooLarge => return Some((Self::TooLarge, read_position)),
             Kind::UserNotFound => Failure::NotFound(Missing::User),
             Kind::StrategyNotFound => Failure::NotFound(Missing::Strategy),
             Kind::SourceFailed { source } => {
@@ -112,7 +112,7 @@ impl Outcome {
                 Failure::SourceFailed { source_name, retry_after: cooldown::pause(), cause: None }
             }
         };
-        Some((Self::Failed(failure), tag))
+        Some((Self::Failed(failure), read_position))
     }
 }
 
@@ -122,8 +122,8 @@ const REQUIRED: [&str; 2] = ["onboarding", "strategy"];
 /// An outcome's form in the row.
 #[derive(Serialize, Deserialize)]
 struct Shared {
-    incarnation: String,
-    tag: i64,
+    epoch: String,
+    read_position: i64,
     #[serde(flatten)]
     kind: Kind,
 }

@@ -65,7 +65,7 @@ impl UserDataCache {
         });
 
         read(&names::FLIGHT_ACTIVE, |cache, observe| observe(&[], number(cache.loader.loads.under_way())));
-        read(&names::FLIGHT_WAITERS, |cache, observe| observe(&[], number(cache.flights.waiting())));
+        read(&names::FLIGHT_WAITERS, |cache, observe| observe(&[], number(cache.single_flight.waiting())));
 
         read(&names::SECTIONS, |cache, observe| {
             // Both in the contract's order.
@@ -112,18 +112,22 @@ impl UserDataCache {
         });
         read(&names::INSPECTED_STALE, |cache, observe| observe(&[], number(cache.inspector.stats().stale)));
 
-        read(&names::FENCE_APPLIED, |cache, observe| observe(&[], number(cache.loader.fence.position().position)));
+        read(&names::FENCE_APPLIED, |cache, observe| {
+            observe(&[], number(cache.loader.invalidation_log.position().position))
+        });
         read(&names::FENCE_LAG, |cache, observe| {
-            if let Some(lag) = cache.loader.fence.lag() {
+            if let Some(lag) = cache.loader.invalidation_log.lag() {
                 observe(&[], lag.as_secs_f64());
             }
         });
         read(&names::FENCE_LEASE_REMAINING, |cache, observe| {
-            let lag = cache.loader.fence.lag().unwrap_or(Duration::MAX);
+            let lag = cache.loader.invalidation_log.lag().unwrap_or(Duration::MAX);
             observe(&[], cache.loader.config.fence.lease.saturating_sub(lag).as_secs_f64());
         });
-        read(&names::FENCE_COMMITS, |cache, observe| observe(&[], number(cache.loader.fence.stats().commits)));
-        read(&names::FENCE_GAPS, |cache, observe| observe(&[], number(cache.loader.fence.stats().gaps)));
+        read(&names::FENCE_COMMITS, |cache, observe| {
+            observe(&[], number(cache.loader.invalidation_log.stats().commits))
+        });
+        read(&names::FENCE_GAPS, |cache, observe| observe(&[], number(cache.loader.invalidation_log.stats().gaps)));
         read(&names::BREAKER_STATE, |cache, observe| tell_breakers(&cache.loader, observe));
     }
 }

@@ -64,10 +64,10 @@ pub enum Answer {
     NotFound {
         /// What was missing.
         what: Missing,
-        /// The fence log that the tag is a position of.
-        incarnation: Arc<str>,
+        /// The invalidation log that the tag is a position of.
+        epoch: Arc<str>,
         /// The position known before the sources were read.
-        tag: i64,
+        read_position: i64,
     },
 }
 
@@ -162,7 +162,7 @@ impl Held {
     fn is_newer_than(&self, other: &Self) -> bool {
         match (&self.answer, &other.answer) {
             (Answer::Snapshot(ours), Answer::Snapshot(theirs)) => {
-                ours.incarnation == theirs.incarnation && ours.as_of > theirs.as_of
+                ours.epoch == theirs.epoch && ours.as_of > theirs.as_of
             }
             _ => false,
         }

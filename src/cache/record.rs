@@ -6,7 +6,7 @@
 //! | 5..9 | CRC-32 of everything behind it |
 //! | 9 | bit 0: complete; bit 1: the payload is compressed |
 //! | 10..18 | as_of, microseconds since 1970, big-endian |
-//! | 18..26 | which fence log: a digest of its incarnation |
+//! | 18..26 | which invalidation log: a digest of its epoch |
 //! | 26..30 | length of the header, big-endian |
 //! | 30.. | the header, a protobuf message; then the payload, as it is or as one zstd frame |
 //!
@@ -73,7 +73,7 @@ pub fn encode(snapshot: &Snapshot, compress_above: usize) -> Bytes {
     record.put_u32(0);
     record.put_u8(flags);
     record.put_i64(snapshot.as_of.timestamp_micros());
-    record.put_slice(&log_digest(&snapshot.incarnation));
+    record.put_slice(&log_digest(&snapshot.epoch));
     // A header beyond 4 GiB cannot be; one beyond the limit is written and then refused by its readers.
     record.put_u32(u32::try_from(header.len()).unwrap_or(u32::MAX));
     record.put_slice(&header);
@@ -114,14 +114,14 @@ pub fn decode(record: &Bytes, key: &CacheKey) -> Result<Snapshot, RecordError> {
     if payload.len() != payload_len {
         return Err(RecordError::Invalid("payload length"));
     }
-    let incarnation = header.incarnation.into();
-    Ok(Sealed { key: key.clone(), incarnation, payload, sections, as_of, expires_at }.into())
+    let epoch = header.epoch.into();
+    Ok(Sealed { key: key.clone(), epoch, payload, sections, as_of, expires_at }.into())
 }
 
-/// Eight bytes that tell one fence log from another. A collision would keep an unusable record until
+/// Eight bytes that tell one invalidation log from another. A collision would keep an unusable record until
 /// it expires, nothing more.
-fn log_digest(incarnation: &str) -> [u8; 8] {
-    array(&Sha256::digest(incarnation)[..8])
+fn log_digest(epoch: &str) -> [u8; 8] {
+    array(&Sha256::digest(epoch)[..8])
 }
 
 fn micros(number: i64) -> Option<DateTime<Utc>> {

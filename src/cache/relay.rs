@@ -1,4 +1,4 @@
-//! Moves the sources' outbox into the fence log: what changed there is an invalidation here.
+//! Moves the sources' outbox into the invalidation log: what changed there is an invalidation here.
 //!
 //! Order: read and lock the rows, commit their fences, delete the rows. A crash between repeats the
 //! fences, which harms nobody; the other way round would lose them. Every instance relays; rows that
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{UserDataCache, fence::FenceError, stats::Count};
+use super::{UserDataCache, invalidation_log::InvalidationLogError, stats::Count};
 use crate::{
     changes::Outbox,
     clock::{Clock, Moment},
@@ -40,7 +40,7 @@ enum RelayError {
     #[error("the outbox cannot be read or emptied")]
     Outbox(#[from] sea_orm::DbErr),
     #[error(transparent)]
-    Fence(#[from] FenceError),
+    InvalidationLog(#[from] InvalidationLogError),
 }
 
 impl Relay {
@@ -118,7 +118,7 @@ impl UserDataCache {
                 batch.delete().await?;
             }
             if !batch.scopes.is_empty() {
-                self.fence().raise_all(batch.scopes.clone()).await?;
+                self.invalidation_log().append_all(batch.scopes.clone()).await?;
             }
             relay.fences.add(fences);
             relay.lag_ms.store(lag.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);

@@ -136,14 +136,14 @@ impl UserDataCache {
             ai_prompt_tokens: ai.prompt_tokens.try_into().unwrap_or(i64::MAX),
             ai_completion_tokens: ai.completion_tokens.try_into().unwrap_or(i64::MAX),
             sections: counts.sections(),
-            fence: Some(loader.fence.stats()),
+            fence: Some(loader.invalidation_log.stats()),
             uptime: Some(loader.clock.now().since(counts.since).into()),
             superseded: counts.superseded.get(),
             unverified_answers: counts.unverified.get(),
             changes: self.relay.as_ref().map(Relay::stats),
             reassemblies: self.ahead.stats(),
             inspector: self.relay.as_ref().map(|_| self.inspector.stats()),
-            flights_active: self.flights.active().try_into().unwrap_or(i32::MAX),
+            flights_active: self.single_flight.active().try_into().unwrap_or(i32::MAX),
             answers: ANSWERS.into_iter().zip(counts.answers()).map(answers).collect(),
             ..GetCacheStatsResponse::default()
         }

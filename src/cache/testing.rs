@@ -32,7 +32,7 @@ pub(super) fn key(user: &str, strategy: Option<i64>) -> CacheKey {
 }
 
 /// The parts of a small document, all OK and tagged `tag`.
-pub(super) fn parts(tag: i64) -> Vec<Part> {
+pub(super) fn parts(read_position: i64) -> Vec<Part> {
     let document = ComprehensiveUserData {
         user_id: "1".to_owned(),
         industry: "technology \"é\" \u{1f600}".to_owned(),
@@ -53,7 +53,7 @@ pub(super) fn parts(tag: i64) -> Vec<Part> {
                 warnings: vec!["MALFORMED_COLUMN website_analyses.seo_audit".to_owned()],
                 detail: String::new(),
             },
-            tag,
+            read_position,
             bytes,
             rows: Bytes::from_static(b"kept"),
         })

@@ -8,10 +8,10 @@ use super::UserDataCache;
 const TRIM_MARGIN: Duration = Duration::from_secs(3600);
 
 impl UserDataCache {
-    /// Brings the copy of the fence log up to date, which extends its lease.
-    pub async fn poll_fences(&self) {
-        if let Err(error) = self.loader.fence.catch_up().await {
-            tracing::debug!(%error, "the fence log could not be read");
+    /// Brings the copy of the invalidation log up to date, which extends its lease.
+    pub async fn poll_invalidation_log(&self) {
+        if let Err(error) = self.loader.invalidation_log.catch_up().await {
+            tracing::debug!(%error, "the invalidation log could not be read");
         }
     }
 
@@ -30,7 +30,7 @@ impl UserDataCache {
         if let Err(error) = loader.leases.sweep(loader.config.database.sweep_batch).await {
             tracing::warn!(%error, "leases of the dead could not be swept");
         }
-        if let Err(error) = loader.fence.trim(stale_max + TRIM_MARGIN).await {
+        if let Err(error) = loader.invalidation_log.trim(stale_max + TRIM_MARGIN).await {
             tracing::warn!(%error, "old fences could not be trimmed");
         }
     }

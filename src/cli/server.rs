@@ -94,7 +94,7 @@ async fn serve(config: Config, telemetry: Telemetry) -> ExitCode {
         Ok(app) => app,
         Err(error) => {
             complain(&with_causes(&error));
-            return if matches!(error, StartError::Fence(_) | StartError::Security(_)) {
+            return if matches!(error, StartError::InvalidationLog(_) | StartError::Security(_)) {
                 EX_CONFIG.into()
             } else {
                 ExitCode::FAILURE
@@ -113,7 +113,7 @@ async fn serve(config: Config, telemetry: Telemetry) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 complain(&with_causes(&error));
-                if matches!(error, RunError::Fence(_)) { EX_CONFIG.into() } else { ExitCode::FAILURE }
+                if matches!(error, RunError::InvalidationLog(_)) { EX_CONFIG.into() } else { ExitCode::FAILURE }
             }
         },
         () = second_signal(signals, told) => CUT_SHORT.into(),

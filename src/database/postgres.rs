@@ -146,7 +146,7 @@ fn session(postgres: PgConnectOptions, options: &Options) -> PgConnectOptions {
             // A server or a role may have it off, and an acknowledged fence must not be lost.
             ("synchronous_commit", "on".to_owned()),
             // A transaction whose client is gone without a word holds its locks until the server notices, by
-            // default after two hours; one on the fence log's head would keep every instance from its commits.
+            // default after two hours; one on the invalidation log's head would keep every instance from its commits.
             // Shorter than a statement may take: who waits for such a lock still gets it.
             ("idle_in_transaction_session_timeout", format!("{}ms", options.acquire_timeout.as_millis())),
         ]),

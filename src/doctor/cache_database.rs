@@ -1,4 +1,4 @@
-//! The cache's database: reachable, migrated, writable, with a fence log that this instance can work with.
+//! The cache's database: reachable, migrated, writable, with a invalidation log that this instance can work with.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{DatabaseConnection, DbErr};
@@ -111,7 +111,7 @@ async fn fences(db: &DatabaseConnection, config: &Config, found: &mut Findings) 
     let Some(head) = one(db, sql, []).await? else {
         let remedy =
             "take its row back from a backup, or `userdata migrate down --steps 1` and `up` on an idle cluster";
-        found.fail("fence log", "fence_head is empty: nothing can be invalidated", remedy);
+        found.fail("invalidation log", "fence_head is empty: nothing can be invalidated", remedy);
         return Ok(());
     };
     let (seq, floor): (i64, i64) = (head.try_get("", "seq")?, head.try_get("", "floor")?);
@@ -119,12 +119,12 @@ async fn fences(db: &DatabaseConnection, config: &Config, found: &mut Findings) 
     let ours_ms = i64::try_from(config.fence.lease.as_millis()).unwrap_or(i64::MAX);
     if ours_ms > theirs_ms {
         found.fail(
-            "fence log",
+            "invalidation log",
             format!("fence.lease is {ours_ms} ms, and the cluster agreed on {theirs_ms} ms: `serve` refuses to start"),
             "use that fence.lease, or change fence_head.lease_ms while no instance runs",
         );
     } else {
-        found.ok("fence log", format!("at {seq}, floor {floor}; leases of {theirs_ms} ms, ours {ours_ms} ms"));
+        found.ok("invalidation log", format!("at {seq}, floor {floor}; leases of {theirs_ms} ms, ours {ours_ms} ms"));
     }
     Ok(())
 }

@@ -31,7 +31,7 @@ pub struct Model {
     pub s: i64,
     /// The start of the assembly.
     pub as_of: DateTime,
-    /// Of the fence log that the tags are positions of.
+    /// Of the invalidation log that the tags are positions of.
     pub incarnation: String,
     /// How each section came about, and its tag.
     pub sections: Json,

@@ -32,7 +32,7 @@ const MADE_FROM: [(Section, &[Section]); 2] = [
     (Section::Strategy, &[Section::AiAnalysis, Section::GapAnalysis, Section::Derived]),
 ];
 
-/// A set of sections; its bits are those stored in the fence log.
+/// A set of sections; its bits are those stored in the invalidation log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SectionSet(i64);
 

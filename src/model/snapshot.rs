@@ -1,5 +1,5 @@
 //! A document as the tiers hold it: encoded once, with an index that says where each section lies,
-//! how it came about and which position of the fence log it may be trusted up to.
+//! how it came about and which position of the invalidation log it may be trusted up to.
 
 use std::{
     ops::Range,
@@ -38,8 +38,8 @@ pub struct SectionFacts {
 pub struct SealedSection {
     /// How it came about.
     pub facts: SectionFacts,
-    /// The fence log's position known before its sources were read. A fence above it outdates it.
-    pub tag: i64,
+    /// The invalidation log's position known before its sources were read. A fence above it outdates it.
+    pub read_position: i64,
     /// Its bytes' place in the payload.
     pub range: Range<usize>,
     /// What other sections are made from too and its bytes do not tell, in its source's own form; empty: not kept.
@@ -71,8 +71,8 @@ pub struct Said {
 pub struct Sealed {
     /// What was asked.
     pub key: CacheKey,
-    /// The fence log that the tags are positions of.
-    pub incarnation: Arc<str>,
+    /// The invalidation log that the tags are positions of.
+    pub epoch: Arc<str>,
     /// The encoded `ComprehensiveUserData`.
     pub payload: Bytes,
     /// One per section, in document order: ranges ascend.
@@ -88,8 +88,8 @@ pub struct Sealed {
 pub struct Part {
     /// How it came about.
     pub facts: SectionFacts,
-    /// The fence log's position known before its sources were read.
-    pub tag: i64,
+    /// The invalidation log's position known before its sources were read.
+    pub read_position: i64,
     /// A `ComprehensiveUserData` that has only this section's fields, encoded.
     pub bytes: Bytes,
     /// As [`SealedSection::rows`].
@@ -101,7 +101,7 @@ impl Snapshot {
     #[must_use]
     pub fn seal(
         key: CacheKey,
-        incarnation: Arc<str>,
+        epoch: Arc<str>,
         as_of: DateTime<Utc>,
         expires_at: DateTime<Utc>,
         mut parts: Vec<Part>,
@@ -110,12 +110,12 @@ impl Snapshot {
         parts.sort_by_key(|part| place(part.facts.section));
         let mut payload = BytesMut::with_capacity(parts.iter().map(|part| part.bytes.len()).sum());
         let mut sections = Vec::with_capacity(parts.len());
-        for Part { facts, tag, bytes, rows } in parts {
+        for Part { facts, read_position, bytes, rows } in parts {
             let start = payload.len();
             payload.extend_from_slice(&bytes);
-            sections.push(SealedSection { facts, tag, range: start..payload.len(), rows });
+            sections.push(SealedSection { facts, read_position, range: start..payload.len(), rows });
         }
-        Sealed { key, incarnation, payload: payload.freeze(), sections, as_of, expires_at }.into()
+        Sealed { key, epoch, payload: payload.freeze(), sections, as_of, expires_at }.into()
     }
 
     /// The encoded bytes of the asked sections; of all of them without a copy.
@@ -140,8 +140,8 @@ impl Snapshot {
     /// One section as it was before sealing, to be reused in another snapshot.
     #[must_use]
     pub fn part(&self, section: Section) -> Option<Part> {
-        let SealedSection { facts, tag, range, rows } = self.section(section)?.clone();
-        Some(Part { facts, tag, bytes: self.payload.slice(range), rows })
+        let SealedSection { facts, read_position, range, rows } = self.section(section)?.clone();
+        Some(Part { facts, read_position, bytes: self.payload.slice(range), rows })
     }
 
     /// Whether no section is STALE or FAILED.
@@ -165,8 +165,8 @@ impl Snapshot {
 
     /// The highest tag: below a fence on all sections nothing in it is of use.
     #[must_use]
-    pub fn tag_max(&self) -> i64 {
-        self.sections.iter().map(|s| s.tag).max().unwrap_or_default()
+    pub fn read_position_max(&self) -> i64 {
+        self.sections.iter().map(|s| s.read_position).max().unwrap_or_default()
     }
 
     /// Bytes it takes in memory, roughly: payload, kept rows, index and bookkeeping.

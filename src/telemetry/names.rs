@@ -151,7 +151,7 @@ instruments! {
     SUPERSEDED = "userdata.superseded", Counter, "{document}",
         "Copies refused because an invalidation had outdated them", [];
     UNVERIFIED = "userdata.unverified", Counter, "{document}",
-        "Documents handed out while the fence log could not be read", [];
+        "Documents handed out while the invalidation log could not be read", [];
 
     LOOKUP_DURATION = "userdata.cache.lookup.duration", Histogram(LOOKUP_SECONDS), "s",
         "One look into a tier; what is found below memory is judged after it",
@@ -209,7 +209,7 @@ instruments! {
         "Sections that were served though a change of which nobody was told had outdated them", [];
 
     FENCE_APPLIED = "userdata.fence.applied", Gauge, "{fence}",
-        "The fence log's position that this instance has applied", [];
+        "The invalidation log's position that this instance has applied", [];
     FENCE_LAG = "userdata.fence.lag", Gauge, "s",
         "How long ago the log was last read to its head", [];
     FENCE_LEASE_REMAINING = "userdata.fence.lease_remaining", Gauge, "s",

@@ -21,7 +21,7 @@ const STACK_BYTES_MAX: u64 = 2304;
 /// Counts what one hit allocates, once it is one: the lease has to hold, and what is made once is made.
 async fn counted(instance: &Instance, hit: impl Fn(&Instance) -> bool) -> allocation_counter::AllocationInfo {
     for _ in 0..1000 {
-        instance.cache.fence().catch_up().await.unwrap();
+        instance.cache.invalidation_log().catch_up().await.unwrap();
         if !(hit(instance) && hit(instance)) {
             continue;
         }

@@ -2,7 +2,7 @@
 //! from outside. The document carries a count that the test writes into a source row, so that every
 //! answer says how old its data is.
 
-mod fence;
+mod invalidation_log;
 mod held;
 mod instances;
 mod kills;

@@ -174,23 +174,23 @@ async fn columns_and_indexes_are_as_designed() {
 }
 
 #[tokio::test]
-async fn the_fence_log_begins_with_an_incarnation_of_its_own() {
-    let mut incarnations = BTreeSet::new();
+async fn the_invalidation_log_begins_with_an_epoch_of_its_own() {
+    let mut epochs = BTreeSet::new();
     for kind in BOTH {
         let database = database(kind).await;
         let db = database.connect().await;
         up(&db, Tables::Cache).await.unwrap();
         let head = texts(&db, "SELECT id || ' ' || seq || ' ' || floor || ' ' || lease_ms FROM fence_head").await;
         assert_eq!(head, ["1 0 0 500"], "{kind:?}");
-        let incarnation = texts(&db, "SELECT incarnation FROM fence_head").await.remove(0);
-        let uuid = uuid::Uuid::parse_str(&incarnation).unwrap();
-        assert_eq!((uuid.get_version_num(), uuid.get_variant()), (4, uuid::Variant::RFC4122), "{kind:?} {incarnation}");
-        assert_eq!(incarnation, uuid.to_string(), "{kind:?}: lower case, with hyphens");
-        incarnations.insert(incarnation);
+        let epoch = texts(&db, "SELECT incarnation FROM fence_head").await.remove(0);
+        let uuid = uuid::Uuid::parse_str(&epoch).unwrap();
+        assert_eq!((uuid.get_version_num(), uuid.get_variant()), (4, uuid::Variant::RFC4122), "{kind:?} {epoch}");
+        assert_eq!(epoch, uuid.to_string(), "{kind:?}: lower case, with hyphens");
+        epochs.insert(epoch);
         let second = "INSERT INTO fence_head (id, incarnation, seq, floor, lease_ms) VALUES (2, 'x', 0, 0, 500)";
         assert!(db.execute_unprepared(second).await.is_err(), "{kind:?}: one row");
     }
-    assert_eq!(incarnations.len(), 2);
+    assert_eq!(epochs.len(), 2);
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ fn check_info(answer: &Answer, status: CacheStatus, x_cache: &str) {
     assert!(info.verified && info.complete && !info.force_refresh, "{info:?}");
     assert!(answer.x_cache.starts_with(x_cache), "{}", answer.x_cache);
     let token: userdata::model::Token = info.token.parse().unwrap();
-    assert!(!token.incarnation.is_empty());
+    assert!(!token.epoch.is_empty());
 
     let (assembled, given, expires) = (micros(&info.assembled_at), micros(&info.timestamp), micros(&info.expires_at));
     let age = Duration::try_from(info.age.as_ref().unwrap()).unwrap();

@@ -64,7 +64,7 @@ impl Snapshot {
     }
 }
 
-/// A row of the fence log; trimmed or not there if its nonce is 0.
+/// A row of the invalidation log; trimmed or not there if its nonce is 0.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct LogRow {
     pub(crate) nonce: u8,

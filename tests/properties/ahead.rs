@@ -68,7 +68,7 @@ impl Case {
     /// What every instance does ten times a second.
     async fn look(&self) {
         for instance in &self.instances {
-            instance.cache.poll_fences().await;
+            instance.cache.poll_invalidation_log().await;
             instance.cache.reassemble();
         }
     }

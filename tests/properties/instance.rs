@@ -11,7 +11,7 @@ use userdata::{
         guard::Guard,
         sql::SourceDatabase,
     },
-    cache::{Parts, UserDataCache, database::DatabaseTier, fence::Fence, redis::RedisTier},
+    cache::{Parts, UserDataCache, database::DatabaseTier, invalidation_log::InvalidationLog, redis::RedisTier},
     clock::Clock,
     config::{self, Config, Secret},
     fault::{Faults, Gauge},
@@ -106,9 +106,10 @@ impl Instance {
             );
             let leases = Arc::new(leases.heeding(rows.reach()));
             let ai = AiAnalysis::new(&config.ai, guard, responses, Arc::clone(&leases), clock.clone(), tasks.clone());
-            let fence = Fence::new(world.fence_pool.clone(), config.fence.clone(), timeout, clock.clone(), &tasks);
+            let invalidation_log =
+                InvalidationLog::new(world.log_pool.clone(), config.fence.clone(), timeout, clock.clone(), &tasks);
             let parts = Parts {
-                fence,
+                invalidation_log,
                 leases,
                 redis: Some(redis),
                 database: rows,
@@ -121,7 +122,7 @@ impl Instance {
             };
             Arc::new(UserDataCache::new(parts, &tasks))
         });
-        let _ = cache.fence().catch_up().await;
+        let _ = cache.invalidation_log().catch_up().await;
         Self { cache, faults, tasks, stop }
     }
 

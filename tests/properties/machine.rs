@@ -196,7 +196,7 @@ impl Machine<'_> {
             Step::Poll(at) => {
                 let cache = self.instances[&at].cache.clone();
                 let work = async move {
-                    tokio::join!(cache.poll_fences(), cache.probe_tiers());
+                    tokio::join!(cache.poll_invalidation_log(), cache.probe_tiers());
                     Outcome::Done
                 };
                 self.begin(at, number, What::Other, work);
@@ -212,7 +212,7 @@ impl Machine<'_> {
                 self.world.lose_commits().await;
                 self.oracle.loses_commits();
                 for instance in self.instances.values() {
-                    instance.cache.poll_fences().await;
+                    instance.cache.poll_invalidation_log().await;
                 }
             }
         }
@@ -285,8 +285,9 @@ impl Machine<'_> {
                     told
                 }
                 (What::Invalidate(_), Outcome::Acknowledged(Err(error))) => {
-                    let excused = matches!(error, Error::Unavailable { reason: Unavailable::FenceNotDurable, .. })
-                        && self.oracle.excuses_invalidation(at);
+                    let excused =
+                        matches!(error, Error::Unavailable { reason: Unavailable::InvalidationNotDurable, .. })
+                            && self.oracle.excuses_invalidation(at);
                     if !excused {
                         return Err(format!("step {step}: nothing excuses: {error}"));
                     }

@@ -44,7 +44,7 @@ macro_rules! noticed {
 }
 
 noticed! {
-    a_tag_taken_at_the_end_of_the_load_is_noticed: TagTakenAtTheEnd by [
+    a_tag_taken_at_the_end_of_the_load_is_noticed: ReadPositionTakenAtTheEnd by [
         Disturb(A, STRATEGY, Fault::HoldAnswer),
         Get(A, One, Plain),
         Write(One),
@@ -52,7 +52,7 @@ noticed! {
         Release(A, STRATEGY),
         Get(A, One, Plain),
     ];
-    joining_a_flight_older_than_the_fence_is_noticed: JoinsAnOlderFlight by [
+    joining_a_load_older_than_the_invalidation_is_noticed: JoinsAnOlderLoad by [
         Disturb(A, STRATEGY, Fault::HoldAnswer),
         Get(A, One, Plain),
         Write(One),
@@ -143,7 +143,7 @@ noticed! {
         Get(B, One, How::Linearizable),
         Release(B, Call::Head),
     ];
-    pruning_without_raising_the_floor_is_noticed: PrunesWithoutTheFloor by [
+    pruning_without_raising_the_floor_is_noticed: PrunesWithoutTheLowWatermark by [
         Get(A, One, Plain),
         Write(One),
         Invalidate(A, One, None, false),
@@ -154,7 +154,7 @@ noticed! {
         Get(A, One, Plain),
     ];
     // The lost log's position is taken for one of the new log.
-    ignoring_the_incarnation_is_noticed: IgnoresTheIncarnation by [
+    ignoring_the_epoch_is_noticed: IgnoresTheEpoch by [
         Invalidate(A, Two, None, false),
         Invalidate(A, Two, None, false),
         Get(A, One, Plain),

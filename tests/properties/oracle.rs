@@ -56,7 +56,7 @@ impl Acknowledged {
 
     /// Whether a token says that it is honoured.
     fn is_within(&self, token: &Token) -> bool {
-        token.incarnation == self.token.incarnation && self.token.position <= token.position
+        token.epoch == self.token.epoch && self.token.position <= token.position
     }
 }
 

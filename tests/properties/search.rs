@@ -196,8 +196,8 @@ fn search_finds_no_order_of_events_that_breaks_a_promise() {
 /// Those that need no exact order of more events than the search brings together soon. The others are noticed by
 /// directed lists alone (mutants.rs).
 const FOUND_BY_CHANCE: [Mutant; 12] = [
-    Mutant::TagTakenAtTheEnd,
-    Mutant::JoinsAnOlderFlight,
+    Mutant::ReadPositionTakenAtTheEnd,
+    Mutant::JoinsAnOlderLoad,
     Mutant::AcknowledgesBeforeApplying,
     Mutant::TrustsRedis,
     Mutant::NoLease,
@@ -205,8 +205,8 @@ const FOUND_BY_CHANCE: [Mutant; 12] = [
     Mutant::IgnoresTheToken,
     Mutant::AppliesOnlyItsOwnRow,
     Mutant::SharesASentCatchUp,
-    Mutant::PrunesWithoutTheFloor,
-    Mutant::IgnoresTheIncarnation,
+    Mutant::PrunesWithoutTheLowWatermark,
+    Mutant::IgnoresTheEpoch,
     Mutant::TakesOverByPosition,
 ];
 

@@ -14,10 +14,10 @@ pub(crate) struct Stored {
     /// When it was assembled, as the tier writes it.
     pub(crate) as_of: String,
     /// Its highest tag; a record's is not looked at.
-    pub(crate) tag: Option<i64>,
+    pub(crate) read_position: Option<i64>,
 }
 
-/// Everything stored at one moment, and the fence log's head.
+/// Everything stored at one moment, and the invalidation log's head.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stock {
     pub(crate) head: i64,
@@ -33,7 +33,7 @@ impl Stock {
         }
         for before in self.documents.iter().filter(|before| before.complete) {
             // A row that some fence is above of may be of no use to whoever replaces it.
-            if before.tag.is_some_and(|tag| tag < self.head) {
+            if before.read_position.is_some_and(|read_position| read_position < self.head) {
                 continue;
             }
             let place =

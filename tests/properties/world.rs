@@ -34,7 +34,7 @@ pub(crate) struct World {
     /// The test's own connection.
     db: DatabaseConnection,
     pub(crate) cache_pool: Pool,
-    pub(crate) fence_pool: Pool,
+    pub(crate) log_pool: Pool,
     pub(crate) sources_pool: Pool,
     pub(crate) redis_url: String,
     redis: BufReader<TcpStream>,
@@ -66,7 +66,7 @@ impl World {
         let mut world = Self {
             db,
             cache_pool: pool(&url, 6).await.into(),
-            fence_pool: pool(&url, 6).await.into(),
+            log_pool: pool(&url, 6).await.into(),
             // One per source: an assembly does not wait for itself.
             sources_pool: pool(&url, 6).await.into(),
             redis_url: format!("redis://127.0.0.1:{port}/{number}"),
@@ -80,12 +80,12 @@ impl World {
     /// As after a first start: no fences, nothing cached, all counts 0.
     pub(crate) async fn empty(&mut self) {
         let lease_ms = LEASE.as_millis();
-        let incarnation = uuid::Uuid::new_v4();
+        let epoch = uuid::Uuid::new_v4();
         self.run(&format!(
             "BEGIN; DELETE FROM fence_log; DELETE FROM comprehensive_user_data_cache; DELETE FROM load_lease; \
              DELETE FROM saved; \
              DELETE FROM ai_analysis_memo; \
-             UPDATE fence_head SET incarnation = '{incarnation}', seq = 0, floor = 0, lease_ms = {lease_ms}; \
+             UPDATE fence_head SET incarnation = '{epoch}', seq = 0, floor = 0, lease_ms = {lease_ms}; \
              UPDATE research_preferences SET research_depth = '0'; \
              UPDATE enhanced_content_strategies SET name = '0', industry = 'technology'; \
              COMMIT"
@@ -178,14 +178,21 @@ impl World {
                 log: row.try_get("", "incarnation").unwrap(),
                 complete: row.try_get::<i32>("", "complete").unwrap() != 0,
                 as_of: row.try_get("", "as_of").unwrap(),
-                tag: Some(row.try_get("", "s").unwrap()),
+                read_position: Some(row.try_get("", "s").unwrap()),
             });
         }
         for line in self.redis(&["EVAL", RECORDS, "0"]).lines() {
             let [key, complete, hex] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
             let (as_of, log) = hex.split_at(16);
             let (key, log, as_of) = (key.to_owned(), log.to_owned(), as_of.to_owned());
-            stock.documents.push(Stored { tier: "redis", key, log, complete: complete == "1", as_of, tag: None });
+            stock.documents.push(Stored {
+                tier: "redis",
+                key,
+                log,
+                complete: complete == "1",
+                as_of,
+                read_position: None,
+            });
         }
         stock
     }

@@ -150,7 +150,7 @@ impl Population {
         }
         Sealed {
             key: key(user),
-            incarnation: template.incarnation.clone(),
+            epoch: template.epoch.clone(),
             payload: Bytes::from(payload),
             sections: template.sections.clone(),
             as_of: template.as_of,

@@ -22,7 +22,7 @@ use userdata::{
         guard::Guard,
         sql::SourceDatabase,
     },
-    cache::{Parts, UserDataCache, Wish, database::DatabaseTier, fence::Fence, relay::Relay},
+    cache::{Parts, UserDataCache, Wish, database::DatabaseTier, invalidation_log::InvalidationLog, relay::Relay},
     changes::{self, Outbox},
     clock::{Clock, Moment},
     config::{Config, Reassembly},
@@ -144,7 +144,13 @@ impl Core {
         );
         let sources = SourceDatabase::new(pool(&url).await.into(), config.sources.column_bytes_max);
         let parts = Parts {
-            fence: Fence::new(pool(&url).await.into(), config.fence.clone(), timeout, clock.clone(), &tasks),
+            invalidation_log: InvalidationLog::new(
+                pool(&url).await.into(),
+                config.fence.clone(),
+                timeout,
+                clock.clone(),
+                &tasks,
+            ),
             leases,
             redis: None,
             database: rows,
@@ -156,7 +162,7 @@ impl Core {
             config,
         };
         let cache = Arc::new(UserDataCache::new(parts, &loads));
-        cache.poll_fences().await;
+        cache.poll_invalidation_log().await;
         // From here on it receives notifications.
         cache.reassemble();
         Self {
@@ -215,7 +221,7 @@ impl Core {
             self.due.pop();
             self.move_to(due);
             let (began, calls) = (Instant::now(), self.ai.calls());
-            self.cache.poll_fences().await;
+            self.cache.poll_invalidation_log().await;
             self.cache.reassemble();
             self.loads.wait().await;
             score.ai_calls(user, u32::try_from(self.ai.calls() - calls).unwrap());

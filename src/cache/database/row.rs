@@ -28,7 +28,7 @@ pub(super) const SIX_DECIMALS: &str = "%Y-%m-%d %H:%M:%S%.6f";
 pub(super) struct StoredRow {
     document: String,
     sections: String,
-    incarnation: String,
+    epoch: String,
     as_of: NaiveDateTime,
     /// Of the row's life, by the database's clock; negative if it has expired.
     micros_left: i64,
@@ -45,7 +45,7 @@ impl StoredRow {
             Ok(Self {
                 document: row.try_get("", "document")?,
                 sections: row.try_get("", "sections")?,
-                incarnation: row.try_get("", "incarnation")?,
+                epoch: row.try_get("", "incarnation")?,
                 as_of: row.try_get("", "as_of")?,
                 micros_left: row.try_get("", "micros_left")?,
             })
@@ -77,7 +77,7 @@ impl StoredRow {
         let expires_at = asked_at
             .checked_add_signed(TimeDelta::microseconds(self.micros_left))
             .ok_or_else(|| TierError::Garbage("an expiry out of range".to_owned()))?;
-        Ok(Snapshot::seal(key.clone(), self.incarnation.into(), self.as_of.and_utc(), expires_at, parts))
+        Ok(Snapshot::seal(key.clone(), self.epoch.into(), self.as_of.and_utc(), expires_at, parts))
     }
 }
 
@@ -122,7 +122,7 @@ impl StoredSection {
         let facts = &section.facts;
         Self {
             section: facts.section.as_str_name().to_owned(),
-            s: section.tag,
+            s: section.read_position,
             state: facts.state.as_str_name().to_owned(),
             generator: facts.generator.as_str_name().to_owned(),
             read_at: facts.read_at,
@@ -146,6 +146,6 @@ impl StoredSection {
             warnings: self.warnings,
             detail: self.detail,
         };
-        Some(Part { facts, tag: self.s, bytes: Bytes::new(), rows: BASE64.decode(self.rows).ok()?.into() })
+        Some(Part { facts, read_position: self.s, bytes: Bytes::new(), rows: BASE64.decode(self.rows).ok()?.into() })
     }
 }

@@ -6,11 +6,11 @@
 /// One database's statements. Placeholders are `$n`; SQLite takes them too.
 #[derive(Debug)]
 pub(super) struct Statements {
-    /// user, strategy key, hash -> document, sections, incarnation, as_of, format, microseconds left.
+    /// user, strategy key, hash -> document, sections, epoch, as_of, format, microseconds left.
     pub(super) read: &'static str,
     /// fence ($4), user, strategy key, hash ($7 to $9): whether there is a row worth reading.
     pub(super) is_stored: &'static str,
-    /// user, strategy, hash, document, microseconds of life, strategy key, s, as_of, incarnation, sections,
+    /// user, strategy, hash, document, microseconds of life, strategy key, s, as_of, epoch, sections,
     /// complete, format, fence.
     pub(super) upsert: &'static str,
     /// seconds, rows at most: deletes what expired and was created longer ago than that.

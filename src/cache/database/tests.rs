@@ -41,7 +41,7 @@ cases!(
     neither_older_nor_partial_replaces_newer_and_complete,
     a_replaced_row_keeps_its_accesses,
     garbage_is_a_counted_miss,
-    removal_is_by_scope_and_fence,
+    removal_is_by_scope_and_position,
     a_purge_erases_rows_and_memos,
     the_sweep_takes_what_is_old_and_cleanup_what_is_expired,
     accesses_are_added_and_listed,
@@ -73,7 +73,7 @@ async fn what_was_put_is_found_again(tier: DatabaseTier) {
         assert_eq!(found.key, snapshot.key);
         assert_eq!(found.payload, snapshot.payload, "the same bytes, through JSON and back");
         assert_eq!(found.sections, snapshot.sections);
-        assert_eq!((&found.incarnation, found.as_of), (&snapshot.incarnation, snapshot.as_of));
+        assert_eq!((&found.epoch, found.as_of), (&snapshot.epoch, snapshot.as_of));
         assert_eq!(document(&found), document(&snapshot));
         let drift = (found.expires_at - snapshot.expires_at).abs();
         assert!(drift < TimeDelta::seconds(1), "{drift}");
@@ -100,7 +100,7 @@ async fn neither_older_nor_partial_replaces_newer_and_complete(tier: DatabaseTie
         Snapshot::seal(of.key.clone(), "another log".into(), of.as_of + TimeDelta::hours(1), of.expires_at, parts)
     };
     // Tags are 5.
-    for (there, late, fence, replaces) in [
+    for (there, late, last_invalidation, replaces) in [
         (snapshot("1", None, 10), snapshot("1", None, 5), 0, true),
         (snapshot("1", None, 5), snapshot("1", None, 10), 9, false),
         (snapshot("1", None, 10), partial("1", None, 5), 0, false),
@@ -114,10 +114,10 @@ async fn neither_older_nor_partial_replaces_newer_and_complete(tier: DatabaseTie
     ] {
         run(&tier, "DELETE FROM comprehensive_user_data_cache").await;
         tier.put(&there, 0).await.unwrap();
-        tier.put(&late, fence).await.unwrap();
+        tier.put(&late, last_invalidation).await.unwrap();
         let kept = tier.get(&there.key).await.unwrap().unwrap();
         let expected = if replaces { &late } else { &there };
-        assert_eq!((kept.as_of, kept.complete()), (expected.as_of, expected.complete()), "fence {fence}");
+        assert_eq!((kept.as_of, kept.complete()), (expected.as_of, expected.complete()), "{last_invalidation}");
         assert_eq!(tier.counts().await.unwrap().total, 1);
     }
 }
@@ -152,7 +152,7 @@ async fn garbage_is_a_counted_miss(tier: DatabaseTier) {
     assert_eq!(stats.breaker_state, "closed", "garbage is no reason to leave the database alone");
 }
 
-async fn removal_is_by_scope_and_fence(tier: DatabaseTier) {
+async fn removal_is_by_scope_and_position(tier: DatabaseTier) {
     let keys = [key("1", None), key("1", Some(1)), key("1", Some(2)), key("2", None)];
     for (scope, below, left) in [
         (scope("1", None), 6, [false, false, false, true]),

@@ -1,4 +1,4 @@
-//! What the tiers have of a document, judged by the fence log.
+//! What the tiers have of a document, judged by the invalidation log.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tracing::{Instrument as _, Span, field::Empty, info_span};
 use super::{Loader, reserve::Reserve};
 use crate::{
     cache::{
-        fence::Trust,
+        invalidation_log::LogValidity,
         memory::{Answer, Held},
         tier_error::TierError,
     },
@@ -40,7 +40,7 @@ impl Loader {
     /// to be fresh enough.
     pub(super) async fn look_into_tiers(&self, key: &CacheKey, newer_than: Option<DateTime<Utc>>) -> Found {
         let mut found = Found::default();
-        if self.fence.trust() == Trust::None {
+        if self.invalidation_log.validity() == LogValidity::Expired {
             return found;
         }
         if let Some(redis) = &self.redis {
@@ -68,7 +68,7 @@ impl Loader {
     /// A copy that memory does not serve is there when the database is not.
     fn look_at_what_memory_held(&self, found: &mut Found, key: &CacheKey) {
         let Some(Held { answer: Answer::Snapshot(snapshot), .. }) = self.memory.get(key) else { return };
-        if self.fence.view(key).can_judge(&snapshot) {
+        if self.invalidation_log.view(key).can_judge(&snapshot) {
             self.keep_in_reserve(found, snapshot, Tier::Memory);
         }
     }
@@ -93,10 +93,10 @@ impl Loader {
             (Some(redis), Tier::Redis) => redis.figures(),
             _ => self.database.figures(),
         };
-        let mut view = self.fence.view(key);
-        if snapshot.incarnation == view.incarnation && !view.can_judge(&snapshot) && self.fence.catch_up().await.is_ok()
+        let mut view = self.invalidation_log.view(key);
+        if snapshot.epoch == view.epoch && !view.can_judge(&snapshot) && self.invalidation_log.catch_up().await.is_ok()
         {
-            view = self.fence.view(key);
+            view = self.invalidation_log.view(key);
         }
         let is_trusted = tier == Tier::Redis && mutant::on(Mutant::TrustsRedis);
         let admitted = is_trusted || view.admits(&snapshot, SectionSet::ALL);

@@ -11,7 +11,7 @@ use tracing::{Instrument as _, info_span};
 use super::{Depth, Loaded, Loader, look::Found};
 use crate::{
     cache::{
-        fence::View,
+        invalidation_log::LogView,
         load_lease::{self, Outcome},
     },
     error::{Error, Unavailable},
@@ -36,13 +36,13 @@ impl Loader {
             if let Some(fresh) = found.fresh {
                 return Ok(self.found(fresh, depth, status));
             }
-            let view = self.fence.view(key);
+            let view = self.invalidation_log.view(key);
             if let Some(cooling) = self.cooldowns.of(key, &view) {
-                return self.conclude(key, &view, cooling.tag, &found.reserve, cooling.into());
+                return self.conclude(key, &view, cooling.read_position, &found.reserve, cooling.into());
             }
             let permit = self.admission.permit().await?;
             // Only now: nothing has been read from the sources yet, so fences that came meanwhile are honoured too.
-            let view = &self.fence.view(key);
+            let view = &self.invalidation_log.view(key);
             let turn = if together {
                 let asking = self.ask_for_lease(key, view, over.take(), &found);
                 asking.instrument(info_span!("lease")).await
@@ -65,17 +65,20 @@ impl Loader {
                     drop(permit);
                     let _watching = self.admission.watch()?;
                     status = |_| CacheStatus::Shared;
-                    let watching = self.leases.watch(watch, until, || self.fence.view(key).fence());
+                    let watching =
+                        self.leases.watch(watch, until, || self.invalidation_log.view(key).last_invalidation());
                     match watching.instrument(info_span!("wait for another instance")).await {
                         Seen::Gone => {}
                         Seen::Over(watch) => over = Some(watch),
-                        Seen::Ended { outcome, watch } => match Outcome::read(outcome, &self.fence.view(key)) {
-                            Some((Outcome::Failed(failure), tag)) => {
-                                return self.conclude(key, view, tag, &found.reserve, failure);
+                        Seen::Ended { outcome, watch } => {
+                            match Outcome::read(outcome, &self.invalidation_log.view(key)) {
+                                Some((Outcome::Failed(failure), read_position)) => {
+                                    return self.conclude(key, view, read_position, &found.reserve, failure);
+                                }
+                                Some((Outcome::TooLarge, _)) => together = false,
+                                None => over = Some(watch),
                             }
-                            Some((Outcome::TooLarge, _)) => together = false,
-                            None => over = Some(watch),
-                        },
+                        }
                         Seen::Nothing => together = false,
                         Seen::Stopped => return Err(draining()),
                     }
@@ -91,9 +94,9 @@ impl Loader {
     }
 
     /// In what the look into the tiers has left of the time for the database.
-    async fn ask_for_lease(&self, key: &CacheKey, view: &View, over: Option<Watch>, found: &Found) -> Turn {
+    async fn ask_for_lease(&self, key: &CacheKey, view: &LogView, over: Option<Watch>, found: &Found) -> Turn {
         // Without a log no row can be judged, so nobody could use what is stored for all.
-        if view.incarnation.is_empty() {
+        if view.epoch.is_empty() {
             return Turn::Alone;
         }
         let work = load_lease::work(key, view, self.database.is_stored(key));

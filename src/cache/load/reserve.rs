@@ -14,7 +14,7 @@ use crate::{
         onboarding,
         rows::{Onboarding, ResolvedStrategy},
     },
-    cache::fence::View,
+    cache::invalidation_log::LogView,
     config,
     model::{Section, SectionSet, Snapshot, State, Tier, section::SECTIONS, snapshot::Part},
     proto::v1::ComprehensiveUserData,
@@ -42,18 +42,18 @@ impl Reserve {
 
     /// The document to be served if the sources fail: nothing in it outdated; before a partial one a complete
     /// one, then the newest.
-    pub(super) fn last_good(&self, view: &View) -> Option<(Snapshot, Tier)> {
+    pub(super) fn last_good(&self, view: &LogView) -> Option<(Snapshot, Tier)> {
         let good = self.0.iter().filter(|(snapshot, _)| view.admits(snapshot, SectionSet::ALL));
         good.max_by_key(|(snapshot, _)| (snapshot.complete(), snapshot.as_of)).cloned()
     }
 
     /// The sections of one document that need not be read again; none if there are none.
-    pub(super) fn base(&self, view: &View, config: &config::Database, now: DateTime<Utc>) -> Option<Base> {
+    pub(super) fn base(&self, view: &LogView, config: &config::Database, now: DateTime<Utc>) -> Option<Base> {
         let age_max = reused_until(config);
         let usable = |snapshot: &Snapshot, section| {
             let Some(sealed) = snapshot.section(section) else { return false };
             let made = matches!(sealed.facts.state, State::Ok | State::NotFound);
-            made && view.is_valid(section, sealed.tag) && age(sealed.facts.read_at, now) < age_max
+            made && view.is_valid(section, sealed.read_position) && age(sealed.facts.read_at, now) < age_max
         };
         let judged = self.0.iter().filter(|(snapshot, _)| view.can_judge(snapshot));
         let kept = judged.map(|(snapshot, _)| {
@@ -72,12 +72,18 @@ impl Reserve {
     }
 
     /// A section as it was when it could last be read, in place of one that failed.
-    pub(super) fn stale_part(&self, failed: &Part, view: &View, age_max: Duration, now: DateTime<Utc>) -> Option<Part> {
+    pub(super) fn stale_part(
+        &self,
+        failed: &Part,
+        view: &LogView,
+        age_max: Duration,
+        now: DateTime<Utc>,
+    ) -> Option<Part> {
         let section = failed.facts.section;
         let judged = self.0.iter().filter(|(snapshot, _)| view.can_judge(snapshot));
         let parts = judged.filter_map(|(snapshot, _)| snapshot.part(section)).filter(|part| {
             let had_content = matches!(part.facts.state, State::Ok | State::Stale);
-            had_content && view.is_valid(section, part.tag) && age(part.facts.read_at, now) <= age_max
+            had_content && view.is_valid(section, part.read_position) && age(part.facts.read_at, now) <= age_max
         });
         let mut part = parts.max_by_key(|part| part.facts.read_at)?;
         part.facts.state = State::Stale;

@@ -34,7 +34,7 @@ impl Loader {
         let until = now.after(until_then(snapshot.expires_at).min(self.config.memory.ttl));
         // Kept as a point on our own clock, so that a hit need not ask the wall clock.
         let renew_from = now.after(until_then(snapshot.refresh_at(self.config.database.refresh_after)));
-        let view = self.fence.view(&snapshot.key);
+        let view = self.invalidation_log.view(&snapshot.key);
         let hides_a_better_one = !(snapshot.complete() || mutant::on(Mutant::PartialOverComplete))
             && self.memory.get(&snapshot.key).is_some_and(|held| match held.answer {
                 Answer::Snapshot(held_one) => {
@@ -61,7 +61,7 @@ impl Loader {
         let storing = async move {
             let (_permit, _lease) = (permit, lease);
             let _storing = loader.storing.read().await;
-            let view = loader.fence.view(&snapshot.key);
+            let view = loader.invalidation_log.view(&snapshot.key);
             if !view.admits(&snapshot, SectionSet::ALL) {
                 loader.counts.superseded.add(1);
                 return;
@@ -74,15 +74,17 @@ impl Loader {
                 let _ = redis.put(&snapshot).instrument(info_span!("write redis")).await;
             }
             if only != Some(Tier::Redis) {
-                let fence = if mutant::on(Mutant::PartialOverComplete) { i64::MAX } else { view.fence() };
-                let _ = loader.database.put(&snapshot, fence).instrument(info_span!("write database")).await;
+                let last_invalidation =
+                    if mutant::on(Mutant::PartialOverComplete) { i64::MAX } else { view.last_invalidation() };
+                let _ =
+                    loader.database.put(&snapshot, last_invalidation).instrument(info_span!("write database")).await;
             }
         };
         self.tasks.spawn(storing.instrument(trace::outliving(info_span!(parent: None, "store", trace_id = Empty))));
     }
 
     /// Drops what this instance and Redis hold, though no fence says that it is outdated.
-    pub(in crate::cache) async fn drop_unfenced(&self, scope: &Scope) {
+    pub(in crate::cache) async fn drop_without_invalidation(&self, scope: &Scope) {
         self.memory.remove(scope);
         if let Some(redis) = &self.redis {
             let _ = redis.remove(scope).await;

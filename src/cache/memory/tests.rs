@@ -31,7 +31,7 @@ fn held(key: &CacheKey, bytes: usize, as_of_s: i64) -> Held {
         warnings: Vec::new(),
         detail: String::new(),
     };
-    let part = Part { facts, tag: 0, bytes: vec![7; bytes].into(), rows: Bytes::new() };
+    let part = Part { facts, read_position: 0, bytes: vec![7; bytes].into(), rows: Bytes::new() };
     let snapshot = Snapshot::seal(key.clone(), "i".into(), as_of, as_of, vec![part]);
     let now = Clock::system().now();
     Held { answer: Answer::Snapshot(snapshot), until: now, renew_from: now, unread: None }
@@ -41,7 +41,7 @@ const ENGINES: [MemoryEngine; 2] = [MemoryEngine::MiniMoka, MemoryEngine::QuickC
 
 fn unknown() -> Held {
     let now = Clock::system().now();
-    let answer = Answer::NotFound { what: Missing::User, incarnation: "i".into(), tag: 0 };
+    let answer = Answer::NotFound { what: Missing::User, epoch: "i".into(), read_position: 0 };
     Held { answer, until: now, renew_from: now, unread: None }
 }
 

@@ -11,7 +11,7 @@ use crate::model::{
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Header {
     #[prost(string, tag = "1")]
-    pub(super) incarnation: String,
+    pub(super) epoch: String,
     #[prost(string, tag = "2")]
     user: String,
     #[prost(int64, optional, tag = "3")]
@@ -31,7 +31,7 @@ struct SectionHeader {
     #[prost(int32, tag = "1")]
     section: i32,
     #[prost(int64, tag = "2")]
-    tag: i64,
+    read_position: i64,
     #[prost(int32, tag = "3")]
     state: i32,
     #[prost(int32, tag = "4")]
@@ -56,7 +56,7 @@ struct SectionHeader {
 impl Header {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
         Self {
-            incarnation: snapshot.incarnation.to_string(),
+            epoch: snapshot.epoch.to_string(),
             user: snapshot.key.user.as_str().to_owned(),
             strategy: snapshot.key.strategy.map(crate::model::StrategyId::get),
             data_hash: snapshot.key.hash.bytes().to_vec(),
@@ -93,7 +93,12 @@ impl Header {
                 .filter(|end| *end <= bytes_max)
                 .ok_or(RecordError::Invalid("section length"))?;
             let rows = stored.rows.clone().into();
-            sections.push(SealedSection { facts: stored.facts(section)?, tag: stored.tag, range: start..end, rows });
+            sections.push(SealedSection {
+                facts: stored.facts(section)?,
+                read_position: stored.read_position,
+                range: start..end,
+                rows,
+            });
         }
         Ok((sections, end))
     }
@@ -104,7 +109,7 @@ impl SectionHeader {
         let facts = &section.facts;
         Self {
             section: facts.section.into(),
-            tag: section.tag,
+            read_position: section.read_position,
             state: facts.state.into(),
             generator: facts.generator.into(),
             read_at: facts.read_at.timestamp_micros(),

@@ -21,19 +21,21 @@ fn parts_of_any_section() -> impl Strategy<Value = Part> {
         (".{0,20}", vec(".{0,40}", 0..4), ".{0,20}"),
         (vec(any::<u8>(), 0..3000), vec(any::<u8>(), 0..300)),
     )
-        .prop_map(|(state, generator, (read_at, took, tag), (reason, warnings, detail), (bytes, rows))| {
-            let facts = SectionFacts {
-                section: Section::Unspecified,
-                state,
-                generator,
-                read_at: DateTime::from_timestamp_micros(read_at).unwrap(),
-                took: std::time::Duration::from_nanos(took),
-                reason,
-                warnings,
-                detail,
-            };
-            Part { facts, tag, bytes: bytes.into(), rows: rows.into() }
-        })
+        .prop_map(
+            |(state, generator, (read_at, took, read_position), (reason, warnings, detail), (bytes, rows))| {
+                let facts = SectionFacts {
+                    section: Section::Unspecified,
+                    state,
+                    generator,
+                    read_at: DateTime::from_timestamp_micros(read_at).unwrap(),
+                    took: std::time::Duration::from_nanos(took),
+                    reason,
+                    warnings,
+                    detail,
+                };
+                Part { facts, read_position, bytes: bytes.into(), rows: rows.into() }
+            },
+        )
 }
 
 fn snapshots() -> impl Strategy<Value = Snapshot> {
@@ -45,7 +47,7 @@ fn snapshots() -> impl Strategy<Value = Snapshot> {
         vec(parts_of_any_section(), 7),
         0..4_000_000_000_000_000_i64,
     )
-        .prop_map(|(user, strategy, incarnation, sections, time)| {
+        .prop_map(|(user, strategy, epoch, sections, time)| {
             let parts = sections
                 .into_iter()
                 .zip(DOCUMENT_ORDER)
@@ -53,7 +55,7 @@ fn snapshots() -> impl Strategy<Value = Snapshot> {
                 .collect();
             let as_of = DateTime::from_timestamp_micros(time).unwrap();
             let expires_at = as_of + chrono::TimeDelta::hours(1);
-            Snapshot::seal(key(&user, strategy), incarnation.into(), as_of, expires_at, parts)
+            Snapshot::seal(key(&user, strategy), epoch.into(), as_of, expires_at, parts)
         })
 }
 

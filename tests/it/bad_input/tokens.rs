@@ -28,8 +28,8 @@ async fn a_token_of_another_log_is_answered_from_the_sources_and_one_ahead_of_th
         assert_eq!(answered(&mut client, other.clone()).await.status(), CacheStatus::Assembled);
     }
 
-    let (incarnation, position) = first.token.rsplit_once(':').unwrap();
-    let ahead = format!("{incarnation}:{}", position.parse::<i64>().unwrap() + 1);
+    let (epoch, position) = first.token.rsplit_once(':').unwrap();
+    let ahead = format!("{epoch}:{}", position.parse::<i64>().unwrap() + 1);
     for force_refresh in [false, true] {
         let request = GetComprehensiveUserDataRequest { force_refresh, ..newer_than(ahead.clone()) };
         let status = client.get_comprehensive_user_data(request).await.unwrap_err();

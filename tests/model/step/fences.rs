@@ -1,4 +1,4 @@
-//! Time, and what appends to the fence log: invalidations, and changes through the outbox and its relay.
+//! Time, and what appends to the invalidation log: invalidations, and changes through the outbox and its relay.
 
 use super::{Protocol, Step, Steps};
 use crate::{

@@ -15,7 +15,7 @@ use userdata::{
         guard::Guard,
         sql::SourceDatabase,
     },
-    cache::{Parts, UserDataCache, database::DatabaseTier, fence::Fence, relay::Relay},
+    cache::{Parts, UserDataCache, database::DatabaseTier, invalidation_log::InvalidationLog, relay::Relay},
     changes::{self, Outbox},
     clock::Clock,
     config::Config,
@@ -150,7 +150,7 @@ impl Member {
     async fn start(place: &TestDatabase) -> Self {
         let (config, clock, gauge) = (patient(), Clock::system(), Gauge::default());
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let (cache_pool, fence_pool) = (Pool::from(place.connect().await), Pool::from(place.connect().await));
+        let (cache_pool, log_pool) = (Pool::from(place.connect().await), Pool::from(place.connect().await));
         let (relay_pool, sources_pool) = (place.connect().await.into(), place.connect_read_only().await.into());
         let faults = Faults::new(&gauge);
         let cache = faults.during(|| {
@@ -166,7 +166,7 @@ impl Member {
             );
             let leases = Arc::new(leases.heeding(rows.reach()));
             let parts = Parts {
-                fence: Fence::new(fence_pool, config.fence.clone(), timeout, clock.clone(), &tasks),
+                invalidation_log: InvalidationLog::new(log_pool, config.fence.clone(), timeout, clock.clone(), &tasks),
                 leases: Arc::clone(&leases),
                 redis: None,
                 database: rows,
@@ -179,7 +179,7 @@ impl Member {
             };
             Arc::new(UserDataCache::new(parts, &tasks))
         });
-        cache.fence().catch_up().await.unwrap();
+        cache.invalidation_log().catch_up().await.unwrap();
         Self { cache, faults, gauge, tasks, stop }
     }
 }

@@ -94,7 +94,7 @@ impl Judge {
     pub(super) async fn judge(&mut self, ground: &Ground, member: usize, place: usize) -> Result<(), String> {
         let query = question(place);
         let cache = &ground.members[member].cache;
-        cache.fence().catch_up().await.map_err(|error| error.to_string())?;
+        cache.invalidation_log().catch_up().await.map_err(|error| error.to_string())?;
         let answer = cache.get(&query, &Wish::default()).await;
         self.judged += 1;
         let wrong = |what: String| format!("{:?} at {member}: {what}", QUESTIONS[place]);

@@ -1,4 +1,4 @@
 //! Of the cache only what is under test.
 
-pub mod fence;
-pub mod flight;
+pub mod invalidation_log;
+pub mod single_flight;

@@ -1,4 +1,4 @@
-//! What stands in for the database: the fence log and the lease table in memory, each statement one step.
+//! What stands in for the database: the invalidation log and the lease table in memory, each statement one step.
 //!
 //! A statement may reach it late, also after its asker has given up, and its answer may be late or lost:
 //! [`Weather`]. It can be wrong in the ways of [`Flaw`], to see that the tests notice.
@@ -94,12 +94,12 @@ pub struct Tables {
 /// The row of `fence_head`.
 #[derive(Clone, Debug)]
 pub struct Head {
-    /// The log's incarnation.
-    pub incarnation: Arc<str>,
+    /// The log's epoch.
+    pub epoch: Arc<str>,
     /// The last position.
-    pub seq: i64,
+    pub position: i64,
     /// The position up to which everything counts as fenced.
-    pub floor: i64,
+    pub low_watermark: i64,
     /// What the cluster agreed on.
     pub lease_ms: i64,
 }
@@ -118,10 +118,10 @@ pub struct LogRecord {
 /// A fence that became durable.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// The log's incarnation.
-    pub incarnation: Arc<str>,
+    /// The log's epoch.
+    pub epoch: Arc<str>,
     /// Its position.
-    pub seq: i64,
+    pub position: i64,
     /// Whom it concerns.
     pub scope: Scope,
     /// When.
@@ -149,7 +149,7 @@ impl Pool {
     pub fn new(lease: Duration, weather: Weather) -> Self {
         let lease_ms = lease.as_millis().try_into().unwrap_or(i64::MAX);
         let tables = Tables {
-            head: Head { incarnation: "first".into(), seq: 0, floor: 0, lease_ms },
+            head: Head { epoch: "first".into(), position: 0, low_watermark: 0, lease_ms },
             log: BTreeMap::new(),
             leases: BTreeMap::new(),
             done: HashSet::new(),
@@ -219,26 +219,30 @@ impl Tables {
     /// Commits fences at the places after `after`, which is the head unless somebody is wrong; where they end.
     pub fn append(&mut self, after: i64, scopes: &[Scope], plain_nonces: bool) -> i64 {
         let at = time::now();
-        for (seq, scope) in (after + 1..).zip(scopes.iter().cloned()) {
-            let nonce = if plain_nonces { seq } else { chance::random() };
-            self.log.insert(seq, LogRecord { scope: scope.clone(), nonce, at });
-            self.history.push(Commit { incarnation: Arc::clone(&self.head.incarnation), seq, scope, at });
-            self.head.seq = seq;
+        for (position, scope) in (after + 1..).zip(scopes.iter().cloned()) {
+            let nonce = if plain_nonces { position } else { chance::random() };
+            self.log.insert(position, LogRecord { scope: scope.clone(), nonce, at });
+            self.history.push(Commit { epoch: Arc::clone(&self.head.epoch), position, scope, at });
+            self.head.position = position;
         }
-        self.head.seq
+        self.head.position
     }
 
     /// The database loses its last commits, as after a failover to a server that lagged behind.
-    pub fn lose_commits_after(&mut self, seq: i64) {
-        self.head.seq = self.head.seq.min(seq);
-        self.log.split_off(&(seq + 1));
+    pub fn lose_commits_after(&mut self, position: i64) {
+        self.head.position = self.head.position.min(position);
+        self.log.split_off(&(position + 1));
     }
 
     /// The head and the rows as they were then.
     pub(crate) fn as_of(&self, then: Duration) -> (Head, BTreeMap<i64, LogRecord>) {
-        let log: BTreeMap<_, _> =
-            self.log.range(..).filter(|(_, row)| row.at <= then).map(|(seq, row)| (*seq, row.clone())).collect();
-        let seq = log.last_key_value().map_or(self.head.floor, |(seq, _)| *seq);
-        (Head { seq, ..self.head.clone() }, log)
+        let log: BTreeMap<_, _> = self
+            .log
+            .range(..)
+            .filter(|(_, row)| row.at <= then)
+            .map(|(position, row)| (*position, row.clone()))
+            .collect();
+        let position = log.last_key_value().map_or(self.head.low_watermark, |(position, _)| *position);
+        (Head { position, ..self.head.clone() }, log)
     }
 }

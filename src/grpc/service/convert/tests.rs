@@ -62,7 +62,7 @@ fn a_get_becomes_a_query_a_wish_and_a_selection() {
         Wish {
             sections: parsed.wish.sections,
             freshness: Freshness::Linearizable,
-            min_token: Some(Token { incarnation: "inc-1".into(), position: 12 }),
+            min_token: Some(Token { epoch: "inc-1".into(), position: 12 }),
             max_age: Some(Duration::new(60, 5)),
         }
     );

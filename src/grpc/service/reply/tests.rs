@@ -34,11 +34,11 @@ fn served(status: CacheStatus, failed: Option<Section>) -> Served {
                 warnings: vec!["MALFORMED_COLUMN a.b".into()],
                 detail: String::new(),
             };
-            Part { facts, tag: 1, bytes, rows: bytes::Bytes::new() }
+            Part { facts, read_position: 1, bytes, rows: bytes::Bytes::new() }
         })
         .collect();
     let snapshot = Snapshot::seal(query.key().clone(), "inc".into(), noon(), noon() + TimeDelta::seconds(3600), parts);
-    Served { snapshot, status, verified: true, token: Token { incarnation: "inc".into(), position: 7 } }
+    Served { snapshot, status, verified: true, token: Token { epoch: "inc".into(), position: 7 } }
 }
 
 /// What a client makes of a reply.

@@ -10,7 +10,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
 mod explore;
-mod fence;
-mod flight;
+mod invalidation_log;
+mod single_flight;
 mod lease;
 mod refresh;

@@ -10,7 +10,7 @@ use shuttle::{
     sync::atomic::{AtomicI64, Ordering},
 };
 use userdata_shuttle::{
-    cache::flight::{Refreshes, Role},
+    cache::single_flight::{Refreshes, Role},
     chance,
     task::{TaskTracker, panic_as_planned},
     time::{self, Duration},
@@ -40,7 +40,7 @@ async fn callers_and_changes(reads: Reads) {
             for _ in 0..2 {
                 let asked = source.load(Ordering::SeqCst);
                 let (source, running) = (Arc::clone(&source), Arc::clone(&running));
-                let (landing, _) = refreshes.ask(&"key", || {
+                let (handle, _) = refreshes.join_or_start(&"key", || {
                     let early = source.load(Ordering::SeqCst);
                     async move {
                         assert_eq!(running.fetch_add(1, Relaxed), 0, "two refreshes of one key run at once");
@@ -53,7 +53,7 @@ async fn callers_and_changes(reads: Reads) {
                         read
                     }
                 });
-                let read = landing.wait().await.unwrap();
+                let read = handle.wait().await.unwrap();
                 assert!(read >= asked, "who asked at {asked} was given what was read at {read}");
             }
         })
@@ -85,7 +85,7 @@ async fn callers_at_once(callers: i64) {
     let asks = (0..callers).map(|_| {
         let (refreshes, runs, leaders) = (Arc::clone(&refreshes), Arc::clone(&runs), Arc::clone(&leaders));
         spawn(async move {
-            let (landing, role) = refreshes.ask(&"key", || async move {
+            let (handle, role) = refreshes.join_or_start(&"key", || async move {
                 runs.fetch_add(1, Relaxed);
                 if chance::once_in(3) {
                     panic_as_planned();
@@ -94,16 +94,16 @@ async fn callers_at_once(callers: i64) {
             });
             leaders.fetch_add(i64::from(role == Role::Leader), Relaxed);
             if !chance::once_in(3) {
-                landing.wait().await;
+                handle.wait().await;
             }
         })
     });
     all(asks.collect::<Vec<_>>()).await;
     tasks.ended().await;
     assert_eq!(runs.load(Relaxed), leaders.load(Relaxed), "each refresh that was begun or is pending runs, once");
-    let (landing, role) = refreshes.ask(&"key", || async {});
+    let (handle, role) = refreshes.join_or_start(&"key", || async {});
     assert_eq!(role, Role::Leader, "a refresh is left on the map");
-    assert_eq!(landing.wait().await, Some(()), "it runs at once");
+    assert_eq!(handle.wait().await, Some(()), "it runs at once");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn who_asks_while_one_runs_and_one_is_pending_shares_the_pending_one() {
                     time::sleep(LOAD).await;
                     runs.fetch_add(1, Relaxed) + 1
                 };
-                refreshes.ask(&"key", run).0.wait().await.unwrap()
+                refreshes.join_or_start(&"key", run).0.wait().await.unwrap()
             })
         });
         let mut shared = all(asks.collect::<Vec<_>>()).await;

@@ -1,4 +1,4 @@
-//! Single flights: at most one load per key, which nobody's cancellation kills.
+//! Single single_flight: at most one load per key, which nobody's cancellation kills.
 //!
 //! A load runs in a task that the app owns; callers only wait for its result. Two rules decide who
 //! may share one:
@@ -25,9 +25,9 @@ use crate::mutant::{self, Mutant};
 
 /// A load's result, once it is there. None after a load that died: a defect.
 #[derive(Debug)]
-pub struct Landing<T>(watch::Receiver<Option<T>>);
+pub struct LoadHandle<T>(watch::Receiver<Option<T>>);
 
-impl<T: Clone> Landing<T> {
+impl<T: Clone> LoadHandle<T> {
     /// Waits for the result. Dropping this leaves the load alone.
     pub async fn wait(mut self) -> Option<T> {
         self.0.wait_for(Option::is_some).await.ok().and_then(|result| result.clone())
@@ -36,17 +36,17 @@ impl<T: Clone> Landing<T> {
 
 /// The running loads, one per key.
 #[derive(Debug)]
-pub struct Flights<K, T> {
-    running: Arc<Mutex<HashMap<K, Flight<T>>>>,
+pub struct SingleFlight<K, T> {
+    running: Arc<Mutex<HashMap<K, RunningLoad<T>>>>,
     numbers: AtomicU64,
     waiters: Arc<AtomicI64>,
     tasks: TaskTracker,
 }
 
 #[derive(Debug)]
-struct Flight<T> {
+struct RunningLoad<T> {
     number: u64,
-    tag: i64,
+    read_position: i64,
     result: watch::Receiver<Option<T>>,
 }
 
@@ -59,7 +59,7 @@ pub enum Role {
     Follower,
 }
 
-impl<K, T> Flights<K, T>
+impl<K, T> SingleFlight<K, T>
 where
     K: Clone + Eq + Hash + Send + 'static,
     T: Clone + Send + Sync + 'static,
@@ -71,20 +71,28 @@ where
     }
 
     /// Joins the load of `key` if its tag is at least `fence`, else begins one with `tag`.
-    pub fn join<W, F>(&self, key: &K, fence: i64, tag: i64, work: W) -> (Landing<T>, Role)
+    pub fn join_or_start<W, F>(
+        &self,
+        key: &K,
+        last_invalidation: i64,
+        read_position: i64,
+        work: W,
+    ) -> (LoadHandle<T>, Role)
     where
         W: FnOnce() -> F,
         F: Future<Output = T> + Send + 'static,
     {
         let mut running = lock(&self.running);
-        let is_young = |flight: &&Flight<T>| flight.tag >= fence || mutant::on(Mutant::JoinsAnOlderFlight);
+        let is_young = |flight: &&RunningLoad<T>| {
+            flight.read_position >= last_invalidation || mutant::on(Mutant::JoinsAnOlderLoad)
+        };
         if let Some(flight) = running.get(key).filter(is_young) {
-            return (Landing(flight.result.clone()), Role::Follower);
+            return (LoadHandle(flight.result.clone()), Role::Follower);
         }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (sender, result) = watch::channel(None);
         // A flight older than the fence loses its place here but goes on for those who joined it.
-        running.insert(key.clone(), Flight { number, tag, result: result.clone() });
+        running.insert(key.clone(), RunningLoad { number, read_position, result: result.clone() });
         drop(running);
 
         let departure = Departure { running: Arc::clone(&self.running), key: key.clone(), number };
@@ -95,7 +103,7 @@ where
             drop(departure);
             sender.send_replace(Some(value));
         });
-        (Landing(result), Role::Leader)
+        (LoadHandle(result), Role::Leader)
     }
 
     /// Loads running now.
@@ -121,7 +129,7 @@ where
 
 /// Takes a flight off the map when it ends, however it ends.
 struct Departure<K: Eq + Hash, T> {
-    running: Arc<Mutex<HashMap<K, Flight<T>>>>,
+    running: Arc<Mutex<HashMap<K, RunningLoad<T>>>>,
     key: K,
     number: u64,
 }
@@ -180,24 +188,24 @@ where
     /// Begins a refresh of `key`, or shares the one that has yet to begin.
     ///
     /// `work` must do nothing before it is polled: a pending one is polled when its turn comes.
-    pub fn ask<F>(&self, key: &K, work: impl FnOnce() -> F) -> (Landing<T>, Role)
+    pub fn join_or_start<F>(&self, key: &K, work: impl FnOnce() -> F) -> (LoadHandle<T>, Role)
     where
         F: Future<Output = T> + Send + 'static,
     {
         let mut keys = lock(&self.keys);
         match keys.get_mut(key) {
-            Some(Some(pending)) => (Landing(pending.sender.subscribe()), Role::Follower),
+            Some(Some(pending)) => (LoadHandle(pending.sender.subscribe()), Role::Follower),
             Some(pending) => {
                 let (sender, result) = watch::channel(None);
                 *pending = Some(Pending { work: Box::pin(work()), sender });
-                (Landing(result), Role::Leader)
+                (LoadHandle(result), Role::Leader)
             }
             None => {
                 keys.insert(key.clone(), None);
                 drop(keys);
                 let (sender, result) = watch::channel(None);
                 self.begin(key.clone(), Pending { work: Box::pin(work()), sender });
-                (Landing(result), Role::Leader)
+                (LoadHandle(result), Role::Leader)
             }
         }
     }
@@ -275,52 +283,53 @@ mod tests {
 
     #[tokio::test]
     async fn a_thousand_callers_of_one_key_cost_one_load_also_when_most_leave() {
-        let flights = Flights::new(TaskTracker::new());
+        let single_flight = SingleFlight::new(TaskTracker::new());
         let source = Source::held();
-        let mut landings: Vec<_> = (0..1000).map(|_| flights.join(&1, 0, 0, || Arc::clone(&source).read()).0).collect();
-        landings.truncate(100); // the leader is among those who stay; now even it leaves
-        landings.remove(0);
+        let mut handles: Vec<_> =
+            (0..1000).map(|_| single_flight.join_or_start(&1, 0, 0, || Arc::clone(&source).read()).0).collect();
+        handles.truncate(100); // the leader is among those who stay; now even it leaves
+        handles.remove(0);
         source.gate.add_permits(1);
-        for landing in landings {
-            assert_eq!(landing.wait().await, Some(1));
+        for handle in handles {
+            assert_eq!(handle.wait().await, Some(1));
         }
         assert_eq!(source.runs.load(Ordering::SeqCst), 1);
-        assert_eq!(flights.active(), 0);
+        assert_eq!(single_flight.active(), 0);
     }
 
     #[tokio::test]
     async fn nobody_joins_a_load_older_than_the_fence() {
-        let flights = Flights::new(TaskTracker::new());
+        let single_flight = SingleFlight::new(TaskTracker::new());
         let source = Source::held();
-        let (old, _) = flights.join(&1, 0, 4, || Arc::clone(&source).read());
-        let (_, role) = flights.join(&1, 4, 4, || Arc::clone(&source).read());
+        let (old, _) = single_flight.join_or_start(&1, 0, 4, || Arc::clone(&source).read());
+        let (_, role) = single_flight.join_or_start(&1, 4, 4, || Arc::clone(&source).read());
         assert_eq!(role, Role::Follower);
-        let (new, role) = flights.join(&1, 5, 5, || Arc::clone(&source).read());
+        let (new, role) = single_flight.join_or_start(&1, 5, 5, || Arc::clone(&source).read());
         assert_eq!(role, Role::Leader);
         source.gate.add_permits(2);
         let mut runs = [old.wait().await, new.wait().await];
         runs.sort_unstable();
         assert_eq!(runs, [Some(1), Some(2)]);
-        assert_eq!(flights.active(), 0, "the older flight did not take the newer one off the map, nor stay");
+        assert_eq!(single_flight.active(), 0, "the older flight did not take the newer one off the map, nor stay");
     }
 
     #[tokio::test]
     async fn a_load_that_panics_leaves_no_trace_and_answers_none() {
-        let flights: Flights<i32, usize> = Flights::new(TaskTracker::new());
-        let (landing, _) = flights.join(&1, 0, 0, || async { panic!("a defect") });
-        assert_eq!(landing.wait().await, None);
-        assert_eq!(flights.active(), 0);
+        let single_flight: SingleFlight<i32, usize> = SingleFlight::new(TaskTracker::new());
+        let (handle, _) = single_flight.join_or_start(&1, 0, 0, || async { panic!("a defect") });
+        assert_eq!(handle.wait().await, None);
+        assert_eq!(single_flight.active(), 0);
     }
 
     #[tokio::test]
     async fn refreshes_asked_for_at_once_cost_one_running_and_one_pending_load() {
         let refreshes = Refreshes::new(TaskTracker::new());
         let source = Source::held();
-        let landings: Vec<_> = (0..50).map(|_| refreshes.ask(&1, || Arc::clone(&source).read()).0).collect();
+        let handles: Vec<_> = (0..50).map(|_| refreshes.join_or_start(&1, || Arc::clone(&source).read()).0).collect();
         source.gate.add_permits(2);
         let mut runs = Vec::new();
-        for landing in landings {
-            runs.push(landing.wait().await.unwrap());
+        for handle in handles {
+            runs.push(handle.wait().await.unwrap());
         }
         assert_eq!(runs.iter().filter(|run| **run == 1).count(), 1, "only the first asked before the first run began");
         assert_eq!(source.runs.load(Ordering::SeqCst), 2);
@@ -332,11 +341,11 @@ mod tests {
         let refreshes: Refreshes<i32, usize> = Refreshes::new(TaskTracker::new());
         let gate = Arc::new(Semaphore::new(0));
         let held = Arc::clone(&gate);
-        let (first, _) = refreshes.ask(&1, || async move {
+        let (first, _) = refreshes.join_or_start(&1, || async move {
             let _ = held.acquire().await;
             panic!("a defect")
         });
-        let (second, _) = refreshes.ask(&1, || async { 2 });
+        let (second, _) = refreshes.join_or_start(&1, || async { 2 });
         gate.add_permits(1);
         assert_eq!((first.wait().await, second.wait().await), (None, Some(2)));
     }

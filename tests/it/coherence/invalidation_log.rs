@@ -1,10 +1,10 @@
-//! The fence log under load, in this process: several instances, many tasks, both databases.
+//! The invalidation log under load, in this process: several instances, many tasks, both databases.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use userdata::{
-    cache::fence::Fence,
+    cache::invalidation_log::InvalidationLog,
     clock::Clock,
     config,
     model::{Parameters, Scope, SectionSet, StrategyId, UserDataQuery, UserId},
@@ -18,11 +18,17 @@ use crate::support::{
 
 const INSTANCES: usize = 2;
 const TASKS: usize = 16;
-const FENCES_OF_A_TASK: usize = 12;
+const INVALIDATIONS_OF_A_TASK: usize = 12;
 
-async fn instance(database: &TestDatabase, tasks: &TaskTracker) -> Arc<Fence> {
+async fn instance(database: &TestDatabase, tasks: &TaskTracker) -> Arc<InvalidationLog> {
     let timeout = Duration::from_secs(10);
-    Arc::new(Fence::new(database.connect().await.into(), config::Fence::default(), timeout, Clock::system(), tasks))
+    Arc::new(InvalidationLog::new(
+        database.connect().await.into(),
+        config::Fence::default(),
+        timeout,
+        Clock::system(),
+        tasks,
+    ))
 }
 
 fn query(user: usize) -> UserDataQuery {
@@ -36,28 +42,28 @@ fn scope(user: usize, strategy: usize) -> Scope {
 }
 
 /// Raises fences one after the other; each is in force here once it is acknowledged.
-async fn raise(fence: Arc<Fence>, user: usize) -> Vec<i64> {
+async fn append(log: Arc<InvalidationLog>, user: usize) -> Vec<i64> {
     let mut positions = Vec::new();
-    for strategy in 0..FENCES_OF_A_TASK {
-        let raised = fence.raise(scope(user, strategy)).await.unwrap();
-        assert!(fence.view(query(user).key()).fence() >= raised.token.position);
-        positions.push(raised.token.position);
+    for strategy in 0..INVALIDATIONS_OF_A_TASK {
+        let appended = log.append(scope(user, strategy)).await.unwrap();
+        assert!(log.view(query(user).key()).last_invalidation() >= appended.token.position);
+        positions.push(appended.token.position);
     }
     assert!(positions.is_sorted(), "{positions:?}");
     positions
 }
 
 /// Looks until told to stop: neither the log's position nor a user's fence ever goes back.
-async fn watch(fence: Arc<Fence>, stop: CancellationToken) {
+async fn watch(log: Arc<InvalidationLog>, stop: CancellationToken) {
     let keys: Vec<_> = (0..TASKS).map(|user| query(user).key().clone()).collect();
-    let (mut applied, mut fences) = (0, vec![0; TASKS]);
+    let (mut applied, mut invalidated) = (0, vec![0; TASKS]);
     while !stop.is_cancelled() {
-        fence.catch_up().await.unwrap();
-        let now = fence.position().position;
+        log.catch_up().await.unwrap();
+        let now = log.position().position;
         assert!(now >= applied, "{now} after {applied}");
         applied = now;
-        for (key, before) in keys.iter().zip(&mut fences) {
-            let now = fence.view(key).fence();
+        for (key, before) in keys.iter().zip(&mut invalidated) {
+            let now = log.view(key).last_invalidation();
             assert!(now >= *before, "{now} after {before}");
             *before = now;
         }
@@ -75,9 +81,9 @@ async fn positions_have_no_gap_and_no_reader_goes_back() {
         for _ in 0..INSTANCES {
             instances.push(instance(&database, &tasks).await);
         }
-        let watchers: Vec<_> = instances.iter().map(|fence| tasks.spawn(watch(fence.clone(), stop.clone()))).collect();
+        let watchers: Vec<_> = instances.iter().map(|log| tasks.spawn(watch(log.clone(), stop.clone()))).collect();
         let writers: Vec<_> =
-            (0..TASKS).map(|user| tasks.spawn(raise(instances[user % INSTANCES].clone(), user))).collect();
+            (0..TASKS).map(|user| tasks.spawn(append(instances[user % INSTANCES].clone(), user))).collect();
         let mut positions = Vec::new();
         for writer in writers {
             positions.extend(writer.await.unwrap());
@@ -87,28 +93,28 @@ async fn positions_have_no_gap_and_no_reader_goes_back() {
             watcher.await.unwrap();
         }
 
-        let raised = i64::try_from(TASKS * FENCES_OF_A_TASK).unwrap();
+        let appended = i64::try_from(TASKS * INVALIDATIONS_OF_A_TASK).unwrap();
         let all: BTreeSet<i64> = positions.iter().copied().collect();
-        assert!(all.into_iter().eq(1..=raised), "{kind:?}: each position was given once: {positions:?}");
-        let rows = format!("SELECT COUNT(*) FROM fence_log WHERE seq BETWEEN 1 AND {raised}");
-        assert_eq!(count(&db, &rows).await, raised, "{kind:?}");
-        for fence in instances {
-            fence.catch_up().await.unwrap();
-            assert_eq!((fence.position().position, fence.stats().gaps), (raised, 0), "{kind:?}");
+        assert!(all.into_iter().eq(1..=appended), "{kind:?}: each position was given once: {positions:?}");
+        let rows = format!("SELECT COUNT(*) FROM fence_log WHERE seq BETWEEN 1 AND {appended}");
+        assert_eq!(count(&db, &rows).await, appended, "{kind:?}");
+        for log in instances {
+            log.catch_up().await.unwrap();
+            assert_eq!((log.position().position, log.stats().gaps), (appended, 0), "{kind:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn fences_raised_at_once_share_commits() {
-    const FENCES: usize = 500;
+async fn invalidations_appended_at_once_share_commits() {
+    const INVALIDATIONS: usize = 500;
     let database = database(Kind::Postgres).await;
     let db = database.connect().await;
     up(&db, Tables::Cache).await.unwrap();
-    let fence = instance(&database, &TaskTracker::new()).await;
-    let raised = futures::future::join_all((0..FENCES).map(|user| fence.raise(scope(user, 0)))).await;
-    assert!(raised.iter().all(Result::is_ok));
+    let log = instance(&database, &TaskTracker::new()).await;
+    let appended = futures::future::join_all((0..INVALIDATIONS).map(|user| log.append(scope(user, 0)))).await;
+    assert!(appended.iter().all(Result::is_ok));
     // Rows of one transaction carry its number.
     let commits = count(&db, "SELECT COUNT(DISTINCT CAST(xmin AS TEXT)) FROM fence_log").await;
-    assert!(commits <= 20, "{FENCES} fences took {commits} commits");
+    assert!(commits <= 20, "{INVALIDATIONS} invalidations took {commits} commits");
 }

@@ -9,7 +9,7 @@ use userdata::{
     model::{CacheKey, Parameters, Scope, SectionSet, Token, UserDataQuery, UserId},
 };
 use userdata_shuttle::{
-    cache::fence::{Fence, FenceError, Trust},
+    cache::invalidation_log::{InvalidationLog, InvalidationLogError, LogValidity},
     chance,
     clock::Clock,
     database::{Flaw, Pool, Weather},
@@ -31,7 +31,7 @@ const STORM: Weather = Weather { slow: 3, lost: 10, transient: 5, way_max: Durat
 #[derive(Clone)]
 struct Cluster {
     database: Pool,
-    instances: [Arc<Fence>; 2],
+    instances: [Arc<InvalidationLog>; 2],
     config: config::Fence,
 }
 
@@ -42,34 +42,34 @@ impl Cluster {
         let database = Pool::new(config.lease, weather);
         let instances = flaws.map(|flaw| {
             let (seen, tasks) = (database.clone().with(flaw), TaskTracker::new());
-            Arc::new(Fence::new(seen, config.clone(), TIMEOUT, Clock::system(), &tasks))
+            Arc::new(InvalidationLog::new(seen, config.clone(), TIMEOUT, Clock::system(), &tasks))
         });
-        for fence in &instances {
-            while fence.catch_up().await.is_err() {}
+        for log in &instances {
+            while log.catch_up().await.is_err() {}
         }
         Self { database, instances, config }
     }
 
     /// Lets an instance read the log periodically.
     fn poll(&self, instance: usize) {
-        let (fence, poll) = (Arc::clone(&self.instances[instance]), self.config.poll);
+        let (log, poll) = (Arc::clone(&self.instances[instance]), self.config.poll);
         drop(spawn(async move {
             loop {
-                let _ = fence.catch_up().await;
+                let _ = log.catch_up().await;
                 time::sleep(poll).await;
             }
         }));
     }
 
     /// Raises a user's fence at an instance, some time or other. What is acknowledged has to be applied there.
-    fn raise(&self, instance: usize, user: usize) -> JoinHandle<Result<Token, FenceError>> {
-        let fence = Arc::clone(&self.instances[instance]);
+    fn append(&self, instance: usize, user: usize) -> JoinHandle<Result<Token, InvalidationLogError>> {
+        let log = Arc::clone(&self.instances[instance]);
         spawn(async move {
-            let raised = fence.raise(scope(user)).await?;
-            let (token, view) = (raised.token, fence.view(&key(user)));
+            let appended = log.append(scope(user)).await?;
+            let (token, view) = (appended.token, log.view(&key(user)));
             assert!(
-                view.incarnation != token.incarnation
-                    || (view.applied >= token.position && view.fence() >= token.position),
+                view.epoch != token.epoch
+                    || (view.applied >= token.position && view.last_invalidation() >= token.position),
                 "fence {token} is acknowledged, but not applied: {view:?}"
             );
             Ok(token)
@@ -77,13 +77,16 @@ impl Cluster {
     }
 
     /// The fences of a user that were durable at `at` are known to an instance.
-    fn assert_covers(&self, fence: &Fence, user: usize, at: Duration, whose: &str) {
-        let view = fence.view(&key(user));
+    fn assert_covers(&self, log: &InvalidationLog, user: usize, at: Duration, whose: &str) {
+        let view = log.view(&key(user));
         let durable = self.database.at_once(|tables| {
             let of_user = tables.history.iter().filter(|commit| commit.scope == scope(user) && commit.at <= at);
-            of_user.filter(|commit| commit.incarnation == view.incarnation).map(|commit| commit.seq).max()
+            of_user.filter(|commit| commit.epoch == view.epoch).map(|commit| commit.position).max()
         });
-        assert!(durable.is_none_or(|seq| view.fence() >= seq), "{whose}: fence {durable:?} is not known: {view:?}");
+        assert!(
+            durable.is_none_or(|position| view.last_invalidation() >= position),
+            "{whose}: fence {durable:?} is not known: {view:?}"
+        );
     }
 }
 
@@ -96,34 +99,34 @@ fn key(user: usize) -> CacheKey {
 }
 
 /// Both instances raise fences at once.
-async fn raising(weather: Weather, flaw: Option<Flaw>) {
+async fn appending(weather: Weather, flaw: Option<Flaw>) {
     let cluster = Cluster::started(weather, [flaw; 2]).await;
-    let raises: Vec<_> = (0..4).map(|user| cluster.raise(user % 2, user)).collect();
+    let appends: Vec<_> = (0..4).map(|user| cluster.append(user % 2, user)).collect();
     let mut acknowledged = Vec::new();
-    for (user, raised) in all(raises).await.into_iter().enumerate() {
-        let Ok(token) = raised else { continue };
+    for (user, appended) in all(appends).await.into_iter().enumerate() {
+        let Ok(token) = appended else { continue };
         let there = cluster.database.at_once(|tables| tables.log[&token.position].scope.clone());
         assert_eq!(there, scope(user), "somebody else's fence stands at {token}");
         acknowledged.push(token.position);
     }
     assert!(weather.slow > 0 || acknowledged.len() == 4, "in calm weather every fence is acknowledged");
-    let gapless = cluster.database.at_once(|tables| tables.log.keys().copied().eq(1..=tables.head.seq));
+    let gapless = cluster.database.at_once(|tables| tables.log.keys().copied().eq(1..=tables.head.position));
     assert!(gapless, "the log has gaps");
 }
 
 #[test]
-fn a_fence_is_applied_here_and_has_a_place_of_its_own_before_it_is_acknowledged() {
-    explore(SCHEDULES, HASTY, || raising(CALM, None));
+fn an_invalidation_is_applied_here_and_has_a_place_of_its_own_before_it_is_acknowledged() {
+    explore(SCHEDULES, HASTY, || appending(CALM, None));
 }
 
 #[test]
-fn no_other_fence_is_acknowledged_when_statements_are_late_and_lost() {
-    explore(SCHEDULES, HASTY, || raising(STORM, None));
+fn no_other_invalidation_is_acknowledged_when_statements_are_late_and_lost() {
+    explore(SCHEDULES, HASTY, || appending(STORM, None));
 }
 
 #[test]
 fn it_is_noticed_when_two_commits_get_the_same_place() {
-    let found = violation(SCHEDULES, HASTY, || raising(CALM, Some(Flaw::LostUpdates)));
+    let found = violation(SCHEDULES, HASTY, || appending(CALM, Some(Flaw::LostUpdates)));
     assert!(
         ["somebody else", "not applied", "every fence is acknowledged"].iter().any(|text| found.contains(text)),
         "{found}"
@@ -134,20 +137,20 @@ fn it_is_noticed_when_two_commits_get_the_same_place() {
 async fn trusting(flaw: Option<Flaw>) {
     let cluster = Cluster::started(STORM, [None, flaw]).await;
     cluster.poll(1);
-    let (reading, fence) = (cluster.clone(), Arc::clone(&cluster.instances[1]));
+    let (reading, log) = (cluster.clone(), Arc::clone(&cluster.instances[1]));
     let reader = spawn(async move {
         for _ in 0..8 {
             time::sleep(reading.config.poll.mul_f64(chance::random())).await;
             let arrived = time::now();
-            let trust = if chance::once_in(2) { fence.trust() } else { fence.renewed_trust().await };
-            if trust == Trust::Verified {
-                reading.assert_covers(&fence, 1, arrived - reading.config.lease, "a verified answer");
+            let validity = if chance::once_in(2) { log.validity() } else { log.renewed_validity().await };
+            if validity == LogValidity::Verified {
+                reading.assert_covers(&log, 1, arrived - reading.config.lease, "a verified answer");
             }
         }
     });
     for _ in 0..3 {
         time::sleep(cluster.config.poll.mul_f64(chance::random())).await;
-        let _ = cluster.raise(0, 1).await;
+        let _ = cluster.append(0, 1).await;
         if chance::once_in(4) {
             time::advance(cluster.config.lease);
         }
@@ -156,7 +159,7 @@ async fn trusting(flaw: Option<Flaw>) {
 }
 
 #[test]
-fn a_verified_answer_lacks_no_fence_that_is_older_than_the_lease() {
+fn a_verified_answer_lacks_no_invalidation_that_is_older_than_the_lease() {
     explore(SCHEDULES, HASTY, || trusting(None));
 }
 
@@ -170,19 +173,19 @@ fn it_is_noticed_when_the_log_is_read_as_it_was_a_second_ago() {
 async fn catching_up(flaw: Option<Flaw>) {
     let cluster = Cluster::started(Weather { lost: 0, ..STORM }, [None, flaw]).await;
     let callers = (0..3).map(|_| {
-        let (cluster, fence) = (cluster.clone(), Arc::clone(&cluster.instances[1]));
+        let (cluster, log) = (cluster.clone(), Arc::clone(&cluster.instances[1]));
         spawn(async move {
             for _ in 0..2 {
-                let head = cluster.database.at_once(|tables| tables.head.seq);
-                if fence.catch_up().await.is_ok() {
-                    assert!(fence.position().position >= head, "a reading of before it was asked for was shared");
+                let head = cluster.database.at_once(|tables| tables.head.position);
+                if log.catch_up().await.is_ok() {
+                    assert!(log.position().position >= head, "a reading of before it was asked for was shared");
                 }
             }
         })
     });
     let callers: Vec<_> = callers.collect();
     for _ in 0..3 {
-        let _ = cluster.raise(0, 1).await;
+        let _ = cluster.append(0, 1).await;
     }
     all(callers).await;
 }
@@ -202,26 +205,26 @@ fn it_is_noticed_when_a_reading_is_older_than_its_asking() {
 async fn viewing(flaw: Option<Flaw>) {
     let cluster = Cluster::started(CALM, [flaw; 2]).await;
     cluster.poll(1);
-    let raises: Vec<_> = (0..4).map(|raise| cluster.raise(raise % 2, 1 + raise / 2)).collect();
+    let appends: Vec<_> = (0..4).map(|append| cluster.append(append % 2, 1 + append / 2)).collect();
     for _ in 0..10 {
         for user in [1, 2] {
             let view = cluster.instances[1].view(&key(user));
             let applied = cluster.database.at_once(|tables| {
                 let of_user = tables.history.iter().filter(|commit| commit.scope == scope(user));
-                of_user.map(|commit| commit.seq).filter(|seq| *seq <= view.applied).max()
+                of_user.map(|commit| commit.position).filter(|position| *position <= view.applied).max()
             });
             assert!(
-                applied.is_none_or(|seq| view.fence() >= seq),
+                applied.is_none_or(|position| view.last_invalidation() >= position),
                 "{applied:?} counts as applied, but is not: {view:?}"
             );
         }
         time::sleep(cluster.config.poll / 2).await;
     }
-    all(raises).await;
+    all(appends).await;
 }
 
 #[test]
-fn no_position_is_seen_without_its_fences() {
+fn no_position_is_seen_without_its_invalidations() {
     explore(SCHEDULES, HASTY, || viewing(None));
 }
 
@@ -236,14 +239,17 @@ async fn telling(flaw: Option<Flaw>) {
     let cluster = Cluster::started(STORM, [None, flaw]).await;
     cluster.poll(1);
     let there = Arc::clone(&cluster.instances[1]);
-    let Ok(raised) = cluster.instances[0].raise(scope(1)).await else { return };
-    let hints = [raised.token.clone()].into_iter();
-    if chance::once_in(2) && there.hear(hints).await.is_ok() {
-        assert!(there.view(&key(1)).fence() >= raised.token.position, "a hint was not heard");
+    let Ok(appended) = cluster.instances[0].append(scope(1)).await else { return };
+    let notifications = [appended.token.clone()].into_iter();
+    if chance::once_in(2) && there.catch_up_if_behind(notifications).await.is_ok() {
+        assert!(there.view(&key(1)).last_invalidation() >= appended.token.position, "a hint was not heard");
     }
-    cluster.instances[0].wait_for_all(&raised).await;
-    if there.trust() == Trust::Verified {
-        assert!(there.view(&key(1)).fence() >= raised.token.position, "an older answer is verified after all waited");
+    cluster.instances[0].wait_for_all(&appended).await;
+    if there.validity() == LogValidity::Verified {
+        assert!(
+            there.view(&key(1)).last_invalidation() >= appended.token.position,
+            "an older answer is verified after all waited"
+        );
     }
 }
 
@@ -262,10 +268,10 @@ fn it_is_noticed_when_others_do_not_know_after_all_waited() {
 async fn losing(flaw: Option<Flaw>) {
     let cluster = Cluster::started(CALM, [flaw; 2]).await;
     for _ in 0..2 {
-        cluster.raise(0, 1).await.unwrap().unwrap();
+        cluster.append(0, 1).await.unwrap().unwrap();
     }
     let before = cluster.instances[0].position();
-    let raises: Vec<_> = (0..4).map(|raise| cluster.raise(raise % 2, 1 + raise % 2)).collect();
+    let appends: Vec<_> = (0..4).map(|append| cluster.append(append % 2, 1 + append % 2)).collect();
     if chance::once_in(2) {
         time::sleep(cluster.config.poll).await;
     }
@@ -274,12 +280,12 @@ async fn losing(flaw: Option<Flaw>) {
     // Refilled or not, who had applied more than was kept has to notice.
     cluster.instances[0].catch_up().await.unwrap();
     let after = cluster.instances[0].position();
-    assert_ne!(after.incarnation, before.incarnation, "lost commits went unnoticed");
-    all(raises).await;
+    assert_ne!(after.epoch, before.epoch, "lost commits went unnoticed");
+    all(appends).await;
 }
 
 #[test]
-fn lost_commits_begin_a_new_incarnation_and_nothing_is_acknowledged_that_was_lost() {
+fn lost_commits_begin_a_new_epoch_and_nothing_is_acknowledged_that_was_lost() {
     explore(SCHEDULES, HASTY, || losing(None));
 }
 
@@ -288,10 +294,10 @@ fn commits_that_are_lost_and_replaced_between_two_reads_are_noticed() {
     explore(SCHEDULES, HASTY, || async {
         let cluster = Cluster::started(CALM, [None; 2]).await;
         for _ in 0..2 {
-            cluster.raise(0, 1).await.unwrap().unwrap();
+            cluster.append(0, 1).await.unwrap().unwrap();
         }
-        let fence = Arc::clone(&cluster.instances[0]);
-        let before = fence.position();
+        let log = Arc::clone(&cluster.instances[0]);
+        let before = log.position();
         let others = |kept: i64, count: usize| {
             let others = vec![scope(2); count];
             cluster.database.at_once(|tables| {
@@ -300,11 +306,11 @@ fn commits_that_are_lost_and_replaced_between_two_reads_are_noticed() {
             })
         };
         others(2, 1);
-        let reading = spawn(async move { fence.catch_up().await });
+        let reading = spawn(async move { log.catch_up().await });
         others(1, 2);
         reading.await.unwrap().unwrap();
         cluster.instances[0].catch_up().await.unwrap();
-        assert_ne!(cluster.instances[0].position().incarnation, before.incarnation, "the replaced ones went unnoticed");
+        assert_ne!(cluster.instances[0].position().epoch, before.epoch, "the replaced ones went unnoticed");
     });
 }
 
@@ -315,7 +321,7 @@ fn it_is_noticed_when_rows_at_one_place_cannot_be_told_from_each_other() {
 }
 
 #[test]
-fn a_schedule_determines_everything_that_the_fence_does() {
-    repeat(50, HASTY, || raising(STORM, None));
+fn a_schedule_determines_everything_that_the_invalidation_log_does() {
+    repeat(50, HASTY, || appending(STORM, None));
     repeat(50, HASTY, || trusting(None));
 }

@@ -1,4 +1,4 @@
-//! `Flights`: who joins which load, how many loads run, and that nobody is left behind.
+//! `SingleFlight`: who joins which load, how many loads run, and that nobody is left behind.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use shuttle::{
     sync::atomic::{AtomicI64, Ordering},
 };
 use userdata_shuttle::{
-    cache::flight::{Flights, Role},
+    cache::single_flight::{Role, SingleFlight},
     chance,
     task::{TaskTracker, panic_as_planned},
     time::{self, Duration},
@@ -26,66 +26,69 @@ const SCHEDULES: usize = 4000;
 const PACE: Pace = Pace::Hasty(4);
 const LOAD: Duration = Duration::from_millis(10);
 
-/// How callers join loads: with which fence and which tag, if theirs is this.
+/// How callers join loads: with which last invalidation and which read position, if theirs is this.
 type Joining = fn(i64) -> (i64, i64);
 
 /// Callers and invalidations of one key. What a load brings is the number of invalidations before it read.
 async fn callers_and_invalidations(joining: Joining) {
-    let flights = Arc::new(Flights::new(TaskTracker::new()));
-    let fence = Arc::new(AtomicI64::new(0));
+    let single_flight = Arc::new(SingleFlight::new(TaskTracker::new()));
+    let log_position = Arc::new(AtomicI64::new(0));
     let callers = (0..3).map(|_| {
-        let (flights, fence) = (Arc::clone(&flights), Arc::clone(&fence));
+        let (single_flight, log_position) = (Arc::clone(&single_flight), Arc::clone(&log_position));
         spawn(async move {
             for _ in 0..2 {
-                let arrived = fence.load(Ordering::SeqCst);
-                let (fence_asked, tag) = joining(arrived);
-                let read = Arc::clone(&fence);
-                let (landing, _) = flights.join(&"key", fence_asked, tag, || async move {
-                    let read = read.load(Ordering::SeqCst);
-                    time::sleep(LOAD).await;
-                    read
-                });
-                let read = landing.wait().await.unwrap();
+                let arrived = log_position.load(Ordering::SeqCst);
+                let (last_invalidation, read_position) = joining(arrived);
+                let read = Arc::clone(&log_position);
+                let (handle, _) =
+                    single_flight.join_or_start(&"key", last_invalidation, read_position, || async move {
+                        let read = read.load(Ordering::SeqCst);
+                        time::sleep(LOAD).await;
+                        read
+                    });
+                let read = handle.wait().await.unwrap();
                 assert!(read >= arrived, "a caller of {arrived} was given what was read at {read}");
             }
         })
     });
     let callers: Vec<_> = callers.collect();
     for _ in 0..3 {
-        fence.fetch_add(1, Ordering::SeqCst);
+        log_position.fetch_add(1, Ordering::SeqCst);
     }
     all(callers).await;
 }
 
 #[test]
-fn nobody_shares_a_load_that_began_before_the_fence_at_his_arrival() {
-    explore(SCHEDULES, PACE, || callers_and_invalidations(|fence| (fence, fence)));
+fn no_caller_shares_a_load_that_began_before_the_last_invalidation_at_its_arrival() {
+    explore(SCHEDULES, PACE, || callers_and_invalidations(|log_position| (log_position, log_position)));
 }
 
 #[test]
-fn it_is_noticed_when_loads_are_joined_whatever_the_fence() {
-    let found = violation(SCHEDULES, PACE, || callers_and_invalidations(|fence| (0, fence)));
+fn it_is_noticed_when_loads_are_joined_whatever_was_invalidated() {
+    let found = violation(SCHEDULES, PACE, || callers_and_invalidations(|log_position| (0, log_position)));
     assert!(found.contains("was given what was read at"), "{found}");
 }
 
 #[test]
-fn it_is_noticed_when_a_load_is_tagged_with_more_than_was_known_when_it_began() {
-    let found = violation(SCHEDULES, PACE, || callers_and_invalidations(|fence| (fence, fence + 1)));
+fn it_is_noticed_when_a_load_claims_a_higher_read_position_than_was_known_when_it_began() {
+    let found =
+        violation(SCHEDULES, PACE, || callers_and_invalidations(|log_position| (log_position, log_position + 1)));
     assert!(found.contains("was given what was read at"), "{found}");
 }
 
-/// Callers of two keys, some of whom leave at once. `shared`: whether they have their flights in common.
+/// Callers of two keys, some of whom leave at once. `shared`: whether they share one `SingleFlight`.
 async fn callers_who_come_and_go(shared: bool) {
     let tasks = TaskTracker::new();
-    let flights = Arc::new(Flights::new(tasks.clone()));
+    let single_flight = Arc::new(SingleFlight::new(tasks.clone()));
     let running: Arc<Mutex<HashMap<usize, i32>>> = Arc::default();
     let callers = (0..4).map(|caller| {
-        let flights = if shared { Arc::clone(&flights) } else { Arc::new(Flights::new(tasks.clone())) };
+        let single_flight =
+            if shared { Arc::clone(&single_flight) } else { Arc::new(SingleFlight::new(tasks.clone())) };
         let running = Arc::clone(&running);
         spawn(async move {
             for round in 0..2 {
                 let (key, running) = ((caller + round) % 2, Arc::clone(&running));
-                let (landing, _) = flights.join(&key, 0, 0, || async move {
+                let (handle, _) = single_flight.join_or_start(&key, 0, 0, || async move {
                     let before = running.lock().unwrap().insert(key, 1);
                     assert_ne!(before, Some(1), "two loads of one key run at once");
                     time::sleep(LOAD).await;
@@ -94,13 +97,13 @@ async fn callers_who_come_and_go(shared: bool) {
                 if chance::once_in(3) {
                     continue;
                 }
-                landing.wait().await.unwrap();
+                handle.wait().await.unwrap();
             }
         })
     });
     all(callers.collect::<Vec<_>>()).await;
     tasks.ended().await;
-    assert_eq!(flights.active(), 0, "loads are left on the map");
+    assert_eq!(single_flight.active(), 0, "loads are left on the map");
 }
 
 #[test]
@@ -109,7 +112,7 @@ fn one_load_of_a_key_runs_at_a_time_whoever_comes_and_goes() {
 }
 
 #[test]
-fn it_is_noticed_when_callers_do_not_share_their_flights() {
+fn it_is_noticed_when_callers_do_not_share_their_loads() {
     let found = violation(SCHEDULES, PACE, || callers_who_come_and_go(false));
     assert!(found.contains("two loads of one key"), "{found}");
 }
@@ -117,18 +120,18 @@ fn it_is_noticed_when_callers_do_not_share_their_flights() {
 #[test]
 fn an_older_load_that_ends_does_not_take_the_newer_one_off_the_map() {
     explore(SCHEDULES, PACE, || async {
-        let flights = Arc::new(Flights::new(TaskTracker::new()));
-        let (older, _) = flights.join(&"key", 0, 0, || time::sleep(LOAD));
+        let single_flight = Arc::new(SingleFlight::new(TaskTracker::new()));
+        let (older, _) = single_flight.join_or_start(&"key", 0, 0, || time::sleep(LOAD));
         let running = Arc::new(Count::new(0));
         let callers = (0..3).map(|_| {
-            let (flights, running) = (Arc::clone(&flights), Arc::clone(&running));
+            let (single_flight, running) = (Arc::clone(&single_flight), Arc::clone(&running));
             spawn(async move {
                 let load = || async move {
-                    assert_eq!(running.fetch_add(1, Relaxed), 0, "two loads of one fence run at once");
+                    assert_eq!(running.fetch_add(1, Relaxed), 0, "two loads of one position run at once");
                     time::sleep(2 * LOAD).await;
                     running.fetch_sub(1, Relaxed);
                 };
-                flights.join(&"key", 1, 1, load).0.wait().await.unwrap();
+                single_flight.join_or_start(&"key", 1, 1, load).0.wait().await.unwrap();
             })
         });
         all(callers.collect::<Vec<_>>()).await;
@@ -139,12 +142,12 @@ fn an_older_load_that_ends_does_not_take_the_newer_one_off_the_map() {
 /// Loads that panic, never end or die with their instance, under invalidations; callers who leave.
 async fn loads_that_fail(endless: bool) {
     let tasks = TaskTracker::new();
-    let flights = Arc::new(Flights::new(tasks.clone()));
+    let single_flight = Arc::new(SingleFlight::new(tasks.clone()));
     let waiting = Arc::new(Count::new(0));
     let callers = (0..4).map(|caller| {
-        let (flights, waiting) = (Arc::clone(&flights), Arc::clone(&waiting));
+        let (single_flight, waiting) = (Arc::clone(&single_flight), Arc::clone(&waiting));
         spawn(async move {
-            let (landing, role) = flights.join(&"key", caller / 2, caller, move || async move {
+            let (handle, role) = single_flight.join_or_start(&"key", caller / 2, caller, move || async move {
                 match chance::below(3) {
                     0 => panic_as_planned(),
                     1 => time::sleep(LOAD).await,
@@ -155,15 +158,15 @@ async fn loads_that_fail(endless: bool) {
                 }
                 caller
             });
-            let Some(_waiter) = flights.waiter(2) else { return };
+            let Some(_waiter) = single_flight.waiter(2) else { return };
             assert!(waiting.fetch_add(1, Relaxed) < 2, "more callers wait than may");
-            let landed = match chance::once_in(3) {
-                true => time::timeout(LOAD / 2, landing.wait()).await.ok().flatten(),
-                false => landing.wait().await,
+            let outcome = match chance::once_in(3) {
+                true => time::timeout(LOAD / 2, handle.wait()).await.ok().flatten(),
+                false => handle.wait().await,
             };
             waiting.fetch_sub(1, Relaxed);
-            if let Some(of) = landed {
-                assert!(of >= caller / 2, "a load of somebody before the fence");
+            if let Some(of) = outcome {
+                assert!(of >= caller / 2, "a load from before the last invalidation");
                 assert!(role == Role::Follower || of == caller, "a leader is given his own load");
             }
         })
@@ -174,8 +177,8 @@ async fn loads_that_fail(endless: bool) {
     }
     all(callers).await;
     tasks.ended().await;
-    assert_eq!(flights.active(), 0, "loads are left on the map");
-    assert!(flights.waiter(1).is_some(), "callers who left are counted as waiting");
+    assert_eq!(single_flight.active(), 0, "loads are left on the map");
+    assert!(single_flight.waiter(1).is_some(), "callers who left are counted as waiting");
 }
 
 #[test]
@@ -192,16 +195,16 @@ fn it_is_noticed_when_a_load_never_ends() {
 #[test]
 fn whoever_was_answered_is_not_given_the_same_load_again() {
     explore(SCHEDULES, PACE, || async {
-        let flights = Arc::new(Flights::new(TaskTracker::new()));
+        let single_flight = Arc::new(SingleFlight::new(TaskTracker::new()));
         let loads = Arc::new(Count::new(0));
         let callers = (0..3).map(|_| {
-            let (flights, loads) = (Arc::clone(&flights), Arc::clone(&loads));
+            let (single_flight, loads) = (Arc::clone(&single_flight), Arc::clone(&loads));
             spawn(async move {
                 let mut before = 0;
                 for _ in 0..3 {
                     let loads = Arc::clone(&loads);
                     let load = || async move { loads.fetch_add(1, Relaxed) + 1 };
-                    let number = flights.join(&"key", 0, 0, load).0.wait().await.unwrap();
+                    let number = single_flight.join_or_start(&"key", 0, 0, load).0.wait().await.unwrap();
                     assert!(number > before, "load {number} was joined after load {before} had landed");
                     before = number;
                 }
@@ -212,7 +215,7 @@ fn whoever_was_answered_is_not_given_the_same_load_again() {
 }
 
 #[test]
-fn a_schedule_determines_everything_that_flights_do() {
-    repeat(100, PACE, || callers_and_invalidations(|fence| (fence, fence)));
+fn a_schedule_determines_everything_that_single_flight_does() {
+    repeat(100, PACE, || callers_and_invalidations(|log_position| (log_position, log_position)));
     repeat(100, PACE, || loads_that_fail(false));
 }

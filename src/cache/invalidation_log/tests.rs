@@ -15,72 +15,82 @@ async fn database() -> (TempDir, DatabaseConnection) {
     (directory, connection)
 }
 
-fn fence(connection: &DatabaseConnection) -> Fence {
+fn log(connection: &DatabaseConnection) -> InvalidationLog {
     let timeout = Duration::from_secs(5);
-    Fence::new(connection.clone().into(), config::Fence::default(), timeout, Clock::system(), &TaskTracker::new())
+    InvalidationLog::new(
+        connection.clone().into(),
+        config::Fence::default(),
+        timeout,
+        Clock::system(),
+        &TaskTracker::new(),
+    )
 }
 
 fn scope(user: &str) -> Scope {
     Scope { user: UserId::parse(user).unwrap(), strategy: None, sections: SectionSet::ALL }
 }
 
-fn fence_of(fence: &Fence, user: &str) -> i64 {
+fn last_invalidation(log: &InvalidationLog, user: &str) -> i64 {
     let query = UserDataQuery::new(UserId::parse(user).unwrap(), None, Parameters::none());
-    fence.view(query.key()).fence()
+    log.view(query.key()).last_invalidation()
 }
 
 #[tokio::test]
 async fn rows_are_applied_however_many_came_since_the_last_time() {
     let (_directory, connection) = database().await;
-    let (here, there) = (fence(&connection), fence(&connection));
+    let (here, there) = (log(&connection), log(&connection));
     here.catch_up().await.unwrap();
     there.catch_up().await.unwrap();
-    let incarnation = here.position().incarnation;
+    let epoch = here.position().epoch;
     for (user, missed) in [("1", 0), ("2", 1), ("3", 2)] {
         for _ in 0..missed {
-            there.raise(scope("4")).await.unwrap();
+            there.append(scope("4")).await.unwrap();
         }
-        let position = here.raise(scope(user)).await.unwrap().token.position;
-        assert_eq!(fence_of(&here, user), position);
+        let position = here.append(scope(user)).await.unwrap().token.position;
+        assert_eq!(last_invalidation(&here, user), position);
     }
     there.catch_up().await.unwrap();
     for (user, position) in [("1", 1), ("2", 3), ("3", 6), ("4", 5)] {
-        assert_eq!((fence_of(&here, user), fence_of(&there, user)), (position, position), "{user}");
+        assert_eq!((last_invalidation(&here, user), last_invalidation(&there, user)), (position, position), "{user}");
     }
-    assert_eq!((here.position(), here.position().incarnation), (there.position(), incarnation), "nothing was lost");
+    assert_eq!((here.position(), here.position().epoch), (there.position(), epoch), "nothing was lost");
 }
 
 #[tokio::test]
-async fn lost_commits_begin_a_new_incarnation_also_when_others_took_their_places() {
+async fn lost_commits_begin_a_new_epoch_also_when_others_took_their_places() {
     for refilled in [0, 1, 2, 3] {
         let (_directory, connection) = database().await;
-        let (here, there) = (fence(&connection), fence(&connection));
-        here.raise(scope("1")).await.unwrap();
-        let before = here.raise(scope("1")).await.unwrap().token;
+        let (here, there) = (log(&connection), log(&connection));
+        here.append(scope("1")).await.unwrap();
+        let before = here.append(scope("1")).await.unwrap().token;
         for statement in ["DELETE FROM fence_log WHERE seq > 0", "UPDATE fence_head SET seq = 0"] {
             connection.execute_unprepared(statement).await.unwrap();
         }
         for _ in 0..refilled {
-            there.raise(scope("2")).await.unwrap();
+            there.append(scope("2")).await.unwrap();
         }
         here.catch_up().await.unwrap();
         let after = here.position();
-        assert_ne!(after.incarnation, before.incarnation, "{refilled}");
-        assert_eq!((after.position, fence_of(&here, "1")), (refilled, refilled), "the floor covers all there was");
+        assert_ne!(after.epoch, before.epoch, "{refilled}");
+        assert_eq!(
+            (after.position, last_invalidation(&here, "1")),
+            (refilled, refilled),
+            "the floor covers all there was"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_fence_at_a_position_that_was_in_use_begins_a_new_incarnation() {
+async fn an_invalidation_at_a_position_that_was_in_use_begins_a_new_epoch() {
     let (_directory, connection) = database().await;
-    let here = fence(&connection);
-    here.raise(scope("1")).await.unwrap();
-    let before = here.raise(scope("1")).await.unwrap().token;
+    let here = log(&connection);
+    here.append(scope("1")).await.unwrap();
+    let before = here.append(scope("1")).await.unwrap().token;
     // The floor stands where we do: no row's nonce tells that the head has gone back and come again.
     for statement in ["DELETE FROM fence_log WHERE seq > 0", "UPDATE fence_head SET seq = 1, floor = 2"] {
         connection.execute_unprepared(statement).await.unwrap();
     }
-    let raised = here.raise(scope("1")).await.unwrap().token;
-    assert_ne!(raised.incarnation, before.incarnation);
-    assert_eq!((raised.position, fence_of(&here, "1")), (before.position, before.position));
+    let appended = here.append(scope("1")).await.unwrap().token;
+    assert_ne!(appended.epoch, before.epoch);
+    assert_eq!((appended.position, last_invalidation(&here, "1")), (before.position, before.position));
 }

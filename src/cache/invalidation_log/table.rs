@@ -1,4 +1,4 @@
-//! The durable fence log: one counter row whose lock orders the commits, and one row per fence.
+//! The durable invalidation log: one counter row whose lock orders the commits, and one row per fence.
 //!
 //! A counter row, not a sequence: sequences commit out of order, and a reader that polls one would
 //! skip rows. The row's lock is held until COMMIT, so whoever sees head = h sees every row up to h.
@@ -10,7 +10,7 @@ use sea_orm::{
     Value,
 };
 
-use super::copy::LogRow;
+use super::local_copy::LogRow;
 use crate::{
     database::Pool,
     fault::{Call, Faults},
@@ -21,16 +21,16 @@ use crate::{
 /// The head of the log, and the nonce at the position that the reader stands at.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) incarnation: Arc<str>,
-    pub(super) seq: i64,
-    pub(super) floor: i64,
+    pub(super) epoch: Arc<str>,
+    pub(super) position: i64,
+    pub(super) low_watermark: i64,
     pub(super) lease_ms: i64,
     pub(super) nonce: Option<i64>,
 }
 
 /// The log's tables.
 #[derive(Clone, Debug)]
-pub(super) struct FenceLog {
+pub(super) struct LogTable {
     pool: Pool,
     pub(super) faults: Faults,
 }
@@ -38,7 +38,7 @@ pub(super) struct FenceLog {
 /// Rows read at once when catching up.
 const PAGE: i64 = 1000;
 
-impl FenceLog {
+impl LogTable {
     pub(super) fn new(pool: Pool) -> Self {
         Self { pool, faults: Faults::here() }
     }
@@ -58,7 +58,7 @@ impl FenceLog {
 
         let mut sql = String::from("INSERT INTO fence_log (seq, user_id, strategy_id, sections, nonce, at) VALUES ");
         let mut values = Vec::with_capacity(scopes.len() * 5);
-        for (index, (scope, seq)) in scopes.iter().zip(head - count + 1..).enumerate() {
+        for (index, (scope, position)) in scopes.iter().zip(head - count + 1..).enumerate() {
             let first = index * 5;
             sql.push_str(if index == 0 { "(" } else { ", (" });
             for place in 1..=5 {
@@ -67,7 +67,7 @@ impl FenceLog {
             sql.push_str(self.now());
             sql.push(')');
             values.extend([
-                seq.into(),
+                position.into(),
                 scope.user.as_str().into(),
                 scope.strategy.map(StrategyId::get).into(),
                 scope.sections.bits().into(),
@@ -85,11 +85,11 @@ impl FenceLog {
              (SELECT nonce FROM fence_log WHERE seq = $1) AS nonce FROM fence_head WHERE id = 1";
         let asked = self.pool.query_one_raw(self.statement(SQL, vec![applied.into()]));
         let row = self.faults.through(Call::Head, asked).await?.ok_or_else(no_head)?;
-        let incarnation: String = row.try_get("", "incarnation")?;
+        let epoch: String = row.try_get("", "incarnation")?;
         Ok(Head {
-            incarnation: incarnation.into(),
-            seq: row.try_get("", "seq")?,
-            floor: row.try_get("", "floor")?,
+            epoch: epoch.into(),
+            position: row.try_get("", "seq")?,
+            low_watermark: row.try_get("", "floor")?,
             lease_ms: row.try_get("", "lease_ms")?,
             nonce: row.try_get("", "nonce")?,
         })
@@ -113,9 +113,9 @@ impl FenceLog {
         Ok(rows)
     }
 
-    /// Starts a new incarnation, unless somebody else has done so already: the database has lost
+    /// Starts a new epoch, unless somebody else has done so already: the database has lost
     /// commits that were seen, so nothing tagged with its positions means anything any more.
-    pub(super) async fn replace_incarnation(&self, old: &str) -> Result<(), DbErr> {
+    pub(super) async fn replace_epoch(&self, old: &str) -> Result<(), DbErr> {
         const REPLACE: &str = "UPDATE fence_head SET incarnation = $1, floor = seq WHERE id = 1 AND incarnation = $2";
         // Where only the head went back, the lost log's rows would be in the way of every new fence.
         const CLEAR: &str = "DELETE FROM fence_log WHERE seq > (SELECT seq FROM fence_head WHERE id = 1)";
@@ -140,13 +140,13 @@ impl FenceLog {
             "UPDATE fence_head SET floor = (SELECT COALESCE(MAX(CASE WHEN seq > fence_head.floor THEN seq END), fence_head.floor) \
              FROM fence_log WHERE at < {before}) WHERE id = 1 RETURNING floor"
         );
-        let floor: i64 = transaction
+        let low_watermark: i64 = transaction
             .query_one_raw(self.statement(&raise, vec![]))
             .await?
             .ok_or_else(no_head)?
             .try_get("", "floor")?;
         let deleted = transaction
-            .execute_raw(self.statement("DELETE FROM fence_log WHERE seq <= $1", vec![floor.into()]))
+            .execute_raw(self.statement("DELETE FROM fence_log WHERE seq <= $1", vec![low_watermark.into()]))
             .await?;
         transaction.commit().await?;
         Ok(deleted.rows_affected())
@@ -188,7 +188,7 @@ fn log_row(row: &QueryResult) -> Result<LogRow, DbErr> {
     let user: String = row.try_get("", "user_id")?;
     let strategy: Option<i64> = row.try_get("", "strategy_id")?;
     Ok(LogRow {
-        seq: row.try_get("", "seq")?,
+        position: row.try_get("", "seq")?,
         user: UserId::parse(&user).map_err(|error| DbErr::Type(format!("fence_log.user_id {error}")))?,
         strategy: strategy.and_then(StrategyId::new),
         sections: SectionSet::from_bits(row.try_get("", "sections")?),

@@ -1,8 +1,8 @@
-//! Stands in for the product's file of this name: the fence log's statements, in memory.
+//! Stands in for the product's file of this name: the invalidation log's statements, in memory.
 
 use std::sync::Arc;
 
-use super::copy::LogRow;
+use super::local_copy::LogRow;
 use crate::{
     DbErr, chance,
     database::{Flaw, LogRecord, Pool, Tables},
@@ -13,15 +13,15 @@ use crate::{
 
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) incarnation: Arc<str>,
-    pub(super) seq: i64,
-    pub(super) floor: i64,
+    pub(super) epoch: Arc<str>,
+    pub(super) position: i64,
+    pub(super) low_watermark: i64,
     pub(super) lease_ms: i64,
     pub(super) nonce: Option<i64>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct FenceLog {
+pub(super) struct LogTable {
     database: Pool,
     pub(super) faults: Faults,
 }
@@ -29,7 +29,7 @@ pub(super) struct FenceLog {
 /// How old a replica's data is.
 const LAG: Duration = Duration::from_secs(1);
 
-impl FenceLog {
+impl LogTable {
     pub(super) fn new(database: Pool) -> Self {
         Self { database, faults: Faults::here() }
     }
@@ -38,10 +38,10 @@ impl FenceLog {
         let plain = self.database.has(Flaw::PlainNonces);
         let scopes = scopes.to_vec();
         if self.database.has(Flaw::LostUpdates) {
-            let seq = self.database.execute(|tables| tables.head.seq).await?;
-            return self.database.commit(move |tables| tables.append(seq, &scopes, plain)).await;
+            let position = self.database.execute(|tables| tables.head.position).await?;
+            return self.database.commit(move |tables| tables.append(position, &scopes, plain)).await;
         }
-        self.database.commit(move |tables| tables.append(tables.head.seq, &scopes, plain)).await
+        self.database.commit(move |tables| tables.append(tables.head.position, &scopes, plain)).await
     }
 
     pub(super) async fn head(&self, applied: i64) -> Result<Head, DbErr> {
@@ -50,15 +50,21 @@ impl FenceLog {
             .execute(move |tables| {
                 let (head, log) = tables.as_of(time::now() - lag);
                 let nonce = log.get(&applied).map(|row| row.nonce);
-                Head { incarnation: head.incarnation, seq: head.seq, floor: head.floor, lease_ms: head.lease_ms, nonce }
+                Head {
+                    epoch: head.epoch,
+                    position: head.position,
+                    low_watermark: head.low_watermark,
+                    lease_ms: head.lease_ms,
+                    nonce,
+                }
             })
             .await
     }
 
     pub(super) async fn rows(&self, after: i64, head: i64) -> Result<Vec<LogRow>, DbErr> {
         let lag = self.lag();
-        let row = |(seq, record): (&i64, &LogRecord)| LogRow {
-            seq: *seq,
+        let row = |(position, record): (&i64, &LogRecord)| LogRow {
+            position: *position,
             user: record.scope.user.clone(),
             strategy: record.scope.strategy,
             sections: record.scope.sections,
@@ -66,19 +72,19 @@ impl FenceLog {
         };
         let rows = move |tables: &mut Tables| {
             let (_, log) = tables.as_of(time::now() - lag);
-            log.iter().filter(|(seq, _)| (after + 1..=head).contains(*seq)).map(row).collect()
+            log.iter().filter(|(position, _)| (after + 1..=head).contains(*position)).map(row).collect()
         };
         self.database.execute(rows).await
     }
 
-    pub(super) async fn replace_incarnation(&self, old: &str) -> Result<(), DbErr> {
+    pub(super) async fn replace_epoch(&self, old: &str) -> Result<(), DbErr> {
         let old = old.to_owned();
         self.database
             .commit(move |tables| {
-                if *tables.head.incarnation == *old {
-                    tables.head.incarnation = format!("{:x}", chance::random::<i64>()).into();
-                    tables.head.floor = tables.head.seq;
-                    tables.log.split_off(&(tables.head.seq + 1));
+                if *tables.head.epoch == *old {
+                    tables.head.epoch = format!("{:x}", chance::random::<i64>()).into();
+                    tables.head.low_watermark = tables.head.position;
+                    tables.log.split_off(&(tables.head.position + 1));
                 }
             })
             .await
@@ -89,9 +95,9 @@ impl FenceLog {
         self.database
             .commit(move |tables| {
                 let old = tables.log.iter().filter(|(_, row)| row.at < time::now().saturating_sub(age));
-                let floor = old.map(|(seq, _)| *seq).fold(tables.head.floor, i64::max);
-                tables.head.floor = floor;
-                let kept = tables.log.split_off(&(floor + 1));
+                let low_watermark = old.map(|(position, _)| *position).fold(tables.head.low_watermark, i64::max);
+                tables.head.low_watermark = low_watermark;
+                let kept = tables.log.split_off(&(low_watermark + 1));
                 std::mem::replace(&mut tables.log, kept).len() as u64
             })
             .await

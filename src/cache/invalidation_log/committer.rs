@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    FenceError,
-    log::{FenceLog, is_transient},
+    InvalidationLogError,
+    table::{LogTable, is_transient},
 };
 use crate::{fault::Call, model::Scope};
 
@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// Attempts at a transaction that lost against another one.
 const ATTEMPTS: u32 = 5;
 
-type Ask = (Scope, oneshot::Sender<Result<i64, FenceError>>);
+type Ask = (Scope, oneshot::Sender<Result<i64, InvalidationLogError>>);
 
 /// Hands fences to the committing task.
 #[derive(Debug)]
@@ -33,21 +33,21 @@ pub(super) struct Committer {
 
 impl Committer {
     /// Starts the task; it ends when this is dropped.
-    pub(super) fn start(log: FenceLog, tasks: &TaskTracker) -> Self {
+    pub(super) fn start(log: LogTable, tasks: &TaskTracker) -> Self {
         let (queue, asked) = mpsc::channel(QUEUE);
         tasks.spawn(run(log, asked));
         Self { queue }
     }
 
     /// The position of the scope's fence, once it is durable.
-    pub(super) async fn commit(&self, scope: Scope) -> Result<i64, FenceError> {
+    pub(super) async fn append(&self, scope: Scope) -> Result<i64, InvalidationLogError> {
         let (answer, answered) = oneshot::channel();
-        self.queue.send((scope, answer)).await.map_err(|_| FenceError::Closed)?;
-        answered.await.map_err(|_| FenceError::Closed)?
+        self.queue.send((scope, answer)).await.map_err(|_| InvalidationLogError::Closed)?;
+        answered.await.map_err(|_| InvalidationLogError::Closed)?
     }
 }
 
-async fn run(log: FenceLog, mut asked: mpsc::Receiver<Ask>) {
+async fn run(log: LogTable, mut asked: mpsc::Receiver<Ask>) {
     let mut asks = Vec::with_capacity(BATCH);
     while asked.recv_many(&mut asks, BATCH).await > 0 {
         let (scopes, answers): (Vec<Scope>, Vec<_>) = asks.drain(..).unzip();
@@ -60,13 +60,13 @@ async fn run(log: FenceLog, mut asked: mpsc::Receiver<Ask>) {
     }
 }
 
-async fn append(log: &FenceLog, scopes: &[Scope]) -> Result<i64, FenceError> {
+async fn append(log: &LogTable, scopes: &[Scope]) -> Result<i64, InvalidationLogError> {
     let mut attempt = 1;
     loop {
         match tokio::time::timeout(TIMEOUT, log.faults.through(Call::Append, log.append(scopes))).await {
-            Err(_) => return Err(FenceError::Timeout),
+            Err(_) => return Err(InvalidationLogError::Timeout),
             Ok(Err(error)) if is_transient(&error) && attempt < ATTEMPTS => attempt += 1,
-            Ok(result) => return result.map_err(FenceError::from),
+            Ok(result) => return result.map_err(InvalidationLogError::from),
         }
     }
 }

@@ -1,1 +1,0 @@
-../../../../../src/cache/fence/committer.rs
