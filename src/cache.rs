@@ -243,7 +243,7 @@ impl UserDataCache {
 
     /// Whether what is cached can be judged by a token. Not by one of another log, which says nothing
     /// about positions in ours: then only the sources are surely newer. The position counts here too,
-    /// because the token's own log may have been adopted since [`Self::trust`] looked.
+    /// because the token's own log may have been adopted since [`Self::validity`] looked.
     fn has_reached(&self, token: Option<&Token>) -> bool {
         token.is_none_or(|token| {
             let ours = self.loader.invalidation_log.position();

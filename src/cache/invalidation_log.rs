@@ -110,7 +110,7 @@ struct LastRun {
 }
 
 impl InvalidationLog {
-    /// Knows nothing until the first [`Fence::catch_up`]. `timeout` bounds one reading of the log.
+    /// Knows nothing until the first [`InvalidationLog::catch_up`]. `timeout` bounds one reading of the log.
     #[must_use]
     pub fn new(pool: Pool, config: config::Fence, timeout: Duration, clock: Clock, tasks: &TaskTracker) -> Self {
         let log = LogTable::new(pool);
@@ -157,7 +157,7 @@ impl InvalidationLog {
         self.validity_until(until, self.clock.now())
     }
 
-    /// As [`Fence::trust`], for whoever has just looked at the clock.
+    /// As [`InvalidationLog::validity`], for whoever has just looked at the clock.
     #[must_use]
     pub fn validity_at(&self, now: Moment) -> LogValidity {
         self.validity_until(self.lease_until.load(Ordering::Acquire), now)
@@ -184,7 +184,7 @@ impl InvalidationLog {
         Token { epoch: copy.epoch.clone(), position: copy.applied }
     }
 
-    /// As [`Fence::trust`], after trying for a short while to renew a lapsed lease, unless that has
+    /// As [`InvalidationLog::validity`], after trying for a short while to renew a lapsed lease, unless that has
     /// just failed: then the poll goes on trying, and requests need not wait for it.
     pub async fn renewed_validity(&self) -> LogValidity {
         let failed_at = Moment::from_nanos(self.failed_at.load(Ordering::Relaxed));
@@ -230,7 +230,7 @@ impl InvalidationLog {
         result
     }
 
-    /// As [`Fence::catch_up`], if one of others' positions is ahead of ours or in another log.
+    /// As [`InvalidationLog::catch_up`], if one of others' positions is ahead of ours or in another log.
     pub async fn catch_up_if_behind(&self, positions: impl Iterator<Item = Token>) -> Result<(), InvalidationLogError> {
         let ours = self.position();
         let ahead = positions.filter(|of| of.epoch != ours.epoch || of.position > ours.position).count();
