@@ -20,12 +20,13 @@ use crate::{
     },
     background,
     cache::{
-        Parts, TierError, UserDataCache,
-        database::DatabaseTier,
-        hint,
+        CacheParts, TierError, UserDataCache, hint,
         invalidation_log::{InvalidationLog, InvalidationLogError, LogValidity},
-        redis::{RedisTier, Subscriber},
         relay::Relay,
+        tiers::{
+            database::DatabaseTier,
+            redis::{RedisTier, Subscriber},
+        },
     },
     changes::{self, InstallError, Outbox},
     clock::Clock,
@@ -206,7 +207,7 @@ impl App {
             }
             None => None,
         };
-        let parts = Parts {
+        let parts = CacheParts {
             relay: relay_pool.clone().map(|pool| Relay::new(Outbox::new(pool), clock.clone())),
             invalidation_log,
             leases,

@@ -7,25 +7,17 @@
 
 mod ahead;
 pub mod breaker;
-mod cooldown;
-pub mod database;
 pub mod invalidation_log;
-pub mod figures;
 pub mod single_flight;
 pub mod hint;
 mod inspector;
 mod load;
-mod load_lease;
-mod measure;
-pub mod memory;
-pub mod record;
-pub mod redis;
+mod metrics;
 pub mod relay;
 mod stats;
-pub mod tally;
 #[cfg(test)]
 mod testing;
-mod tier_error;
+pub mod tiers;
 mod upkeep;
 
 use std::{sync::Arc, time::Duration};
@@ -36,13 +28,13 @@ use tracing::{Instrument as _, Span, field::Empty, info_span};
 use ahead::Ahead;
 use inspector::Inspector;
 use invalidation_log::{InvalidationLog, InvalidationLogError, LogValidity};
-use load::{Depth, Landed, Loaded, Loader};
-use memory::Answer;
+use load::{LoadMode, LoadOutcome, LoadedSnapshot, Loader};
 use relay::Relay;
 use single_flight::{LoadHandle, Refreshes, Role, SingleFlight};
+use tiers::memory::MemoryValue;
 
-pub use load::Parts;
-pub use tier_error::TierError;
+pub use load::CacheParts;
+pub use tiers::error::TierError;
 
 use crate::{
     clock::Moment,
@@ -54,7 +46,7 @@ use crate::{
 
 /// What a caller wants of an answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wish {
+pub struct ReadOptions {
     /// The sections that will be handed out: only they have to be valid.
     pub sections: SectionSet,
     /// How much has to be known about their freshness.
@@ -65,7 +57,7 @@ pub struct Wish {
     pub max_age: Option<Duration>,
 }
 
-impl Default for Wish {
+impl Default for ReadOptions {
     fn default() -> Self {
         Self { sections: SectionSet::ALL, freshness: Freshness::Default, min_token: None, max_age: None }
     }
@@ -85,7 +77,7 @@ pub enum Freshness {
 
 /// How an invalidation is carried out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Invalidation {
+pub struct InvalidateOptions {
     /// Return only once every instance honours it.
     pub wait_all: bool,
     /// Erase: rows, Redis copies and memos are gone before it returns.
@@ -116,11 +108,11 @@ enum InMemory {
 pub struct UserDataCache {
     loader: Arc<Loader>,
     /// By key and log: the positions of two logs cannot be compared, so their loads are never shared.
-    single_flight: SingleFlight<(CacheKey, Arc<str>), Landed>,
+    single_flight: SingleFlight<(CacheKey, Arc<str>), LoadOutcome>,
     /// Loads that skip the tiers, for callers who want nothing older than a moment ago.
-    fresh: Refreshes<CacheKey, Landed>,
+    fresh: Refreshes<CacheKey, LoadOutcome>,
     /// Loads that skip the memo too.
-    refreshes: Refreshes<CacheKey, Landed>,
+    refreshes: Refreshes<CacheKey, LoadOutcome>,
     /// Changes in the sources, if this instance looks for them.
     relay: Option<Relay>,
     /// Loads behind changes, which nobody waits for.
@@ -131,7 +123,7 @@ pub struct UserDataCache {
 impl UserDataCache {
     /// Puts the parts together; `tasks` owns every load and every write behind an answer.
     #[must_use]
-    pub fn new(mut parts: Parts, tasks: &TaskTracker) -> Self {
+    pub fn new(mut parts: CacheParts, tasks: &TaskTracker) -> Self {
         if parts.config.reassembly.enabled {
             // It listens from now on: a change may come before anybody has looked for one.
             parts.invalidation_log.record_scopes();
@@ -152,43 +144,43 @@ impl UserDataCache {
     }
 
     /// The user's document, from a tier or assembled.
-    pub async fn get(&self, query: &UserDataQuery, wish: &Wish) -> Result<Served, Error> {
+    pub async fn get(&self, query: &UserDataQuery, wish: &ReadOptions) -> Result<Served, Error> {
         let validity = self.validity(wish).await?;
         if !self.has_reached(wish.min_token.as_ref()) {
-            return self.load_past_the_tiers(query, wish, validity, Depth::Sources).await;
+            return self.load_past_the_tiers(query, wish, validity, LoadMode::BypassCache).await;
         }
         if let Some(answer) = self.in_memory(query, wish, validity) {
             return answer;
         }
-        let (handle, role) = self.board(query, Depth::Tiers);
+        let (handle, role) = self.join_or_start(query, LoadMode::ReadThrough);
         let loaded = match self.wait(handle, role).await {
             // Another instance may have found nothing some seconds ago.
             Err(Error::NotFound { .. }) if wish.max_age.is_some() => {
-                return self.load_past_the_tiers(query, wish, validity, Depth::Sources).await;
+                return self.load_past_the_tiers(query, wish, validity, LoadMode::BypassCache).await;
             }
             // It was begun for nobody. Somebody who waits is not bound by what that may cost.
             Err(Error::Withheld) => {
-                return self.load_past_the_tiers(query, wish, validity, Depth::Sources).await;
+                return self.load_past_the_tiers(query, wish, validity, LoadMode::BypassCache).await;
             }
             loaded => loaded?,
         };
         if self.is_too_old(&loaded.snapshot, wish) {
-            return self.load_past_the_tiers(query, wish, validity, Depth::Sources).await;
+            return self.load_past_the_tiers(query, wish, validity, LoadMode::BypassCache).await;
         }
-        self.renew_if_due(query, &loaded, validity);
+        self.refresh_ahead_if_due(query, &loaded, validity);
         self.ahead.read(query);
         self.offer_to_inspector(query, &loaded, validity);
         self.served(loaded, role, validity, wish)
     }
 
     /// The user's document, assembled anew: nothing is read from any tier or memo.
-    pub async fn refresh(&self, query: &UserDataQuery, wish: &Wish) -> Result<Served, Error> {
+    pub async fn refresh(&self, query: &UserDataQuery, wish: &ReadOptions) -> Result<Served, Error> {
         let validity = self.validity(wish).await?;
-        self.load_past_the_tiers(query, wish, validity, Depth::Anew).await
+        self.load_past_the_tiers(query, wish, validity, LoadMode::Refresh).await
     }
 
     /// Makes everything read before this call unusable. `Ok` means that the fence is durable.
-    pub async fn invalidate(&self, mut scope: Scope, how: Invalidation) -> Result<Invalidated, Error> {
+    pub async fn invalidate(&self, mut scope: Scope, how: InvalidateOptions) -> Result<Invalidated, Error> {
         if how.purge && scope.sections.is_all() {
             scope.sections = SectionSet::ERASED;
             self.ahead.forget(&scope.user);
@@ -222,7 +214,7 @@ impl UserDataCache {
     }
 
     /// How far the log is known, having tried as hard as the caller wishes.
-    async fn validity(&self, wish: &Wish) -> Result<LogValidity, Error> {
+    async fn validity(&self, wish: &ReadOptions) -> Result<LogValidity, Error> {
         let log = &self.loader.invalidation_log;
         let behind = |token: &Token| {
             let position = log.position();
@@ -254,7 +246,7 @@ impl UserDataCache {
     /// The document, if it can be given at once: it is in memory, and there is nothing to wait for, not even for the
     /// log. The hot path, which is a part of [`Self::get`]; where it gives nothing, nothing is counted.
     #[must_use]
-    pub fn hit(&self, query: &UserDataQuery, wish: &Wish) -> Option<Served> {
+    pub fn hit(&self, query: &UserDataQuery, wish: &ReadOptions) -> Option<Served> {
         let loader = &self.loader;
         let began = loader.clock.now();
         let validity = loader.invalidation_log.validity_at(began);
@@ -269,7 +261,12 @@ impl UserDataCache {
         Some(served)
     }
 
-    fn in_memory(&self, query: &UserDataQuery, wish: &Wish, validity: LogValidity) -> Option<Result<Served, Error>> {
+    fn in_memory(
+        &self,
+        query: &UserDataQuery,
+        wish: &ReadOptions,
+        validity: LogValidity,
+    ) -> Option<Result<Served, Error>> {
         if validity == LogValidity::Expired {
             return None;
         }
@@ -295,13 +292,19 @@ impl UserDataCache {
     }
 
     /// An answer is given if it is present, not fenced, not expired.
-    fn look_into_memory(&self, query: &UserDataQuery, wish: &Wish, validity: LogValidity, now: Moment) -> InMemory {
+    fn look_into_memory(
+        &self,
+        query: &UserDataQuery,
+        wish: &ReadOptions,
+        validity: LogValidity,
+        now: Moment,
+    ) -> InMemory {
         let (loader, key) = (&self.loader, query.key());
         let Some(held) = loader.memory.get(key).filter(|held| now < held.until) else { return InMemory::Absent };
         let view = loader.invalidation_log.view(key);
         let snapshot = match held.answer {
-            Answer::Snapshot(snapshot) => snapshot,
-            Answer::NotFound { what, epoch, read_position } => {
+            MemoryValue::Snapshot(snapshot) => snapshot,
+            MemoryValue::NotFound { what, epoch, read_position } => {
                 let holds = validity == LogValidity::Verified
                     && view.epoch == epoch
                     && read_position >= view.last_invalidation();
@@ -320,22 +323,22 @@ impl UserDataCache {
         if held.unread.is_some_and(|unread| unread.ends()) {
             self.ahead.read(query);
         }
-        let loaded = Loaded { snapshot, status: CacheStatus::Hit(Tier::Memory), position: view.applied };
+        let loaded = LoadedSnapshot { snapshot, status: CacheStatus::Hit(Tier::Memory), position: view.applied };
         if now >= held.renew_from {
-            self.renew_if_due(query, &loaded, validity);
+            self.refresh_ahead_if_due(query, &loaded, validity);
         }
         self.offer_to_inspector(query, &loaded, validity);
         InMemory::Found(self.served(loaded, Role::Leader, validity, wish))
     }
 
-    fn is_too_old(&self, snapshot: &Snapshot, wish: &Wish) -> bool {
+    fn is_too_old(&self, snapshot: &Snapshot, wish: &ReadOptions) -> bool {
         // The clock is asked only by those who care.
         let is_older = |max_age| (self.loader.clock.utc() - snapshot.as_of).to_std().unwrap_or_default() > max_age;
         wish.max_age.is_some_and(is_older)
     }
 
     /// Joins the load of a key, if it began after every fence known now, or begins one.
-    fn board(&self, query: &UserDataQuery, depth: Depth) -> (LoadHandle<Landed>, Role) {
+    fn join_or_start(&self, query: &UserDataQuery, depth: LoadMode) -> (LoadHandle<LoadOutcome>, Role) {
         let view = self.loader.invalidation_log.view(query.key());
         let (last_invalidation, read_position) = (view.last_invalidation(), view.applied);
         let key = (query.key().clone(), Arc::clone(&view.epoch));
@@ -346,21 +349,21 @@ impl UserDataCache {
 
     /// Begins to assemble a document anew of whose life most is over, so that nobody has to wait when it ends.
     /// As long as people ask for it: what nobody asks for expires.
-    fn renew_if_due(&self, query: &UserDataQuery, loaded: &Loaded, validity: LogValidity) {
+    fn refresh_ahead_if_due(&self, query: &UserDataQuery, loaded: &LoadedSnapshot, validity: LogValidity) {
         let hit = matches!(loaded.status, CacheStatus::Hit(_)) && validity == LogValidity::Verified;
         if !hit || !self.loader.is_due(&loaded.snapshot) {
             return;
         }
         let view = self.loader.invalidation_log.view(query.key());
-        if self.loader.cooldowns.of(query.key(), &view).is_none() {
+        if self.loader.backoff.of(query.key(), &view).is_none() {
             // Whoever misses meanwhile joins it; nobody waits for it here.
-            let _ = self.board(query, Depth::Newer(loaded.snapshot.as_of));
+            let _ = self.join_or_start(query, LoadMode::Revalidate(loaded.snapshot.as_of));
         }
     }
 
     /// Has some hits compared with the sources. Only where changes make themselves known: elsewhere a document may be
     /// as old as its life is long.
-    fn offer_to_inspector(&self, query: &UserDataQuery, loaded: &Loaded, validity: LogValidity) {
+    fn offer_to_inspector(&self, query: &UserDataQuery, loaded: &LoadedSnapshot, validity: LogValidity) {
         let share = self.loader.config.inspector.share;
         // Order: the draw first, it is what most hits end with.
         if share > 0.0
@@ -377,11 +380,11 @@ impl UserDataCache {
     async fn load_past_the_tiers(
         &self,
         query: &UserDataQuery,
-        wish: &Wish,
+        wish: &ReadOptions,
         validity: LogValidity,
-        depth: Depth,
+        depth: LoadMode,
     ) -> Result<Served, Error> {
-        let refreshes = if depth == Depth::Anew { &self.refreshes } else { &self.fresh };
+        let refreshes = if depth == LoadMode::Refresh { &self.refreshes } else { &self.fresh };
         let loader = Arc::clone(&self.loader);
         let asked = query.clone();
         let (handle, role) = refreshes.join_or_start(query.key(), || loader.load(asked, depth));
@@ -390,7 +393,7 @@ impl UserDataCache {
         self.served(loaded, role, validity, wish)
     }
 
-    async fn wait(&self, handle: LoadHandle<Landed>, role: Role) -> Result<Loaded, Error> {
+    async fn wait(&self, handle: LoadHandle<LoadOutcome>, role: Role) -> Result<LoadedSnapshot, Error> {
         let waiting = self.single_flight.waiter(self.loader.config.flight.max_waiting);
         let _waiting = waiting.ok_or_else(Error::overloaded)?;
         // The leader's load is part of its own trace.
@@ -404,8 +407,14 @@ impl UserDataCache {
     }
 
     /// Counts an answer and says how it was found.
-    fn served(&self, loaded: Loaded, role: Role, validity: LogValidity, wish: &Wish) -> Result<Served, Error> {
-        let Loaded { snapshot, status, position } = loaded;
+    fn served(
+        &self,
+        loaded: LoadedSnapshot,
+        role: Role,
+        validity: LogValidity,
+        wish: &ReadOptions,
+    ) -> Result<Served, Error> {
+        let LoadedSnapshot { snapshot, status, position } = loaded;
         let status = match (status, role) {
             (CacheStatus::Assembled, Role::Follower) => CacheStatus::Shared,
             (status, _) => status,
@@ -417,7 +426,7 @@ impl UserDataCache {
         let verified = validity == LogValidity::Verified;
         self.loader.counts.served(status, verified);
         if matches!(status, CacheStatus::Hit(_) | CacheStatus::Stale(_)) {
-            self.loader.tally.count(&snapshot.key);
+            self.loader.access_counts.count(&snapshot.key);
         }
         let token = Token { epoch: Arc::clone(&snapshot.epoch), position };
         Ok(Served { snapshot, status, verified, token })

@@ -1,7 +1,7 @@
 //! Hits alone, for `bench/instructions`, which counts their instructions.
 
 use clap::{Args, ValueEnum};
-use userdata::cache::Wish;
+use userdata::cache::ReadOptions;
 
 use self::instance::{Instance, framed_request, query};
 
@@ -31,7 +31,7 @@ const BETWEEN_RENEWALS: u32 = 20;
 /// Makes that many hits. At times the lease lapses; the log is then read again between hits, uncounted.
 pub(crate) async fn run(options: &Options) {
     let instance = Instance::start().await;
-    instance.cache.get(&query(), &Wish::default()).await.unwrap();
+    instance.cache.get(&query(), &ReadOptions::default()).await.unwrap();
     let (mut hits, mut asked) = (0, 0);
     while hits < options.times {
         instance.cache.invalidation_log().catch_up().await.unwrap();

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets::ASCII_MARKDOWN};
 use userdata::{
-    cache::memory::{Answer, Held, MemoryTier},
+    cache::tiers::memory::{MemoryEntry, MemoryTier, MemoryValue},
     clock::Clock,
     config::{self, MemoryEngine},
     model::{CacheKey, Parameters, Snapshot, UserDataQuery, UserId},
@@ -65,14 +65,14 @@ pub(crate) fn run(options: &Options) {
 }
 
 /// Snapshots of that many users.
-fn documents(count: usize) -> Vec<(CacheKey, Held)> {
+fn documents(count: usize) -> Vec<(CacheKey, MemoryEntry)> {
     let clock = Clock::system();
     let (utc, now) = (clock.utc(), clock.now());
     let document = |user: usize| {
         let user = UserId::parse(&user.to_string()).unwrap();
         let key = UserDataQuery::new(user, None, Parameters::none()).key().clone();
         let snapshot = Snapshot::seal(key.clone(), "bench".into(), utc, utc, vec![]);
-        (key, Held { answer: Answer::Snapshot(snapshot), until: now, renew_from: now, unread: None })
+        (key, MemoryEntry { answer: MemoryValue::Snapshot(snapshot), until: now, renew_from: now, unread: None })
     };
     (0..count).map(document).collect()
 }
@@ -86,7 +86,7 @@ fn tier(engine: MemoryEngine, documents: usize) -> MemoryTier {
 }
 
 /// A changed document is still held but useless: like the service's, a read drops nothing.
-fn hits(trace: &Trace, documents: &[(CacheKey, Held)], tier: &MemoryTier) -> usize {
+fn hits(trace: &Trace, documents: &[(CacheKey, MemoryEntry)], tier: &MemoryTier) -> usize {
     let mut outdated = vec![false; trace.keys];
     let mut hits = 0;
     for step in &trace.steps {

@@ -18,10 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     UserDataCache,
     invalidation_log::LogValidity,
-    load::{Depth, Landed},
-    memory::Answer,
+    load::{LoadMode, LoadOutcome},
     single_flight::{LoadHandle, Role},
-    stats::Count,
+    stats::Counter,
+    tiers::memory::MemoryValue,
 };
 use crate::{
     clock::Clock,
@@ -45,35 +45,35 @@ pub(super) struct Ahead {
     clock: Clock,
     /// Loads under way, those that wait for other instances' included.
     places: Arc<Semaphore>,
-    counts: Counts,
+    counts: PrefetchCounters,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
-    begun: Count,
-    finished: Count,
-    read: Count,
-    unread: Count,
-    unlikely: Count,
-    busy: Count,
-    over_budget: Count,
-    failed: Count,
+struct PrefetchCounters {
+    begun: Counter,
+    finished: Counter,
+    read: Counter,
+    unread: Counter,
+    unlikely: Counter,
+    busy: Counter,
+    over_budget: Counter,
+    failed: Counter,
 }
 
 /// What is to become of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum PrefetchDecision {
     Assemble,
     /// Somebody has loaded it meanwhile.
     IsThere,
     /// Something is in the way, and may be gone in a moment: why it is given up if it is not.
-    NotYet(Reason),
-    GiveUp(Reason),
+    NotYet(SkipReason),
+    GiveUp(SkipReason),
 }
 
 /// Why a change is left to whoever reads next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
+enum SkipReason {
     /// Nobody has read what was assembled before.
     Unread,
     /// Such changes are seldom read before the next one.
@@ -93,7 +93,7 @@ impl Ahead {
             readers: Mutex::default(),
             clock,
             places: Arc::new(Semaphore::new(loads_max.div_ceil(2))),
-            counts: Counts::default(),
+            counts: PrefetchCounters::default(),
         }
     }
 
@@ -129,19 +129,19 @@ impl Ahead {
         }
     }
 
-    fn give_up(&self, key: &CacheKey, reason: Reason) {
+    fn give_up(&self, key: &CacheKey, reason: SkipReason) {
         self.readers().leave(key);
         self.count(reason);
     }
 
-    fn count(&self, reason: Reason) {
+    fn count(&self, reason: SkipReason) {
         let counts = &self.counts;
         match reason {
-            Reason::Unread => &counts.unread,
-            Reason::Unlikely => &counts.unlikely,
-            Reason::Busy => &counts.busy,
-            Reason::OverBudget => &counts.over_budget,
-            Reason::Failed => &counts.failed,
+            SkipReason::Unread => &counts.unread,
+            SkipReason::Unlikely => &counts.unlikely,
+            SkipReason::Busy => &counts.busy,
+            SkipReason::OverBudget => &counts.over_budget,
+            SkipReason::Failed => &counts.failed,
         }
         .add(1);
     }
@@ -168,36 +168,36 @@ impl UserDataCache {
         for due in due {
             let key = due.query.key();
             match self.verdict(&due) {
-                Verdict::Assemble => self.assemble_ahead(&due.query),
-                Verdict::IsThere => ahead.readers().leave(key),
-                Verdict::NotYet(_) if !due.at_last => {}
-                Verdict::NotYet(reason) | Verdict::GiveUp(reason) => ahead.give_up(key, reason),
+                PrefetchDecision::Assemble => self.assemble_ahead(&due.query),
+                PrefetchDecision::IsThere => ahead.readers().leave(key),
+                PrefetchDecision::NotYet(_) if !due.at_last => {}
+                PrefetchDecision::NotYet(reason) | PrefetchDecision::GiveUp(reason) => ahead.give_up(key, reason),
             }
         }
     }
 
-    fn verdict(&self, due: &Due) -> Verdict {
+    fn verdict(&self, due: &Due) -> PrefetchDecision {
         let (loader, key) = (&self.loader, due.query.key());
         let view = loader.invalidation_log.view(key);
         let held = loader.memory.get(key).filter(|held| loader.clock.now() < held.until);
-        if let Some(Answer::Snapshot(snapshot)) = held.map(|held| held.answer)
+        if let Some(MemoryValue::Snapshot(snapshot)) = held.map(|held| held.answer)
             && view.admits(&snapshot, SectionSet::ALL)
         {
-            return Verdict::IsThere;
+            return PrefetchDecision::IsThere;
         }
         let may_call = due.changes.concern(Section::AiAnalysis) && loader.aggregator.ai().asks_a_model();
         if due.unread >= self.ahead.config.unread_max {
-            Verdict::GiveUp(Reason::Unread)
+            PrefetchDecision::GiveUp(SkipReason::Unread)
         } else if due.likely < if may_call { LIKELY_FOR_A_CALL } else { LIKELY_FOR_A_LOAD } {
-            Verdict::GiveUp(Reason::Unlikely)
-        } else if loader.cooldowns.of(key, &view).is_some() {
-            Verdict::GiveUp(Reason::Failed)
+            PrefetchDecision::GiveUp(SkipReason::Unlikely)
+        } else if loader.backoff.of(key, &view).is_some() {
+            PrefetchDecision::GiveUp(SkipReason::Failed)
         } else if loader.invalidation_log.validity() != LogValidity::Verified {
-            Verdict::NotYet(Reason::Failed)
+            PrefetchDecision::NotYet(SkipReason::Failed)
         } else if !loader.has_room() || self.ahead.places.available_permits() == 0 {
-            Verdict::NotYet(Reason::Busy)
+            PrefetchDecision::NotYet(SkipReason::Busy)
         } else {
-            Verdict::Assemble
+            PrefetchDecision::Assemble
         }
     }
 
@@ -205,7 +205,7 @@ impl UserDataCache {
         let Ok(place) = Arc::clone(&self.ahead.places).try_acquire_owned() else { return };
         // Order: before it begins, or whoever reads it at once would not be taken for a reader of it.
         self.ahead.readers().assemble(query.key());
-        match self.board(query, Depth::Ahead) {
+        match self.join_or_start(query, LoadMode::Prefetch) {
             (_, Role::Follower) => self.ahead.readers().withdraw(query.key()),
             (handle, Role::Leader) => {
                 self.ahead.counts.begun.add(1);
@@ -217,11 +217,11 @@ impl UserDataCache {
 }
 
 /// Waits for a load for which nobody else may wait, and counts what it comes to.
-async fn follow(ahead: Arc<Ahead>, key: CacheKey, handle: LoadHandle<Landed>, _place: OwnedSemaphorePermit) {
+async fn follow(ahead: Arc<Ahead>, key: CacheKey, handle: LoadHandle<LoadOutcome>, _place: OwnedSemaphorePermit) {
     let reason = match handle.wait().await.map(|landed| landed.result) {
         Some(Ok(_)) => return ahead.counts.finished.add(1),
-        Some(Err(Error::Withheld)) => Reason::OverBudget,
-        Some(Err(_)) | None => Reason::Failed,
+        Some(Err(Error::Withheld)) => SkipReason::OverBudget,
+        Some(Err(_)) | None => SkipReason::Failed,
     };
     ahead.readers().withdraw(&key);
     ahead.count(reason);

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::tier_error::TierError;
+use super::tiers::error::TierError;
 use crate::clock::{Clock, Moment};
 
 /// Says whether something may be asked.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     UserDataCache,
-    redis::{Heard, Subscriber},
+    tiers::redis::{Subscriber, SubscriberEvent},
 };
 
 /// Follows hints until `stop`, one reading of the log for all that have come.
@@ -20,8 +20,10 @@ pub async fn listen(cache: Arc<UserDataCache>, mut subscriber: Subscriber, stop:
     while let Some(heard) = stop.run_until_cancelled(subscriber.next()).await {
         let looked = match heard {
             // What is no position was not published by us.
-            Heard::Messages(texts) => log.catch_up_if_behind(texts.iter().filter_map(|text| text.parse().ok())).await,
-            Heard::Gap => log.catch_up().await,
+            SubscriberEvent::Messages(texts) => {
+                log.catch_up_if_behind(texts.iter().filter_map(|text| text.parse().ok())).await
+            }
+            SubscriberEvent::Gap => log.catch_up().await,
         };
         if let Err(error) = looked {
             tracing::debug!(%error, "a hint could not be followed; the poll goes on trying");

@@ -17,7 +17,7 @@ use std::{
 
 use prost::Message as _;
 
-use super::{UserDataCache, stats::Count};
+use super::{UserDataCache, stats::Counter};
 use crate::{
     aggregate::{AggregateError, Plan},
     model::{DataHash, Section, SectionSet, Snapshot, State, UserDataQuery, document, snapshot::Part},
@@ -45,11 +45,11 @@ pub(super) struct Inspector {
     /// The next run takes it; what comes while it is there is passed over.
     next: Mutex<Option<(UserDataQuery, Snapshot)>>,
     findings: Mutex<VecDeque<(DataHash, Section, i64)>>,
-    inspected: Count,
-    passed_over: Count,
-    under_way: Count,
-    undecided: Count,
-    stale: Count,
+    inspected: Counter,
+    passed_over: Counter,
+    under_way: Counter,
+    undecided: Counter,
+    stale: Counter,
     age_max_ms: AtomicU64,
 }
 

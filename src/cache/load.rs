@@ -1,15 +1,14 @@
-//! What a flight does, as far as it is let in ([`admission`]): look into Redis and the table ([`look`]), else assemble
-//! ([`once`]: one instance for all); then fill the tiers ([`store`]).
+//! What a flight does, as far as it is let in ([`admission`]): look into Redis and the table ([`tiers`](super::tiers)), else assemble
+//! ([`cluster_wide`]: one instance for all); then fill the tiers (behind the answer).
 //!
 //! Order: the fence's position is noted before anything is read, so a tag is never too high. What is
 //! stored is stored behind the answer, and only while no invalidation has outdated it.
 
 mod admission;
-mod look;
-mod measure;
-mod once;
-mod reserve;
-mod store;
+pub(super) mod backoff;
+mod cluster_wide;
+mod lease;
+mod metrics;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,16 +20,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, field::Empty, info_span};
 
 use super::{
-    cooldown::{self, Cooldowns},
-    database::DatabaseTier,
-    figures::TierFigures,
     invalidation_log::{InvalidationLog, LogView},
-    load_lease::{Failure, Outcome},
-    memory::{Answer, Held, MemoryTier},
-    redis::RedisTier,
     relay::Relay,
-    stats::Counts,
-    tally::Tally,
+    stats::CacheCounters,
+    tiers::{
+        access_counts::AccessCounts,
+        database::DatabaseTier,
+        fallback::{Base, Fallback},
+        lookup::TierHit,
+        memory::{MemoryEntry, MemoryTier, MemoryValue},
+        redis::RedisTier,
+        tier_metrics::TierMetrics,
+    },
 };
 use crate::{
     aggregate::{
@@ -47,13 +48,13 @@ use crate::{
     telemetry::{Meter, trace},
 };
 use admission::Admission;
-use look::Fresh;
-use measure::Loads;
-use reserve::{Base, Reserve};
+use backoff::FailureBackoff;
+use lease::{LoadFailure, NoDocument};
+use metrics::Loads;
 
 /// What the cache is put together from.
 #[derive(Debug)]
-pub struct Parts {
+pub struct CacheParts {
     /// All settings.
     pub config: Config,
     /// The invalidation log.
@@ -81,22 +82,22 @@ const WRITES_MAX: usize = 256;
 
 /// How deep a load goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Depth {
+pub(super) enum LoadMode {
     /// Redis and the table first.
-    Tiers,
+    ReadThrough,
     /// The same, behind an answer: content only with a document assembled later than this one.
-    Newer(DateTime<Utc>),
-    /// The same as [`Depth::Tiers`], for nobody: AI calls within the budget only.
-    Ahead,
+    Revalidate(DateTime<Utc>),
+    /// The same as [`LoadMode::ReadThrough`], for nobody: AI calls within the budget only.
+    Prefetch,
     /// The sources, whatever the tiers hold.
-    Sources,
+    BypassCache,
     /// The sources, and no memo either.
-    Anew,
+    Refresh,
 }
 
 /// A load's result.
 #[derive(Clone, Debug)]
-pub(super) struct Loaded {
+pub(super) struct LoadedSnapshot {
     pub(super) snapshot: Snapshot,
     pub(super) status: CacheStatus,
     /// Every fence up to here is honoured by the snapshot.
@@ -105,13 +106,13 @@ pub(super) struct Loaded {
 
 /// How a load ended, and its span, for those who waited for it.
 #[derive(Clone, Debug)]
-pub(super) struct Landed {
-    pub(super) result: Result<Loaded, Error>,
+pub(super) struct LoadOutcome {
+    pub(super) result: Result<LoadedSnapshot, Error>,
     pub(super) load: SpanContext,
 }
 
 /// A load, on the heap: the sources' statements make it large.
-pub(super) type Loading = BoxFuture<'static, Landed>;
+pub(super) type Loading = BoxFuture<'static, LoadOutcome>;
 
 /// Everything that a load needs.
 #[derive(Debug)]
@@ -120,40 +121,40 @@ pub(super) struct Loader {
     pub(super) invalidation_log: InvalidationLog,
     pub(super) leases: Arc<Leases>,
     pub(super) memory: MemoryTier,
-    pub(super) memory_figures: TierFigures,
+    pub(super) memory_figures: TierMetrics,
     pub(super) redis: Option<RedisTier>,
     pub(super) database: DatabaseTier,
     pub(super) aggregator: Aggregator,
-    pub(super) tally: Tally,
-    pub(super) counts: Counts,
+    pub(super) access_counts: AccessCounts,
+    pub(super) counts: CacheCounters,
     pub(super) loads: Loads,
     pub(super) clock: Clock,
     admission: Admission,
-    writes: Arc<Semaphore>,
+    pub(super) writes: Arc<Semaphore>,
     /// Held for reading while a snapshot is checked and stored, for writing while a purge erases: so
     /// that no copy outlives a purge because it was stored a moment late.
-    storing: RwLock<()>,
-    pub(super) cooldowns: Cooldowns,
+    pub(super) storing: RwLock<()>,
+    pub(super) backoff: FailureBackoff,
     /// AI calls for documents that nobody waits for.
     budget: Arc<Budget>,
     pub(super) tasks: TaskTracker,
     stop: CancellationToken,
-    faults: Faults,
+    pub(super) faults: Faults,
 }
 
 impl Loader {
-    pub(super) fn new(parts: Parts, tasks: TaskTracker) -> Self {
-        let Parts { config, invalidation_log, leases, redis, database, aggregator, relay: _, clock, stop, meter } =
+    pub(super) fn new(parts: CacheParts, tasks: TaskTracker) -> Self {
+        let CacheParts { config, invalidation_log, leases, redis, database, aggregator, relay: _, clock, stop, meter } =
             parts;
         Self {
             memory: MemoryTier::new(&config.memory),
-            memory_figures: TierFigures::measured(Tier::Memory, &meter),
-            tally: Tally::new(config.database.tally_keys_max, clock.clone()),
-            counts: Counts::new(clock.now()),
+            memory_figures: TierMetrics::measured(Tier::Memory, &meter),
+            access_counts: AccessCounts::new(config.database.tally_keys_max, clock.clone()),
+            counts: CacheCounters::new(clock.now()),
             admission: Admission::new(&config.flight, &clock),
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
             storing: RwLock::new(()),
-            cooldowns: Cooldowns::new(clock.clone()),
+            backoff: FailureBackoff::new(clock.clone()),
             budget: Arc::new(Budget::new(&config.reassembly, clock.clone())),
             config,
             invalidation_log,
@@ -170,34 +171,40 @@ impl Loader {
     }
 
     /// Loads a document. Does nothing before it is polled.
-    pub(super) fn load(self: Arc<Self>, query: UserDataQuery, depth: Depth) -> Loading {
+    pub(super) fn load(self: Arc<Self>, query: UserDataQuery, depth: LoadMode) -> Loading {
         let data_hash = tracing::field::display(query.key().hash);
         let span = trace::outliving(info_span!(parent: None, "load", data_hash, outcome = Empty, trace_id = Empty));
         let load = trace::span_context(&span);
         let work = async move {
             let under_way = self.loads.begin(&self.clock);
             let loaded = match depth {
-                Depth::Tiers | Depth::Newer(_) | Depth::Ahead => self.load_once(&query, depth).await,
-                Depth::Sources | Depth::Anew => self.load_past_the_tiers(&query, depth).await,
+                LoadMode::ReadThrough | LoadMode::Revalidate(_) | LoadMode::Prefetch => {
+                    self.load_once(&query, depth).await
+                }
+                LoadMode::BypassCache | LoadMode::Refresh => self.load_past_the_tiers(&query, depth).await,
             };
             under_way.end(&loaded);
-            Landed { result: loaded, load }
+            LoadOutcome { result: loaded, load }
         };
         Box::pin(work.instrument(span))
     }
 
-    async fn load_past_the_tiers(self: &Arc<Self>, query: &UserDataQuery, depth: Depth) -> Result<Loaded, Error> {
+    async fn load_past_the_tiers(
+        self: &Arc<Self>,
+        query: &UserDataQuery,
+        depth: LoadMode,
+    ) -> Result<LoadedSnapshot, Error> {
         let view = self.invalidation_log.view(query.key());
         // A refresh is somebody's wish to try now.
-        if depth != Depth::Anew
-            && let Some(cooling) = self.cooldowns.of(query.key(), &view)
+        if depth != LoadMode::Refresh
+            && let Some(cooling) = self.backoff.of(query.key(), &view)
         {
-            return self.conclude(query.key(), &view, cooling.read_position, &Reserve::default(), cooling.into());
+            return self.conclude(query.key(), &view, cooling.read_position, &Fallback::default(), cooling.into());
         }
         let _permit = self.admission.permit().await?;
         // Only now: nothing has been read yet, so fences that came while it waited are honoured too.
         let view = self.invalidation_log.view(query.key());
-        self.load_from_the_sources(query, &view, depth, &Reserve::default(), None).await
+        self.load_from_the_sources(query, &view, depth, &Fallback::default(), None).await
     }
 
     /// Whether a document that has just been served is to be assembled anew behind its answer.
@@ -213,13 +220,13 @@ impl Loader {
     }
 
     /// A snapshot that a tier had: fills the tiers above it.
-    fn found(self: &Arc<Self>, fresh: Fresh, depth: Depth, status: fn(Tier) -> CacheStatus) -> Loaded {
-        let Fresh { snapshot, tier, position } = fresh;
+    fn found(self: &Arc<Self>, fresh: TierHit, depth: LoadMode, status: fn(Tier) -> CacheStatus) -> LoadedSnapshot {
+        let TierHit { snapshot, tier, position } = fresh;
         self.keep(&snapshot, depth);
         if tier == Tier::Database {
             self.store_behind(snapshot.clone(), Some(Tier::Redis), None);
         }
-        Loaded { snapshot, status: status(tier), position }
+        LoadedSnapshot { snapshot, status: status(tier), position }
     }
 
     /// Loads from the sources: for everybody who waits for `lease`, which is given back when the
@@ -228,26 +235,26 @@ impl Loader {
         self: &Arc<Self>,
         query: &UserDataQuery,
         view: &LogView,
-        depth: Depth,
-        reserve: &Reserve,
+        depth: LoadMode,
+        reserve: &Fallback,
         lease: Option<Lease>,
-    ) -> Result<Loaded, Error> {
+    ) -> Result<LoadedSnapshot, Error> {
         let key = query.key();
         let assembling = self.assemble(query, view, depth, reserve).instrument(info_span!("assemble"));
         let (snapshot, late) = match assembling.await {
             Ok(assembled) => assembled,
             Err(failure) => {
-                if let Failure::SourceFailed { source_name, retry_after, .. } = &failure {
-                    self.cooldowns.begin(key, view, source_name, *retry_after);
+                if let LoadFailure::SourceFailed { source_name, retry_after, .. } = &failure {
+                    self.backoff.begin(key, view, source_name, *retry_after);
                 }
-                Outcome::Failed(failure.clone()).tell(lease, view);
+                NoDocument::Failed(failure.clone()).tell(lease, view);
                 return self.conclude(key, view, view.applied, reserve, failure);
             }
         };
         // A document that no reply can carry would only push others out of the tiers; those who ask for fewer
         // sections of it get them from here.
         if snapshot.payload.len() > self.config.server.max_response_bytes {
-            Outcome::TooLarge.tell(lease, view);
+            NoDocument::TooLarge.tell(lease, view);
         } else if (view.can_judge(&snapshot) || mutant::on(Mutant::ReadPositionTakenAtTheEnd)) && !view.epoch.is_empty()
         {
             self.keep(&snapshot, depth);
@@ -256,8 +263,8 @@ impl Loader {
         if let Some(late) = late {
             self.complete_when(late, query.clone(), snapshot.as_of);
         }
-        let status = if depth == Depth::Anew { CacheStatus::Refreshed } else { CacheStatus::Assembled };
-        Ok(Loaded { snapshot, status, position: view.applied })
+        let status = if depth == LoadMode::Refresh { CacheStatus::Refreshed } else { CacheStatus::Assembled };
+        Ok(LoadedSnapshot { snapshot, status, position: view.applied })
     }
 
     /// Assembles a document anew when the AI's answer has come for which it could not wait.
@@ -267,7 +274,7 @@ impl Loader {
             // A shutdown does not wait for it: whoever starts next finds the answer.
             if loader.stop.run_until_cancelled(late.is_remembered()).await == Some(true) {
                 // If it fails, the document without the answer expires soon enough.
-                let _ = loader.load(query, Depth::Newer(as_of)).await;
+                let _ = loader.load(query, LoadMode::Revalidate(as_of)).await;
             }
         });
     }
@@ -277,9 +284,9 @@ impl Loader {
         &self,
         query: &UserDataQuery,
         view: &LogView,
-        depth: Depth,
-        reserve: &Reserve,
-    ) -> Result<(Snapshot, Option<Late>), Failure> {
+        depth: LoadMode,
+        reserve: &Fallback,
+    ) -> Result<(Snapshot, Option<Late>), LoadFailure> {
         let as_of = self.clock.utc();
         let mut base = reserve.base(view, &self.config.database, as_of).unwrap_or_default();
         let mut assembled = self.aggregate(query, &base, as_of, depth).await?;
@@ -301,17 +308,17 @@ impl Loader {
         query: &UserDataQuery,
         base: &Base,
         as_of: DateTime<Utc>,
-        depth: Depth,
-    ) -> Result<Assembled, Failure> {
+        depth: LoadMode,
+    ) -> Result<Assembled, LoadFailure> {
         let budget = self.config.flight.budget;
         let (sections, onboarding) = (base.missing(), base.onboarding());
-        let ai_calls = (depth == Depth::Ahead).then(|| Arc::clone(&self.budget));
-        let plan = Plan { sections, as_of, refresh: depth == Depth::Anew, budget, onboarding, ai_calls };
+        let ai_calls = (depth == LoadMode::Prefetch).then(|| Arc::clone(&self.budget));
+        let plan = Plan { sections, as_of, refresh: depth == LoadMode::Refresh, budget, onboarding, ai_calls };
         match tokio::time::timeout(budget, Box::pin(self.aggregator.aggregate(query, &plan))).await {
             Ok(Ok(assembled)) => Ok(assembled),
-            Ok(Err(AggregateError::UnknownUser)) => Err(Failure::NotFound(Missing::User)),
-            Ok(Err(AggregateError::Withheld)) => Err(Failure::Withheld),
-            Ok(Err(AggregateError::UnknownStrategy)) => Err(Failure::NotFound(Missing::Strategy)),
+            Ok(Err(AggregateError::UnknownUser)) => Err(LoadFailure::NotFound(Missing::User)),
+            Ok(Err(AggregateError::Withheld)) => Err(LoadFailure::Withheld),
+            Ok(Err(AggregateError::UnknownStrategy)) => Err(LoadFailure::NotFound(Missing::Strategy)),
             Ok(Err(AggregateError::Source { name, error })) => Err(source_failed(name, error)),
             Err(_) => Err(source_failed("onboarding", SourceError::Timeout)),
         }
@@ -323,13 +330,13 @@ impl Loader {
         key: &CacheKey,
         view: &LogView,
         read_position: i64,
-        reserve: &Reserve,
-        failure: Failure,
-    ) -> Result<Loaded, Error> {
+        reserve: &Fallback,
+        failure: LoadFailure,
+    ) -> Result<LoadedSnapshot, Error> {
         match &failure {
-            Failure::Withheld => {}
-            Failure::NotFound(what) => self.remember_missing(key, view, read_position, *what),
-            Failure::SourceFailed { cause, .. } => {
+            LoadFailure::Withheld => {}
+            LoadFailure::NotFound(what) => self.remember_missing(key, view, read_position, *what),
+            LoadFailure::SourceFailed { cause, .. } => {
                 // Judged now: a fence may have come while the sources were tried.
                 let now = self.invalidation_log.view(key);
                 let last_good = reserve.last_good(&now);
@@ -338,7 +345,7 @@ impl Loader {
                     tracing::warn!(error, data_hash = %key.hash, fallback, "a required source failed");
                 }
                 if let Some((snapshot, tier)) = last_good {
-                    return Ok(Loaded { snapshot, status: CacheStatus::Stale(tier), position: now.applied });
+                    return Ok(LoadedSnapshot { snapshot, status: CacheStatus::Stale(tier), position: now.applied });
                 }
             }
         }
@@ -353,7 +360,7 @@ impl Loader {
         as_of: DateTime<Utc>,
         reused: Vec<Part>,
         assembled: Assembled,
-        reserve: &Reserve,
+        reserve: &Fallback,
     ) -> Snapshot {
         let stale_max = self.config.database.stale_max;
         let read = assembled.parts.into_iter().map(|AssembledPart { facts, bytes, rows }| {
@@ -382,13 +389,13 @@ impl Loader {
 
     /// Remembers for a short while, in memory only, that there is nothing.
     fn remember_missing(&self, key: &CacheKey, view: &LogView, read_position: i64, what: Missing) {
-        let answer = Answer::NotFound { what, epoch: Arc::clone(&view.epoch), read_position };
+        let answer = MemoryValue::NotFound { what, epoch: Arc::clone(&view.epoch), read_position };
         let until = self.clock.now().after(self.config.flight.not_found_ttl);
-        self.memory.put(key.clone(), Held { answer, until, renew_from: until, unread: None });
+        self.memory.put(key.clone(), MemoryEntry { answer, until, renew_from: until, unread: None });
     }
 }
 
-fn source_failed(name: &'static str, error: SourceError) -> Failure {
+fn source_failed(name: &'static str, error: SourceError) -> LoadFailure {
     let cause = Some(Arc::new(AggregateError::Source { name, error }));
-    Failure::SourceFailed { source_name: name, retry_after: cooldown::pause(), cause }
+    LoadFailure::SourceFailed { source_name: name, retry_after: backoff::pause(), cause }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{UserDataCache, invalidation_log::InvalidationLogError, stats::Count};
+use super::{UserDataCache, invalidation_log::InvalidationLogError, stats::Counter};
 use crate::{
     changes::Outbox,
     clock::{Clock, Moment},
@@ -29,8 +29,8 @@ pub struct Relay {
     clock: Clock,
     /// Nanoseconds on the boot-time clock: until then it is taken to be missing.
     missing_until: AtomicU64,
-    changes: Count,
-    fences: Count,
+    changes: Counter,
+    fences: Counter,
     lag_ms: AtomicU64,
 }
 
@@ -51,8 +51,8 @@ impl Relay {
             outbox,
             clock,
             missing_until: AtomicU64::new(0),
-            changes: Count::default(),
-            fences: Count::default(),
+            changes: Counter::default(),
+            fences: Counter::default(),
             lag_ms: AtomicU64::new(0),
         }
     }

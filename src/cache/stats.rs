@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{UserDataCache, load::Loader, relay::Relay, tier_error::TierError, unavailable};
+use super::{UserDataCache, load::Loader, relay::Relay, tiers::error::TierError, unavailable};
 use crate::{
     clock::Moment,
     error::{Error, Unavailable},
@@ -15,9 +15,9 @@ const SOURCES: i64 = 5;
 
 /// A count.
 #[derive(Debug, Default)]
-pub(super) struct Count(AtomicU64);
+pub(super) struct Counter(AtomicU64);
 
-impl Count {
+impl Counter {
     pub(super) fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
@@ -29,29 +29,29 @@ impl Count {
 
 /// What this instance has answered since it started.
 #[derive(Debug)]
-pub(super) struct Counts {
+pub(super) struct CacheCounters {
     since: Moment,
-    served: [Count; CacheStatus::NAMES.len()],
-    pub(super) unverified: Count,
-    pub(super) superseded: Count,
+    served: [Counter; CacheStatus::NAMES.len()],
+    pub(super) unverified: Counter,
+    pub(super) superseded: Counter,
     /// In the contract's order.
-    sections: [SectionCounts; SECTIONS.len()],
+    sections: [SectionCounters; SECTIONS.len()],
 }
 
 /// What loads have done with one section.
 #[derive(Debug, Default)]
-struct SectionCounts {
-    read: Count,
-    reused: Count,
+struct SectionCounters {
+    read: Counter,
+    reused: Counter,
 }
 
-impl Counts {
+impl CacheCounters {
     pub(super) fn new(since: Moment) -> Self {
         Self {
             since,
             served: Default::default(),
-            unverified: Count::default(),
-            superseded: Count::default(),
+            unverified: Counter::default(),
+            superseded: Counter::default(),
             sections: Default::default(),
         }
     }
@@ -87,7 +87,7 @@ impl Counts {
 
     /// Answers of each status, in the order of their names.
     pub(super) fn answers(&self) -> [i64; CacheStatus::NAMES.len()] {
-        self.served.each_ref().map(Count::get)
+        self.served.each_ref().map(Counter::get)
     }
 }
 

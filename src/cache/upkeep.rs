@@ -37,7 +37,7 @@ impl UserDataCache {
 
     /// Writes the access counts gathered since the last time.
     pub async fn flush_tally(&self) {
-        if let Err(error) = self.loader.tally.flush(&self.loader.database).await {
+        if let Err(error) = self.loader.access_counts.flush(&self.loader.database).await {
             tracing::warn!(%error, "access counts could not be written; they are kept");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Findings, REACH_MAX};
 use crate::{
-    cache::redis::{Examined, examine as ask},
+    cache::tiers::redis::{Examined, examine as ask},
     config::Redis,
 };
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 use userdata::{
     app::App,
-    cache::{UserDataCache, Wish},
+    cache::{ReadOptions, UserDataCache},
     clock::Clock,
     config::{Config, Secret},
     grpc::{self, security::Security, stack::Stack},
@@ -47,7 +47,7 @@ impl Instance {
 
     /// A hit of the cache alone.
     pub(crate) fn get(&self, query: &UserDataQuery) -> bool {
-        let answered = self.cache.get(query, &Wish::default()).now_or_never();
+        let answered = self.cache.get(query, &ReadOptions::default()).now_or_never();
         answered.is_some_and(|served| served.unwrap().status == CacheStatus::Hit(Tier::Memory))
     }
 

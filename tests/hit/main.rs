@@ -9,7 +9,7 @@
 mod instance;
 mod ways;
 
-use userdata::cache::Wish;
+use userdata::cache::ReadOptions;
 
 use self::instance::{Instance, framed_request, query};
 
@@ -38,7 +38,7 @@ async fn counted(instance: &Instance, hit: impl Fn(&Instance) -> bool) -> alloca
 async fn a_hit_allocates_no_more_than_it_did() {
     let instance = Instance::start().await;
     let (query, request) = (query(), framed_request());
-    let first = instance.cache.get(&query, &Wish::default()).await.unwrap();
+    let first = instance.cache.get(&query, &ReadOptions::default()).await.unwrap();
     assert!(first.snapshot.payload.len() > 10_000, "{} bytes", first.snapshot.payload.len());
 
     let cache = counted(&instance, |instance| instance.get(&query)).await;

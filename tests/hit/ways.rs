@@ -7,7 +7,7 @@ use http::{HeaderMap, Request};
 use http_body::Body as _;
 use prost::Message as _;
 use userdata::{
-    cache::Wish,
+    cache::ReadOptions,
     proto::v1::{CacheInfo, CacheStatus, GetComprehensiveUserDataResponse},
 };
 
@@ -59,7 +59,7 @@ fn lasting(info: CacheInfo) -> CacheInfo {
 #[tokio::test]
 async fn a_hit_is_the_same_whichever_way_it_is_given() {
     let instance = Instance::start().await;
-    instance.cache.get(&query(), &Wish::default()).await.unwrap();
+    instance.cache.get(&query(), &ReadOptions::default()).await.unwrap();
     let (headers, at_once) = answered(&instance, plain(framed_request().into())).await;
     assert_eq!(at_once.cache_info.as_ref().unwrap().status(), CacheStatus::HitMemory);
 

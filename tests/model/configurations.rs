@@ -22,7 +22,7 @@ pub(crate) struct Invalidation {
 
 /// What a request asks for. It may arrive at any instance, at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wish {
+pub(crate) struct ReadOptions {
     pub(crate) sections: u8,
     /// It brings the token of this invalidation.
     pub(crate) token: Option<u8>,
@@ -35,7 +35,7 @@ pub(crate) struct Configuration {
     pub(crate) instances: usize,
     pub(crate) sections: usize,
     pub(crate) invalidations: &'static [Invalidation],
-    pub(crate) requests: &'static [Wish],
+    pub(crate) requests: &'static [ReadOptions],
     /// Instances begin with a valid lease; else they have yet to read the log.
     pub(crate) started: bool,
     /// A lease's length in ticks.
@@ -69,13 +69,13 @@ const fn on(sections: u8) -> Invalidation {
     Invalidation { kind: Kind::Plain, sections }
 }
 
-const fn asks(sections: u8) -> Wish {
-    Wish { sections, token: None, linearizable: false }
+const fn asks(sections: u8) -> ReadOptions {
+    ReadOptions { sections, token: None, linearizable: false }
 }
 
-const PLAIN: Wish = asks(1);
-const LINEARIZABLE: Wish = Wish { linearizable: true, ..PLAIN };
-const WITH_TOKEN: Wish = Wish { token: Some(0), ..PLAIN };
+const PLAIN: ReadOptions = asks(1);
+const LINEARIZABLE: ReadOptions = ReadOptions { linearizable: true, ..PLAIN };
+const WITH_TOKEN: ReadOptions = ReadOptions { token: Some(0), ..PLAIN };
 
 const NOTHING: Configuration = Configuration {
     instances: 1,

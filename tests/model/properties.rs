@@ -16,14 +16,14 @@
 //! *To know*: the source reads of the sections that it concerns began after it was called.
 
 use crate::{
-    configurations::{Kind, Wish},
+    configurations::{Kind, ReadOptions},
     state::{INVALIDATIONS, Lost, Phase, Progress, Request, Set, Snapshot, State, names},
     step::Protocol,
 };
 
 impl Protocol {
     /// The invalidations that bind any answer, and those that bind a verified one.
-    pub(crate) fn bound(&self, state: &State, at: u8, wish: Wish) -> (Set, Set) {
+    pub(crate) fn bound(&self, state: &State, at: u8, wish: ReadOptions) -> (Set, Set) {
         let (mut must, mut must_if_verified) = (0, 0);
         for (index, invalidation) in self.configuration.invalidations.iter().enumerate() {
             let one = &state.invalidations[index];

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prost::Message as _;
 use tokio_util::task::TaskTracker;
 use userdata::{
-    cache::{Invalidation, Wish},
+    cache::{InvalidateOptions, ReadOptions},
     clock::Clock,
     config::Config,
     fault::{Call, Gauge, Mode, Place},
@@ -52,7 +52,7 @@ impl Case {
     }
 
     async fn get(&self, at: usize, key: Key) -> Served {
-        self.instances[at].cache.get(&key.query(), &Wish::default()).await.unwrap()
+        self.instances[at].cache.get(&key.query(), &ReadOptions::default()).await.unwrap()
     }
 
     /// User 1's strategies change, and what an AI is told of them.
@@ -61,7 +61,7 @@ impl Case {
         self.world.write(Key::One, self.count).await;
         self.world.trade(Key::One, self.count).await;
         let scope = Key::One.scope(Some(Part::Strategy));
-        self.instances[0].cache.invalidate(scope, Invalidation::default()).await.unwrap();
+        self.instances[0].cache.invalidate(scope, InvalidateOptions::default()).await.unwrap();
         self.look().await;
     }
 
@@ -213,8 +213,8 @@ fn it_waits_while_more_than_half_of_the_permits_are_taken_and_not_for_ever() {
             let before = case.stats(0).await;
             let (one, other) = (case.instances[0].cache.clone(), case.instances[0].cache.clone());
             let readers = futures::future::join(
-                async move { one.refresh(&Key::Two.query(), &Wish::default()).await.unwrap() },
-                async move { other.refresh(&Key::Two21.query(), &Wish::default()).await.unwrap() },
+                async move { one.refresh(&Key::Two.query(), &ReadOptions::default()).await.unwrap() },
+                async move { other.refresh(&Key::Two21.query(), &ReadOptions::default()).await.unwrap() },
             );
             let loads = faults.begun(STRATEGY);
             let readers = TaskTracker::new().spawn(readers);
@@ -311,8 +311,8 @@ fn whoever_joins_a_load_that_the_budget_ends_is_answered_all_the_same() {
         case.after(2 * QUIET).await;
         case.begun(loads + 1).await;
         let cache = case.instances[0].cache.clone();
-        let reader =
-            TaskTracker::new().spawn(async move { cache.get(&Key::One.query(), &Wish::default()).await.unwrap() });
+        let reader = TaskTracker::new()
+            .spawn(async move { cache.get(&Key::One.query(), &ReadOptions::default()).await.unwrap() });
         // It reaches the load, which goes on only then.
         for _ in 0..100 {
             tokio::task::yield_now().await;

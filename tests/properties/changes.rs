@@ -22,7 +22,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tokio::time::Instant;
 use userdata::{
-    cache::{Invalidation, Wish},
+    cache::{InvalidateOptions, ReadOptions},
     changes,
     fault::{Call, Mode, Place},
     model::{Scope, SectionSet},
@@ -133,7 +133,7 @@ async fn a_change_that_is_relayed_twice(kind: Kind) -> Result<(), String> {
 /// The second user of the questions is asked for, until its document is looked at.
 async fn inspect(ground: &Ground) -> InspectorStats {
     let member = &ground.members[0];
-    member.cache.get(&question(1), &Wish::default()).await.unwrap();
+    member.cache.get(&question(1), &ReadOptions::default()).await.unwrap();
     member.cache.inspect().await;
     member.inspected().await
 }
@@ -143,7 +143,7 @@ fn what_changes_past_the_triggers_is_found_and_told_once() {
     for kind in BOTH {
         run(None, async {
             let ground = Ground::open(kind).await;
-            ground.members[0].cache.get(&question(1), &Wish::default()).await.unwrap();
+            ground.members[0].cache.get(&question(1), &ReadOptions::default()).await.unwrap();
             let found = inspect(&ground).await;
             assert_eq!((found.inspected, found.stale, found.age_max), (1, 0, None), "{kind:?}");
 
@@ -161,8 +161,8 @@ fn what_changes_past_the_triggers_is_found_and_told_once() {
             changes::install(&ground.db).await.unwrap();
             let user = question(1).user;
             let everything = Scope { user, strategy: None, sections: SectionSet::ALL };
-            ground.members[0].cache.invalidate(everything, Invalidation::default()).await.unwrap();
-            ground.members[0].cache.get(&question(1), &Wish::default()).await.unwrap();
+            ground.members[0].cache.invalidate(everything, InvalidateOptions::default()).await.unwrap();
+            ground.members[0].cache.get(&question(1), &ReadOptions::default()).await.unwrap();
             ground.run("UPDATE enhanced_content_strategies SET updated_at = '2020-01-01 00:00:00'").await;
             let found = inspect(&ground).await;
             assert_eq!((found.inspected, found.stale, found.under_way), (4, 1, 0), "{kind:?}: read anew");

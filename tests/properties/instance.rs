@@ -11,7 +11,11 @@ use userdata::{
         guard::Guard,
         sql::SourceDatabase,
     },
-    cache::{Parts, UserDataCache, database::DatabaseTier, invalidation_log::InvalidationLog, redis::RedisTier},
+    cache::{
+        CacheParts, UserDataCache,
+        invalidation_log::InvalidationLog,
+        tiers::{database::DatabaseTier, redis::RedisTier},
+    },
     clock::Clock,
     config::{self, Config, Secret},
     fault::{Faults, Gauge},
@@ -108,7 +112,7 @@ impl Instance {
             let ai = AiAnalysis::new(&config.ai, guard, responses, Arc::clone(&leases), clock.clone(), tasks.clone());
             let invalidation_log =
                 InvalidationLog::new(world.log_pool.clone(), config.fence.clone(), timeout, clock.clone(), &tasks);
-            let parts = Parts {
+            let parts = CacheParts {
                 invalidation_log,
                 leases,
                 redis: Some(redis),

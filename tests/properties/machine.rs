@@ -10,7 +10,7 @@ use std::{collections::HashMap, fmt};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use userdata::{
-    cache::{Invalidated, Invalidation, Wish},
+    cache::{InvalidateOptions, Invalidated, ReadOptions},
     clock::Clock,
     error::{Error, Unavailable},
     fault::{Call, Gauge, Mode, Place},
@@ -161,7 +161,7 @@ impl Machine<'_> {
                 let bound = self.oracle.asks(at, key, How::Plain);
                 let cache = self.instances[&at].cache.clone();
                 let work = async move {
-                    let refreshed = cache.refresh(&key.query(), &Wish::default()).await;
+                    let refreshed = cache.refresh(&key.query(), &ReadOptions::default()).await;
                     Outcome::Answered(refreshed)
                 };
                 self.begin(at, number, What::Get(bound), work);
@@ -169,7 +169,7 @@ impl Machine<'_> {
             Step::Invalidate(at, scope, part, wait_all) => {
                 let called = self.oracle.calls(at, scope, part, wait_all);
                 let cache = self.instances[&at].cache.clone();
-                let how = Invalidation { wait_all, purge: false };
+                let how = InvalidateOptions { wait_all, purge: false };
                 let work = async move { Outcome::Acknowledged(cache.invalidate(scope.scope(part), how).await) };
                 self.begin(at, number, What::Invalidate(called), work);
             }

@@ -11,7 +11,7 @@ use std::{collections::HashMap, time::Duration};
 
 use prost::Message as _;
 use userdata::{
-    cache::{Freshness, Wish},
+    cache::{Freshness, ReadOptions},
     clock::{Clock, Moment},
     error::{Error, Unavailable},
     model::{CacheStatus, SectionSet, Served, Tier, Token},
@@ -65,7 +65,7 @@ impl Acknowledged {
 pub(crate) struct Bound {
     pub(crate) at: At,
     pub(crate) key: Key,
-    pub(crate) wish: Wish,
+    pub(crate) wish: ReadOptions,
     /// Each part's count, at least; verified or not.
     always: [i64; 2],
     /// The same for verified answers.
@@ -132,7 +132,7 @@ impl Oracle {
             _ => Freshness::Default,
         };
         let max_age = (how == How::Recent).then_some(Duration::ZERO);
-        Bound { at, key, wish: Wish { sections, freshness, min_token: token, max_age }, always, verified }
+        Bound { at, key, wish: ReadOptions { sections, freshness, min_token: token, max_age }, always, verified }
     }
 
     /// An invalidation is called.

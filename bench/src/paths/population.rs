@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use sea_orm::ConnectionTrait as _;
 use userdata::{
-    cache::redis::RedisTier,
+    cache::tiers::redis::RedisTier,
     clock::Clock,
     config::{self, Secret},
     model::{CacheKey, Parameters, Snapshot, UserDataQuery, UserId, snapshot::Sealed},

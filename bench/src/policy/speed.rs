@@ -5,7 +5,7 @@ use std::thread;
 
 use comfy_table::Table;
 use rustix::time::{ClockId, clock_gettime};
-use userdata::cache::memory::{Held, MemoryTier};
+use userdata::cache::tiers::memory::{MemoryEntry, MemoryTier};
 use userdata::model::CacheKey;
 
 use super::{ENGINES, documents, table, tier};
@@ -43,19 +43,19 @@ pub(super) fn measure(rounds: usize) -> Table {
     table
 }
 
-type Work = fn(&MemoryTier, &(CacheKey, Held));
+type Work = fn(&MemoryTier, &(CacheKey, MemoryEntry));
 
-fn read(tier: &MemoryTier, (key, _): &(CacheKey, Held)) {
+fn read(tier: &MemoryTier, (key, _): &(CacheKey, MemoryEntry)) {
     assert!(std::hint::black_box(tier.get(key)).is_some(), "it is held");
 }
 
-fn write(tier: &MemoryTier, (key, held): &(CacheKey, Held)) {
+fn write(tier: &MemoryTier, (key, held): &(CacheKey, MemoryEntry)) {
     assert!(tier.put(key.clone(), held.clone()), "none is newer");
 }
 
 /// Nanoseconds per operation, by concurrent threads.
 #[expect(clippy::cast_precision_loss, reason = "less than a minute")]
-fn cpu_ns(tier: &MemoryTier, documents: &[(CacheKey, Held)], work: Work, times: usize, threads: usize) -> f64 {
+fn cpu_ns(tier: &MemoryTier, documents: &[(CacheKey, MemoryEntry)], work: Work, times: usize, threads: usize) -> f64 {
     let one = |first: usize| {
         let began = thread_ns();
         // A prime step: it visits all documents, and no neighbour follows another.

@@ -22,7 +22,10 @@ use userdata::{
         guard::Guard,
         sql::SourceDatabase,
     },
-    cache::{Parts, UserDataCache, Wish, database::DatabaseTier, invalidation_log::InvalidationLog, relay::Relay},
+    cache::{
+        CacheParts, ReadOptions, UserDataCache, invalidation_log::InvalidationLog, relay::Relay,
+        tiers::database::DatabaseTier,
+    },
     changes::{self, Outbox},
     clock::{Clock, Moment},
     config::{Config, Reassembly},
@@ -143,7 +146,7 @@ impl Core {
             tasks.clone(),
         );
         let sources = SourceDatabase::new(pool(&url).await.into(), config.sources.column_bytes_max);
-        let parts = Parts {
+        let parts = CacheParts {
             invalidation_log: InvalidationLog::new(
                 pool(&url).await.into(),
                 config.fence.clone(),
@@ -237,7 +240,7 @@ impl Core {
 
     async fn read(&self, user: u32) -> Answer {
         let query = UserDataQuery::new(UserId::parse(&user.to_string()).unwrap(), None, Parameters::none());
-        let served = self.cache.get(&query, &Wish::default()).await.unwrap();
+        let served = self.cache.get(&query, &ReadOptions::default()).await.unwrap();
         match served.status {
             _ if versions_in(&served) != self.versions[user as usize] => Answer::Stale,
             CacheStatus::Hit(_) => Answer::Fresh,

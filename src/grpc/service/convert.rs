@@ -8,7 +8,7 @@ use tonic::Status;
 
 use self::violations::Violations;
 use crate::{
-    cache::{Freshness, Invalidation, Wish},
+    cache::{Freshness, InvalidateOptions, ReadOptions},
     model::{Parameters, Scope, Section, SectionSet, StrategyId, Token, UserDataQuery, UserId},
     proto::{
         self,
@@ -42,7 +42,7 @@ pub struct Get {
     /// The question.
     pub query: UserDataQuery,
     /// How fresh the answer has to be.
-    pub wish: Wish,
+    pub wish: ReadOptions,
     /// Whether to assemble it anew.
     pub refresh: bool,
 }
@@ -53,7 +53,7 @@ pub struct Invalidate {
     /// Whom it concerns.
     pub scope: Scope,
     /// How it is carried out.
-    pub how: Invalidation,
+    pub how: InvalidateOptions,
     /// Why, for the audit log.
     pub reason: String,
 }
@@ -83,7 +83,7 @@ pub fn get(request: &GetComprehensiveUserDataRequest) -> Result<Get, Status> {
     let strategy = strategy("strategy_id", request.strategy_id, &mut violations);
     let parameters = parameters(request.parameters.as_ref(), &mut violations);
     let sections = sections(&request.sections, &mut violations);
-    let wish = Wish {
+    let wish = ReadOptions {
         sections,
         freshness: freshness(request.freshness, &mut violations),
         min_token: min_token(&request.min_token, &mut violations),
@@ -111,7 +111,7 @@ pub fn invalidate(request: InvalidateCacheRequest) -> Result<Invalidate, Status>
     violations.none()?;
     Ok(Invalidate {
         scope: Scope { user, strategy, sections: SectionSet::ALL },
-        how: Invalidation { wait_all: wait == Some(Wait::All), purge: request.purge },
+        how: InvalidateOptions { wait_all: wait == Some(Wait::All), purge: request.purge },
         reason: request.reason,
     })
 }

@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::{refused, reply};
 use crate::{
-    cache::{UserDataCache, Wish},
+    cache::{ReadOptions, UserDataCache},
     error::Error,
     grpc::request_id::RequestId,
     model::{Served, UserDataQuery},
@@ -33,7 +33,7 @@ pub fn progress(
         .map(move |query| {
             let cache = Arc::clone(&cache);
             async move {
-                let loaded = cache.get(&query, &Wish::default()).await;
+                let loaded = cache.get(&query, &ReadOptions::default()).await;
                 (query, loaded)
             }
         })

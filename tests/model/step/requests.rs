@@ -2,7 +2,7 @@
 
 use super::{Protocol, Step, Steps};
 use crate::{
-    configurations::Wish,
+    configurations::ReadOptions,
     mutants::Mutant,
     state::{Flight, Instance, Phase, Progress, Reading, Snapshot, Stage, State},
 };
@@ -39,11 +39,11 @@ impl Protocol {
     }
 
     /// A token is there once its invalidation is acknowledged.
-    fn cannot_come_yet(&self, state: &State, wish: Wish) -> bool {
+    fn cannot_come_yet(&self, state: &State, wish: ReadOptions) -> bool {
         wish.token.is_some_and(|of| state.invalidations[usize::from(of)].progress != Progress::Done)
     }
 
-    fn arrive(&self, state: &State, index: usize, wish: Wish, at: u8) -> State {
+    fn arrive(&self, state: &State, index: usize, wish: ReadOptions, at: u8) -> State {
         let mut after = *state;
         let own = &state.instances[usize::from(at)];
         let request = &mut after.requests[index];
@@ -65,7 +65,7 @@ impl Protocol {
         after
     }
 
-    fn look(&self, state: &State, index: usize, wish: Wish, steps: &mut Steps<'_>) {
+    fn look(&self, state: &State, index: usize, wish: ReadOptions, steps: &mut Steps<'_>) {
         let request = index as u8;
         let at = state.requests[index].at;
         let own = &state.instances[usize::from(at)];

@@ -15,7 +15,9 @@ use userdata::{
         guard::Guard,
         sql::SourceDatabase,
     },
-    cache::{Parts, UserDataCache, database::DatabaseTier, invalidation_log::InvalidationLog, relay::Relay},
+    cache::{
+        CacheParts, UserDataCache, invalidation_log::InvalidationLog, relay::Relay, tiers::database::DatabaseTier,
+    },
     changes::{self, Outbox},
     clock::Clock,
     config::Config,
@@ -165,7 +167,7 @@ impl Member {
                 stop.clone(),
             );
             let leases = Arc::new(leases.heeding(rows.reach()));
-            let parts = Parts {
+            let parts = CacheParts {
                 invalidation_log: InvalidationLog::new(log_pool, config.fence.clone(), timeout, clock.clone(), &tasks),
                 leases: Arc::clone(&leases),
                 redis: None,

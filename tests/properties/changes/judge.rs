@@ -7,7 +7,7 @@ use prost::Message as _;
 use serde_json::Value as Json;
 use userdata::{
     aggregate::{AggregateError, Plan},
-    cache::Wish,
+    cache::ReadOptions,
     error::Error,
     model::{
         Parameters, SECTIONS, Section, SectionSet, Served, State, StrategyId, UserDataQuery, UserId,
@@ -95,7 +95,7 @@ impl Judge {
         let query = question(place);
         let cache = &ground.members[member].cache;
         cache.invalidation_log().catch_up().await.map_err(|error| error.to_string())?;
-        let answer = cache.get(&query, &Wish::default()).await;
+        let answer = cache.get(&query, &ReadOptions::default()).await;
         self.judged += 1;
         let wrong = |what: String| format!("{:?} at {member}: {what}", QUESTIONS[place]);
         // Its windows end when it was read.

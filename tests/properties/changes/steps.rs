@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use rand::{RngExt as _, seq::IndexedRandom as _};
 use rand_chacha::ChaCha8Rng;
 use userdata::{
-    cache::Wish,
+    cache::ReadOptions,
     fault::{Call, Mode, Place},
 };
 
@@ -116,7 +116,8 @@ impl Steps {
         let begun = faults.begun(call);
         faults.set(call, where_to, Some(Mode::HangOnce));
         let query = question(place);
-        let load = tokio_util::task::TaskTracker::new().spawn(async move { cache.get(&query, &Wish::default()).await });
+        let load =
+            tokio_util::task::TaskTracker::new().spawn(async move { cache.get(&query, &ReadOptions::default()).await });
         // Held, or over without that source.
         wait_for("the load", async || (load.is_finished() || faults.begun(call) > begun).then_some(())).await;
         if !load.is_finished() {
@@ -139,7 +140,7 @@ impl Steps {
         let Some(place) = questions_about(concerned).choose(&mut self.rng).copied() else { return };
         let cache = &self.ground.members[self.rng.random_range(0..self.ground.members.len())].cache;
         // It is looked at if it is found in memory.
-        let _ = cache.get(&question(place), &Wish::default()).await;
+        let _ = cache.get(&question(place), &ReadOptions::default()).await;
         cache.inspect().await;
     }
 

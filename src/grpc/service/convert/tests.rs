@@ -59,7 +59,7 @@ fn a_get_becomes_a_query_a_wish_and_a_selection() {
     assert_eq!(parsed.wish.sections.iter().collect::<Vec<_>>(), [Section::Onboarding, Section::Derived]);
     assert_eq!(
         parsed.wish,
-        Wish {
+        ReadOptions {
             sections: parsed.wish.sections,
             freshness: Freshness::Linearizable,
             min_token: Some(Token { epoch: "inc-1".into(), position: 12 }),
@@ -73,7 +73,7 @@ fn a_plain_get_asks_for_everything_and_absent_is_not_zero() {
     let parsed = get(&asking("1")).unwrap();
     assert_eq!(parsed.wish.sections, SectionSet::ALL);
     assert_eq!(parsed.wish.sections.iter().count(), SECTIONS.len());
-    assert_eq!((parsed.query.strategy, parsed.wish, parsed.refresh), (None, Wish::default(), false));
+    assert_eq!((parsed.query.strategy, parsed.wish, parsed.refresh), (None, ReadOptions::default(), false));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn an_invalidation_is_parsed_or_each_bad_field_named() {
     let parsed = invalidate(request.clone()).unwrap();
     let user = UserId::parse("1").unwrap();
     assert_eq!(parsed.scope, Scope { user, strategy: StrategyId::new(3), sections: SectionSet::ALL });
-    assert_eq!(parsed.how, Invalidation { wait_all: true, purge: true });
+    assert_eq!(parsed.how, InvalidateOptions { wait_all: true, purge: true });
     assert_eq!(parsed.reason, "edited");
     assert!(!invalidate(InvalidateCacheRequest { wait: 0, ..request.clone() }).unwrap().how.wait_all);
 

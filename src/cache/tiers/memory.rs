@@ -25,9 +25,9 @@ use crate::{
 
 /// What a key is known to stand for.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct MemoryEntry {
     /// The document, or that there is none.
-    pub answer: Answer,
+    pub answer: MemoryValue,
     /// When it stops being served as fresh.
     pub until: Moment,
     /// When whoever is given it is to see whether it is due to be assembled anew.
@@ -57,7 +57,7 @@ impl Unread {
 
 /// A document, or that there is none.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum MemoryValue {
     /// The document.
     Snapshot(Snapshot),
     /// The sources know no such user or strategy.
@@ -88,12 +88,12 @@ impl MemoryTier {
 
     /// What is held for a key, fresh or not.
     #[must_use]
-    pub fn get(&self, key: &CacheKey) -> Option<Held> {
+    pub fn get(&self, key: &CacheKey) -> Option<MemoryEntry> {
         self.engine.get(key)
     }
 
     /// Keeps an answer, unless one from a later assembly is held already. Whether it did.
-    pub fn put(&self, key: CacheKey, held: Held) -> bool {
+    pub fn put(&self, key: CacheKey, held: MemoryEntry) -> bool {
         let _writing = self.writing();
         let present = self.engine.peek(&key);
         if present.as_ref().is_some_and(|present| present.is_newer_than(&held)) {
@@ -150,18 +150,18 @@ impl MemoryTier {
 /// What is held of an unknown user: its key, with a name of at most 255 bytes, and its place in the engine.
 const NOT_FOUND_BYTES: u32 = 512;
 
-impl Held {
+impl MemoryEntry {
     fn weight(&self) -> u32 {
         match &self.answer {
-            Answer::Snapshot(snapshot) => u32::try_from(snapshot.weight()).unwrap_or(u32::MAX),
-            Answer::NotFound { .. } => NOT_FOUND_BYTES,
+            MemoryValue::Snapshot(snapshot) => u32::try_from(snapshot.weight()).unwrap_or(u32::MAX),
+            MemoryValue::NotFound { .. } => NOT_FOUND_BYTES,
         }
     }
 
     /// A document from a later assembly is newer; between other answers the last one written counts.
     fn is_newer_than(&self, other: &Self) -> bool {
         match (&self.answer, &other.answer) {
-            (Answer::Snapshot(ours), Answer::Snapshot(theirs)) => {
+            (MemoryValue::Snapshot(ours), MemoryValue::Snapshot(theirs)) => {
                 ours.epoch == theirs.epoch && ours.as_of > theirs.as_of
             }
             _ => false,

@@ -10,7 +10,7 @@ use fred::{
 };
 
 use super::client::{self, EVENTS_MAX};
-use crate::{cache::tier_error::TierError, clock::Clock, config};
+use crate::{cache::tiers::error::TierError, clock::Clock, config};
 
 /// Enough for a median that one slow answer does not move.
 const PINGS: usize = 9;

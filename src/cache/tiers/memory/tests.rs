@@ -19,7 +19,7 @@ fn key(user: usize) -> CacheKey {
     UserDataQuery::new(UserId::parse(&user.to_string()).unwrap(), None, Parameters::none()).key().clone()
 }
 
-fn held(key: &CacheKey, bytes: usize, as_of_s: i64) -> Held {
+fn held(key: &CacheKey, bytes: usize, as_of_s: i64) -> MemoryEntry {
     let as_of = DateTime::<Utc>::from_timestamp(as_of_s, 0).unwrap();
     let facts = SectionFacts {
         section: Section::Onboarding,
@@ -34,15 +34,15 @@ fn held(key: &CacheKey, bytes: usize, as_of_s: i64) -> Held {
     let part = Part { facts, read_position: 0, bytes: vec![7; bytes].into(), rows: Bytes::new() };
     let snapshot = Snapshot::seal(key.clone(), "i".into(), as_of, as_of, vec![part]);
     let now = Clock::system().now();
-    Held { answer: Answer::Snapshot(snapshot), until: now, renew_from: now, unread: None }
+    MemoryEntry { answer: MemoryValue::Snapshot(snapshot), until: now, renew_from: now, unread: None }
 }
 
 const ENGINES: [MemoryEngine; 2] = [MemoryEngine::MiniMoka, MemoryEngine::QuickCache];
 
-fn unknown() -> Held {
+fn unknown() -> MemoryEntry {
     let now = Clock::system().now();
-    let answer = Answer::NotFound { what: Missing::User, epoch: "i".into(), read_position: 0 };
-    Held { answer, until: now, renew_from: now, unread: None }
+    let answer = MemoryValue::NotFound { what: Missing::User, epoch: "i".into(), read_position: 0 };
+    MemoryEntry { answer, until: now, renew_from: now, unread: None }
 }
 
 fn tier(engine: MemoryEngine, max_entries: u64, max_bytes: u64) -> MemoryTier {
@@ -184,9 +184,9 @@ fn hammer(tier: &MemoryTier, keys: &[CacheKey], thread: usize, rounds: usize) {
     }
 }
 
-fn of(held: &Held) -> &Snapshot {
+fn of(held: &MemoryEntry) -> &Snapshot {
     match &held.answer {
-        Answer::Snapshot(snapshot) => snapshot,
-        Answer::NotFound { .. } => panic!("a document"),
+        MemoryValue::Snapshot(snapshot) => snapshot,
+        MemoryValue::NotFound { .. } => panic!("a document"),
     }
 }

@@ -8,12 +8,12 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{Instrument as _, info_span};
 
-use super::{Depth, Loaded, Loader, look::Found};
+use super::{
+    LoadMode, LoadedSnapshot, Loader,
+    lease::{self, NoDocument},
+};
 use crate::{
-    cache::{
-        invalidation_log::LogView,
-        load_lease::{self, Outcome},
-    },
+    cache::{invalidation_log::LogView, tiers::lookup::TierLookup},
     error::{Error, Unavailable},
     lease::{Seen, Turn, Watch},
     model::{CacheKey, CacheStatus, UserDataQuery},
@@ -21,9 +21,13 @@ use crate::{
 
 impl Loader {
     /// From a tier, from another instance's load, or from the sources.
-    pub(super) async fn load_once(self: &Arc<Self>, query: &UserDataQuery, depth: Depth) -> Result<Loaded, Error> {
+    pub(super) async fn load_once(
+        self: &Arc<Self>,
+        query: &UserDataQuery,
+        depth: LoadMode,
+    ) -> Result<LoadedSnapshot, Error> {
         let key = query.key();
-        let newer_than = if let Depth::Newer(than) = depth { Some(than) } else { None };
+        let newer_than = if let LoadMode::Revalidate(than) = depth { Some(than) } else { None };
         let until = self.clock.now().after(self.config.load_lease.wait_max);
         let mut over = None;
         let mut status: fn(_) -> _ = CacheStatus::Hit;
@@ -37,7 +41,7 @@ impl Loader {
                 return Ok(self.found(fresh, depth, status));
             }
             let view = self.invalidation_log.view(key);
-            if let Some(cooling) = self.cooldowns.of(key, &view) {
+            if let Some(cooling) = self.backoff.of(key, &view) {
                 return self.conclude(key, &view, cooling.read_position, &found.reserve, cooling.into());
             }
             let permit = self.admission.permit().await?;
@@ -71,11 +75,11 @@ impl Loader {
                         Seen::Gone => {}
                         Seen::Over(watch) => over = Some(watch),
                         Seen::Ended { outcome, watch } => {
-                            match Outcome::read(outcome, &self.invalidation_log.view(key)) {
-                                Some((Outcome::Failed(failure), read_position)) => {
+                            match NoDocument::read(outcome, &self.invalidation_log.view(key)) {
+                                Some((NoDocument::Failed(failure), read_position)) => {
                                     return self.conclude(key, view, read_position, &found.reserve, failure);
                                 }
-                                Some((Outcome::TooLarge, _)) => together = false,
+                                Some((NoDocument::TooLarge, _)) => together = false,
                                 None => over = Some(watch),
                             }
                         }
@@ -94,12 +98,12 @@ impl Loader {
     }
 
     /// In what the look into the tiers has left of the time for the database.
-    async fn ask_for_lease(&self, key: &CacheKey, view: &LogView, over: Option<Watch>, found: &Found) -> Turn {
+    async fn ask_for_lease(&self, key: &CacheKey, view: &LogView, over: Option<Watch>, found: &TierLookup) -> Turn {
         // Without a log no row can be judged, so nobody could use what is stored for all.
         if view.epoch.is_empty() {
             return Turn::Alone;
         }
-        let work = load_lease::work(key, view, self.database.is_stored(key));
+        let work = lease::work(key, view, self.database.is_stored(key));
         self.leases.take(&work, over, found.database_left).await
     }
 }

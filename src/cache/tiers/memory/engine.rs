@@ -15,7 +15,7 @@ use quick_cache::{
     sync::{Cache as QuickCache, DefaultLifecycle},
 };
 
-use super::{DigestHasher, Held};
+use super::{DigestHasher, MemoryEntry};
 use crate::{
     config::{self, MemoryEngine},
     model::CacheKey,
@@ -35,8 +35,8 @@ type ByDigest = BuildHasherDefault<DigestHasher>;
 /// A map that is bounded by what its values weigh.
 #[derive(Debug)]
 pub(super) enum Engine {
-    MiniMoka(MiniMoka<CacheKey, Held, ByDigest>),
-    QuickCache(QuickCache<CacheKey, Held, Weight, ByDigest>),
+    MiniMoka(MiniMoka<CacheKey, MemoryEntry, ByDigest>),
+    QuickCache(QuickCache<CacheKey, MemoryEntry, Weight, ByDigest>),
 }
 
 /// Both limits in one: nothing weighs less than its share of the bytes, so that at most `max_entries` fit.
@@ -51,13 +51,13 @@ impl Weight {
         Self { share: u32::try_from(bytes.div_ceil(entries.max(1))).unwrap_or(u32::MAX) }
     }
 
-    pub(super) fn of(&self, held: &Held) -> u32 {
+    pub(super) fn of(&self, held: &MemoryEntry) -> u32 {
         held.weight().max(self.share)
     }
 }
 
-impl Weighter<CacheKey, Held> for Weight {
-    fn weight(&self, _: &CacheKey, held: &Held) -> u64 {
+impl Weighter<CacheKey, MemoryEntry> for Weight {
+    fn weight(&self, _: &CacheKey, held: &MemoryEntry) -> u64 {
         self.of(held).into()
     }
 }
@@ -71,7 +71,7 @@ impl Engine {
             MemoryEngine::MiniMoka => Self::MiniMoka(
                 MiniMoka::builder()
                     .max_capacity(capacity)
-                    .weigher(move |_: &CacheKey, held: &Held| weight.of(held))
+                    .weigher(move |_: &CacheKey, held: &MemoryEntry| weight.of(held))
                     .build_with_hasher(ByDigest::default()),
             ),
             MemoryEngine::QuickCache => {
@@ -94,7 +94,7 @@ impl Engine {
     }
 
     /// What is held for a key. Counts as a use of it.
-    pub(super) fn get(&self, key: &CacheKey) -> Option<Held> {
+    pub(super) fn get(&self, key: &CacheKey) -> Option<MemoryEntry> {
         match self {
             Self::MiniMoka(cache) => cache.get(key),
             Self::QuickCache(cache) => cache.get(key),
@@ -102,14 +102,14 @@ impl Engine {
     }
 
     /// The same for who is about to write. mini-moka cannot help counting it as a use.
-    pub(super) fn peek(&self, key: &CacheKey) -> Option<Held> {
+    pub(super) fn peek(&self, key: &CacheKey) -> Option<MemoryEntry> {
         match self {
             Self::MiniMoka(cache) => cache.get(key),
             Self::QuickCache(cache) => cache.peek(key),
         }
     }
 
-    pub(super) fn insert(&self, key: CacheKey, held: Held) {
+    pub(super) fn insert(&self, key: CacheKey, held: MemoryEntry) {
         match self {
             Self::MiniMoka(cache) => {
                 cache.insert(key, held);
@@ -159,7 +159,7 @@ impl Engine {
 
     /// What can really be found, to be compared with what the engine says of itself.
     #[cfg(test)]
-    pub(super) fn all(&self) -> Vec<(CacheKey, Held)> {
+    pub(super) fn all(&self) -> Vec<(CacheKey, MemoryEntry)> {
         match self {
             Self::MiniMoka(cache) => cache.iter().map(|entry| (entry.key().clone(), entry.value().clone())).collect(),
             Self::QuickCache(cache) => cache.iter().collect(),

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{UserDataCache, figures::Write, load::Loader};
+use super::{UserDataCache, load::Loader, tiers::tier_metrics::WriteOutcome};
 use crate::{
     model::{CacheStatus, Tier},
     telemetry::{Meter, Observe, names},
@@ -136,7 +136,7 @@ fn tell_writes(loader: &Loader, observe: Observe<'_>) {
     let redis = loader.redis.as_ref().map(|redis| (Tier::Redis, redis.figures()));
     let others = [(Tier::Memory, &loader.memory_figures), (Tier::Database, loader.database.figures())];
     for (tier, figures) in others.into_iter().chain(redis) {
-        for (how, name) in Write::NAMED {
+        for (how, name) in WriteOutcome::NAMED {
             observe(&[tier.name(), name], number(figures.written(how)));
         }
     }

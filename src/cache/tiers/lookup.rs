@@ -5,41 +5,45 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tracing::{Instrument as _, Span, field::Empty, info_span};
 
-use super::{Loader, reserve::Reserve};
+use super::{
+    error::TierError,
+    fallback::Fallback,
+    memory::{MemoryEntry, MemoryValue},
+};
 use crate::{
-    cache::{
-        invalidation_log::LogValidity,
-        memory::{Answer, Held},
-        tier_error::TierError,
-    },
+    cache::{invalidation_log::LogValidity, load::Loader},
     model::{CacheKey, SectionSet, Snapshot, Tier},
     mutant::{self, Mutant},
 };
 
 /// A snapshot that a tier had, and up to where it honours the log: the position that it was judged at, which is one of
 /// its own log.
-pub(super) struct Fresh {
-    pub(super) snapshot: Snapshot,
-    pub(super) tier: Tier,
-    pub(super) position: i64,
+pub(in crate::cache) struct TierHit {
+    pub(in crate::cache) snapshot: Snapshot,
+    pub(in crate::cache) tier: Tier,
+    pub(in crate::cache) position: i64,
 }
 
 /// What was found.
 #[derive(Default)]
-pub(super) struct Found {
+pub(in crate::cache) struct TierLookup {
     /// Can be served.
-    pub(super) fresh: Option<Fresh>,
+    pub(in crate::cache) fresh: Option<TierHit>,
     /// Cannot, but is of use.
-    pub(super) reserve: Reserve,
+    pub(in crate::cache) reserve: Fallback,
     /// What is left of a request's time for the cache's database; none if it could not be asked at all.
-    pub(super) database_left: Duration,
+    pub(in crate::cache) database_left: Duration,
 }
 
 impl Loader {
     /// Looks into Redis, then into the table. With `newer_than`, a document has to have been assembled later than that
     /// to be fresh enough.
-    pub(super) async fn look_into_tiers(&self, key: &CacheKey, newer_than: Option<DateTime<Utc>>) -> Found {
-        let mut found = Found::default();
+    pub(in crate::cache) async fn look_into_tiers(
+        &self,
+        key: &CacheKey,
+        newer_than: Option<DateTime<Utc>>,
+    ) -> TierLookup {
+        let mut found = TierLookup::default();
         if self.invalidation_log.validity() == LogValidity::Expired {
             return found;
         }
@@ -66,8 +70,8 @@ impl Loader {
     }
 
     /// A copy that memory does not serve is there when the database is not.
-    fn look_at_what_memory_held(&self, found: &mut Found, key: &CacheKey) {
-        let Some(Held { answer: Answer::Snapshot(snapshot), .. }) = self.memory.get(key) else { return };
+    fn look_at_what_memory_held(&self, found: &mut TierLookup, key: &CacheKey) {
+        let Some(MemoryEntry { answer: MemoryValue::Snapshot(snapshot), .. }) = self.memory.get(key) else { return };
         if self.invalidation_log.view(key).can_judge(&snapshot) {
             self.keep_in_reserve(found, snapshot, Tier::Memory);
         }
@@ -75,7 +79,7 @@ impl Loader {
 
     async fn judge(
         &self,
-        found: &mut Found,
+        found: &mut TierLookup,
         tier: Tier,
         read: Result<Option<Snapshot>, TierError>,
         key: &CacheKey,
@@ -103,7 +107,7 @@ impl Loader {
         let new_enough = newer_than.is_none_or(|than| snapshot.as_of > than);
         if admitted && new_enough && snapshot.expires_at > self.clock.utc() {
             outcome("hit");
-            found.fresh = Some(Fresh { snapshot, tier, position: view.applied });
+            found.fresh = Some(TierHit { snapshot, tier, position: view.applied });
             return;
         }
         outcome(if admitted { "too_old" } else { "outdated" });
@@ -116,7 +120,7 @@ impl Loader {
         }
     }
 
-    fn keep_in_reserve(&self, found: &mut Found, snapshot: Snapshot, tier: Tier) {
+    fn keep_in_reserve(&self, found: &mut TierLookup, snapshot: Snapshot, tier: Tier) {
         found.reserve.add(snapshot, tier, self.config.database.stale_max, self.clock.utc());
     }
 }

@@ -22,19 +22,19 @@ use crate::{
 
 /// One document per tier at most.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Reserve(Vec<(Snapshot, Tier)>);
+pub(in crate::cache) struct Fallback(Vec<(Snapshot, Tier)>);
 
 /// Sections that need not be read again, all of one document; by default none.
 #[derive(Debug, Default)]
-pub(super) struct Base {
-    pub(super) parts: Vec<Part>,
+pub(in crate::cache) struct Base {
+    pub(in crate::cache) parts: Vec<Part>,
     /// The strategy that the document is about; the outer none: it does not say.
-    pub(super) strategy: Option<Option<ResolvedStrategy>>,
+    pub(in crate::cache) strategy: Option<Option<ResolvedStrategy>>,
 }
 
-impl Reserve {
+impl Fallback {
     /// Remembers a document, unless it is too old for anything.
-    pub(super) fn add(&mut self, snapshot: Snapshot, tier: Tier, age_max: Duration, now: DateTime<Utc>) {
+    pub(in crate::cache) fn add(&mut self, snapshot: Snapshot, tier: Tier, age_max: Duration, now: DateTime<Utc>) {
         if age(snapshot.as_of, now) <= age_max {
             self.0.push((snapshot, tier));
         }
@@ -42,13 +42,13 @@ impl Reserve {
 
     /// The document to be served if the sources fail: nothing in it outdated; before a partial one a complete
     /// one, then the newest.
-    pub(super) fn last_good(&self, view: &LogView) -> Option<(Snapshot, Tier)> {
+    pub(in crate::cache) fn last_good(&self, view: &LogView) -> Option<(Snapshot, Tier)> {
         let good = self.0.iter().filter(|(snapshot, _)| view.admits(snapshot, SectionSet::ALL));
         good.max_by_key(|(snapshot, _)| (snapshot.complete(), snapshot.as_of)).cloned()
     }
 
     /// The sections of one document that need not be read again; none if there are none.
-    pub(super) fn base(&self, view: &LogView, config: &config::Database, now: DateTime<Utc>) -> Option<Base> {
+    pub(in crate::cache) fn base(&self, view: &LogView, config: &config::Database, now: DateTime<Utc>) -> Option<Base> {
         let age_max = reused_until(config);
         let usable = |snapshot: &Snapshot, section| {
             let Some(sealed) = snapshot.section(section) else { return false };
@@ -72,7 +72,7 @@ impl Reserve {
     }
 
     /// A section as it was when it could last be read, in place of one that failed.
-    pub(super) fn stale_part(
+    pub(in crate::cache) fn stale_part(
         &self,
         failed: &Part,
         view: &LogView,
@@ -94,19 +94,19 @@ impl Reserve {
 
 impl Base {
     /// The onboarding rows that its section was read with, if they were kept.
-    pub(super) fn onboarding(&self) -> Option<Arc<Onboarding>> {
+    pub(in crate::cache) fn onboarding(&self) -> Option<Arc<Onboarding>> {
         let part = self.parts.iter().find(|part| part.facts.section == Section::Onboarding)?;
         onboarding::restore(&part.rows, &part.bytes).map(Arc::new)
     }
 
     /// What of it is about no strategy, for when that is another one now.
-    pub(super) fn without_strategy(mut self) -> Self {
+    pub(in crate::cache) fn without_strategy(mut self) -> Self {
         self.parts.retain(|part| part.facts.section == Section::Onboarding);
         self
     }
 
     /// The sections that are missing in it.
-    pub(super) fn missing(&self) -> SectionSet {
+    pub(in crate::cache) fn missing(&self) -> SectionSet {
         let kept: SectionSet = self.parts.iter().map(|part| part.facts.section).collect();
         SECTIONS.into_iter().filter(|section| !kept.contains(*section)).collect()
     }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::{
     cache::{
-        redis::RedisTier,
         testing::{RedisServer, Silencer, eventually},
+        tiers::redis::RedisTier,
     },
     clock::Clock,
     config::Secret,
@@ -21,11 +21,11 @@ async fn connected(server: &RedisServer, url: String) -> (RedisTier, Subscriber)
     let tier = RedisTier::connect(&patient, Clock::system()).unwrap();
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     let mut subscriber = Subscriber::connect(&config(url)).unwrap();
-    assert!(matches!(heard(&mut subscriber).await, Heard::Gap), "it has missed what came before");
+    assert!(matches!(heard(&mut subscriber).await, SubscriberEvent::Gap), "it has missed what came before");
     (tier, subscriber)
 }
 
-async fn heard(subscriber: &mut Subscriber) -> Heard {
+async fn heard(subscriber: &mut Subscriber) -> SubscriberEvent {
     tokio::time::timeout(Duration::from_secs(10), subscriber.next()).await.expect("nothing is heard")
 }
 
@@ -41,7 +41,7 @@ async fn a_burst_is_heard_at_once() {
     let (tier, mut subscriber) = connected(&server, server.url()).await;
     publish(&tier, 1..=100).await;
     eventually("all have come", || async { subscriber.messages.len() == 100 }).await;
-    let Heard::Messages(texts) = heard(&mut subscriber).await else { panic!("nothing was lost") };
+    let SubscriberEvent::Messages(texts) = heard(&mut subscriber).await else { panic!("nothing was lost") };
     assert_eq!(texts, (1..=100).map(|message| message.to_string()).collect::<Vec<_>>());
 }
 
@@ -51,10 +51,10 @@ async fn who_lags_behind_knows_it_and_goes_on() {
     let (tier, mut subscriber) = connected(&server, server.url()).await;
     publish(&tier, 0..5000).await;
     eventually("more have come than are kept", || async { subscriber.messages.len() == 5000 }).await;
-    assert!(matches!(heard(&mut subscriber).await, Heard::Gap));
-    assert!(matches!(heard(&mut subscriber).await, Heard::Messages(kept) if kept.last().unwrap() == "4999"));
+    assert!(matches!(heard(&mut subscriber).await, SubscriberEvent::Gap));
+    assert!(matches!(heard(&mut subscriber).await, SubscriberEvent::Messages(kept) if kept.last().unwrap() == "4999"));
     publish(&tier, [5000]).await;
-    assert!(matches!(heard(&mut subscriber).await, Heard::Messages(texts) if texts == ["5000"]));
+    assert!(matches!(heard(&mut subscriber).await, SubscriberEvent::Messages(texts) if texts == ["5000"]));
 }
 
 #[tokio::test]
@@ -71,8 +71,8 @@ async fn a_lost_connection_is_made_again_and_heard_as_a_gap() {
                 server.start();
             }
         }
-        assert!(matches!(heard(&mut subscriber).await, Heard::Gap), "{lost}");
+        assert!(matches!(heard(&mut subscriber).await, SubscriberEvent::Gap), "{lost}");
         eventually("it can be published again", || async { tier.publish(lost.to_owned()).await.is_ok() }).await;
-        assert!(matches!(heard(&mut subscriber).await, Heard::Messages(texts) if texts == [lost]), "{lost}");
+        assert!(matches!(heard(&mut subscriber).await, SubscriberEvent::Messages(texts) if texts == [lost]), "{lost}");
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-use super::tier_error::TierError;
+use super::error::TierError;
 use crate::{
     model::Tier,
     proto::v1::TierStats,
@@ -27,7 +27,7 @@ const ERROR_CHARS_MAX: usize = 200;
 
 /// One tier's counters.
 #[derive(Debug)]
-pub struct TierFigures {
+pub struct TierMetrics {
     hits: AtomicU64,
     misses: AtomicU64,
     errors: AtomicU64,
@@ -43,7 +43,7 @@ pub struct TierFigures {
 
 /// How the writing of a document went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
+pub enum WriteOutcome {
     /// It is there.
     Done,
     /// It is not.
@@ -52,7 +52,7 @@ pub enum Write {
     Skipped,
 }
 
-impl Default for TierFigures {
+impl Default for TierMetrics {
     fn default() -> Self {
         let latency_ns = Histogram::new_with_bounds(1, nanoseconds(LATENCY_MAX), SIGNIFICANT_DIGITS)
             .expect("the bounds are constants that hdrhistogram accepts");
@@ -71,7 +71,7 @@ impl Default for TierFigures {
     }
 }
 
-impl TierFigures {
+impl TierMetrics {
     /// All at zero, and each look-up is recorded.
     #[must_use]
     pub fn measured(tier: Tier, meter: &Meter) -> Self {
@@ -114,13 +114,13 @@ impl TierFigures {
     }
 
     /// A document was to be written.
-    pub fn wrote(&self, how: Write) {
+    pub fn wrote(&self, how: WriteOutcome) {
         self.writes[how as usize].fetch_add(1, Relaxed);
     }
 
     /// Documents that were to be written, by how that went.
     #[must_use]
-    pub fn written(&self, how: Write) -> u64 {
+    pub fn written(&self, how: WriteOutcome) -> u64 {
         self.writes[how as usize].load(Relaxed)
     }
 
@@ -180,7 +180,7 @@ fn rate(hits: u64, misses: u64) -> f64 {
     if asked == 0 { 0.0 } else { hits as f64 / asked as f64 }
 }
 
-impl Write {
+impl WriteOutcome {
     /// All, with their names in metrics.
     pub const NAMED: [(Self, &'static str); 3] =
         [(Self::Done, "ok"), (Self::Failed, "error"), (Self::Skipped, "skipped")];
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn figures_add_up() {
-        let figures = TierFigures::default();
+        let figures = TierMetrics::default();
         assert_eq!(figures.snapshot(Tier::Redis).latency_p50, None);
         assert_eq!(figures.snapshot(Tier::Redis).hit_rate, 0.0);
         for _ in 0..4 {

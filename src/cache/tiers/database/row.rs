@@ -10,7 +10,7 @@ use sea_orm::{DbErr, QueryResult};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cache::tier_error::TierError,
+    cache::tiers::error::TierError,
     model::{
         CacheKey, Generator, SealedSection, Section, Snapshot, State,
         document::encode_sections,

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::client;
-use crate::{cache::tier_error::TierError, config};
+use crate::{cache::tiers::error::TierError, config};
 
 /// When it subscribes again, counted from the timeout of the last time. The PING that goes with it is
 /// what lets fred notice a silent connection, and would put that off if it came sooner (client.rs).
@@ -29,7 +29,7 @@ const RENEWAL_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a subscriber hears.
 #[derive(Debug)]
-pub(in crate::cache) enum Heard {
+pub(crate) enum SubscriberEvent {
     /// All messages that have come since the last time; texts, or they are left out.
     Messages(Vec<String>),
     /// Messages may have been lost.
@@ -72,15 +72,15 @@ impl Subscriber {
     }
 
     /// Waits for the next message, or for a reason to think that one was lost.
-    pub(in crate::cache) async fn next(&mut self) -> Heard {
+    pub(crate) async fn next(&mut self) -> SubscriberEvent {
         loop {
             tokio::select! {
                 heard = self.messages.recv() => match heard {
                     Ok(first) => return self.all_after(first),
-                    Err(RecvError::Lagged(_)) => return Heard::Gap,
+                    Err(RecvError::Lagged(_)) => return SubscriberEvent::Gap,
                     Err(RecvError::Closed) => {
                         self.messages = self.client.message_rx();
-                        return Heard::Gap;
+                        return SubscriberEvent::Gap;
                     }
                 },
                 connected = self.connections.recv() => {
@@ -88,7 +88,7 @@ impl Subscriber {
                         self.connections = self.client.reconnect_rx();
                     }
                     self.unsure = !self.subscribe().await;
-                    return Heard::Gap;
+                    return SubscriberEvent::Gap;
                 }
                 _ = self.renewal.tick() => {
                     if self.connection.is_finished() {
@@ -97,7 +97,7 @@ impl Subscriber {
                     } else if self.client.is_connected() {
                         let is_sure = self.subscribe().await;
                         if std::mem::replace(&mut self.unsure, !is_sure) && is_sure {
-                            return Heard::Gap;
+                            return SubscriberEvent::Gap;
                         }
                     }
                 }
@@ -106,17 +106,17 @@ impl Subscriber {
     }
 
     /// A burst is handed over at once, so that it is acted on once. At most fred's channel full.
-    fn all_after(&mut self, first: Message) -> Heard {
+    fn all_after(&mut self, first: Message) -> SubscriberEvent {
         let mut texts: Vec<String> = first.value.into_string().into_iter().collect();
         for _ in 0..self.messages.len() {
             match self.messages.try_recv() {
                 Ok(message) => texts.extend(message.value.into_string()),
-                Err(TryRecvError::Lagged(_)) => return Heard::Gap,
+                Err(TryRecvError::Lagged(_)) => return SubscriberEvent::Gap,
                 // Closed: found out, and repaired, the next time.
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
-        Heard::Messages(texts)
+        SubscriberEvent::Messages(texts)
     }
 
     /// Whether it is known to be made. The PING is answered after the subscription.

@@ -13,7 +13,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use super::{database::DatabaseTier, tier_error::TierError};
+use super::{database::DatabaseTier, error::TierError};
 use crate::{clock::Clock, model::CacheKey};
 
 /// Enough that two cores seldom meet in one.
@@ -23,7 +23,7 @@ const ROWS_PER_STATEMENT: usize = 1000;
 
 /// Accesses since the last flush.
 #[derive(Debug)]
-pub struct Tally {
+pub struct AccessCounts {
     shards: [Mutex<HashMap<CacheKey, Accesses>>; SHARDS],
     keys_max: usize,
     keys: AtomicUsize,
@@ -37,7 +37,7 @@ struct Accesses {
     last: DateTime<Utc>,
 }
 
-impl Tally {
+impl AccessCounts {
     /// Holds at most `keys_max` keys between two flushes.
     #[must_use]
     pub fn new(keys_max: usize, clock: Clock) -> Self {
@@ -59,7 +59,7 @@ impl Tally {
     /// Adds what was counted to the cache table: one statement, or a few if the keys are many. What
     /// could not be written is counted again.
     pub async fn flush(&self, database: &DatabaseTier) -> Result<(), TierError> {
-        let mut taken = Taken { tally: self, accesses: self.take() };
+        let mut taken = UnwrittenCounts { tally: self, accesses: self.take() };
         while !taken.accesses.is_empty() {
             let rows = taken.accesses.len().min(ROWS_PER_STATEMENT);
             database.add_accesses(&taken.accesses[..rows]).await?;
@@ -100,12 +100,12 @@ impl Tally {
 }
 
 /// What a flush has taken out; what is left when it ends, by an error or because it was dropped, goes back.
-struct Taken<'a> {
-    tally: &'a Tally,
+struct UnwrittenCounts<'a> {
+    tally: &'a AccessCounts,
     accesses: Vec<(CacheKey, u64, DateTime<Utc>)>,
 }
 
-impl Drop for Taken<'_> {
+impl Drop for UnwrittenCounts<'_> {
     fn drop(&mut self) {
         for (key, count, last) in self.accesses.drain(..) {
             self.tally.add(&key, Accesses { count, last });
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn counts_of_many_threads_add_up_within_the_bound() {
-        let tally = Arc::new(Tally::new(50, Clock::system()));
+        let tally = Arc::new(AccessCounts::new(50, Clock::system()));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
@@ -145,9 +145,9 @@ mod tests {
     #[test]
     fn a_flush_that_is_dropped_loses_nothing() {
         let clock = Clock::system();
-        let tally = Tally::new(50, clock.clone());
+        let tally = AccessCounts::new(50, clock.clone());
         tally.count(&key("1", None));
-        let taken = Taken { tally: &tally, accesses: tally.take() };
+        let taken = UnwrittenCounts { tally: &tally, accesses: tally.take() };
         clock.advance(std::time::Duration::from_secs(5));
         tally.count(&key("1", None));
         let last = clock.utc();

@@ -25,13 +25,13 @@ const KEYS_MAX: usize = 10_000;
 
 /// The keys whose loads have just failed.
 #[derive(Debug)]
-pub(super) struct Cooldowns {
-    keys: Mutex<HashMap<CacheKey, Cooldown>>,
+pub(in crate::cache) struct FailureBackoff {
+    keys: Mutex<HashMap<CacheKey, FailedKey>>,
     clock: Clock,
 }
 
 #[derive(Debug)]
-struct Cooldown {
+struct FailedKey {
     until: Moment,
     source_name: &'static str,
     epoch: Arc<str>,
@@ -40,27 +40,27 @@ struct Cooldown {
 
 /// A pause that is not over.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Cooling {
+pub(in crate::cache) struct RecentFailure {
     /// The source that failed.
-    pub(super) source_name: &'static str,
+    pub(in crate::cache) source_name: &'static str,
     /// The position known before it was asked.
-    pub(super) read_position: i64,
+    pub(in crate::cache) read_position: i64,
     /// What is left of the pause.
-    pub(super) left: Duration,
+    pub(in crate::cache) left: Duration,
 }
 
 /// How long to leave a key alone whose load has just failed.
-pub(super) fn pause() -> Duration {
+pub(in crate::cache) fn pause() -> Duration {
     PAUSE.mul_f64(rand::random_range(1.0 - JITTER..=1.0 + JITTER))
 }
 
-impl Cooldowns {
-    pub(super) fn new(clock: Clock) -> Self {
+impl FailureBackoff {
+    pub(in crate::cache) fn new(clock: Clock) -> Self {
         Self { keys: Mutex::default(), clock }
     }
 
     /// Begins a pause. `view` is what the load that failed began with.
-    pub(super) fn begin(&self, key: &CacheKey, view: &LogView, source_name: &'static str, pause: Duration) {
+    pub(in crate::cache) fn begin(&self, key: &CacheKey, view: &LogView, source_name: &'static str, pause: Duration) {
         let now = self.clock.now();
         let mut keys = self.keys();
         if keys.len() >= KEYS_MAX {
@@ -68,20 +68,20 @@ impl Cooldowns {
         }
         if keys.len() < KEYS_MAX {
             let (epoch, read_position) = (Arc::clone(&view.epoch), view.applied);
-            keys.insert(key.clone(), Cooldown { until: now.after(pause), source_name, epoch, read_position });
+            keys.insert(key.clone(), FailedKey { until: now.after(pause), source_name, epoch, read_position });
         }
     }
 
     /// The pause of a key. An invalidation ends it: who has just repaired something wants to see it.
-    pub(super) fn of(&self, key: &CacheKey, view: &LogView) -> Option<Cooling> {
+    pub(in crate::cache) fn of(&self, key: &CacheKey, view: &LogView) -> Option<RecentFailure> {
         let now = self.clock.now();
         let keys = self.keys();
-        let Cooldown { until, source_name, epoch, read_position } = keys.get(key)?;
+        let FailedKey { until, source_name, epoch, read_position } = keys.get(key)?;
         let holds = now < *until && view.epoch == *epoch && *read_position >= view.last_invalidation();
-        holds.then(|| Cooling { source_name, read_position: *read_position, left: until.since(now) })
+        holds.then(|| RecentFailure { source_name, read_position: *read_position, left: until.since(now) })
     }
 
-    fn keys(&self) -> MutexGuard<'_, HashMap<CacheKey, Cooldown>> {
+    fn keys(&self) -> MutexGuard<'_, HashMap<CacheKey, FailedKey>> {
         // Every change of the map is one call, so a panic cannot leave it half changed.
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }

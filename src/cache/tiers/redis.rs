@@ -9,6 +9,7 @@
 
 mod client;
 mod examination;
+pub mod record;
 mod script;
 mod subscriber;
 
@@ -29,16 +30,15 @@ use fred::{
 use sha2::{Digest, Sha256};
 
 pub use examination::{Examined, examine};
-pub(super) use subscriber::Heard;
 pub use subscriber::Subscriber;
+pub(crate) use subscriber::SubscriberEvent;
 
 use super::{
-    breaker::Breaker,
-    figures::{TierFigures, Write},
-    record,
-    tier_error::TierError,
+    error::TierError,
+    tier_metrics::{TierMetrics, WriteOutcome},
 };
 use crate::{
+    cache::breaker::Breaker,
     clock::Clock,
     config,
     fault::{Call, Faults},
@@ -71,7 +71,7 @@ pub struct RedisTier {
     compress_above: usize,
     clock: Clock,
     breaker: Breaker,
-    figures: TierFigures,
+    figures: TierMetrics,
     faults: Faults,
 }
 
@@ -90,7 +90,7 @@ impl RedisTier {
             timeout: config.timeout,
             compress_above: config.compress_above,
             breaker: Breaker::new("redis", BREAKER_FAILURES, BREAKER_PAUSE, clock.clone()),
-            figures: TierFigures::default(),
+            figures: TierMetrics::default(),
             faults: Faults::here(),
             clock,
         })
@@ -99,7 +99,7 @@ impl RedisTier {
     /// The same, and each look-up is recorded.
     #[must_use]
     pub fn measured(self, meter: &Meter) -> Self {
-        Self { figures: TierFigures::measured(Tier::Redis, meter), ..self }
+        Self { figures: TierMetrics::measured(Tier::Redis, meter), ..self }
     }
 
     /// What is stored under a key, whatever its fences say. Garbage is deleted on the way.
@@ -146,7 +146,7 @@ impl RedisTier {
             format!("{strategy}:{}", snapshot.key.hash).into(),
         ];
         let written = self.run(script::PUT, keys, arguments).await.map(|_stored| ());
-        self.figures.wrote(Write::of(&written));
+        self.figures.wrote(WriteOutcome::of(&written));
         written
     }
 
@@ -230,7 +230,7 @@ impl RedisTier {
 
     /// The counters, for a caller that refuses what it got.
     #[must_use]
-    pub fn figures(&self) -> &TierFigures {
+    pub fn figures(&self) -> &TierMetrics {
         &self.figures
     }
 

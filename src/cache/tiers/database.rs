@@ -23,11 +23,11 @@ use self::{
     statements::Statements,
 };
 use super::{
-    breaker::Breaker,
-    figures::{TierFigures, Write},
-    tier_error::TierError,
+    error::TierError,
+    tier_metrics::{TierMetrics, WriteOutcome},
 };
 use crate::{
+    cache::breaker::Breaker,
     clock::Clock,
     config,
     database::{self, Pool, Reach},
@@ -60,13 +60,13 @@ pub struct DatabaseTier {
     clock: Clock,
     breaker: Breaker,
     reach: Reach,
-    figures: TierFigures,
+    figures: TierMetrics,
     faults: Faults,
 }
 
 /// Rows of the cache table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counts {
+pub struct RowCounts {
     /// All.
     pub total: i64,
     /// Those past their expiry.
@@ -88,7 +88,7 @@ impl DatabaseTier {
             sweep_batch: config.sweep_batch,
             breaker: Breaker::new("database", BREAKER_FAILURES, BREAKER_PAUSE, clock.clone()),
             reach: Reach::default(),
-            figures: TierFigures::default(),
+            figures: TierMetrics::default(),
             faults: Faults::here(),
             clock,
         }
@@ -97,7 +97,7 @@ impl DatabaseTier {
     /// The same, and each look-up is recorded.
     #[must_use]
     pub fn measured(self, meter: &Meter) -> Self {
-        Self { figures: TierFigures::measured(Tier::Database, meter), ..self }
+        Self { figures: TierMetrics::measured(Tier::Database, meter), ..self }
     }
 
     /// What is stored under a key, whatever its fences say, expired or not. One statement.
@@ -145,7 +145,7 @@ impl DatabaseTier {
     /// use as a whole.
     pub async fn put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
         let written = self.try_put(snapshot, last_invalidation).await;
-        self.figures.wrote(Write::of(&written));
+        self.figures.wrote(WriteOutcome::of(&written));
         written
     }
 
@@ -233,12 +233,12 @@ impl DatabaseTier {
     }
 
     /// How many rows there are.
-    pub async fn counts(&self) -> Result<Counts, TierError> {
+    pub async fn counts(&self) -> Result<RowCounts, TierError> {
         let counts = self.statement(self.statements.counts, []);
         let read = async {
             let row = self.pool.query_one_raw(counts).await?;
             let row = row.ok_or_else(|| DbErr::RecordNotFound("counts".to_owned()))?;
-            Ok(Counts { total: row.try_get("", "total")?, expired: row.try_get("", "expired")? })
+            Ok(RowCounts { total: row.try_get("", "total")?, expired: row.try_get("", "expired")? })
         };
         within(BACKGROUND_TIMEOUT, read).await
     }
@@ -317,7 +317,7 @@ impl DatabaseTier {
 
     /// The counters, for a caller that refuses what it got.
     #[must_use]
-    pub fn figures(&self) -> &TierFigures {
+    pub fn figures(&self) -> &TierMetrics {
         &self.figures
     }
 

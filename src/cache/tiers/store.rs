@@ -7,13 +7,13 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use tracing::{Instrument as _, field::Empty, info_span};
 
-use super::{Depth, Loader};
+use super::{
+    error::TierError,
+    memory::{MemoryEntry, MemoryValue, Unread},
+    tier_metrics::WriteOutcome,
+};
 use crate::{
-    cache::{
-        figures::Write,
-        memory::{Answer, Held, Unread},
-        tier_error::TierError,
-    },
+    cache::load::{LoadMode, Loader},
     error::{Error, Unavailable},
     fault::Call,
     lease::Lease,
@@ -25,7 +25,7 @@ use crate::{
 impl Loader {
     /// Keeps a snapshot in memory for what is left of its life, if it is not outdated by now and does
     /// not put a partial document in a complete one's place.
-    pub(super) fn keep(&self, snapshot: &Snapshot, depth: Depth) {
+    pub(in crate::cache) fn keep(&self, snapshot: &Snapshot, depth: LoadMode) {
         // While a purge erases, nothing is kept: its fence may come between judging and putting.
         let Ok(_storing) = self.storing.try_read() else { return };
         // Order: this clock first, or a pause between the two would make it live on beyond its end.
@@ -37,22 +37,27 @@ impl Loader {
         let view = self.invalidation_log.view(&snapshot.key);
         let hides_a_better_one = !(snapshot.complete() || mutant::on(Mutant::PartialOverComplete))
             && self.memory.get(&snapshot.key).is_some_and(|held| match held.answer {
-                Answer::Snapshot(held_one) => {
+                MemoryValue::Snapshot(held_one) => {
                     self.clock.now() < held.until && held_one.complete() && view.admits(&held_one, SectionSet::ALL)
                 }
-                Answer::NotFound { .. } => false,
+                MemoryValue::NotFound { .. } => false,
             });
         if view.admits(snapshot, SectionSet::ALL) && !hides_a_better_one {
-            let unread = (depth == Depth::Ahead).then(Unread::default);
-            let answer = Answer::Snapshot(snapshot.clone());
-            let kept = self.memory.put(snapshot.key.clone(), Held { answer, until, renew_from, unread });
-            self.memory_figures.wrote(if kept { Write::Done } else { Write::Skipped });
+            let unread = (depth == LoadMode::Prefetch).then(Unread::default);
+            let answer = MemoryValue::Snapshot(snapshot.clone());
+            let kept = self.memory.put(snapshot.key.clone(), MemoryEntry { answer, until, renew_from, unread });
+            self.memory_figures.wrote(if kept { WriteOutcome::Done } else { WriteOutcome::Skipped });
         }
     }
 
     /// Stores a snapshot in one tier, or in both. Nobody here waits for it; elsewhere those do who wait for
     /// `lease`, which is given back when the snapshot can be found.
-    pub(super) fn store_behind(self: &Arc<Self>, snapshot: Snapshot, only: Option<Tier>, lease: Option<Lease>) {
+    pub(in crate::cache) fn store_behind(
+        self: &Arc<Self>,
+        snapshot: Snapshot,
+        only: Option<Tier>,
+        lease: Option<Lease>,
+    ) {
         let Ok(permit) = Arc::clone(&self.writes).try_acquire_owned() else {
             tracing::debug!("too many writes under way: a document is not stored beyond memory");
             return;

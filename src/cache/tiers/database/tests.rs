@@ -6,8 +6,8 @@ use sea_orm::DatabaseConnection;
 use super::*;
 use crate::{
     cache::{
-        tally::Tally,
         testing::{PostgresServer, document, eventually, key, open_sqlite, partial, parts, sealed, snapshot, sqlite},
+        tiers::access_counts::AccessCounts,
     },
     model::{Parameters, SectionSet, UserDataQuery},
     proto::{Kind, Struct},
@@ -80,7 +80,7 @@ async fn what_was_put_is_found_again(tier: DatabaseTier) {
     }
     let stats = tier.stats();
     assert_eq!((stats.hits, stats.misses, stats.errors, stats.garbage), (3, 1, 0, 0));
-    assert_eq!(tier.counts().await.unwrap(), Counts { total: 3, expired: 0 });
+    assert_eq!(tier.counts().await.unwrap(), RowCounts { total: 3, expired: 0 });
 }
 
 async fn an_expired_row_is_found_with_the_time_since(tier: DatabaseTier) {
@@ -89,7 +89,7 @@ async fn an_expired_row_is_found_with_the_time_since(tier: DatabaseTier) {
     let found = tier.get(&expired.key).await.unwrap().unwrap();
     let drift = (found.expires_at - expired.expires_at).abs();
     assert!(drift < TimeDelta::seconds(1), "{drift}");
-    assert_eq!(tier.counts().await.unwrap(), Counts { total: 1, expired: 1 });
+    assert_eq!(tier.counts().await.unwrap(), RowCounts { total: 1, expired: 1 });
 }
 
 async fn neither_older_nor_partial_replaces_newer_and_complete(tier: DatabaseTier) {
@@ -204,19 +204,19 @@ async fn the_sweep_takes_what_is_old_and_cleanup_what_is_expired(tier: DatabaseT
     )
     .await;
     assert_eq!(tier.sweep(Duration::from_secs(24 * 3600), 3).await.unwrap(), 4);
-    assert_eq!(tier.counts().await.unwrap(), Counts { total: 11, expired: 3 });
+    assert_eq!(tier.counts().await.unwrap(), RowCounts { total: 11, expired: 3 });
     for snapshot in rows(1..=7, TimeDelta::minutes(-1)) {
         tier.put(&snapshot, 0).await.unwrap();
     }
     assert_eq!(tier.cleanup(Some(0)).await.unwrap(), 0);
     assert_eq!(tier.cleanup(Some(5)).await.unwrap(), 5);
     assert_eq!(tier.cleanup(None).await.unwrap(), 2);
-    assert_eq!(tier.counts().await.unwrap(), Counts { total: 8, expired: 0 });
+    assert_eq!(tier.counts().await.unwrap(), RowCounts { total: 8, expired: 0 });
 }
 
 async fn accesses_are_added_and_listed(tier: DatabaseTier) {
     let clock = Clock::system();
-    let tally = Tally::new(100, clock.clone());
+    let tally = AccessCounts::new(100, clock.clone());
     for (strategy, accesses) in [(1, 3), (2, 5), (3, 0), (4, 3)] {
         tier.put(&snapshot("é\"1", Some(strategy), 0), 0).await.unwrap();
         (0..accesses).for_each(|_| tally.count(&key("é\"1", Some(strategy))));
@@ -252,7 +252,7 @@ async fn questions_without_parameters_can_be_told(tier: DatabaseTier) {
 }
 
 async fn the_tally_survives_a_failing_flush(tier: DatabaseTier) {
-    let tally = Tally::new(2, Clock::system());
+    let tally = AccessCounts::new(2, Clock::system());
     tier.put(&snapshot("1", None, 0), 0).await.unwrap();
     for user in ["1", "1", "2", "3", "4"] {
         tally.count(&key(user, None));

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-use super::Loaded;
+use super::LoadedSnapshot;
 use crate::{
     clock::{Clock, Moment},
     error::Error,
@@ -40,29 +40,31 @@ impl Loads {
     }
 
     /// A load begins.
-    pub(super) fn begin<'a>(&'a self, clock: &'a Clock) -> UnderWay<'a> {
+    pub(super) fn begin<'a>(&'a self, clock: &'a Clock) -> RunningLoad<'a> {
         self.under_way.fetch_add(1, Relaxed);
-        UnderWay { loads: self, durations: &self.failed, clock, began: clock.now() }
+        RunningLoad { loads: self, durations: &self.failed, clock, began: clock.now() }
     }
 }
 
 /// A load that is going on.
-pub(super) struct UnderWay<'a> {
+pub(super) struct RunningLoad<'a> {
     loads: &'a Loads,
     durations: &'a Durations,
     clock: &'a Clock,
     began: Moment,
 }
 
-impl UnderWay<'_> {
+impl RunningLoad<'_> {
     /// Records it, and says in its span how it ended.
-    pub(super) fn end(mut self, loaded: &Result<Loaded, Error>) {
+    pub(super) fn end(mut self, loaded: &Result<LoadedSnapshot, Error>) {
         let (durations, outcome) = match loaded {
-            Ok(Loaded { status: CacheStatus::Hit(_) | CacheStatus::Shared, .. }) => (&self.loads.found, "found"),
-            Ok(Loaded { status: CacheStatus::Assembled | CacheStatus::Refreshed, .. }) => {
+            Ok(LoadedSnapshot { status: CacheStatus::Hit(_) | CacheStatus::Shared, .. }) => {
+                (&self.loads.found, "found")
+            }
+            Ok(LoadedSnapshot { status: CacheStatus::Assembled | CacheStatus::Refreshed, .. }) => {
                 (&self.loads.assembled, "assembled")
             }
-            Ok(Loaded { status: CacheStatus::Stale(_), .. }) => (&self.loads.stale, "stale"),
+            Ok(LoadedSnapshot { status: CacheStatus::Stale(_), .. }) => (&self.loads.stale, "stale"),
             Err(Error::NotFound { .. }) => (&self.loads.not_found, "not_found"),
             Err(_) => (&self.loads.failed, "failed"),
         };
@@ -71,7 +73,7 @@ impl UnderWay<'_> {
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for RunningLoad<'_> {
     fn drop(&mut self) {
         self.loads.under_way.fetch_sub(1, Relaxed);
         self.durations.record(self.clock.now().since(self.began));

@@ -2,7 +2,7 @@
 
 use std::{error::Error as _, sync::Arc};
 
-use super::record::RecordError;
+use super::redis::record::RecordError;
 
 /// Why a tier could not do what it was asked. Its text holds no payload.
 #[derive(Clone, Debug, thiserror::Error)]

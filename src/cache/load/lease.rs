@@ -11,12 +11,10 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{
-    cooldown::{self, Cooling},
-    invalidation_log::LogView,
-};
+use super::backoff::{self, RecentFailure};
 use crate::{
     aggregate::AggregateError,
+    cache::invalidation_log::LogView,
     error::{Error, Missing, Unavailable},
     lease::{Check, Lease, Work},
     model::{CacheKey, StrategyId},
@@ -36,16 +34,16 @@ pub(super) fn work(key: &CacheKey, view: &LogView, done: Check) -> Work {
 
 /// How a load ended that leaves no document in the tiers.
 #[derive(Clone, Debug)]
-pub(super) enum Outcome {
+pub(super) enum NoDocument {
     /// There is none.
-    Failed(Failure),
+    Failed(LoadFailure),
     /// It is too large for them: everybody has to load it for itself, all at once rather than in turn.
     TooLarge,
 }
 
 /// Why a load brought no document.
 #[derive(Clone, Debug)]
-pub(super) enum Failure {
+pub(super) enum LoadFailure {
     /// There is nothing.
     NotFound(Missing),
     /// A required source failed; here, or where the load ran.
@@ -61,55 +59,55 @@ pub(super) enum Failure {
     Withheld,
 }
 
-impl From<Cooling> for Failure {
-    fn from(cooling: Cooling) -> Self {
+impl From<RecentFailure> for LoadFailure {
+    fn from(cooling: RecentFailure) -> Self {
         Self::SourceFailed { source_name: cooling.source_name, retry_after: cooling.left, cause: None }
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+impl From<LoadFailure> for Error {
+    fn from(failure: LoadFailure) -> Self {
         match failure {
-            Failure::NotFound(what) => Self::NotFound { what },
-            Failure::Withheld => Self::Withheld,
-            Failure::SourceFailed { source_name, retry_after, cause } => {
+            LoadFailure::NotFound(what) => Self::NotFound { what },
+            LoadFailure::Withheld => Self::Withheld,
+            LoadFailure::SourceFailed { source_name, retry_after, cause } => {
                 Self::Unavailable { reason: Unavailable::SourceFailed { source_name }, retry_after, cause }
             }
         }
     }
 }
 
-impl Outcome {
+impl NoDocument {
     /// Gives a lease back and tells those who wait for it.
     pub(super) fn tell(&self, lease: Option<Lease>, view: &LogView) {
         let Some(lease) = lease else { return };
         let (kind, life) = match self {
-            Self::Failed(Failure::NotFound(Missing::User)) => (Kind::UserNotFound, FINAL),
-            Self::Failed(Failure::NotFound(Missing::Strategy)) => (Kind::StrategyNotFound, FINAL),
-            Self::Failed(Failure::SourceFailed { source_name, retry_after, .. }) => {
-                (Kind::SourceFailed { source: (*source_name).to_owned() }, *retry_after)
+            Self::Failed(LoadFailure::NotFound(Missing::User)) => (OutcomeKind::UserNotFound, FINAL),
+            Self::Failed(LoadFailure::NotFound(Missing::Strategy)) => (OutcomeKind::StrategyNotFound, FINAL),
+            Self::Failed(LoadFailure::SourceFailed { source_name, retry_after, .. }) => {
+                (OutcomeKind::SourceFailed { source: (*source_name).to_owned() }, *retry_after)
             }
             // Whoever waits elsewhere is not bound by it, and loads as soon as the lease is free.
-            Self::Failed(Failure::Withheld) => return,
-            Self::TooLarge => (Kind::TooLarge, FINAL),
+            Self::Failed(LoadFailure::Withheld) => return,
+            Self::TooLarge => (OutcomeKind::TooLarge, FINAL),
         };
-        let shared = Shared { epoch: view.epoch.to_string(), read_position: view.applied, kind };
+        let shared = StoredOutcome { epoch: view.epoch.to_string(), read_position: view.applied, kind };
         lease.end(serde_json::to_value(shared).expect("texts and numbers have a JSON form"), life);
     }
 
     /// From the row, with its tag; none if it says nothing to someone who holds `view`.
     pub(super) fn read(outcome: serde_json::Value, view: &LogView) -> Option<(Self, i64)> {
-        let Shared { epoch, read_position, kind } = serde_json::from_value(outcome).ok()?;
+        let StoredOutcome { epoch, read_position, kind } = serde_json::from_value(outcome).ok()?;
         if *epoch != *view.epoch || read_position < view.last_invalidation() {
             return None;
         }
         let failure = match kind {
-            Kind::TooLarge => return Some((Self::TooLarge, read_position)),
-            Kind::UserNotFound => Failure::NotFound(Missing::User),
-            Kind::StrategyNotFound => Failure::NotFound(Missing::Strategy),
-            Kind::SourceFailed { source } => {
+            OutcomeKind::TooLarge => return Some((Self::TooLarge, read_position)),
+            OutcomeKind::UserNotFound => LoadFailure::NotFound(Missing::User),
+            OutcomeKind::StrategyNotFound => LoadFailure::NotFound(Missing::Strategy),
+            OutcomeKind::SourceFailed { source } => {
                 let source_name = REQUIRED.into_iter().find(|name| *name == source)?;
-                Failure::SourceFailed { source_name, retry_after: cooldown::pause(), cause: None }
+                LoadFailure::SourceFailed { source_name, retry_after: backoff::pause(), cause: None }
             }
         };
         Some((Self::Failed(failure), read_position))
@@ -121,16 +119,16 @@ const REQUIRED: [&str; 2] = ["onboarding", "strategy"];
 
 /// An outcome's form in the row.
 #[derive(Serialize, Deserialize)]
-struct Shared {
+struct StoredOutcome {
     epoch: String,
     read_position: i64,
     #[serde(flatten)]
-    kind: Kind,
+    kind: OutcomeKind,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE")]
-enum Kind {
+enum OutcomeKind {
     UserNotFound,
     StrategyNotFound,
     TooLarge,
