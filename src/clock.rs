@@ -5,15 +5,11 @@
 //! so a lease held over a suspend has lapsed afterwards. Instants that leave the process (as_of,
 //! expiry) are wall-clock time in UTC.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, SubsecRound, Utc};
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A point on the boot-time clock, in nanoseconds since boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -16,11 +16,7 @@ mod held;
 mod table;
 mod watch;
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use sea_orm::{DbErr, Value};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -35,6 +31,7 @@ use crate::{
     clock::{Clock, Moment},
     config,
     database::{Pool, Reach},
+    sync::Mutex,
 };
 
 /// Tries to get hold of a row that comes and goes meanwhile; beyond them the asker goes alone.
@@ -224,7 +221,7 @@ impl Leases {
     pub async fn sweep(&self, rows_max: u64) -> Result<u64, DbErr> {
         let now = self.clock.now();
         let rows = self.table.all(rows_max).await?;
-        let mut before = std::mem::take(&mut *self.swept.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut before = std::mem::take(&mut *self.swept.lock());
         let (mut still_there, mut deleted) = (HashMap::new(), 0);
         for (key, row) in rows {
             let since = match before.remove(&key) {
@@ -237,7 +234,7 @@ impl Leases {
                 still_there.insert(key, (row, since));
             }
         }
-        *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = still_there;
+        *self.swept.lock() = still_there;
         Ok(deleted)
     }
 }

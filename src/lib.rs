@@ -1,6 +1,7 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 // In the order of the layers, bottom first: a module uses only modules above it.
+pub mod sync;
 pub mod mutant;
 pub mod fault;
 pub mod config;

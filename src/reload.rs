@@ -2,15 +2,12 @@
 //!
 //! A file that can no longer be read changes nothing: its previous value stays in use, and the log says so.
 
-use std::{
-    fmt::Debug,
-    path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{fmt::Debug, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+use crate::sync::RwLock;
 
 /// A value cannot be made of its files.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +51,7 @@ impl<T> Reloaded<T> {
     /// The value.
     #[must_use]
     pub fn now(&self) -> Arc<T> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read())
     }
 }
 
@@ -106,7 +103,7 @@ impl<T: Send + Sync + 'static> Files<T> {
                 };
                 match self.made_of(&contents) {
                     Ok(value) => {
-                        *kept.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+                        *kept.0.write() = Arc::new(value);
                         info!(files = self.names(), "files reloaded");
                     }
                     Err(error) => warn!(%error, "reload failed; the previous contents stay in use"),

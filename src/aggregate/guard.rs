@@ -6,11 +6,7 @@
 
 mod breaker;
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt as _;
 use hdrhistogram::Histogram;
@@ -26,6 +22,7 @@ use crate::{
     config,
     fault::{Call, Faults},
     proto::v1::SourceStats,
+    sync::{Mutex, MutexGuard},
     telemetry::{Durations, Meter, names::SOURCE_DURATION},
 };
 use breaker::{Breaker, Pass};
@@ -171,9 +168,8 @@ impl Guard {
         }
     }
 
-    /// Nothing panics while it is held; if something did, counts are still counts.
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.lock()
     }
 }
 

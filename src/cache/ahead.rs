@@ -11,7 +11,7 @@
 mod forecast;
 mod readers;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -29,6 +29,7 @@ use crate::{
     error::Error,
     model::{CacheKey, Section, SectionSet, UserDataQuery, UserId},
     proto::v1::ReassemblyStats,
+    sync::{Mutex, MutexGuard},
 };
 use readers::{Due, Readers};
 
@@ -147,8 +148,7 @@ impl Ahead {
     }
 
     fn readers(&self) -> MutexGuard<'_, Readers> {
-        // A panic could leave a document out, which then waits for its next reader.
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.readers.lock()
     }
 }
 

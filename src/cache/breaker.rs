@@ -4,14 +4,13 @@
 //! costs nobody anything: a probe in the background closes it again. (The usual breaker lets every
 //! n-th request find out, which then waits for the timeout.)
 
-use std::{
-    fmt::Display,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt::Display, time::Duration};
 
 use super::tiers::error::TierError;
-use crate::clock::{Clock, Moment};
+use crate::{
+    clock::{Clock, Moment},
+    sync::{Mutex, MutexGuard},
+};
 
 /// Says whether something may be asked.
 #[derive(Debug)]
@@ -110,7 +109,7 @@ impl Breaker {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

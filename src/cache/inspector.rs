@@ -8,10 +8,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -22,6 +19,7 @@ use crate::{
     aggregate::{AggregateError, Plan},
     model::{DataHash, Section, SectionSet, Snapshot, State, UserDataQuery, document, snapshot::Part},
     proto::v1::{ComprehensiveUserData, InspectorStats},
+    sync::Mutex,
 };
 
 /// What is compared: read from the database, or made from what was.
@@ -57,19 +55,19 @@ impl Inspector {
     /// Picks a document to be looked at.
     pub(super) fn pick(&self, query: &UserDataQuery, snapshot: &Snapshot) {
         match self.next.try_lock() {
-            Ok(mut next) if next.is_none() => *next = Some((query.clone(), snapshot.clone())),
+            Some(mut next) if next.is_none() => *next = Some((query.clone(), snapshot.clone())),
             _ => self.passed_over.add(1),
         }
     }
 
     fn take(&self) -> Option<(UserDataQuery, Snapshot)> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.next.lock().take()
     }
 
     /// Notes what is served outdated. Whether that is new.
     fn find(&self, hash: DataHash, part: &Part, age: Duration) -> bool {
         let finding = (hash, part.facts.section, part.read_position);
-        let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut findings = self.findings.lock();
         if findings.contains(&finding) {
             return false;
         }

@@ -11,17 +11,11 @@ mod committer;
 mod local_copy;
 mod table;
 
-use std::{
-    sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::future::try_join_all;
 use sea_orm::DbErr;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use committer::Committer;
@@ -37,6 +31,10 @@ use crate::{
     model::{CacheKey, Scope, Token},
     mutant::{self, Mutant},
     proto::v1::FenceStats,
+    sync::{
+        AsyncMutex, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Why the log could not be read or written.
@@ -88,7 +86,7 @@ pub struct InvalidationLog {
     copy: RwLock<LocalCopy>,
     /// Nanoseconds on the boot-time clock; 0 before the first complete catch-up.
     lease_until: AtomicU64,
-    catching_up: Mutex<LastRun>,
+    catching_up: AsyncMutex<LastRun>,
     tickets: AtomicU64,
     /// When the log could not be read, last; 0 after a success.
     failed_at: AtomicU64,
@@ -119,7 +117,7 @@ impl InvalidationLog {
             log,
             copy: RwLock::new(LocalCopy::empty()),
             lease_until: AtomicU64::new(0),
-            catching_up: Mutex::new(LastRun { ticket: 0, result: Ok(()) }),
+            catching_up: AsyncMutex::new(LastRun { ticket: 0, result: Ok(()) }),
             tickets: AtomicU64::new(0),
             failed_at: AtomicU64::new(0),
             notifications: AtomicU64::new(0),
@@ -383,12 +381,11 @@ impl InvalidationLog {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, LocalCopy> {
-        // A panic while applying could leave rows out, but `applied` is set after them.
-        self.copy.read().unwrap_or_else(PoisonError::into_inner)
+        self.copy.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, LocalCopy> {
-        self.copy.write().unwrap_or_else(PoisonError::into_inner)
+        self.copy.write()
     }
 }
 

@@ -8,20 +8,18 @@
 //! * [`Refreshes`]: a caller joins nothing that began before it asked. Per key one load runs and one
 //!   is pending, which all who ask meanwhile share.
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    hash::Hash,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
-};
+use std::{collections::HashMap, future::Future, hash::Hash, sync::Arc};
 
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::mutant::{self, Mutant};
+use crate::{
+    mutant::{self, Mutant},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
 
 /// A load's result, once it is there. None after a load that died: a defect.
 #[derive(Debug)]
@@ -253,7 +251,7 @@ where
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every critical section here leaves the map whole at each step.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 #[cfg(test)]

@@ -5,11 +5,7 @@
 //! be never. Statements end in time, on whichever side; so when every place is taken and for longer than any
 //! statement lasts no connection has come or gone, there is nothing left to wait for: a new pool takes over.
 
-use std::{
-    pin::Pin,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
-    time::Duration,
-};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sea_orm::{
@@ -21,6 +17,8 @@ use super::{
     Options, connect,
     postgres::{ABANDONED_MAX, Postgres, Pulse},
 };
+
+use crate::sync::{RwLock, RwLockReadGuard};
 
 /// Connections to one database, whichever pool they are in. Cloning shares them.
 #[derive(Clone, Debug)]
@@ -115,7 +113,7 @@ impl Pool {
     }
 
     fn current(&self) -> RwLockReadGuard<'_, Current> {
-        self.0.current.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.current.read()
     }
 
     /// The pool as it is now, for one statement or transaction.
@@ -125,7 +123,7 @@ impl Pool {
             return current.connection.clone();
         };
         drop(current);
-        let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.0.current.write();
         // Somebody else may have been first.
         if anew.is_due(&current) {
             tracing::warn!(connections = self.0.max_connections, "a pool's connections are all lost; it is replaced");

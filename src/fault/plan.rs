@@ -3,17 +3,14 @@
 //! Decision: a call that is held is not under way. So a test knows that nothing more happens by itself when the gauge
 //! stands at none, and a case is the same each time it is run.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{cell::RefCell, collections::HashMap, fmt, sync::Arc};
 
 use sea_orm::DbErr;
 use tokio::sync::{Notify, oneshot};
 
 use super::Call;
+
+use crate::sync::{Mutex, MutexGuard};
 
 /// An error that a test wanted.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -79,7 +76,7 @@ impl Gauge {
     }
 
     fn reading(&self) -> MutexGuard<'_, Reading> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock()
     }
 
     /// Waits until no call is under way. Returns how many have begun so far.
@@ -246,7 +243,7 @@ impl Faults {
     }
 
     fn lock(&self) -> MutexGuard<'_, Plan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+        self.plan.lock()
     }
 }
 

@@ -57,9 +57,10 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use super::*;
+    use crate::sync::Mutex;
 
     /// What is logged by a few events of different origins.
     fn logged(filter: &str, format: LogFormat) -> String {
@@ -71,7 +72,7 @@ mod tests {
             tracing::debug!("detail");
             tracing::error!(target: "h2::proto", "frame");
         });
-        let bytes = written.lock().expect("not poisoned").clone();
+        let bytes = written.lock().clone();
         String::from_utf8(bytes).expect("UTF-8")
     }
 
@@ -80,7 +81,7 @@ mod tests {
 
     impl io::Write for Appender {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
         fn flush(&mut self) -> io::Result<()> {

@@ -7,7 +7,6 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -23,6 +22,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use crate::{
     clock::{Clock, Moment},
     config::OpenTelemetry,
+    sync::Mutex,
 };
 
 /// Between two words about the same trouble.
@@ -91,7 +91,7 @@ impl<E> Telling<E> {
     fn tell(&self, result: OTelSdkResult) -> OTelSdkResult {
         let now = self.clock.now();
         // Two moments: nothing can be left half changed.
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trouble = self.trouble.lock();
         match &result {
             Ok(()) => {
                 if trouble.since.take().is_some() {

@@ -6,7 +6,6 @@
 
 mod ahead;
 mod ai_analysis;
-mod architecture;
 mod attack;
 mod bad_input;
 mod changes;

@@ -4,16 +4,13 @@
 //! a limit that is too tight costs a wait, one that is too wide costs money. What counts are the calls of the last
 //! hour and day, not of the clock's, so that no midnight lets twice as many through.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     clock::{Clock, Moment},
     config,
     model::UserId,
+    sync::Mutex,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -48,7 +45,7 @@ impl Budget {
     pub(super) fn take_one(&self, user: &UserId) -> bool {
         let now = self.clock.now();
         // Every change of the calls leaves them whole.
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = self.calls.lock();
         while calls.front().is_some_and(|(at, _)| now.since(*at) >= DAY) {
             calls.pop_front();
         }

@@ -10,11 +10,7 @@
 
 mod once;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt,
@@ -43,6 +39,7 @@ use crate::{
     config,
     lease::{Lease, Leases},
     model::UserId,
+    sync::{Mutex, MutexGuard},
     telemetry::trace,
 };
 
@@ -229,8 +226,7 @@ impl ModelCalls {
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<Job, Task>> {
-        // Every change of the map is one call, so a panic cannot leave it half changed.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock()
     }
 
     /// The remembered answer, if the response cache can be read.

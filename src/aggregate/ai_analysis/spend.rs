@@ -2,15 +2,15 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use super::reply::Usage;
-use crate::clock::{Clock, Moment};
+use crate::{
+    clock::{Clock, Moment},
+    sync::Mutex,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -88,7 +88,7 @@ impl Spend {
     pub(super) fn begin_call(&self) -> Option<CountedCall<'_>> {
         let now = self.clock.now();
         // A panic elsewhere cannot leave the moments half changed.
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent.lock();
         while recent.front().is_some_and(|begun| now.since(*begun) >= MINUTE) {
             recent.pop_front();
         }

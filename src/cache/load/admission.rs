@@ -5,10 +5,7 @@
 //! will be refused, so only a few may look: else the look-ups of those who are refused anyway would take the database's
 //! time from those who are not, and each would wait for the others before it is refused.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -19,6 +16,7 @@ use crate::{
     clock::{Clock, Moment},
     config,
     error::Error,
+    sync::{Mutex, MutexGuard},
 };
 
 /// Look-ups at once: a few for each connection to the cache's database (`database.max_connections`), which in a millisecond
@@ -87,7 +85,7 @@ impl Admission {
 
     fn in_vain(&self) -> MutexGuard<'_, Option<Moment>> {
         // One moment: nothing can be left half changed.
-        self.in_vain.lock().unwrap_or_else(PoisonError::into_inner)
+        self.in_vain.lock()
     }
 
     /// A place in the queue, then a permit to read the sources.

@@ -4,16 +4,13 @@
 //! is of one key: what ails a source for everybody is its guard's to notice. It is spread, so that
 //! those who were told at once when to come back do not come back at once.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     cache::invalidation_log::LogView,
     clock::{Clock, Moment},
     model::CacheKey,
+    sync::{Mutex, MutexGuard},
 };
 
 /// A source that is well again is noticed about as fast.
@@ -82,7 +79,6 @@ impl FailureBackoff {
     }
 
     fn keys(&self) -> MutexGuard<'_, HashMap<CacheKey, FailedKey>> {
-        // Every change of the map is one call, so a panic cannot leave it half changed.
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keys.lock()
     }
 }

@@ -5,16 +5,17 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 use chrono::{DateTime, Utc};
 
 use super::{database::DatabaseTier, error::TierError};
-use crate::{clock::Clock, model::CacheKey};
+use crate::{
+    clock::Clock,
+    model::CacheKey,
+    sync::{Mutex, MutexGuard},
+};
 
 /// Enough that two cores seldom meet in one.
 const SHARDS: usize = 16;
@@ -114,7 +115,7 @@ impl Drop for UnwrittenCounts<'_> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 #[cfg(test)]

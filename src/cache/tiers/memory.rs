@@ -10,7 +10,7 @@ mod engine;
 use std::{
     hash::Hasher,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
@@ -21,6 +21,7 @@ use crate::{
     config,
     error::Missing,
     model::{CacheKey, Scope, Snapshot},
+    sync::{Mutex, MutexGuard},
 };
 
 /// What a key is known to stand for.
@@ -142,8 +143,7 @@ impl MemoryTier {
     }
 
     fn writing(&self) -> MutexGuard<'_, ()> {
-        // The guarded value is `()`: a panic cannot have left it half-changed.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.lock()
     }
 }
 

@@ -13,12 +13,7 @@ pub mod record;
 mod script;
 mod subscriber;
 
-use std::{
-    fmt::Write as _,
-    future::Future,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt::Write as _, future::Future, time::Duration};
 
 use bytes::Bytes;
 use fred::{
@@ -44,6 +39,7 @@ use crate::{
     fault::{Call, Faults},
     model::{CacheKey, Scope, Snapshot, Tier, UserId},
     proto::v1::TierStats,
+    sync::Mutex,
     telemetry::Meter,
 };
 
@@ -238,7 +234,7 @@ impl RedisTier {
     pub async fn close(&self) {
         // A Redis that hangs must not hold up the shutdown.
         let _ = tokio::time::timeout(client::CONNECT_TIMEOUT, self.client.quit()).await;
-        self.connection().abort();
+        self.connection.lock().abort();
     }
 
     /// A script that writes: it obeys the breaker without moving it.
@@ -263,14 +259,10 @@ impl RedisTier {
 
     /// Starts fred's connection task again if it has given up.
     fn revive(&self) {
-        let mut connection = self.connection();
+        let mut connection = self.connection.lock();
         if connection.is_finished() {
             *connection = self.client.connect();
         }
-    }
-
-    fn connection(&self) -> std::sync::MutexGuard<'_, ConnectHandle> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn names(&self, user: &UserId) -> Names {

@@ -2,10 +2,7 @@
 //! but for the histogram, whose mutex is held for one increment.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -15,6 +12,7 @@ use super::error::TierError;
 use crate::{
     model::Tier,
     proto::v1::TierStats,
+    sync::Mutex,
     telemetry::{Durations, Meter, names::LOOKUP_DURATION},
 };
 
@@ -133,7 +131,7 @@ impl TierMetrics {
             TierError::Timeout | TierError::Redis(_) | TierError::Database(_) => self.errors.fetch_add(1, Relaxed),
         };
         let line = error.line().chars().take(ERROR_CHARS_MAX).collect();
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        *self.last_error.lock() = line;
     }
 
     /// The figures as statistics show them, of a tier that is in use; what only the tier knows
@@ -141,7 +139,7 @@ impl TierMetrics {
     #[must_use]
     pub fn snapshot(&self, tier: Tier) -> TierStats {
         let (hits, misses) = (self.hits.load(Relaxed), self.misses.load(Relaxed));
-        let latency_ns = self.latency_ns.lock().unwrap_or_else(PoisonError::into_inner);
+        let latency_ns = self.latency_ns.lock();
         let quantile =
             |q| (!latency_ns.is_empty()).then(|| Duration::from_nanos(latency_ns.value_at_quantile(q)).into());
         TierStats {
@@ -153,7 +151,7 @@ impl TierMetrics {
             latency_p50: quantile(0.5),
             latency_p99: quantile(0.99),
             breaker_state: "closed".to_owned(),
-            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            last_error: self.last_error.lock().clone(),
             errors: count(self.errors.load(Relaxed)),
             garbage: count(self.garbage.load(Relaxed)),
             ..TierStats::default()
@@ -161,7 +159,7 @@ impl TierMetrics {
     }
 
     fn took(&self, took: Duration) {
-        self.latency_ns.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(nanoseconds(took));
+        self.latency_ns.lock().saturating_record(nanoseconds(took));
     }
 }
 

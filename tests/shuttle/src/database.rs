@@ -7,13 +7,13 @@ pub use userdata::database::Reach;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use crate::{
     chance,
     model::Scope,
-    sync::oneshot,
+    sync::{Mutex, oneshot},
     time::{self, Duration},
 };
 
@@ -173,7 +173,7 @@ impl Pool {
 
     /// Does something to the tables at once, as the test itself or as a statement that has arrived.
     pub fn at_once<T>(&self, act: impl FnOnce(&mut Tables) -> T) -> T {
-        act(&mut self.tables.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.tables.lock())
     }
 
     /// A transaction, which may have to be repeated.

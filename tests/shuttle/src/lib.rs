@@ -4,10 +4,10 @@
 //!
 //! Real: these files, the model, the configuration, tokio's channels and its mutex. Of those each
 //! operation is one step, because tasks switch only where Shuttle is asked to: at the locks and atomics
-//! of `std`, at statements, and where a task waits.
+//! of `crate::sync`, at statements, and where a task waits.
 //!
 //! Stand-ins, each under the name that the files call it by:
-//! * `std` has Shuttle's locks and atomics. Shuttle runs one task at a time, so what is checked is the
+//! * [`sync`] has Shuttle's locks and atomics. Shuttle runs one task at a time, so what is checked is the
 //!   order of steps, not weaker memory orderings than sequentially consistent ones.
 //! * [`time`]: time passes when the scheduler lets it; timers fire in their order, as tokio's do.
 //! * [`task::TaskTracker`] spawns Shuttle's tasks, and can die with all of them, as a process does.
@@ -28,7 +28,6 @@ extern crate self as rustix;
 extern crate self as sea_orm;
 extern crate self as tokio;
 extern crate self as tokio_util;
-extern crate shuttled_std as std;
 
 pub mod cache;
 pub mod chance;
@@ -36,6 +35,7 @@ pub mod clock;
 pub mod database;
 pub mod fault;
 pub mod lease;
+pub mod locks;
 pub mod task;
 pub mod time;
 
@@ -43,8 +43,11 @@ pub use chance::random;
 pub use database::{DbErr, Value};
 pub use userdata::{config, model, mutant, proto};
 
-/// tokio's and tokio-util's own.
+/// Shuttle's locks and atomics; of tokio's and tokio-util's channels their own.
 pub mod sync {
-    pub use real_tokio::sync::{Mutex, mpsc, oneshot, watch};
+    pub use real_tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot, watch};
     pub use real_tokio_util::sync::CancellationToken;
+    pub use shuttle::sync::atomic;
+
+    pub use crate::locks::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 }
