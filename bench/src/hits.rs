@@ -1,12 +1,8 @@
 //! Hits alone, for `bench/instructions`, which counts their instructions.
 
 use clap::{Args, ValueEnum};
+use testkit::instance::{Instance, framed_request, query};
 use userdata::cache::ReadOptions;
-
-use self::instance::{Instance, framed_request, query};
-
-#[path = "../../tests/hit/instance.rs"]
-mod instance;
 
 /// Where a hit begins, and how many there are.
 #[derive(Debug, Args)]

@@ -16,24 +16,6 @@ mod replay;
 mod stand;
 mod wire;
 
-/// The real servers that the tests start: on free ports, in temporary directories. They end with this process, however
-/// it ends.
-#[path = "../../tests/it/support"]
-#[expect(dead_code, reason = "the tests use more of these files")]
-mod servers {
-    pub(crate) mod ai;
-    pub(crate) mod call;
-    pub(crate) mod database;
-    mod needs;
-    mod postgres;
-    pub(crate) mod process;
-    pub(crate) mod redis;
-    pub(crate) mod sources;
-
-    use needs::{binary, free_port};
-    pub(crate) use needs::{log_of, wait_for};
-}
-
 use clap::Parser;
 
 /// A comparison.

@@ -3,17 +3,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    field::{
-        Library, Node,
-        cachet::Cachet,
-        foyer::Foyer,
-        moka::Moka,
-        multi_tier_cache::MultiTierCache,
-        origin::Origin,
-        ours::{Ours, Tables},
-    },
-    servers::redis::{Redis, redis},
+use testkit::redis::{Redis, redis};
+
+use crate::field::{
+    Library, Node,
+    cachet::Cachet,
+    foyer::Foyer,
+    moka::Moka,
+    multi_tier_cache::MultiTierCache,
+    origin::Origin,
+    ours::{Ours, Tables},
 };
 
 #[derive(Debug)]

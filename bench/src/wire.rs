@@ -17,10 +17,9 @@ use self::{
     document::Documents,
     load::Measured,
 };
-use crate::{
-    machine,
-    servers::redis::{Redis, redis},
-};
+use testkit::redis::{Redis, redis};
+
+use crate::machine;
 
 pub(crate) use self::{
     contestants::Running,

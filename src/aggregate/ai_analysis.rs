@@ -26,9 +26,6 @@ mod spend;
 mod subject;
 
 #[cfg(test)]
-#[path = "../../tests/it/support/ai.rs"]
-mod fake_ai;
-#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod tests;

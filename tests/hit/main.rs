@@ -6,12 +6,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "the figures, for whoever wants to lower a bound")]
 
-mod instance;
 mod ways;
 
+use testkit::instance::{Instance, framed_request, query};
 use userdata::cache::ReadOptions;
-
-use self::instance::{Instance, framed_request, query};
 
 /// Of everything between HTTP/2 and the cache, the making of the request included.
 const STACK_ALLOCATIONS_MAX: u64 = 24;

@@ -11,7 +11,7 @@ use userdata::{
     proto::v1::{CacheInfo, CacheStatus, GetComprehensiveUserDataResponse},
 };
 
-use crate::instance::{Instance, framed_request, query};
+use testkit::instance::{Instance, framed_request, query};
 
 const PATH: &str = "http://localhost/userdata.v1.UserDataService/GetComprehensiveUserData";
 

@@ -7,7 +7,7 @@ use userdata::{
     proto::v1::{CacheStatus, ReassemblyStats},
 };
 
-use crate::support::{
+use testkit::{
     ask::{get, of, runs, stats},
     cluster::{Cluster, Layout, cluster},
     server::{Client, Settings, serve},

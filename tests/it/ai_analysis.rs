@@ -13,7 +13,7 @@ use userdata::{
     proto::v1::{AiAnalysisResults, GetCacheStatsRequest, GetCacheStatsResponse, GetComprehensiveUserDataResponse},
 };
 
-use crate::support::{
+use testkit::{
     ai::{FakeAi, Say, valid_answer},
     assembly::{aggregator_asking, execute, noon, patient, scalar, serve_from},
     cluster::{Layout, cluster},

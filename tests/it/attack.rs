@@ -19,7 +19,7 @@ use std::{
 
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::support::{
+use testkit::{
     ask::of,
     database::{Kind, TestDatabase},
     demo::serve_demo,
@@ -66,12 +66,12 @@ impl Ground {
     /// Attacks twice, and looks for harm.
     async fn withstands(self, attack: impl AsyncFn(SocketAddr)) {
         let Self { server, caller, _database } = self;
-        let before = server.vitals().await;
+        let before = vitals(&server).await;
         attack(server.address).await;
-        let first = server.recovered(before).await;
+        let first = recovered(&server, before).await;
         caller.is_answered().await;
         attack(server.address).await;
-        let second = server.recovered(before).await;
+        let second = recovered(&server, before).await;
         caller.is_answered().await;
         caller.end().await;
 
@@ -114,27 +114,25 @@ impl Caller {
     }
 }
 
-impl Server {
-    async fn vitals(&self) -> Vitals {
-        let (_, metrics) = self.probe("/metrics").await;
-        let figure = |name: &str| {
-            let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            value.unwrap_or_else(|| panic!("no {name}: {metrics}")).parse().unwrap()
-        };
-        Vitals {
-            files: figure("process_unix_file_descriptor_count"),
-            tasks: figure("tokio_runtime_tasks"),
-            memory: figure("process_memory_usage_bytes"),
-        }
+async fn vitals(server: &Server) -> Vitals {
+    let (_, metrics) = server.probe("/metrics").await;
+    let figure = |name: &str| {
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name}: {metrics}")).parse().unwrap()
+    };
+    Vitals {
+        files: figure("process_unix_file_descriptor_count"),
+        tasks: figure("tokio_runtime_tasks"),
+        memory: figure("process_memory_usage_bytes"),
     }
+}
 
-    /// Waits until it holds no more than before.
-    async fn recovered(&self, before: Vitals) -> Vitals {
-        wait_for("what was held to be given back", async || {
-            let now = self.vitals().await;
-            let is_back = now.files <= before.files + FILES_MORE && now.tasks <= before.tasks + TASKS_MORE;
-            is_back.then_some(now)
-        })
-        .await
-    }
+/// Waits until it holds no more than before.
+async fn recovered(server: &Server, before: Vitals) -> Vitals {
+    wait_for("what was held to be given back", async || {
+        let now = vitals(server).await;
+        let is_back = now.files <= before.files + FILES_MORE && now.tasks <= before.tasks + TASKS_MORE;
+        is_back.then_some(now)
+    })
+    .await
 }

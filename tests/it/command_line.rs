@@ -7,7 +7,7 @@ mod secrets;
 mod start;
 mod top;
 
-use crate::support::command::Ran;
+use testkit::command::Ran;
 
 /// What is said about a failure: one line, to stderr, by this program.
 #[track_caller]

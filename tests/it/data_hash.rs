@@ -13,7 +13,7 @@ use userdata::{
     proto::{Kind, ListValue, NullValue, Struct, Value},
 };
 
-use crate::support::cluster::{Layout, cluster};
+use testkit::cluster::{Layout, cluster};
 
 /// The plan's formula; one line in, one line out.
 const FORMULA: &str = r#"

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use userdata::demo::{SeedOptions, Seeded, seed, sources_are_empty};
 use userdata_migrations::{Tables, up};
 
-use crate::support::database::{BOTH, Kind, TestDatabase, database};
+use testkit::database::{BOTH, Kind, TestDatabase, database};
 
 /// Tables that the demo fills, and how many rows in all are too few to be true.
 const TABLES: [(&str, usize); 16] = [

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::Path};
 use chrono::Days;
 use serde_json::Value as Json;
 
-use crate::support::{
+use testkit::{
     command::userdata_with,
     database::{Kind, TestDatabase, database, demo_database, migrate_cache, today},
     inputs::INPUTS,

@@ -14,7 +14,7 @@ use userdata::{
     },
 };
 
-use crate::support::{
+use testkit::{
     assembly::{
         DEMO_USERS, aggregator, assemble, base_day, document, facts, json, noon, patient, payload, scalar, serve_from,
     },

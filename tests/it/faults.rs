@@ -34,7 +34,7 @@ use ground::{Ground, INSTANCES, STRATEGIES, USERS};
 use oracle::{Oracle, row};
 use timeline::{Part, Timeline};
 
-use crate::support::{
+use testkit::{
     ask::{runs, stats},
     server::{Client, client},
     wait_for,

@@ -7,7 +7,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tonic::{Code, Status};
 use userdata::proto::v1::{CacheStatus, GetComprehensiveUserDataRequest};
 
-use crate::support::{
+use testkit::{
     ask::{Answer, get, of, reason, runs, stats},
     cluster::{Cluster, Layout, cluster},
     raw,

@@ -10,7 +10,7 @@ use userdata::{
 };
 use userdata_migrations::{Tables, up};
 
-use crate::support::{
+use testkit::{
     database::{Kind, TestDatabase, database},
     redis::{Redis, redis},
     server::{Client, Server, Settings, serve},

@@ -2,7 +2,7 @@
 
 use userdata::{changes, proto::v1::InspectorStats};
 
-use crate::support::{
+use testkit::{
     ask::stats,
     database::{Kind, execute},
     get::get,

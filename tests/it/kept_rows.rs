@@ -11,7 +11,7 @@ use userdata::{
     proto::v1::{CacheStatus, GetComprehensiveUserDataResponse},
 };
 
-use crate::support::{
+use testkit::{
     ai::{FakeAi, Say, valid_answer},
     ask::{runs, stats},
     assembly::{DEMO_USERS, aggregator, assemble, base_day, noon, patient},

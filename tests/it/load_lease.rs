@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Code, Status};
 use userdata::proto::v1::{CacheStatus, GetComprehensiveUserDataRequest, InvalidateCacheRequest, Wait};
 
-use crate::support::{
+use testkit::{
     ask::{Answer, everything_of, get, invalidate, of, reason, runs, stats},
     cluster::{Cluster, Layout, cluster},
     server::{Client, Server, Settings, serve},

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement, TransactionTrait};
 use userdata_migrations::{MigrationError, Tables, down, status, up};
 
-use crate::support::database::{BOTH, Kind, database};
+use testkit::database::{BOTH, Kind, database};
 
 const OURS: [&str; 5] = ["ai_analysis_memo", "comprehensive_user_data_cache", "fence_head", "fence_log", "load_lease"];
 const SOURCES: [&str; 17] = [

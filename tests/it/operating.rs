@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::support::{
+use testkit::{
     database::{Kind, database, demo_database},
     free_port,
     pki::{Authority, HOST},

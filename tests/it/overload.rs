@@ -11,7 +11,7 @@ use tokio::{task::JoinSet, time::Instant};
 use tonic::Status;
 use userdata::proto::v1::CacheStatus;
 
-use crate::support::{
+use testkit::{
     ask::{assert_overloaded, get, of, stats},
     cluster::{Cluster, Layout, cluster},
     load::{Asked, Load},

@@ -9,7 +9,7 @@ use userdata::{
     database::{Access, Options, Pool},
 };
 
-use crate::support::{
+use testkit::{
     database::{Kind, TestDatabase, database},
     postgres::postgres,
     proxy::{Network, Proxy},

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use crate::support::{
+use testkit::{
     ask::{Answer, get, of, reason, runs, stats},
     cluster::{Layout, cluster},
     database::{Kind, demo_database},

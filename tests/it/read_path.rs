@@ -13,7 +13,7 @@ use userdata::{
     },
 };
 
-use crate::support::{
+use testkit::{
     call::{Answer, about},
     database::{BOTH, Kind, TestDatabase, database, demo_database},
     redis::redis,
@@ -284,7 +284,7 @@ async fn end_in_row(place: &TestDatabase, user: &str) -> i64 {
     place.rows(&format!("{sql} WHERE user_id = '{user}'")).await[0].try_get("", "ends").unwrap()
 }
 
-async fn check_life_in_redis(redis: &crate::support::redis::Redis, ends: i64) {
+async fn check_life_in_redis(redis: &testkit::redis::Redis, ends: i64) {
     // The only record there is, by Redis' own clock, which is this machine's.
     let script = "local t=redis.call('TIME') for _,k in ipairs(redis.call('KEYS','*')) do \
                   if string.sub(k,-5)~=':keys' then return t[1]*1000+math.floor(t[2]/1000)+redis.call('PTTL',k) end end";

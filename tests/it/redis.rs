@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use userdata::proto::v1::CacheStatus;
 
-use crate::support::{
+use testkit::{
     ask::{everything_of, get, invalidate, of, stats},
     cluster::{Cluster, Layout, cluster},
     oracle::{Oracle, User, users},

@@ -10,7 +10,7 @@ use userdata::{
     proto::v1::{CacheStatus, GetComprehensiveUserDataRequest, GetComprehensiveUserDataResponse},
 };
 
-use crate::support::{
+use testkit::{
     ai::{FakeAi, Say, valid_answer},
     ask::{everything_of, invalidate as fence, of, reason, stats},
     cluster::{Cluster, Layout, cluster},

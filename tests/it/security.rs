@@ -17,7 +17,7 @@ use userdata::{
     },
 };
 
-use crate::support::{
+use testkit::{
     ask::reason,
     command::userdata,
     database::{Kind, TestDatabase, database},

@@ -16,7 +16,7 @@ use userdata::{
     proto::v1::{CacheStatus, GetComprehensiveUserDataRequest},
 };
 
-use crate::support::{
+use testkit::{
     database::{BOTH, Kind},
     demo::{hold_onboarding, serve_demo},
     raw::{Connection, GET, framed},

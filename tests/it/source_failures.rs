@@ -11,7 +11,7 @@ use userdata::{
     proto::v1::{CacheInfo, CacheStatus, GetCacheStatsRequest, GetComprehensiveUserDataResponse},
 };
 
-use crate::support::{
+use testkit::{
     assembly::{execute, serve_from},
     database::{BOTH, Kind, TestDatabase},
     get::{ask, complete, failed, get, invalidate, refresh, report, status},

@@ -11,7 +11,7 @@ use userdata::{
 };
 use userdata_migrations::{Tables, up};
 
-use crate::support::{
+use testkit::{
     assembly::{
         DEMO_USERS, aggregator, assemble, base_day, document, execute, facts, json, noon, patient, payload, scalar,
         serve_from,

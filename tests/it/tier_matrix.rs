@@ -21,14 +21,14 @@ use userdata::{
     proto::v1::{CacheStatus, SectionReport},
 };
 
-use crate::support::{
+use fault::{Break, Fault, Part};
+use figures::{Figures, Wave};
+use rig::{Instances, Rig, WARM};
+use testkit::{
     ask::reason,
     call::{Answer, about},
     wait_for,
 };
-use fault::{Break, Fault, Part};
-use figures::{Figures, Wave};
-use rig::{Instances, Rig, WARM};
 
 /// Beyond its mark no median may be so much longer, however busy the machine is; what hangs is.
 const NOISE: Duration = Duration::from_secs(2);

@@ -12,7 +12,7 @@ use userdata::{
     },
 };
 
-use crate::support::{
+use testkit::{
     ai::{FakeAi, Say, valid_answer},
     call::{Answer, Caller, about},
     database::{BOTH, Kind, TestDatabase, demo_database, migrate_cache, seed},

@@ -11,7 +11,7 @@ use userdata::{
     },
 };
 
-use crate::support::{
+use testkit::{
     ai::{FakeAi, Say, valid_answer},
     call::about,
     database::{BOTH, Kind, TestDatabase, demo_database},

@@ -14,11 +14,12 @@ use userdata::{
     proto::v1::{ComprehensiveUserData, ReassemblyStats},
 };
 
+use testkit::ai::{FakeAi, Say, valid_answer};
+
 use crate::{
     Alone, StoppedTime,
     instance::{Instance, LEASE, move_on},
     script::{Key, Part},
-    support::ai::{FakeAi, Say, valid_answer},
     world::World,
 };
 

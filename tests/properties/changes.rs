@@ -30,10 +30,9 @@ use userdata::{
     proto::v1::InspectorStats,
 };
 
-use crate::{
-    Alone,
-    support::database::{BOTH, Kind},
-};
+use testkit::database::{BOTH, Kind};
+
+use crate::Alone;
 use ground::Ground;
 use judge::{Judge, question};
 use steps::Steps;

@@ -16,7 +16,6 @@ mod oracle;
 mod script;
 mod search;
 mod stored;
-mod support;
 mod world;
 
 use std::sync::{
@@ -60,7 +59,7 @@ struct StoppedTime {
 impl StoppedTime {
     fn new() -> Self {
         // Needs a time that passes to start.
-        support::redis_port();
+        world::redis_port();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (blocking, ended) = mpsc::channel::<()>();
         runtime.block_on(async { tokio::time::pause() });

@@ -1,8 +1,6 @@
 //! Each broken rule is noticed: a list of steps that is played with the rule, when every promise holds, and without it,
 //! when one is broken.
 
-use std::process::Command;
-
 use userdata::{fault::Call, mutant::Mutant};
 
 use crate::{
@@ -187,15 +185,4 @@ noticed! {
         Refresh(A, One),
         Get(A, One, Plain),
     ];
-}
-
-/// So that a server can be started with a broken rule; what is released knows no such flag.
-#[test]
-fn the_command_line_takes_a_mutant_and_does_not_tell() {
-    let ran = |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_userdata")).args(arguments).output().unwrap();
-    assert!(!String::from_utf8_lossy(&ran(&["serve", "--help"]).stdout).contains("mutant"));
-    for (name, exit_code) in [("wait-all-does-not-wait", 0), ("nothing", 2)] {
-        let ran = ran(&["config", "check", "--mutant", name]);
-        assert_eq!(ran.status.code(), Some(exit_code), "{name}: {ran:?}");
-    }
 }

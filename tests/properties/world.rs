@@ -7,7 +7,10 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, TcpStream},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,6 +19,7 @@ use sea_orm::{
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 use tempfile::TempDir;
+use testkit::redis::{Redis, redis};
 use userdata::database::Pool;
 use userdata_migrations::{Tables, up};
 
@@ -23,7 +27,6 @@ use crate::{
     instance::LEASE,
     script::{Key, Lie},
     stored::{Stock, Stored},
-    support,
 };
 
 /// Databases of a redis-server.
@@ -59,7 +62,7 @@ impl World {
         let db = pool(&url, 1).await;
         up(&db, Tables::CacheAndSources).await.unwrap();
         db.execute_unprepared(ROWS).await.unwrap();
-        let port = support::redis_port();
+        let port = redis_port();
         let redis = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         redis.set_nodelay(true).unwrap();
         let number = number % REDIS_DATABASES;
@@ -238,4 +241,11 @@ async fn pool(url: &str, connections: u32) -> DatabaseConnection {
                 .foreign_keys(false)
         });
     Database::connect(options).await.unwrap()
+}
+
+/// The port of this process' Redis; each world has a database of its own in it.
+pub(crate) fn redis_port() -> u16 {
+    static REDIS: OnceLock<Redis> = OnceLock::new();
+    let start = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(redis());
+    REDIS.get_or_init(start).port
 }

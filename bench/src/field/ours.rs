@@ -16,7 +16,7 @@ use userdata::{
     telemetry::Telemetry,
 };
 
-use crate::servers::{
+use testkit::{
     database::Kind,
     sources::{OF_STRATEGY, Sources, sources},
     wait_for,

@@ -16,7 +16,7 @@ use tokio::{
 use tonic::transport::Endpoint;
 
 use super::figures::{Called, Figures};
-use crate::servers::call::{Caller, about};
+use testkit::call::{Caller, about};
 
 /// With 256 streams on each, more than any phase needs at once.
 const CONNECTIONS: usize = 32;

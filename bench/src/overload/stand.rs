@@ -6,17 +6,16 @@ use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 
 use super::load::{Callers, Whom};
-use crate::{
-    paths::slow_view,
-    servers::{
-        database::Kind,
-        log_of,
-        process::{Process, Start},
-        redis::{Redis, redis},
-        sources::{OF_STRATEGY, Sources, sources},
-        wait_for,
-    },
+use testkit::{
+    database::Kind,
+    log_of,
+    process::{Process, Start},
+    redis::{Redis, redis},
+    sources::{OF_STRATEGY, Sources, sources},
+    wait_for,
 };
+
+use crate::paths::slow_view;
 
 /// More users than all phases need.
 const USERS: u32 = 300_000;

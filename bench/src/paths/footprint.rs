@@ -8,7 +8,9 @@ use super::{
     instance::Instance,
     population::{Population, user},
 };
-use crate::{servers::database::Kind, wire::empty};
+use testkit::database::Kind;
+
+use crate::wire::empty;
 
 const KIB: usize = 1024;
 const MIB: f64 = 1024.0 * 1024.0;

@@ -9,10 +9,9 @@ use super::{
     drive::{Call, as_f64, open},
     population::{Population, any_of, user},
 };
-use crate::{
-    servers::database::Kind,
-    wire::{empty, median},
-};
+use testkit::database::Kind;
+
+use crate::wire::{empty, median};
 
 const DOCUMENT_BYTES: usize = 3 * 1024;
 

@@ -9,14 +9,13 @@ use userdata::proto::v1::{
     user_data_service_client::UserDataServiceClient,
 };
 
-use crate::{
-    servers::{
-        log_of,
-        process::{Process, Start},
-        wait_for,
-    },
-    wire::cpu_time,
+use testkit::{
+    log_of,
+    process::{Process, Start},
+    wait_for,
 };
+
+use crate::wire::cpu_time;
 
 /// On a busy machine a timeout would become a miss in the figures, or a failed start.
 const PATIENT: [(&str, &str); 2] = [("redis.timeout", "5s"), ("database.timeout", "5s")];

@@ -11,10 +11,9 @@ use super::{
     frames::Method,
     population::{Population, any_of, user},
 };
-use crate::{
-    servers::database::Kind,
-    wire::{empty, median},
-};
+use testkit::database::Kind;
+
+use crate::wire::{empty, median};
 
 const USERS: u64 = 1_000;
 const DOCUMENT_BYTES: usize = 16 * 1024;

@@ -19,7 +19,7 @@ use super::{
     drive::{CONNECTIONS, Call, STREAMS, Until, closed},
     instance::Instance,
 };
-use crate::servers::{
+use testkit::{
     database::Kind,
     redis::{Redis, redis},
     sources::{Sources, sources},

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::instance::Instance;
-use crate::servers::{
+use testkit::{
     ai::{FakeAi, Say, valid_answer},
     database::Kind,
     sources::{Sources, sources},

@@ -15,15 +15,14 @@ use super::{
     drive::{Call, Until, as_f64, closed, quantile},
     instance::Instance,
 };
-use crate::{
-    servers::{
-        database::{Kind, TestDatabase, demo_database},
-        redis::{Redis, redis},
-        sources::count,
-        wait_for,
-    },
-    wire::{empty, median},
+use testkit::{
+    database::{Kind, TestDatabase, demo_database},
+    redis::{Redis, redis},
+    sources::count,
+    wait_for,
 };
+
+use crate::wire::{empty, median};
 
 /// The demo users whose documents have all sections.
 const USERS: u64 = 30;

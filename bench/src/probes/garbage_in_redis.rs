@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{QUICK, USER};
+use testkit::wait_for;
+
 use crate::{
     field::{Library, Node},
-    servers::wait_for,
     stand::Stand,
 };
 

@@ -3,7 +3,9 @@
 use futures::future::join;
 
 use super::{SLOW, USER};
-use crate::{field::Library, servers::wait_for, stand::Stand};
+use testkit::wait_for;
+
+use crate::{field::Library, stand::Stand};
 
 pub(crate) async fn run(library: Library) -> String {
     let stand = Stand::set_up(library, 1, SLOW).await;

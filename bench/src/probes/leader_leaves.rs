@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;
 
 use super::{SLOW, USER, counted};
-use crate::{field::Library, servers::wait_for, stand::Stand};
+use testkit::wait_for;
+
+use crate::{field::Library, stand::Stand};
 
 /// A third of the load: enough for 49 calls to arrive, far from the load's end.
 const ARRIVAL: Duration = Duration::from_millis(100);

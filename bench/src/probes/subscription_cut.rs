@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{QUICK, USER, time};
+use testkit::wait_for;
+
 use crate::{
     field::{Library, multi_tier_cache::TTL},
-    servers::wait_for,
     stand::Stand,
 };
 

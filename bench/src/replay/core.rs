@@ -41,7 +41,7 @@ use super::{
     score::{Answer, Score},
     trace::{Event, Kind},
 };
-use crate::servers::ai::{FakeAi, Say, valid_answer};
+use testkit::ai::{FakeAi, Say, valid_answer};
 
 /// An instance, and the number of changes of each user's sources.
 pub(crate) struct Core {

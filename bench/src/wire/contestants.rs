@@ -9,15 +9,14 @@ use super::{
     load::{self, Measured},
     rivals::{Rival, Sink},
 };
-use crate::{
-    machine::Cpus,
-    servers::{
-        log_of,
-        process::{Process, Start},
-        redis::Redis,
-        wait_for,
-    },
+use testkit::{
+    log_of,
+    process::{Process, Start},
+    redis::Redis,
+    wait_for,
 };
+
+use crate::machine::Cpus;
 
 /// A measured server.
 #[derive(Debug)]

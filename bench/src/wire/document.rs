@@ -17,7 +17,7 @@ use userdata::{
 };
 
 use super::rivals::{self, Ours};
-use crate::servers::{
+use testkit::{
     database::Kind,
     redis::Redis,
     sources::{Sources, sources},

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use serde_json::{Value as Json, json};
+use servers::ai::{FakeAi, Say, valid_answer};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    fake_ai::{FakeAi, Say, valid_answer},
     fixture::{onboarding, plain_strategy},
     *,
 };

@@ -5,7 +5,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::support::{
+use testkit::{
     ask::stats,
     cluster::{Cluster, Layout, cluster},
     server::{Settings, serve},

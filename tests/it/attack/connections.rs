@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::ground;
-use crate::support::{
+use testkit::{
     ask::of,
     raw::GET,
     wire::{

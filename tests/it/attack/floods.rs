@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::ground;
-use crate::support::{
+use testkit::{
     raw::GET,
     wire::{
         CONTINUATION, DATA, END_HEADERS, END_STREAM, End, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,

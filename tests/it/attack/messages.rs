@@ -7,7 +7,7 @@ use http::{Method, Request, StatusCode};
 use tonic::Code;
 
 use super::ground;
-use crate::support::{
+use testkit::{
     ask::of,
     raw::{Connection, GET, framed, framed_bytes},
 };

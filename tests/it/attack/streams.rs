@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::ground;
-use crate::support::{
+use testkit::{
     ask::stats,
     raw::GET,
     server::Server,
@@ -28,16 +28,14 @@ fn begun(path: &str, message: &[u8]) -> Vec<u8> {
     streams().flat_map(|stream| [frame(HEADERS, END_HEADERS, stream, &head), data(stream)].concat()).collect()
 }
 
-impl Server {
-    async fn has_in_flight(&self, requests: u32) {
-        wait_for("requests in flight", async || {
-            let (_, metrics) = self.probe("/metrics").await;
-            let lines = metrics.lines().filter(|line| line.starts_with("userdata_requests_in_flight{"));
-            let all: f64 = lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum();
-            (all >= f64::from(requests)).then_some(())
-        })
-        .await;
-    }
+async fn has_in_flight(server: &Server, requests: u32) {
+    wait_for("requests in flight", async || {
+        let (_, metrics) = server.probe("/metrics").await;
+        let lines = metrics.lines().filter(|line| line.starts_with("userdata_requests_in_flight{"));
+        let all: f64 = lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum();
+        (all >= f64::from(requests)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -52,7 +50,7 @@ async fn requests_whose_message_never_comes_take_no_place() {
             wires.push(wire);
         }
     }
-    ground.server.has_in_flight(6 * STREAMS).await;
+    has_in_flight(&ground.server, 6 * STREAMS).await;
     // All places would be taken if they counted.
     stats(&ground.server.client().await).await;
     drop(wires);

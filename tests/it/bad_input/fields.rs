@@ -12,7 +12,7 @@ use userdata::proto::{
 };
 
 use super::{asking, assert_refused, fields};
-use crate::support::{
+use testkit::{
     database::Kind,
     demo::serve_demo,
     server::{Client, Server},

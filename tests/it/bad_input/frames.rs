@@ -7,7 +7,7 @@ use tonic::{Code, codec::CompressionEncoding};
 use userdata::proto::v1::GetCacheStatsRequest;
 
 use super::{asking, assert_refused, fields};
-use crate::support::{
+use testkit::{
     database::Kind,
     demo::serve_demo,
     raw::{GET, call, framed, framed_bytes},

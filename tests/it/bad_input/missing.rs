@@ -5,7 +5,7 @@ use tonic_types::StatusExt;
 use userdata::proto::v1::{GetComprehensiveUserDataRequest, InvalidateCacheRequest};
 
 use super::{asking, assert_refused};
-use crate::support::{database::Kind, demo::serve_demo, server::Client};
+use testkit::{database::Kind, demo::serve_demo, server::Client};
 
 #[track_caller]
 fn assert_missing(status: &Status, reason: &str, resource: &str) {

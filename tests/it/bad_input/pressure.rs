@@ -12,7 +12,7 @@ use userdata::proto::v1::{
 };
 
 use super::{asking, assert_refused, retry_after};
-use crate::support::{
+use testkit::{
     ask::assert_overloaded,
     database::{Kind, TestDatabase, database},
     demo::{demo_settings, hold_onboarding, serve_demo},

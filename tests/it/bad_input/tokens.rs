@@ -6,7 +6,7 @@ use tonic::Code;
 use userdata::proto::v1::{CacheInfo, CacheStatus, GetComprehensiveUserDataRequest};
 
 use super::{asking, assert_refused, retry_after};
-use crate::support::{database::Kind, demo::serve_demo, server::Client};
+use testkit::{database::Kind, demo::serve_demo, server::Client};
 
 async fn answered(client: &mut Client, request: GetComprehensiveUserDataRequest) -> CacheInfo {
     client.get_comprehensive_user_data(request).await.unwrap().into_inner().cache_info.unwrap()

@@ -2,7 +2,7 @@
 
 use userdata::proto::v1::{CacheStatus, InvalidateCacheRequest};
 
-use crate::support::{
+use testkit::{
     ask::{everything_of, get, invalidate, of, of_strategy, stats},
     cluster::{Cluster, Layout, cluster},
     sources::OF_STRATEGY,

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tonic::Code;
 use userdata::proto::v1::{CacheStatus, Freshness, GetComprehensiveUserDataRequest, InvalidateCacheRequest, Wait};
 
-use crate::support::{
+use testkit::{
     ask::{everything_of, get, invalidate, of, reason},
     cluster::{Cluster, Layout, cluster},
     server::{Client, Server},

@@ -11,7 +11,7 @@ use userdata::{
 };
 use userdata_migrations::{Tables, up};
 
-use crate::support::{
+use testkit::{
     database::{BOTH, Kind, TestDatabase, database},
     sources::count,
 };

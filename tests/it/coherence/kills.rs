@@ -14,7 +14,7 @@ use userdata::proto::v1::{
     CacheStatus, ComprehensiveUserData, GetComprehensiveUserDataRequest, GetComprehensiveUserDataResponse,
 };
 
-use crate::support::{
+use testkit::{
     ask::{Answer, of, stats},
     assembly::scalar,
     cluster::{Cluster, Layout, cluster},

@@ -4,7 +4,7 @@
 use sea_orm::ConnectionTrait;
 use userdata::proto::v1::CacheStatus;
 
-use crate::support::{
+use testkit::{
     ask::{everything_of, get, invalidate, of},
     cluster::{Layout, cluster},
     wait_for,

@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use userdata::proto::v1::{CacheStatus, InvalidateCacheRequest};
 
-use crate::support::{
+use testkit::{
     ask::{everything_of, get, invalidate, of, of_strategy, reason},
     cluster::{Cluster, Layout, cluster},
     server::{Client, Server, serve},
@@ -57,7 +57,7 @@ async fn a_purge_leaves_neither_row_nor_record_nor_memo() {
         let purged = client.clone().invalidate_cache(purge()).await.unwrap().into_inner();
         nothing_is_left(&cluster).await;
         assert_eq!(purged.removed_entries, 2, "{layout:?}");
-        let memory = &crate::support::ask::stats(&client).await.tiers[0];
+        let memory = &testkit::ask::stats(&client).await.tiers[0];
         assert_eq!(memory.entries, Some(0), "{layout:?}");
         invalidate(&client, purge()).await.expect("it may be repeated");
         assert_eq!(get(&client, of("1")).await.unwrap().status, CacheStatus::Assembled, "{layout:?}");

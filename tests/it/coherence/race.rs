@@ -9,7 +9,7 @@ use std::sync::{
 use tokio_util::task::TaskTracker;
 use userdata::proto::v1::{Freshness, GetComprehensiveUserDataRequest, InvalidateCacheRequest};
 
-use crate::support::{
+use testkit::{
     ask::{everything_of, get, invalidate, of, of_strategy},
     cluster::{Cluster, Layout, cluster},
     server::Client,

@@ -4,7 +4,7 @@ use sea_orm::ConnectionTrait;
 use tonic::Code;
 use userdata::proto::v1::CacheStatus;
 
-use crate::support::{
+use testkit::{
     ask::{everything_of, get, invalidate, of, reason, stats},
     cluster::{Layout, cluster},
     database::Kind,
@@ -115,7 +115,7 @@ async fn without_its_database_nothing_is_acknowledged_and_afterwards_all_is_well
     database.open().await;
 
     cluster.sources.write(11, 1).await;
-    crate::support::wait_for("an invalidation", async || invalidate(&client, everything_of("1")).await.ok()).await;
-    let answer = crate::support::wait_for("an answer", async || get(&client, of("1")).await.ok()).await;
+    testkit::wait_for("an invalidation", async || invalidate(&client, everything_of("1")).await.ok()).await;
+    let answer = testkit::wait_for("an answer", async || get(&client, of("1")).await.ok()).await;
     assert_eq!(answer.count, 1);
 }

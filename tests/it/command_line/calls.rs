@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{complaint, has_line};
-use crate::support::{
+use testkit::{
     command::{Ran, userdata},
     database::Kind,
     demo::serve_demo,

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::{complaint, has_line};
-use crate::support::command::{userdata, userdata_with};
+use testkit::command::{userdata, userdata_with};
 
 #[tokio::test]
 async fn a_setting_that_cannot_be_used_is_exit_2_with_its_origin_and_key() {

@@ -4,7 +4,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::Value as Json;
 
 use super::{complaint, has_line};
-use crate::support::{
+use testkit::{
     command::userdata,
     database::{BOTH, Kind, database},
     demo::DEMO_AS_OF,

@@ -2,7 +2,7 @@
 
 use userdata::proto::v1::GetComprehensiveUserDataRequest;
 
-use crate::support::{
+use testkit::{
     command::userdata_with,
     database::{Kind, database},
     demo::demo_settings,

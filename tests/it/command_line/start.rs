@@ -8,7 +8,7 @@ use userdata::{clock::Clock, proto::v1::GetComprehensiveUserDataRequest};
 use userdata_migrations::{Tables, up};
 
 use super::{complaint, has_line};
-use crate::support::{
+use testkit::{
     command::userdata,
     database::{BOTH, Kind, database},
     demo::demo_settings,
@@ -132,5 +132,16 @@ async fn two_servers_share_a_database_that_both_find_empty() {
     for server in [&one, &two] {
         let ran = userdata(&["get", "1", "--addr", &format!("http://{}", server.address)]).await;
         assert!(has_line(&ran.output(), &["complete", "true"]));
+    }
+}
+
+/// So that a server can be started with a broken rule; what is released knows no such flag.
+#[cfg(feature = "mutants")]
+#[tokio::test]
+async fn the_command_line_takes_a_mutant_and_does_not_tell() {
+    assert!(!userdata(&["serve", "--help"]).await.stdout.contains("mutant"));
+    for (name, exit_code) in [("wait-all-does-not-wait", 0), ("nothing", 2)] {
+        let ran = userdata(&["config", "check", "--mutant", name]).await;
+        assert_eq!(ran.exit_code, exit_code, "{name}: {ran:?}");
     }
 }

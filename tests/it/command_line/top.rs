@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value as Json;
 
 use super::complaint;
-use crate::support::{
+use testkit::{
     command::userdata,
     database::{Kind, demo_database},
     free_port, log_of,

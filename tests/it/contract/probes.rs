@@ -4,7 +4,7 @@ use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use userdata::proto::v1::GetCacheStatsRequest;
 
-use crate::support::{
+use testkit::{
     database::{Kind, database},
     demo::{demo_settings, serve_demo},
     server::{Server, launch},

@@ -4,7 +4,7 @@ use futures::{StreamExt, stream};
 use prost_reflect::{DescriptorPool, MessageDescriptor, Value};
 use tonic_reflection::pb::{v1, v1alpha};
 
-use crate::support::{database::Kind, demo::serve_demo, server::Server};
+use testkit::{database::Kind, demo::serve_demo, server::Server};
 
 const SERVICE: &str = "userdata.v1.UserDataService";
 const HEALTH: &str = "grpc.health.v1.Health";

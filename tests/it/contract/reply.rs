@@ -3,7 +3,7 @@
 use tonic::{Request, metadata::MetadataMap};
 use userdata::proto::v1::{GetCacheStatsRequest, GetComprehensiveUserDataRequest};
 
-use crate::support::{
+use testkit::{
     database::Kind,
     demo::serve_demo,
     server::{Client, Server},

@@ -27,7 +27,7 @@ use super::{
     oracle::{Ack, Asked, Oracle, Seen, row},
     timeline::{Part, Timeline},
 };
-use crate::support::{ask::reason, server::Client, sources::Sources};
+use testkit::{ask::reason, server::Client, sources::Sources};
 
 /// For pools to replace their connections, after what they depend on is there again: the time after
 /// which they give one up (ground.rs), and what a busy machine adds. Figures say what it took.

@@ -14,7 +14,7 @@ use super::{
     ground::{Ground, INSTANCES},
     timeline::{Part, Place, Timeline},
 };
-use crate::support::proxy::{Network, Proxy};
+use testkit::proxy::{Network, Proxy};
 
 /// Whose lines.
 #[derive(Clone, Copy, Debug)]

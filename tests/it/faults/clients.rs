@@ -13,7 +13,7 @@ use super::{
     oracle::Ack,
     timeline::Part,
 };
-use crate::support::server::Client;
+use testkit::server::Client;
 
 pub(super) const CLIENTS: u64 = 12;
 pub(super) const OWNERS: u64 = 4;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 
-use crate::support::{
+use testkit::{
     database::{Kind, migrate_cache},
     lines::{Lines, by_lines},
     postgres::{Postgres, own_postgres},

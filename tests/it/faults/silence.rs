@@ -6,7 +6,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait};
 use tokio::time::Instant;
 
-use crate::support::{
+use testkit::{
     ask::{everything_of, get, invalidate, of, reason},
     cluster::{Layout, cluster},
     lines::by_lines,

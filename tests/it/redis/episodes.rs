@@ -1,7 +1,7 @@
 //! A Redis that forgets, comes back with old data, or takes no more, under constant load.
 
 use super::*;
-use crate::support::redis::{Redis, redis};
+use testkit::redis::{Redis, redis};
 
 /// Answers and invalidations after which an episode has been seen from all sides: every user once.
 const ANSWERS: usize = 50;

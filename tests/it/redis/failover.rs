@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::support::redis::sentinels::sentinels;
+use testkit::redis::sentinels::sentinels;
 
 #[tokio::test]
 async fn a_redis_behind_sentinels_is_shared() {

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::support::{
+use testkit::{
     ask::of_strategy,
     redis::shards::{Shards, shards},
 };

@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Status};
 use userdata::proto::v1::CacheStatus;
 
-use crate::support::{
+use testkit::{
     ask::{everything_of, get, invalidate, of, runs, stats},
     cluster::{Layout, cluster},
     server::{Client, Server, lazy_client},

@@ -7,7 +7,7 @@ use tonic_health::pb::HealthCheckRequest;
 use userdata::{clock::Clock, grpc::method::Method};
 
 use super::asking;
-use crate::support::{
+use testkit::{
     database::Kind,
     demo::{hold_onboarding, serve_demo},
     raw::{Connection, GET, framed},

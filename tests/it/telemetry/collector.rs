@@ -27,7 +27,7 @@ use tonic::{
     transport::{Server, ServerTlsConfig},
 };
 
-use crate::support::{pki::HOST, server::Settings, wait_for};
+use testkit::{pki::HOST, server::Settings, wait_for};
 
 /// A running collector; dropping it ends it.
 #[derive(Debug)]

@@ -11,8 +11,11 @@ use std::{
 use serde_json::Value;
 use userdata::telemetry::names::INSTRUMENTS;
 
-use super::{prometheus::metric, scrape::served};
-use crate::support::binary;
+use super::{
+    prometheus::metric,
+    scrape::{scrape, served},
+};
+use testkit::binary;
 
 /// What our metrics' names begin with.
 const PREFIXES: [&str; 5] = ["userdata_", "rpc_", "db_", "process_", "tokio_"];
@@ -78,7 +81,7 @@ fn selectors_are_found_and_labels_are_not_taken_for_metrics() {
 async fn every_expression_asks_for_series_that_a_server_has_and_every_instrument_is_on_the_dashboard() {
     let (_cluster, server) = served().await;
     let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for series in server.scrape().await.series {
+    for series in scrape(&server).await.series {
         known.entry(series.name).or_default().extend(series.labels.into_keys());
     }
     let rules = read("deploy/prometheus/rules.yml");

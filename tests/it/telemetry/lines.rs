@@ -4,7 +4,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::Value;
 use tonic::{Code, Request};
 
-use crate::support::{
+use testkit::{
     ask::{everything_of, of},
     cluster::{Layout, cluster},
     server::serve,

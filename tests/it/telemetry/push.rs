@@ -8,7 +8,7 @@ use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use userdata::{proto::v1::CacheStatus, telemetry::names::INSTRUMENTS};
 
 use super::collector::{collector, collector_with_tls, sending_to, text};
-use crate::support::{
+use testkit::{
     ask::{get, of},
     cluster::{Layout, cluster},
     free_port,

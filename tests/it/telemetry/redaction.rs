@@ -15,7 +15,7 @@ use userdata::{
 };
 
 use super::collector::{collector, hex};
-use crate::support::{
+use testkit::{
     ai::{FakeAi, Say, valid_answer},
     ask::of,
     cluster::{Layout, cluster},

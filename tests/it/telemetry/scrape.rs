@@ -13,7 +13,7 @@ use userdata::{
 };
 
 use super::prometheus::{Scraped, metric, with_underscores};
-use crate::support::{
+use testkit::{
     ask::{everything_of, get, invalidate, of},
     cluster::{Cluster, Layout, cluster},
     server::{Server, serve},
@@ -27,18 +27,16 @@ pub(super) async fn served() -> (Cluster, Server) {
     (cluster, server)
 }
 
-impl Server {
-    pub(super) async fn scrape(&self) -> Scraped {
-        let (status, text) = self.probe("/metrics").await;
-        assert_eq!(status, 200);
-        Scraped::read(&text)
-    }
+pub(super) async fn scrape(server: &Server) -> Scraped {
+    let (status, text) = server.probe("/metrics").await;
+    assert_eq!(status, 200);
+    Scraped::read(&text)
 }
 
 #[tokio::test]
 async fn every_instrument_exists_at_zero_from_the_start_and_nothing_else_does() {
     let (_cluster, server) = served().await;
-    let scraped = server.scrape().await;
+    let scraped = scrape(&server).await;
 
     let expected: BTreeMap<String, &str> = INSTRUMENTS.iter().map(metric).collect();
     let mut found: BTreeMap<String, &str> =
@@ -101,7 +99,7 @@ async fn what_happens_is_counted_under_its_name() {
     let get = ("rpc_method", "userdata.v1.UserDataService/GetComprehensiveUserData");
     // A call is counted when its last byte has been handed over, which its caller may have read before.
     let scraped = wait_for("all calls to be counted", async || {
-        let scraped = server.scrape().await;
+        let scraped = scrape(&server).await;
         let all = scraped.sum(calls, &[get]) == 6.0;
         let written = scraped.sum("userdata_cache_writes_total", &[("tier", "database"), ("outcome", "ok")]) == 2.0;
         (all && written).then_some(scraped)
@@ -156,7 +154,7 @@ const NAMED_ELSEWHERE: [&str; 3] =
 async fn promtool_finds_nothing_wrong_with_a_scrape() {
     let (_cluster, server) = served().await;
     let (_, text) = server.probe("/metrics").await;
-    let program = crate::support::binary("promtool", &[]);
+    let program = testkit::binary("promtool", &[]);
     let mut promtool =
         Command::new(program).args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();

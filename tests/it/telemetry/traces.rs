@@ -6,8 +6,11 @@ use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use tonic::Request;
 use userdata::proto::v1::{CacheStatus, GetComprehensiveUserDataRequest};
 
-use super::collector::{collector, hex, text};
-use crate::support::{
+use super::{
+    collector::{collector, hex, text},
+    scrape::scrape,
+};
+use testkit::{
     ask::of,
     cluster::{Layout, cluster},
     server::{Client, serve},
@@ -108,7 +111,7 @@ async fn who_waits_for_anothers_load_links_to_it() {
 
     let held = cluster.sources.hold("onboarding_sessions").await;
     let waiting = async |count: f64| {
-        let look = async || (server.scrape().await.sum("userdata_flight_waiters", &[]) == count).then_some(());
+        let look = async || (scrape(&server).await.sum("userdata_flight_waiters", &[]) == count).then_some(());
         wait_for("callers that wait", look).await;
     };
     let (first, second) = (trace(1), trace(2));

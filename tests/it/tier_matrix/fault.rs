@@ -6,7 +6,7 @@
 use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, TransactionTrait};
 
 use super::rig::Rig;
-use crate::support::proxy::{Network, Proxy};
+use testkit::proxy::{Network, Proxy};
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use userdata::proto::v1::{CacheStatus, GetCacheStatsRequest};
 use userdata_migrations::{Tables, up};
 
 use super::{COLD_CALLS, fault::Part};
-use crate::support::{
+use testkit::{
     ai::{FakeAi, Say, valid_answer},
     call::{Answer, Caller, about},
     database::migrate_cache,

@@ -31,7 +31,7 @@ use userdata::{
 use userdata_migrations::begin_alone;
 
 use super::{tables::TABLES, writes::Change};
-use crate::support::database::{Kind, TestDatabase, demo_database_of, execute, today};
+use testkit::database::{Kind, TestDatabase, demo_database_of, execute, today};
 
 /// What changes of the sources concern: sections by user.
 pub(super) type Concerned = BTreeMap<String, BTreeSet<i32>>;

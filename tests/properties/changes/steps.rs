@@ -14,7 +14,7 @@ use super::{
     judge::{Judge, USERS, question, questions, questions_about},
     writes::Change,
 };
-use crate::support::{database::Kind, wait_for};
+use testkit::{database::Kind, wait_for};
 
 /// Of a failure's message: what happened last.
 const TOLD: usize = 12;

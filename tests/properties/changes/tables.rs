@@ -3,7 +3,7 @@
 
 use userdata::model::Section::{self, GapAnalysis, Onboarding, Performance, Recommendations, Strategy};
 
-use crate::support::inputs::{INPUTS, Input};
+use testkit::inputs::{INPUTS, Input};
 
 /// A table and what hangs on its rows.
 #[derive(Debug)]

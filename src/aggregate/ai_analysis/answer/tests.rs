@@ -1,11 +1,9 @@
 //! Each limit of the answer's table, reached and exceeded.
 
 use serde_json::json;
+use servers::ai::valid_answer as answer;
 
-use super::{
-    super::{fake_ai::valid_answer as answer, reply::ModelReply},
-    *,
-};
+use super::{super::reply::ModelReply, *};
 use crate::testing::withstands_mutated;
 
 fn reason(value: &Json) -> Option<FailureReason> {

@@ -1,0 +1,17 @@
+//! Real servers for tests: on free ports, in temporary directories, gone when the test process is
+//! gone, however that happens. What is missing is a failure, never a skip.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(missing_docs, reason = "fields and variants that say what they are")]
+
+pub mod ai;
+mod needs;
+pub mod pki;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod raw;
+pub mod redis;
+pub mod wire;
+
+pub use needs::{binary, free_port, log_of, wait_for};

@@ -1,0 +1,82 @@
+//! Certificates, made anew for each test, as files.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use chrono::{Datelike, NaiveDate};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    SanType,
+};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+
+/// What servers are called.
+pub const HOST: &str = "localhost";
+
+/// An authority whose files are in a directory.
+#[allow(missing_debug_implementations, reason = "its key has none")]
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    directory: PathBuf,
+}
+
+impl Authority {
+    /// Its certificate is `NAME-ca.pem`.
+    pub fn new(directory: &Path, name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let authority = Self { issuer, directory: directory.to_owned() };
+        fs::write(authority.file(&format!("{name}-ca")), authority.issuer.pem()).unwrap();
+        authority
+    }
+
+    /// Writes a server's certificate and key to `cert.pem` and `key.pem`.
+    pub fn certify_server(&self) {
+        let names = vec![SanType::DnsName(HOST.try_into().unwrap())];
+        let (cert, key) = self.certify(names, ExtendedKeyUsagePurpose::ServerAuth);
+        fs::write(self.file("cert"), cert).unwrap();
+        fs::write(self.file("key"), key).unwrap();
+    }
+
+    /// The same, valid until that day begins.
+    pub fn certify_server_until(&self, day: NaiveDate) {
+        let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+        params.not_after =
+            rcgen::date_time_ymd(day.year(), day.month().try_into().unwrap(), day.day().try_into().unwrap());
+        let key = KeyPair::generate().unwrap();
+        fs::write(self.file("cert"), params.signed_by(&key, &self.issuer).unwrap().pem()).unwrap();
+        fs::write(self.file("key"), key.serialize_pem()).unwrap();
+    }
+
+    /// A client's certificate and key with these URIs, which are in `client.pem` and `client-key.pem` too.
+    pub fn certify_client(&self, uris: &[&str]) -> Identity {
+        let names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+        let (cert, key) = self.certify(names, ExtendedKeyUsagePurpose::ClientAuth);
+        fs::write(self.file("client"), &cert).unwrap();
+        fs::write(self.file("client-key"), &key).unwrap();
+        Identity::from_pem(cert, key)
+    }
+
+    /// What a client needs to trust its servers.
+    pub fn trusted(&self) -> ClientTlsConfig {
+        ClientTlsConfig::new().domain_name(HOST).ca_certificate(Certificate::from_pem(self.issuer.pem()))
+    }
+
+    /// `NAME.pem`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.pem"))
+    }
+
+    fn certify(&self, names: Vec<SanType>, purpose: ExtendedKeyUsagePurpose) -> (String, String) {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names = names;
+        params.extended_key_usages = vec![purpose];
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        (cert.pem(), key.serialize_pem())
+    }
+}

@@ -1,0 +1,81 @@
+//! A Redis cluster: masters that share the hash slots, of which the first has a replica.
+
+use futures::future::join_all;
+
+use super::{Redis, redis_with, wait_for};
+
+const SLOTS: usize = 16_384;
+const MASTERS: usize = 3;
+
+/// The cluster.
+#[derive(Debug)]
+pub struct Shards {
+    pub masters: Vec<Redis>,
+    /// Of the first master.
+    pub replica: Redis,
+}
+
+/// A cluster in which every slot has its node.
+pub async fn shards() -> Shards {
+    let node = |_| async {
+        // The bus has a port of its own here: ten thousand above the other one, there may be none.
+        redis_with("--cluster-enabled yes --cluster-port BUS --cluster-node-timeout 1000 --repl-diskless-sync-delay 0")
+            .await
+    };
+    let mut masters = join_all((0..=MASTERS).map(node)).await;
+    let (first, bus) = (masters[0].port, masters[0].bus);
+    for (number, node) in masters.iter().enumerate() {
+        cluster(node, &format!("SET-CONFIG-EPOCH {}", number + 1)).await;
+        cluster(node, &format!("MEET 127.0.0.1 {first} {bus}")).await;
+        if number < MASTERS {
+            let slots = (number * SLOTS / MASTERS, (number + 1) * SLOTS / MASTERS - 1);
+            cluster(node, &format!("ADDSLOTSRANGE {} {}", slots.0, slots.1)).await;
+        }
+    }
+    let replica = masters.pop().expect("the last one");
+    let shards = Shards { masters, replica };
+    shards.are_whole().await;
+    let first = &shards.masters[0];
+    let id = first.reply("CLUSTER MYID").await.unwrap();
+    cluster(&shards.replica, &format!("REPLICATE {}", id.lines().nth(1).unwrap())).await;
+    wait_for("the replica to follow, and everybody to know", async || {
+        let follows = shards.replica.try_info("master_link_status").await? == "up";
+        for node in &shards.masters {
+            node.reply("CLUSTER NODES").await?.contains(" slave ").then_some(())?;
+        }
+        follows.then_some(())
+    })
+    .await;
+    shards
+}
+
+async fn cluster(node: &Redis, command: &str) {
+    assert_eq!(node.command(&format!("CLUSTER {command}")).await, "+OK", "{command}");
+}
+
+impl Shards {
+    /// Names all masters.
+    pub fn url(&self) -> String {
+        let [first, others @ ..] = &self.masters[..] else { unreachable!("there are three") };
+        let others: Vec<String> = others.iter().map(|node| format!("node=127.0.0.1:{}", node.port)).collect();
+        format!("redis-cluster://127.0.0.1:{}?{}", first.port, others.join("&"))
+    }
+
+    /// Waits until every node knows the others and serves.
+    pub async fn are_whole(&self) {
+        for node in self.masters.iter().chain([&self.replica]) {
+            wait_for("the cluster to be whole", async || {
+                let info = node.reply("CLUSTER INFO").await?;
+                let says = |line: String| info.lines().any(|found| found == line);
+                (says("cluster_state:ok".into()) && says(format!("cluster_known_nodes:{}", MASTERS + 1))).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// How many keys each master holds.
+    pub async fn keys(&self) -> Vec<u64> {
+        let keys = async |node: &Redis| node.command("DBSIZE").await.trim_start_matches(':').parse().unwrap();
+        join_all(self.masters.iter().map(keys)).await
+    }
+}

@@ -1,0 +1,24 @@
+//! The service for tests, among real servers: on free ports, in temporary directories, gone when the test process is
+//! gone, however that happens. What is missing is a failure, never a skip.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(missing_docs, reason = "fields and variants that say what they are")]
+
+pub mod ask;
+pub mod assembly;
+pub mod call;
+pub mod cluster;
+pub mod command;
+pub mod database;
+pub mod demo;
+pub mod get;
+pub mod inputs;
+pub mod instance;
+pub mod lines;
+pub mod load;
+pub mod oracle;
+pub mod seeded;
+pub mod server;
+pub mod sources;
+
+pub use servers::{ai, binary, free_port, log_of, pki, postgres, process, proxy, raw, redis, wait_for, wire};
