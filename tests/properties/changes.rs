@@ -3,8 +3,8 @@
 //! read again has to be what the change concerns, and everything else is as it was.
 //!
 //! ```text
-//! cargo test --features mutants --test properties changes                       some 45 seconds
-//! CHANGES_SECONDS=600 CHANGES_SEED=7 cargo test --features mutants --test properties changes
+//! cargo test -p userdata-properties changes                       some 45 seconds
+//! CHANGES_SECONDS=600 CHANGES_SEED=7 cargo test -p userdata-properties changes
 //! ```
 //!
 //! Decision: the relay, the poll and the requests are steps of the test. "Later than the relay's poll and the lease" is

@@ -2,8 +2,8 @@
 //! happened, and its seed is kept in `regressions.txt`, which is tried first from then on.
 //!
 //! ```text
-//! cargo test --features mutants --test properties search            2,000 cases
-//! PROPTEST_CASES=20000 cargo test --features mutants --test properties search
+//! cargo test -p userdata-properties search            2,000 cases
+//! PROPTEST_CASES=20000 cargo test -p userdata-properties search
 //! ```
 
 use std::{
@@ -183,7 +183,7 @@ fn search_finds_no_order_of_events_that_breaks_a_promise() {
     let cases = std::env::var_os("PROPTEST_CASES").map_or(CASES, |cases| cases.to_str().unwrap().parse().unwrap());
     let config = Config {
         cases: cases.div_ceil(THREADS),
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/properties/regressions.txt"))),
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("regressions.txt"))),
         ..Config::default()
     };
     let found: Vec<_> = thread::scope(|scope| {
