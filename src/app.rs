@@ -9,7 +9,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{net::TcpListener, sync::SetOnce, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use userdata_migrations::Tables;
+use userdata_migrations::{MigrationError, Tables};
 
 use crate::{
     aggregate::{
@@ -74,7 +74,7 @@ pub enum StartError {
     },
     /// The embedded database cannot be migrated.
     #[error(transparent)]
-    Migration(#[from] userdata_migrations::MigrationError),
+    Migration(#[from] MigrationError),
     /// The demo data cannot be written.
     #[error("the demo data cannot be written")]
     Demo(#[source] DbErr),
@@ -181,8 +181,11 @@ impl App {
             clock.clone(),
             &tasks,
         );
-        if let Err(error @ InvalidationLogError::Lease { .. }) = invalidation_log.catch_up().await {
-            return Err(StartError::InvalidationLog(error));
+        match invalidation_log.catch_up().await {
+            Err(error @ InvalidationLogError::Lease { .. }) => return Err(StartError::InvalidationLog(error)),
+            // The database may be down or not migrated yet, which serving waits for.
+            Err(_) => refuse_older_tables(&log_pool).await?,
+            Ok(_) => {}
         }
         let (redis, hints) = match &config.redis.url {
             Some(_) => {
@@ -329,6 +332,14 @@ fn options(access: Access, max_connections: u32, timeout: Duration) -> database:
 
 async fn open(what: &'static str, url: &Secret, options: &database::Options) -> Result<Pool, StartError> {
     Pool::open(url.expose(), options).await.map_err(|cause| StartError::Database { what, cause })
+}
+
+/// Tables of an older version will not become usable by waiting.
+async fn refuse_older_tables(cache: &Pool) -> Result<(), StartError> {
+    match userdata_migrations::refuse_unusable(cache, Tables::Cache).await {
+        Err(error @ MigrationError::BeforeFirstRelease { .. }) => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// A single connection that may write, to migrate or to seed. It is opened at once: nothing can be done without it.

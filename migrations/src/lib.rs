@@ -1,15 +1,16 @@
 //! The tables, as an ordered list of migrations for SQLite and PostgreSQL.
 //!
-//! A run is one transaction under one lock: it is applied as a whole or not at all, and a second
-//! process that migrates at the same time waits and then finds nothing left to do. Migrations are
-//! SQL files, one per database, because the two dialects differ in types and defaults and a builder
-//! would hide what is created. Each works with the code before it and the code after it.
+//! A run is one transaction under one lock: it is applied as a whole or not at all, and a second process that migrates
+//! at the same time waits and then finds nothing left to do. Migrations are SQL files, one per database, because the
+//! two dialects differ in types and defaults and a builder would hide what is created. Each works with the code before
+//! it and the code after it.
 //!
-//! There are two sets: our own tables, and the planning application's tables, which are only ever
-//! created in the embedded database and in tests.
+//! There are two sets: our own tables, and the planning application's tables, which are only ever created in the
+//! embedded database and in tests.
 
 mod cache;
 mod lock;
+mod refusal;
 mod script;
 mod set;
 mod sources;
@@ -17,14 +18,15 @@ mod sources;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, Statement};
 
 pub use lock::begin_alone;
+pub use refusal::{MigrationError, refuse_unusable};
 use set::Set;
 
-/// Which tables are meant.
+/// The tables that a database is to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tables {
-    /// Our own: snapshots, fences, leases, memo.
+    /// Our own: snapshots, AI responses, the invalidation log, leases.
     Cache,
-    /// Our own, and beside them the planning application's with the outbox.
+    /// Our own, and the planning application's with the outbox.
     CacheAndSources,
 }
 
@@ -41,35 +43,17 @@ impl Tables {
 /// A migration, and whether this database has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MigrationState {
-    /// Its name; names sort in the order of application.
+    /// Names sort in the order of application.
     pub name: String,
-    /// Whether it is applied.
     pub applied: bool,
 }
 
-/// Why a database was not migrated. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum MigrationError {
-    /// Somebody else's table has the name of ours.
-    #[error(
-        "the table {OUR_TABLE} in this database is not ours (it has no column strategy_key) and is left as it is: \
-         use another database or schema, or rename that table"
-    )]
-    ForeignTable,
-    /// The database refused, or could not be reached.
-    #[error("the database could not be migrated")]
-    Database(#[from] DbErr),
-}
-
-/// The table whose name the planning application may use as well.
-const OUR_TABLE: &str = "comprehensive_user_data_cache";
-
 /// Applies what is missing and returns the names of what was applied.
-pub async fn up(db: &DatabaseConnection, what: Tables) -> Result<Vec<String>, MigrationError> {
+pub async fn up(db: &DatabaseConnection, tables: Tables) -> Result<Vec<String>, MigrationError> {
     let alone = begin_alone(db).await?;
-    refuse_foreign_table(&alone).await?;
+    refuse_unusable(&alone, tables).await?;
     let mut applied = Vec::new();
-    for set in what.sets() {
+    for set in tables.sets() {
         applied.extend(set.up(&alone).await?);
     }
     alone.commit().await?;
@@ -77,10 +61,11 @@ pub async fn up(db: &DatabaseConnection, what: Tables) -> Result<Vec<String>, Mi
 }
 
 /// Undoes the newest `steps` migrations, with all they hold, and returns their names.
-pub async fn down(db: &DatabaseConnection, what: Tables, steps: u32) -> Result<Vec<String>, MigrationError> {
+pub async fn down(db: &DatabaseConnection, tables: Tables, steps: u32) -> Result<Vec<String>, MigrationError> {
     let alone = begin_alone(db).await?;
+    refuse_unusable(&alone, tables).await?;
     let mut undone = Vec::new();
-    for set in what.sets().iter().rev() {
+    for set in tables.sets().iter().rev() {
         let left = steps.saturating_sub(u32::try_from(undone.len()).unwrap_or(u32::MAX));
         undone.extend(set.down(&alone, left).await?);
     }
@@ -89,27 +74,19 @@ pub async fn down(db: &DatabaseConnection, what: Tables, steps: u32) -> Result<V
 }
 
 /// Every migration and whether it is applied. Changes nothing, needs no right to create tables.
-pub async fn status(db: &DatabaseConnection, what: Tables) -> Result<Vec<MigrationState>, MigrationError> {
+pub async fn status(db: &DatabaseConnection, tables: Tables) -> Result<Vec<MigrationState>, MigrationError> {
+    refuse_unusable(db, tables).await?;
     let mut states = Vec::new();
-    for set in what.sets() {
+    for set in tables.sets() {
         states.extend(set.status(db).await?);
     }
     Ok(states)
 }
 
-/// The script that creates the outbox: also wanted in the sources' own database, where nothing else of ours is.
+/// The script that creates the outbox alone, for the sources' own database.
 #[must_use]
 pub fn outbox(backend: DatabaseBackend) -> &'static str {
-    sources::OUTBOX.script(backend)
-}
-
-/// The planning application has had a table of this name: it is neither altered nor dropped.
-async fn refuse_foreign_table(db: &impl ConnectionTrait) -> Result<(), MigrationError> {
-    let columns = columns_of(db, OUR_TABLE).await?;
-    if columns.is_empty() || columns.iter().any(|column| column == "strategy_key") {
-        return Ok(());
-    }
-    Err(MigrationError::ForeignTable)
+    sources::outbox(backend)
 }
 
 /// The columns of a table; none if there is no such table.

@@ -51,6 +51,12 @@ impl Set {
         Ok(migrations.iter().map(state).collect())
     }
 
+    /// Whether its record lacks the first migration: every release has applied that one.
+    pub(crate) async fn is_from_before_first_release(self, db: &impl ConnectionTrait) -> Result<bool, DbErr> {
+        let applied = self.applied(db).await?;
+        Ok(!applied.is_empty() && !applied.iter().any(|name| name == self.scripts[0].name))
+    }
+
     async fn migrator(self, db: &impl ConnectionTrait) -> Result<Migrator, DbErr> {
         let known = |name: &String| self.scripts.iter().any(|script| script.name == name);
         let mut newer = self.applied(db).await?;

@@ -48,7 +48,7 @@ pub enum InvalidationLogError {
     Database(String),
     /// Another lease length is agreed on in this cluster.
     #[error(
-        "fence.lease is {ours_ms} ms, but the cluster agreed on {theirs_ms} ms: use that, or change fence_head.lease_ms while no instance runs"
+        "fence.lease is {ours_ms} ms, but the cluster agreed on {theirs_ms} ms: use that, or change invalidation_log_head.lease_ms while no instance runs"
     )]
     Lease {
         /// As configured here.

@@ -26,6 +26,11 @@ pub enum InstallError {
         /// The table.
         table: &'static str,
     },
+    #[error(
+        "{OUTBOX} is from a development version before 0.1.0: \
+         run `ALTER TABLE {OUTBOX} RENAME COLUMN at TO created_at`, then install the triggers again"
+    )]
+    OutboxBeforeFirstRelease,
     /// The database refused, or could not be reached.
     #[error("the database refused")]
     Database(#[from] DbErr),
@@ -72,8 +77,14 @@ pub async fn install(db: &DatabaseConnection) -> Result<(), InstallError> {
             None => InstallError::Table { table: lacking.table },
         });
     }
-    if columns_of(&alone, OUTBOX).await?.is_empty() {
-        alone.execute_unprepared(outbox(db.get_database_backend())).await?;
+    match columns_of(&alone, OUTBOX).await? {
+        columns if columns.is_empty() => {
+            alone.execute_unprepared(outbox(db.get_database_backend())).await?;
+        }
+        columns if !columns.iter().any(|column| column == "created_at") => {
+            return Err(InstallError::OutboxBeforeFirstRelease);
+        }
+        _ => {}
     }
     for table in TABLES {
         for statement in removal(db, table).into_iter().chain(creation(db, table)) {

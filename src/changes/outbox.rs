@@ -44,8 +44,9 @@ pub async fn waiting(db: &DatabaseConnection) -> Result<Option<Waiting>, DbErr> 
 }
 
 /// How long ago a row was written, in its database's words.
-const AGE_MS_SQLITE: &str = "CAST((julianday('now') - julianday(at)) * 86400000 AS INTEGER)";
-const AGE_MS_POSTGRES: &str = "CAST(EXTRACT(EPOCH FROM (clock_timestamp() AT TIME ZONE 'utc') - at) * 1000 AS BIGINT)";
+const AGE_MS_SQLITE: &str = "CAST((julianday('now') - julianday(created_at)) * 86400000 AS INTEGER)";
+const AGE_MS_POSTGRES: &str =
+    "CAST(EXTRACT(EPOCH FROM (clock_timestamp() AT TIME ZONE 'utc') - created_at) * 1000 AS BIGINT)";
 
 /// Rows that were read, and on PostgreSQL locked, so that no other instance takes them too.
 #[derive(Debug)]
@@ -103,10 +104,10 @@ impl Outbox {
 }
 
 const READ_SQLITE: &str = "SELECT id, user_id, strategy_id, sections, \
-     CAST((julianday('now') - julianday(at)) * 86400000 AS INTEGER) AS age_ms \
+     CAST((julianday('now') - julianday(created_at)) * 86400000 AS INTEGER) AS age_ms \
      FROM invalidation_outbox ORDER BY id LIMIT $1";
 const READ_POSTGRES: &str = "SELECT id, user_id, strategy_id, sections, \
-     CAST(EXTRACT(EPOCH FROM (clock_timestamp() AT TIME ZONE 'utc') - at) * 1000 AS BIGINT) AS age_ms \
+     CAST(EXTRACT(EPOCH FROM (clock_timestamp() AT TIME ZONE 'utc') - created_at) * 1000 AS BIGINT) AS age_ms \
      FROM invalidation_outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED";
 
 impl Batch {

@@ -195,7 +195,7 @@ async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>)
             output.say(&listed(&undone, "taken back", "nothing to take back"))
         }
         Migration::Status(format) => {
-            let states = userdata_migrations::status(&database, tables).await.map_err(failed)?;
+            let states = userdata_migrations::status(&database, tables).await.map_err(not_migrated)?;
             let rows: Vec<_> =
                 states.iter().map(|state| json!({"name": state.name, "applied": state.applied})).collect();
             output.show(format, &rows, |_| {
@@ -265,8 +265,8 @@ fn listed(names: &[String], what: &str, nothing: &str) -> String {
 /// Another try helps only if the database was out of reach.
 fn not_migrated(error: MigrationError) -> Failure {
     match error {
-        MigrationError::ForeignTable => Failure::new(Code::FailedPrecondition, error.to_string()),
         MigrationError::Database(_) => failed(error),
+        _ => Failure::new(Code::FailedPrecondition, error.to_string()),
     }
 }
 

@@ -27,7 +27,7 @@ const LISTENERS: &str = "
 A listener beyond loopback is refused (exit code 78) unless it is guarded: `server.listen` needs `tls.cert`, `tls.key` and
 an `auth.mode` other than `none`; `metrics.listen` needs `metrics.allow_remote`. `server.insecure_allow_remote` lifts both.
 All instances on one database need the same `fence.lease`: one with a longer lease than the cluster agreed on
-(`fence_head.lease_ms`) does not start (exit code 78).
+(`invalidation_log_head.lease_ms`) does not start (exit code 78).
 ";
 
 const OPENTELEMETRY: &str = "

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{DatabaseConnection, DbErr};
-use userdata_migrations::{Tables, status};
+use userdata_migrations::{MigrationError, Tables, status};
 
 use super::{
     Findings,
@@ -12,7 +12,7 @@ use crate::{app, clock::Clock, config::Config, database::is_sqlite};
 
 /// What is written, by whom the tables are created.
 const WRITTEN: [&str; 5] =
-    ["comprehensive_user_data_cache", "ai_analysis_memo", "load_lease", "fence_log", "fence_head"];
+    ["comprehensive_user_data_cache", "ai_response_cache", "load_lease", "invalidation_log", "invalidation_log_head"];
 const RIGHTS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
 /// Machines that keep time differ by milliseconds.
 const CLOCKS_APART_MAX: TimeDelta = TimeDelta::seconds(1);
@@ -45,7 +45,11 @@ async fn migrations(db: &DatabaseConnection, tables: Tables, found: &mut Finding
     let states = match status(db, tables).await {
         Ok(states) => states,
         Err(error) => {
-            found.fail("migrations", crate::error::with_causes(&error), super::databases::HANGS);
+            let remedy = match &error {
+                MigrationError::Database(_) => super::databases::HANGS,
+                _ => "name an empty database in database.url, then run `userdata migrate up`",
+            };
+            found.fail("migrations", crate::error::with_causes(&error), remedy);
             return false;
         }
     };
@@ -107,21 +111,22 @@ async fn connections(db: &DatabaseConnection, config: &Config, found: &mut Findi
 }
 
 async fn fences(db: &DatabaseConnection, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
-    let sql = "SELECT seq, floor, CAST(lease_ms AS BIGINT) AS lease_ms FROM fence_head WHERE id = 1";
+    let sql =
+        "SELECT position, low_watermark, CAST(lease_ms AS BIGINT) AS lease_ms FROM invalidation_log_head WHERE id = 1";
     let Some(head) = one(db, sql, []).await? else {
         let remedy =
             "take its row back from a backup, or `userdata migrate down --steps 1` and `up` on an idle cluster";
-        found.fail("invalidation log", "fence_head is empty: nothing can be invalidated", remedy);
+        found.fail("invalidation log", "invalidation_log_head is empty: nothing can be invalidated", remedy);
         return Ok(());
     };
-    let (seq, floor): (i64, i64) = (head.try_get("", "seq")?, head.try_get("", "floor")?);
+    let (seq, floor): (i64, i64) = (head.try_get("", "position")?, head.try_get("", "low_watermark")?);
     let theirs_ms: i64 = head.try_get("", "lease_ms")?;
     let ours_ms = i64::try_from(config.fence.lease.as_millis()).unwrap_or(i64::MAX);
     if ours_ms > theirs_ms {
         found.fail(
             "invalidation log",
             format!("fence.lease is {ours_ms} ms, and the cluster agreed on {theirs_ms} ms: `serve` refuses to start"),
-            "use that fence.lease, or change fence_head.lease_ms while no instance runs",
+            "use that fence.lease, or change invalidation_log_head.lease_ms while no instance runs",
         );
     } else {
         found.ok("invalidation log", format!("at {seq}, floor {floor}; leases of {theirs_ms} ms, ours {ours_ms} ms"));

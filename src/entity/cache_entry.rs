@@ -27,13 +27,13 @@ pub struct Model {
     pub access_count: i64,
     /// `strategy_id`, or 0: NULLs would be distinct in the unique index.
     pub strategy_key: i64,
-    /// The highest section tag.
-    pub s: i64,
+    /// The highest read position of a section.
+    pub read_position: i64,
     /// The start of the assembly.
     pub as_of: DateTime,
-    /// Of the invalidation log that the tags are positions of.
-    pub incarnation: String,
-    /// How each section came about, and its tag.
+    /// The epoch of the log that the read positions belong to.
+    pub log_epoch: String,
+    /// How each section came about, and its read position.
     pub sections: Json,
     /// No section is STALE or FAILED.
     pub complete: bool,

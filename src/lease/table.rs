@@ -68,9 +68,9 @@ impl Table {
     /// Takes a lease that nobody holds, or whose work began below the asker's fence.
     pub(super) async fn take(&self, claim: &Claim, work: &Work) -> Result<Option<Taken>, DbErr> {
         let sql = format!(
-            "INSERT INTO load_lease AS lease (key, holder, s, beat, outcome) VALUES ($1, $2, $3, 0, NULL) \
-             ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, s = excluded.s, beat = 0, outcome = NULL \
-             WHERE lease.s < $4 RETURNING {}",
+            "INSERT INTO load_lease AS lease (key, holder, read_position, heartbeat, outcome) VALUES ($1, $2, $3, 0, NULL) \
+             ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, read_position = excluded.read_position, heartbeat = 0, outcome = NULL \
+             WHERE lease.read_position < $4 RETURNING {}",
             self.taken(work)
         );
         self.taking(&sql, claim, work, "", 0).await
@@ -85,8 +85,8 @@ impl Table {
         beat: i64,
     ) -> Result<Option<Taken>, DbErr> {
         let sql = format!(
-            "UPDATE load_lease SET holder = $2, s = $3, beat = 0, outcome = NULL \
-             WHERE key = $1 AND holder = $5 AND beat = $6 RETURNING {}",
+            "UPDATE load_lease SET holder = $2, read_position = $3, heartbeat = 0, outcome = NULL \
+             WHERE key = $1 AND holder = $5 AND heartbeat = $6 RETURNING {}",
             self.taken(work)
         );
         self.taking(&sql, claim, work, holder, beat).await
@@ -118,7 +118,10 @@ impl Table {
 
     /// The row of a key.
     pub(super) async fn look(&self, key: &str) -> Result<Option<Row>, DbErr> {
-        let sql = format!("SELECT holder, s, beat, outcome, {} AS now_ms FROM load_lease WHERE key = $1", self.now_ms);
+        let sql = format!(
+            "SELECT holder, read_position, heartbeat, outcome, {} AS now_ms FROM load_lease WHERE key = $1",
+            self.now_ms
+        );
         let asked = self.pool.query_one_raw(self.statement(&sql, vec![key.into()]));
         self.faults.through(Call::Lease, asked).await?.map(|row| read(&row)).transpose()
     }
@@ -126,7 +129,7 @@ impl Table {
     /// Rows with their keys.
     pub(super) async fn all(&self, rows_max: u64) -> Result<Vec<(String, Row)>, DbErr> {
         let sql = format!(
-            "SELECT key, holder, s, beat, outcome, {} AS now_ms FROM load_lease ORDER BY key LIMIT $1",
+            "SELECT key, holder, read_position, heartbeat, outcome, {} AS now_ms FROM load_lease ORDER BY key LIMIT $1",
             self.now_ms
         );
         let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
@@ -137,13 +140,14 @@ impl Table {
 
     /// Shows that the holder is alive; false if the lease is somebody else's by now.
     pub(super) async fn beat(&self, claim: &Claim) -> Result<bool, DbErr> {
-        const SQL: &str = "UPDATE load_lease SET beat = beat + 1 WHERE key = $1 AND holder = $2 AND s = $3";
+        const SQL: &str =
+            "UPDATE load_lease SET heartbeat = heartbeat + 1 WHERE key = $1 AND holder = $2 AND read_position = $3";
         Ok(self.change(SQL, claim.values()).await? > 0)
     }
 
     /// Says how the work ended without a result; false if the lease is somebody else's by now.
     pub(super) async fn leave(&self, claim: &Claim, outcome: String) -> Result<bool, DbErr> {
-        const SQL: &str = "UPDATE load_lease SET outcome = $4 WHERE key = $1 AND holder = $2 AND s = $3";
+        const SQL: &str = "UPDATE load_lease SET outcome = $4 WHERE key = $1 AND holder = $2 AND read_position = $3";
         let mut values = claim.values();
         values.push(outcome.into());
         Ok(self.change(SQL, values).await? > 0)
@@ -151,13 +155,13 @@ impl Table {
 
     /// Gives the lease back.
     pub(super) async fn release(&self, claim: &Claim) -> Result<(), DbErr> {
-        const SQL: &str = "DELETE FROM load_lease WHERE key = $1 AND holder = $2 AND s = $3";
+        const SQL: &str = "DELETE FROM load_lease WHERE key = $1 AND holder = $2 AND read_position = $3";
         self.change(SQL, claim.values()).await.map(drop)
     }
 
     /// Deletes a row that has not moved; how many that were.
     pub(super) async fn delete(&self, key: &str, holder: &str, beat: i64) -> Result<u64, DbErr> {
-        const SQL: &str = "DELETE FROM load_lease WHERE key = $1 AND holder = $2 AND beat = $3";
+        const SQL: &str = "DELETE FROM load_lease WHERE key = $1 AND holder = $2 AND heartbeat = $3";
         self.change(SQL, vec![key.into(), holder.into(), beat.into()]).await
     }
 
@@ -175,8 +179,8 @@ impl Table {
 fn read(row: &QueryResult) -> Result<Row, DbErr> {
     Ok(Row {
         holder: row.try_get("", "holder")?,
-        s: row.try_get("", "s")?,
-        beat: row.try_get("", "beat")?,
+        s: row.try_get("", "read_position")?,
+        beat: row.try_get("", "heartbeat")?,
         outcome: row.try_get("", "outcome")?,
         now_ms: row.try_get("", "now_ms")?,
     })

@@ -58,7 +58,7 @@ impl Modelled {
     }
 
     async fn remembered(&self) -> String {
-        scalar(&self.db, "SELECT CAST(COUNT(*) AS TEXT) FROM ai_analysis_memo").await.unwrap()
+        scalar(&self.db, "SELECT CAST(COUNT(*) AS TEXT) FROM ai_response_cache").await.unwrap()
     }
 }
 
@@ -231,7 +231,7 @@ async fn without_an_endpoint_the_rules_answer_and_are_not_remembered() {
     let reply = get(&mut server.client().await, "1").await;
     assert_eq!(report(&reply, Section::AiAnalysis).generator(), Generator::Rules);
     assert_eq!(results(&reply).memo_key, None);
-    assert_eq!(scalar(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM ai_analysis_memo").await.unwrap(), "0");
+    assert_eq!(scalar(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM ai_response_cache").await.unwrap(), "0");
 }
 
 #[tokio::test]

@@ -201,7 +201,7 @@ async fn a_database_that_is_silent_or_away_is_told() {
 async fn missing_tables_and_rights_are_told() {
     let empty = database(Kind::Postgres).await;
     let said = doctor_of(&empty, &[]).await;
-    said.has("migrations", "FAIL", "m0001_snapshots", "userdata migrate up");
+    said.has("migrations", "FAIL", "m0001_initial", "userdata migrate up");
     said.has("sources tables", "FAIL", "onboarding_sessions", "database.url");
     let embedded = database(Kind::Sqlite).await;
     migrate_cache(&embedded.url).await;
@@ -211,7 +211,7 @@ async fn missing_tables_and_rights_are_told() {
     let many = [("USERDATA__DATABASE__MAX_CONNECTIONS", "1000")];
     doctor_of(&seeded, &many).await.has("database connections", "WARN", "room for 0", "database.max_connections");
     seeded.execute("ALTER TABLE persona_data RENAME COLUMN core_persona TO core").await;
-    seeded.execute("UPDATE fence_head SET lease_ms = 100").await;
+    seeded.execute("UPDATE invalidation_log_head SET lease_ms = 100").await;
     let role = format!("doctors_of_{}", seeded.url.rsplit('/').next().unwrap());
     seeded.execute(&format!("CREATE ROLE {role} LOGIN")).await;
     for input in INPUTS.iter().filter(|input| input.table != "persona_data") {
@@ -241,7 +241,7 @@ async fn changes_that_would_go_unnoticed_are_told() {
     doctor_of(&database, &[]).await.has("change triggers", "FAIL", "no triggers on persona_data", install);
     database
         .execute(
-            "INSERT INTO invalidation_outbox (user_id, sections, at) \
+            "INSERT INTO invalidation_outbox (user_id, sections, created_at) \
              VALUES ('1', 1, (now() AT TIME ZONE 'utc') - INTERVAL '1 hour')",
         )
         .await;

@@ -69,7 +69,7 @@ async fn pair(polls: Polls) -> Pair {
         format!("INSERT INTO onboarding_sessions (user_id) VALUES ('{USER}')"),
         format!("INSERT INTO enhanced_content_strategies (id, user_id, name) VALUES (1, '{USER}', '0')"),
         // The most that instances may ask for.
-        "UPDATE fence_head SET lease_ms = 60000".to_owned(),
+        "UPDATE invalidation_log_head SET lease_ms = 60000".to_owned(),
     ] {
         db.execute_unprepared(&sql).await.unwrap();
     }

@@ -7,7 +7,8 @@ use userdata_migrations::{MigrationError, Tables, down, status, up};
 
 use testkit::database::{BOTH, Kind, database};
 
-const OURS: [&str; 5] = ["ai_analysis_memo", "comprehensive_user_data_cache", "fence_head", "fence_log", "load_lease"];
+const OURS: [&str; 5] =
+    ["ai_response_cache", "comprehensive_user_data_cache", "invalidation_log", "invalidation_log_head", "load_lease"];
 const SOURCES: [&str; 17] = [
     "calendar_events",
     "competitor_analyses",
@@ -81,25 +82,21 @@ async fn up_creates_everything_once_and_down_undoes_it() {
         };
 
         let all = names(status(&db, Tables::CacheAndSources).await.unwrap(), false);
-        assert_eq!(all.len(), 7, "{kind:?}: all pending: {all:?}");
+        assert_eq!(all, ["m0001_initial", "s0001_initial"], "{kind:?}: all pending");
         assert_eq!(tables(&db, kind).await, BTreeSet::new(), "{kind:?}: status creates nothing");
 
-        assert_eq!(up(&db, Tables::Cache).await.unwrap(), all[..3], "{kind:?}");
+        assert_eq!(up(&db, Tables::Cache).await.unwrap(), all[..1], "{kind:?}");
         assert_eq!(tables(&db, kind).await, OURS.map(str::to_owned).into(), "{kind:?}");
-        assert_eq!(up(&db, Tables::CacheAndSources).await.unwrap(), all[3..], "{kind:?}");
+        assert_eq!(up(&db, Tables::CacheAndSources).await.unwrap(), all[1..], "{kind:?}");
         assert_eq!(tables(&db, kind).await, OURS.into_iter().chain(SOURCES).map(str::to_owned).collect(), "{kind:?}");
         assert_eq!(names(status(&db, Tables::CacheAndSources).await.unwrap(), true), all, "{kind:?}");
         assert_eq!(up(&db, Tables::CacheAndSources).await.unwrap(), [""; 0], "{kind:?}: again, nothing");
 
         let mut newest_first = all.clone();
         newest_first.reverse();
-        assert_eq!(down(&db, Tables::CacheAndSources, 5).await.unwrap(), newest_first[..5], "{kind:?}");
-        assert_eq!(
-            tables(&db, kind).await,
-            ["ai_analysis_memo", "comprehensive_user_data_cache"].map(str::to_owned).into(),
-            "{kind:?}"
-        );
-        assert_eq!(down(&db, Tables::CacheAndSources, 99).await.unwrap(), newest_first[5..], "{kind:?}");
+        assert_eq!(down(&db, Tables::CacheAndSources, 1).await.unwrap(), newest_first[..1], "{kind:?}");
+        assert_eq!(tables(&db, kind).await, OURS.map(str::to_owned).into(), "{kind:?}");
+        assert_eq!(down(&db, Tables::CacheAndSources, 99).await.unwrap(), newest_first[1..], "{kind:?}");
         assert_eq!(tables(&db, kind).await, BTreeSet::new(), "{kind:?}");
     }
 }
@@ -117,9 +114,9 @@ async fn columns_and_indexes_are_as_designed() {
         ("last_accessed", "TIMESTAMP WITHOUT TIME ZONE", "DATETIME"),
         ("access_count", "BIGINT", "BIGINT"),
         ("strategy_key", "BIGINT", "BIGINT"),
-        ("s", "BIGINT", "BIGINT"),
+        ("read_position", "BIGINT", "BIGINT"),
         ("as_of", "TIMESTAMP WITHOUT TIME ZONE", "DATETIME"),
-        ("incarnation", "CHARACTER VARYING(36)", "VARCHAR(36)"),
+        ("log_epoch", "CHARACTER VARYING(36)", "VARCHAR(36)"),
         ("sections", "JSON", "JSON"),
         ("complete", "BOOLEAN", "BOOLEAN"),
         ("format", "INTEGER", "INTEGER"),
@@ -155,8 +152,8 @@ async fn columns_and_indexes_are_as_designed() {
         "uq_cache_user_strategy_hash",
         "ix_cache_expires_at",
         "ix_cache_access",
-        "ix_memo_user_id",
-        "ix_memo_last_used_at",
+        "ix_ai_response_cache_user_id",
+        "ix_ai_response_cache_last_used_at",
     ];
     let (shapes, indexes) = &index_names[0];
     assert!(ours.iter().all(|index| indexes.contains(*index)), "{indexes:?}");
@@ -180,14 +177,18 @@ async fn the_invalidation_log_begins_with_an_epoch_of_its_own() {
         let database = database(kind).await;
         let db = database.connect().await;
         up(&db, Tables::Cache).await.unwrap();
-        let head = texts(&db, "SELECT id || ' ' || seq || ' ' || floor || ' ' || lease_ms FROM fence_head").await;
+        let head = texts(
+            &db,
+            "SELECT id || ' ' || position || ' ' || low_watermark || ' ' || lease_ms FROM invalidation_log_head",
+        )
+        .await;
         assert_eq!(head, ["1 0 0 500"], "{kind:?}");
-        let epoch = texts(&db, "SELECT incarnation FROM fence_head").await.remove(0);
+        let epoch = texts(&db, "SELECT epoch FROM invalidation_log_head").await.remove(0);
         let uuid = uuid::Uuid::parse_str(&epoch).unwrap();
         assert_eq!((uuid.get_version_num(), uuid.get_variant()), (4, uuid::Variant::RFC4122), "{kind:?} {epoch}");
         assert_eq!(epoch, uuid.to_string(), "{kind:?}: lower case, with hyphens");
         epochs.insert(epoch);
-        let second = "INSERT INTO fence_head (id, incarnation, seq, floor, lease_ms) VALUES (2, 'x', 0, 0, 500)";
+        let second = "INSERT INTO invalidation_log_head (id, epoch, position, low_watermark, lease_ms) VALUES (2, 'x', 0, 0, 500)";
         assert!(db.execute_unprepared(second).await.is_err(), "{kind:?}: one row");
     }
     assert_eq!(epochs.len(), 2);
@@ -213,6 +214,35 @@ async fn a_foreign_table_of_the_same_name_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_database_from_before_the_first_release_is_refused_and_left_alone() {
+    let record = "CREATE TABLE userdata_migrations (version VARCHAR(255) PRIMARY KEY, applied_at BIGINT NOT NULL); \
+                  INSERT INTO userdata_migrations VALUES ('m0001_snapshots', 0)";
+    let sources = record.replace("userdata_migrations", "userdata_source_migrations").replace("m0001", "s0001");
+    let head = "CREATE TABLE fence_head (id INTEGER PRIMARY KEY)";
+    for kind in BOTH {
+        for (old, found) in
+            [(head, "fence_head"), (record, "userdata_migrations"), (&*sources, "userdata_source_migrations")]
+        {
+            let database = database(kind).await;
+            let db = database.connect().await;
+            db.execute_unprepared(old).await.unwrap();
+            let before = tables(&db, kind).await;
+            let refused = [
+                up(&db, Tables::CacheAndSources).await.unwrap_err(),
+                down(&db, Tables::CacheAndSources, 1).await.unwrap_err(),
+                status(&db, Tables::CacheAndSources).await.unwrap_err(),
+            ];
+            for error in refused {
+                let line = error.to_string();
+                assert!(line.contains(&format!("before 0.1.0 (found {found})")), "{kind:?}: {line}");
+                assert!(line.contains("use an empty database") && line.contains("`userdata migrate up`"), "{line}");
+            }
+            assert_eq!(tables(&db, kind).await, before, "{kind:?} {found}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn processes_that_migrate_at_once_do_not_collide() {
     for kind in BOTH {
         let database = database(kind).await;
@@ -221,7 +251,7 @@ async fn processes_that_migrate_at_once_do_not_collide() {
         let runs = futures::future::join_all(pools.iter().map(|db| up(db, Tables::CacheAndSources))).await;
         let mut applied: Vec<usize> = runs.into_iter().map(|run| run.unwrap().len()).collect();
         applied.sort_unstable();
-        assert_eq!(applied, [0, 0, 0, 7], "{kind:?}: one did it all, the others found it done");
+        assert_eq!(applied, [0, 0, 0, 2], "{kind:?}: one did it all, the others found it done");
     }
 }
 
@@ -230,12 +260,12 @@ async fn a_failed_migration_leaves_nothing_behind() {
     for kind in BOTH {
         let database = database(kind).await;
         let db = database.connect().await;
-        // The third of ours cannot be applied.
+        // The last of our tables cannot be created.
         db.execute_unprepared("CREATE TABLE load_lease (x INTEGER)").await.unwrap();
         up(&db, Tables::Cache).await.unwrap_err();
         assert_eq!(tables(&db, kind).await, BTreeSet::from(["load_lease".to_owned()]), "{kind:?}");
         db.execute_unprepared("DROP TABLE load_lease").await.unwrap();
-        assert_eq!(up(&db, Tables::Cache).await.unwrap().len(), 3, "{kind:?}");
+        assert_eq!(up(&db, Tables::Cache).await.unwrap().len(), 1, "{kind:?}");
     }
 }
 

@@ -166,7 +166,7 @@ async fn when_all_tiers_are_emptied_under_load_they_are_filled_again() {
 
     assert_eq!(cluster.redis().command("FLUSHALL").await, "+OK");
     // A position that nothing cached has reached: memory refuses what it holds as soon as the log is read.
-    let lose = "UPDATE fence_head SET seq = seq + 1, floor = seq + 1; TRUNCATE comprehensive_user_data_cache";
+    let lose = "UPDATE invalidation_log_head SET position = position + 1, low_watermark = position + 1; TRUNCATE comprehensive_user_data_cache";
     cluster.cache.execute_unprepared(lose).await.unwrap();
 
     let lost = Instant::now();

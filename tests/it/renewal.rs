@@ -129,10 +129,10 @@ async fn a_document_near_its_end_is_assembled_anew_once_and_nobody_waits_for_it(
 async fn fence_sections(cluster: &Cluster, user: &str, sections: SectionSet) {
     let transaction = cluster.cache.begin().await.unwrap();
     for statement in [
-        "UPDATE fence_head SET seq = seq + 1 WHERE id = 1".to_owned(),
+        "UPDATE invalidation_log_head SET position = position + 1 WHERE id = 1".to_owned(),
         format!(
-            "INSERT INTO fence_log (seq, user_id, strategy_id, sections, nonce, at) \
-             SELECT seq, '{user}', NULL, {}, 7, CURRENT_TIMESTAMP FROM fence_head",
+            "INSERT INTO invalidation_log (position, user_id, strategy_id, sections, nonce, created_at) \
+             SELECT position, '{user}', NULL, {}, 7, CURRENT_TIMESTAMP FROM invalidation_log_head",
             sections.bits()
         ),
     ] {

@@ -124,7 +124,7 @@ async fn garbage_in_a_row_is_a_miss_that_heals_and_is_counted() {
         ("other section facts", "sections = '{\"section\": 1}'", 1),
         ("an unknown section", "sections = '[{\"section\": \"SECTION_HOROSCOPE\"}]'", 1),
         ("another layout", "format = 2", 1),
-        ("of another log", "incarnation = 'other'", 0),
+        ("of another log", "log_epoch = 'other'", 0),
     ];
     for kind in BOTH {
         let place = demo_database(kind).await;

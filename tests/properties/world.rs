@@ -85,10 +85,10 @@ impl World {
         let lease_ms = LEASE.as_millis();
         let epoch = uuid::Uuid::new_v4();
         self.run(&format!(
-            "BEGIN; DELETE FROM fence_log; DELETE FROM comprehensive_user_data_cache; DELETE FROM load_lease; \
+            "BEGIN; DELETE FROM invalidation_log; DELETE FROM comprehensive_user_data_cache; DELETE FROM load_lease; \
              DELETE FROM saved; \
-             DELETE FROM ai_analysis_memo; \
-             UPDATE fence_head SET incarnation = '{epoch}', seq = 0, floor = 0, lease_ms = {lease_ms}; \
+             DELETE FROM ai_response_cache; \
+             UPDATE invalidation_log_head SET epoch = '{epoch}', position = 0, low_watermark = 0, lease_ms = {lease_ms}; \
              UPDATE research_preferences SET research_depth = '0'; \
              UPDATE enhanced_content_strategies SET name = '0', industry = 'technology'; \
              COMMIT"
@@ -118,7 +118,7 @@ impl World {
 
     /// The database goes back to an empty log and goes on from there.
     pub(crate) async fn lose_commits(&mut self) {
-        self.run("BEGIN; DELETE FROM fence_log; UPDATE fence_head SET seq = 0, floor = 0; COMMIT").await;
+        self.run("BEGIN; DELETE FROM invalidation_log; UPDATE invalidation_log_head SET position = 0, low_watermark = 0; COMMIT").await;
     }
 
     /// Redis is not what it was.
@@ -163,8 +163,8 @@ impl World {
 
     /// What lies in the shared tiers. Of a record its fixed places are read (src/cache/record.rs).
     pub(crate) async fn stock(&mut self) -> Stock {
-        const ROWS: &str = "SELECT seq, data_hash, cache.incarnation, as_of, complete, s FROM fence_head \
-             LEFT JOIN comprehensive_user_data_cache AS cache ON TRUE WHERE fence_head.id = 1";
+        const ROWS: &str = "SELECT position, data_hash, cache.log_epoch, as_of, complete, read_position FROM invalidation_log_head \
+             LEFT JOIN comprehensive_user_data_cache AS cache ON TRUE WHERE invalidation_log_head.id = 1";
         const RECORDS: &str = "local found = '' for _, key in ipairs(redis.call('KEYS', 'comprehensive*')) do \
              if redis.call('TYPE', key).ok == 'string' then local head = redis.call('GETRANGE', key, 0, 25) \
              if #head == 26 and string.sub(head, 1, 4) == 'UDSN' then local hex = '' \
@@ -173,15 +173,15 @@ impl World {
         let mut stock = Stock::default();
         let rows = self.db.query_all_raw(Statement::from_string(DatabaseBackend::Sqlite, ROWS)).await.unwrap();
         for row in rows {
-            stock.head = row.try_get("", "seq").unwrap();
+            stock.head = row.try_get("", "position").unwrap();
             let Some(key) = row.try_get::<Option<String>>("", "data_hash").unwrap() else { continue };
             stock.documents.push(Stored {
                 tier: "table",
                 key,
-                log: row.try_get("", "incarnation").unwrap(),
+                log: row.try_get("", "log_epoch").unwrap(),
                 complete: row.try_get::<i32>("", "complete").unwrap() != 0,
                 as_of: row.try_get("", "as_of").unwrap(),
-                read_position: Some(row.try_get("", "s").unwrap()),
+                read_position: Some(row.try_get("", "read_position").unwrap()),
             });
         }
         for line in self.redis(&["EVAL", RECORDS, "0"]).lines() {

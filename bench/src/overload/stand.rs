@@ -78,7 +78,7 @@ impl Stand {
     pub(super) async fn lose_everything(&self) {
         self.redis.command("FLUSHALL").await;
         // A position above all cached documents; instances learn it with the next reading of the log.
-        let lose = "UPDATE fence_head SET seq = seq + 1, floor = seq + 1; TRUNCATE comprehensive_user_data_cache";
+        let lose = "UPDATE invalidation_log_head SET position = position + 1, low_watermark = position + 1; TRUNCATE comprehensive_user_data_cache";
         self.sources.db.execute_unprepared(lose).await.unwrap();
     }
 

@@ -125,9 +125,9 @@ impl Population {
         let copy = format!(
             "WITH copy (id, hash) AS (VALUES {}) \
              INSERT INTO comprehensive_user_data_cache (user_id, strategy_id, data_hash, comprehensive_data, created_at, \
-             expires_at, last_accessed, access_count, strategy_key, s, as_of, incarnation, sections, complete, format) \
-             SELECT copy.id, strategy_id, copy.hash, '{{}}', created_at, expires_at, last_accessed, 0, strategy_key, s, \
-             as_of, incarnation, sections, complete, format \
+             expires_at, last_accessed, access_count, strategy_key, read_position, as_of, log_epoch, sections, complete, format) \
+             SELECT copy.id, strategy_id, copy.hash, '{{}}', created_at, expires_at, last_accessed, 0, strategy_key, \
+             read_position, as_of, log_epoch, sections, complete, format \
              FROM comprehensive_user_data_cache AS template, copy WHERE template.user_id = '{}' \
              ON CONFLICT DO NOTHING",
             rows.join(", "),

@@ -28,7 +28,7 @@ use crate::wire::{empty, median};
 const USERS: u64 = 30;
 /// Longer than a measurement.
 const LONG: &str = "1h";
-const ROW: &str = "SELECT CAST(comprehensive_data AS TEXT) AS document, CAST(sections AS TEXT) AS sections, incarnation, \
+const ROW: &str = "SELECT CAST(comprehensive_data AS TEXT) AS document, CAST(sections AS TEXT) AS sections, log_epoch, \
                    as_of, format FROM comprehensive_user_data_cache WHERE user_id = $1 AND strategy_key = 0";
 
 /// Milliseconds.

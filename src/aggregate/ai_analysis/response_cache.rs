@@ -1,4 +1,4 @@
-//! `ai_analysis_memo`: answers that were paid for once. A row is a function of its key, so it never
+//! `ai_response_cache`: answers that were paid for once. A row is a function of its key, so it never
 //! outdates; it goes when nobody has used it for 30 days, or when the user who caused it is erased.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -62,7 +62,7 @@ impl ResponseCache {
 
     /// The question whether there is an answer under a key.
     pub(super) fn is_kept(&self, key: &ResponseKey) -> Check {
-        let sql = "EXISTS (SELECT 1 FROM ai_analysis_memo WHERE memo_key = $7)";
+        let sql = "EXISTS (SELECT 1 FROM ai_response_cache WHERE request_hash = $7)";
         Check { sql, values: vec![key.as_str().into()] }
     }
 
@@ -81,7 +81,7 @@ impl ResponseCache {
     async fn note_use(&self, key: &ResponseKey, now: DateTime<Utc>) -> Result<(), DbErr> {
         row::Entity::update_many()
             .col_expr(row::Column::LastUsedAt, Expr::value(now.naive_utc()))
-            .filter(row::Column::MemoKey.eq(key.as_str()))
+            .filter(row::Column::RequestHash.eq(key.as_str()))
             .exec(&self.pool)
             .await?;
         Ok(())
@@ -89,7 +89,7 @@ impl ResponseCache {
 
     /// Keeps a new answer, unless another process was first: then theirs is the answer.
     pub(super) async fn keep(&self, user: &UserId, fresh: CachedResponse) -> Result<CachedResponse, DbErr> {
-        let first = OnConflict::column(row::Column::MemoKey).do_nothing().to_owned();
+        let first = OnConflict::column(row::Column::RequestHash).do_nothing().to_owned();
         let rows = self.insert(user, &fresh, first).await?;
         if rows > 0 {
             return Ok(fresh);
@@ -104,12 +104,12 @@ impl ResponseCache {
     /// Keeps a new answer in place of any other.
     pub(super) async fn overwrite(&self, user: &UserId, fresh: CachedResponse) -> Result<CachedResponse, DbErr> {
         use row::Column;
-        let newest = OnConflict::column(Column::MemoKey)
+        let newest = OnConflict::column(Column::RequestHash)
             .update_columns([
                 Column::UserId,
                 Column::Model,
                 Column::PromptVersion,
-                Column::Answer,
+                Column::Response,
                 Column::PromptTokens,
                 Column::CompletionTokens,
                 Column::CreatedAt,
@@ -132,20 +132,20 @@ impl ResponseCache {
     /// Deletes rows that nobody has used for 30 days, at most `rows_max` of them. Returns how many.
     pub async fn sweep(&self, now: DateTime<Utc>, rows_max: u64) -> Result<u64, DbErr> {
         let unused = Query::select()
-            .column(row::Column::MemoKey)
+            .column(row::Column::RequestHash)
             .from(row::Entity)
             .and_where(Expr::col(row::Column::LastUsedAt).lte((now - UNUSED_MAX).naive_utc()))
             .limit(rows_max)
             .to_owned();
         let deleted =
-            row::Entity::delete_many().filter(row::Column::MemoKey.in_subquery(unused)).exec(&self.pool).await?;
+            row::Entity::delete_many().filter(row::Column::RequestHash.in_subquery(unused)).exec(&self.pool).await?;
         Ok(deleted.rows_affected)
     }
 }
 
 /// A row that breaks the answer's limits is no answer: it is asked for again and replaced.
 fn read(key: &ResponseKey, row: row::Model) -> Option<CachedResponse> {
-    let answer = ModelAnswer::check(row.answer)
+    let answer = ModelAnswer::check(row.response)
         .inspect_err(|why| tracing::warn!(memo_key = key.as_str(), why, "a remembered AI answer cannot be read"))
         .ok()?;
     Some(CachedResponse {
@@ -160,11 +160,11 @@ fn read(key: &ResponseKey, row: row::Model) -> Option<CachedResponse> {
 
 fn write(user: &UserId, fresh: &CachedResponse) -> row::ActiveModel {
     row::ActiveModel {
-        memo_key: Set(fresh.key.as_str().to_owned()),
+        request_hash: Set(fresh.key.as_str().to_owned()),
         user_id: Set(user.as_str().to_owned()),
         model: Set(fresh.model.clone()),
         prompt_version: Set(fresh.prompt_version.clone()),
-        answer: Set(fresh.answer.as_json().clone()),
+        response: Set(fresh.answer.as_json().clone()),
         prompt_tokens: Set(fresh.usage.prompt_tokens),
         completion_tokens: Set(fresh.usage.completion_tokens),
         created_at: Set(fresh.created_at.naive_utc()),
@@ -179,14 +179,14 @@ mod row {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-    #[sea_orm(table_name = "ai_analysis_memo")]
+    #[sea_orm(table_name = "ai_response_cache")]
     pub(super) struct Model {
         #[sea_orm(primary_key, auto_increment = false)]
-        pub(super) memo_key: String,
+        pub(super) request_hash: String,
         pub(super) user_id: String,
         pub(super) model: String,
         pub(super) prompt_version: String,
-        pub(super) answer: Json,
+        pub(super) response: Json,
         pub(super) prompt_tokens: Option<i32>,
         pub(super) completion_tokens: Option<i32>,
         pub(super) created_at: NaiveDateTime,

@@ -11,20 +11,13 @@ use serde_json::{Value as Json, json};
 use servers::ai::{FakeAi, Say, valid_answer};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use userdata_migrations::Tables;
 
 use super::{
     fixture::{onboarding, plain_strategy},
     *,
 };
 use crate::config::{Ai, LoadLease, Secret, Structured};
-
-const RESPONSES_TABLE: &str = "CREATE TABLE ai_analysis_memo (
-    memo_key VARCHAR(64) NOT NULL PRIMARY KEY, user_id VARCHAR(255) NOT NULL,
-    model VARCHAR(128) NOT NULL, prompt_version VARCHAR(32) NOT NULL, answer JSON NOT NULL,
-    prompt_tokens INTEGER, completion_tokens INTEGER, created_at TIMESTAMP NOT NULL, last_used_at TIMESTAMP NOT NULL)";
-
-const LEASE_TABLE: &str = "CREATE TABLE load_lease (
-    key VARCHAR(512) PRIMARY KEY, holder VARCHAR(36) NOT NULL, s BIGINT NOT NULL, beat BIGINT NOT NULL, outcome TEXT)";
 
 /// For an assembly whose time is not the matter.
 const NO_LIMIT: Duration = Duration::from_secs(60);
@@ -115,7 +108,7 @@ impl Setup {
     }
 
     async fn remembered(&self) -> usize {
-        self.rows("SELECT memo_key FROM ai_analysis_memo").await
+        self.rows("SELECT request_hash FROM ai_response_cache").await
     }
 
     async fn rows(&self, sql: &str) -> usize {
@@ -147,9 +140,7 @@ async fn memory_database() -> DatabaseConnection {
     let mut options = ConnectOptions::new("sqlite::memory:");
     options.min_connections(1).max_connections(1).sqlx_logging(false);
     let connection = Database::connect(options).await.unwrap();
-    for table in [RESPONSES_TABLE, LEASE_TABLE] {
-        connection.execute_unprepared(table).await.unwrap();
-    }
+    userdata_migrations::up(&connection, Tables::Cache).await.unwrap();
     connection
 }
 

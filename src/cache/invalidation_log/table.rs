@@ -47,16 +47,20 @@ impl LogTable {
     pub(super) async fn append(&self, scopes: &[Scope]) -> Result<i64, DbErr> {
         let mut transaction = self.begin().await?;
         let count = i64::try_from(scopes.len()).unwrap_or(i64::MAX);
-        let advance =
-            self.statement("UPDATE fence_head SET seq = seq + $1 WHERE id = 1 RETURNING seq", vec![count.into()]);
-        let head: i64 = transaction.query_one_raw(advance).await?.ok_or_else(no_head)?.try_get("", "seq")?;
+        let advance = self.statement(
+            "UPDATE invalidation_log_head SET position = position + $1 WHERE id = 1 RETURNING position",
+            vec![count.into()],
+        );
+        let head: i64 = transaction.query_one_raw(advance).await?.ok_or_else(no_head)?.try_get("", "position")?;
         if mutant::on(Mutant::SequenceForACounter) {
             transaction.commit().await?;
             self.faults.linger(Call::Appending).await;
             transaction = self.begin().await?;
         }
 
-        let mut sql = String::from("INSERT INTO fence_log (seq, user_id, strategy_id, sections, nonce, at) VALUES ");
+        let mut sql = String::from(
+            "INSERT INTO invalidation_log (position, user_id, strategy_id, sections, nonce, created_at) VALUES ",
+        );
         let mut values = Vec::with_capacity(scopes.len() * 5);
         for (index, (scope, position)) in scopes.iter().zip(head - count + 1..).enumerate() {
             let first = index * 5;
@@ -81,15 +85,15 @@ impl LogTable {
 
     /// Reads the head, and the nonce of the row at `applied`, in one statement.
     pub(super) async fn head(&self, applied: i64) -> Result<Head, DbErr> {
-        const SQL: &str = "SELECT incarnation, seq, floor, CAST(lease_ms AS BIGINT) AS lease_ms, \
-             (SELECT nonce FROM fence_log WHERE seq = $1) AS nonce FROM fence_head WHERE id = 1";
+        const SQL: &str = "SELECT epoch, position, low_watermark, CAST(lease_ms AS BIGINT) AS lease_ms, \
+             (SELECT nonce FROM invalidation_log WHERE position = $1) AS nonce FROM invalidation_log_head WHERE id = 1";
         let asked = self.pool.query_one_raw(self.statement(SQL, vec![applied.into()]));
         let row = self.faults.through(Call::Head, asked).await?.ok_or_else(no_head)?;
-        let epoch: String = row.try_get("", "incarnation")?;
+        let epoch: String = row.try_get("", "epoch")?;
         Ok(Head {
             epoch: epoch.into(),
-            position: row.try_get("", "seq")?,
-            low_watermark: row.try_get("", "floor")?,
+            position: row.try_get("", "position")?,
+            low_watermark: row.try_get("", "low_watermark")?,
             lease_ms: row.try_get("", "lease_ms")?,
             nonce: row.try_get("", "nonce")?,
         })
@@ -97,15 +101,15 @@ impl LogTable {
 
     /// The rows in (`after`, `head`], in order, as far as they are there.
     pub(super) async fn rows(&self, after: i64, head: i64) -> Result<Vec<LogRow>, DbErr> {
-        const SQL: &str = "SELECT seq, user_id, strategy_id, sections, nonce FROM fence_log \
-             WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3";
+        const SQL: &str = "SELECT position, user_id, strategy_id, sections, nonce FROM invalidation_log \
+             WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3";
         let mut rows: Vec<LogRow> = Vec::new();
         let mut last = after;
         while last < head {
             let asked = self.statement(SQL, vec![last.into(), head.into(), PAGE.into()]);
             let page = self.faults.through(Call::Rows, self.pool.query_all_raw(asked)).await?;
             let Some(end) = page.last() else { break };
-            last = end.try_get("", "seq")?;
+            last = end.try_get("", "position")?;
             for row in &page {
                 rows.push(log_row(row)?);
             }
@@ -116,9 +120,11 @@ impl LogTable {
     /// Starts a new epoch, unless somebody else has done so already: the database has lost
     /// commits that were seen, so nothing tagged with its positions means anything any more.
     pub(super) async fn replace_epoch(&self, old: &str) -> Result<(), DbErr> {
-        const REPLACE: &str = "UPDATE fence_head SET incarnation = $1, floor = seq WHERE id = 1 AND incarnation = $2";
+        const REPLACE: &str =
+            "UPDATE invalidation_log_head SET epoch = $1, low_watermark = position WHERE id = 1 AND epoch = $2";
         // Where only the head went back, the lost log's rows would be in the way of every new fence.
-        const CLEAR: &str = "DELETE FROM fence_log WHERE seq > (SELECT seq FROM fence_head WHERE id = 1)";
+        const CLEAR: &str =
+            "DELETE FROM invalidation_log WHERE position > (SELECT position FROM invalidation_log_head WHERE id = 1)";
         let new = uuid::Uuid::new_v4().to_string();
         let transaction = self.begin().await?;
         let replaced = transaction.execute_raw(self.statement(REPLACE, vec![new.into(), old.into()])).await?;
@@ -137,16 +143,18 @@ impl LogTable {
         };
         let transaction = self.begin().await?;
         let raise = format!(
-            "UPDATE fence_head SET floor = (SELECT COALESCE(MAX(CASE WHEN seq > fence_head.floor THEN seq END), fence_head.floor) \
-             FROM fence_log WHERE at < {before}) WHERE id = 1 RETURNING floor"
+            "UPDATE invalidation_log_head SET low_watermark = (SELECT COALESCE(MAX(CASE WHEN position > invalidation_log_head.low_watermark THEN position END), invalidation_log_head.low_watermark) \
+             FROM invalidation_log WHERE created_at < {before}) WHERE id = 1 RETURNING low_watermark"
         );
         let low_watermark: i64 = transaction
             .query_one_raw(self.statement(&raise, vec![]))
             .await?
             .ok_or_else(no_head)?
-            .try_get("", "floor")?;
+            .try_get("", "low_watermark")?;
         let deleted = transaction
-            .execute_raw(self.statement("DELETE FROM fence_log WHERE seq <= $1", vec![low_watermark.into()]))
+            .execute_raw(
+                self.statement("DELETE FROM invalidation_log WHERE position <= $1", vec![low_watermark.into()]),
+            )
             .await?;
         transaction.commit().await?;
         Ok(deleted.rows_affected())
@@ -181,15 +189,15 @@ pub(super) fn is_transient(error: &DbErr) -> bool {
 }
 
 fn no_head() -> DbErr {
-    DbErr::RecordNotFound("fence_head has no row: the database is not migrated".to_owned())
+    DbErr::RecordNotFound("invalidation_log_head has no row: the database is not migrated".to_owned())
 }
 
 fn log_row(row: &QueryResult) -> Result<LogRow, DbErr> {
     let user: String = row.try_get("", "user_id")?;
     let strategy: Option<i64> = row.try_get("", "strategy_id")?;
     Ok(LogRow {
-        position: row.try_get("", "seq")?,
-        user: UserId::parse(&user).map_err(|error| DbErr::Type(format!("fence_log.user_id {error}")))?,
+        position: row.try_get("", "position")?,
+        user: UserId::parse(&user).map_err(|error| DbErr::Type(format!("invalidation_log.user_id {error}")))?,
         strategy: strategy.and_then(StrategyId::new),
         sections: SectionSet::from_bits(row.try_get("", "sections")?),
         nonce: row.try_get("", "nonce")?,

@@ -63,7 +63,9 @@ async fn lost_commits_begin_a_new_epoch_also_when_others_took_their_places() {
         let (here, there) = (log(&connection), log(&connection));
         here.append(scope("1")).await.unwrap();
         let before = here.append(scope("1")).await.unwrap().token;
-        for statement in ["DELETE FROM fence_log WHERE seq > 0", "UPDATE fence_head SET seq = 0"] {
+        for statement in
+            ["DELETE FROM invalidation_log WHERE position > 0", "UPDATE invalidation_log_head SET position = 0"]
+        {
             connection.execute_unprepared(statement).await.unwrap();
         }
         for _ in 0..refilled {
@@ -87,7 +89,10 @@ async fn an_invalidation_at_a_position_that_was_in_use_begins_a_new_epoch() {
     here.append(scope("1")).await.unwrap();
     let before = here.append(scope("1")).await.unwrap().token;
     // The floor stands where we do: no row's nonce tells that the head has gone back and come again.
-    for statement in ["DELETE FROM fence_log WHERE seq > 0", "UPDATE fence_head SET seq = 1, floor = 2"] {
+    for statement in [
+        "DELETE FROM invalidation_log WHERE position > 0",
+        "UPDATE invalidation_log_head SET position = 1, low_watermark = 2",
+    ] {
         connection.execute_unprepared(statement).await.unwrap();
     }
     let appended = here.append(scope("1")).await.unwrap().token;

@@ -183,7 +183,7 @@ impl DatabaseTier {
         if !self.breaker.allows() {
             return Err(TierError::Open);
         }
-        let rows = rows_of(scope).filter(cache_entry::Column::S.lt(below));
+        let rows = rows_of(scope).filter(cache_entry::Column::ReadPosition.lt(below));
         self.write(rows.build(self.backend()), self.timeout).await
     }
 

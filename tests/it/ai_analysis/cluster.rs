@@ -100,7 +100,7 @@ impl Instances {
             (count(&self.cluster.cache, held).await == 0).then_some(())
         })
         .await;
-        count(&self.cluster.cache, "SELECT COUNT(*) FROM ai_analysis_memo").await
+        count(&self.cluster.cache, "SELECT COUNT(*) FROM ai_response_cache").await
     }
 }
 

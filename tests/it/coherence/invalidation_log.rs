@@ -96,7 +96,7 @@ async fn positions_have_no_gap_and_no_reader_goes_back() {
         let appended = i64::try_from(TASKS * INVALIDATIONS_OF_A_TASK).unwrap();
         let all: BTreeSet<i64> = positions.iter().copied().collect();
         assert!(all.into_iter().eq(1..=appended), "{kind:?}: each position was given once: {positions:?}");
-        let rows = format!("SELECT COUNT(*) FROM fence_log WHERE seq BETWEEN 1 AND {appended}");
+        let rows = format!("SELECT COUNT(*) FROM invalidation_log WHERE position BETWEEN 1 AND {appended}");
         assert_eq!(count(&db, &rows).await, appended, "{kind:?}");
         for log in instances {
             log.catch_up().await.unwrap();
@@ -115,6 +115,6 @@ async fn invalidations_appended_at_once_share_commits() {
     let appended = futures::future::join_all((0..INVALIDATIONS).map(|user| log.append(scope(user, 0)))).await;
     assert!(appended.iter().all(Result::is_ok));
     // Rows of one transaction carry its number.
-    let commits = count(&db, "SELECT COUNT(DISTINCT CAST(xmin AS TEXT)) FROM fence_log").await;
+    let commits = count(&db, "SELECT COUNT(DISTINCT CAST(xmin AS TEXT)) FROM invalidation_log").await;
     assert!(commits <= 20, "{INVALIDATIONS} invalidations took {commits} commits");
 }

@@ -44,9 +44,9 @@ async fn a_new_log_begins(layout: Layout, loss: &[&str]) {
 
 #[tokio::test]
 async fn lost_fences_begin_a_new_log() {
-    const ROW: &str = "DELETE FROM fence_log WHERE seq = 2";
-    const HEAD: &str = "UPDATE fence_head SET seq = 1";
-    const WRITTEN_ON: &str = "UPDATE fence_log SET nonce = nonce + 1 WHERE seq = 2";
+    const ROW: &str = "DELETE FROM invalidation_log WHERE position = 2";
+    const HEAD: &str = "UPDATE invalidation_log_head SET position = 1";
+    const WRITTEN_ON: &str = "UPDATE invalidation_log SET nonce = nonce + 1 WHERE position = 2";
     for layout in [Layout::Sqlite, Layout::Postgres] {
         for loss in [&[ROW, HEAD][..], &[ROW], &[HEAD], &[WRITTEN_ON]] {
             a_new_log_begins(layout, loss).await;

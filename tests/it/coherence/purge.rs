@@ -30,7 +30,7 @@ async fn filled(layout: Layout) -> (Cluster, Server, Client) {
     cluster.has_stored(2).await;
     for user in 1..=2 {
         let memo = format!(
-            "INSERT INTO ai_analysis_memo (memo_key, user_id, model, prompt_version, answer, created_at, last_used_at) \
+            "INSERT INTO ai_response_cache (request_hash, user_id, model, prompt_version, response, created_at, last_used_at) \
              VALUES ('memo{user}', '{user}', 'm', '1', '{{}}', '2025-01-01 00:00:00', '2025-01-01 00:00:00')"
         );
         cluster.cache.execute_unprepared(&memo).await.unwrap();
@@ -41,7 +41,7 @@ async fn filled(layout: Layout) -> (Cluster, Server, Client) {
 async fn nothing_is_left(cluster: &Cluster) {
     assert_eq!(cluster.rows().await, 0);
     assert_eq!(cluster.redis.as_ref().unwrap().command("DBSIZE").await, ":0");
-    let memos = "SELECT COUNT(*) FROM ai_analysis_memo WHERE user_id = ";
+    let memos = "SELECT COUNT(*) FROM ai_response_cache WHERE user_id = ";
     assert_eq!(count(&cluster.cache, &format!("{memos}'1'")).await, 0);
     assert_eq!(count(&cluster.cache, &format!("{memos}'2'")).await, 1, "somebody else's");
 }

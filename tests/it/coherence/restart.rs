@@ -83,8 +83,8 @@ async fn an_invalidation_that_cannot_be_durable_says_so_and_empties_memory_all_t
         // SQLite: somebody else is writing. PostgreSQL: the log hangs, as a database that is gone does.
         let stuck = sea_orm::TransactionTrait::begin(&cluster.cache).await.unwrap();
         let lock = match cluster.database().kind() {
-            Kind::Sqlite => "UPDATE fence_head SET floor = floor",
-            Kind::Postgres => "LOCK TABLE fence_head IN ACCESS EXCLUSIVE MODE",
+            Kind::Sqlite => "UPDATE invalidation_log_head SET low_watermark = low_watermark",
+            Kind::Postgres => "LOCK TABLE invalidation_log_head IN ACCESS EXCLUSIVE MODE",
         };
         stuck.execute_unprepared(lock).await.unwrap();
         let refused = invalidate(&client, everything_of("1")).await.unwrap_err();

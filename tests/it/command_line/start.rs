@@ -68,7 +68,7 @@ async fn a_lease_longer_than_the_clusters_is_refused_with_78() {
         let database = database(kind).await;
         let db = database.connect().await;
         up(&db, Tables::CacheAndSources).await.unwrap();
-        db.execute_unprepared("UPDATE fence_head SET lease_ms = 300").await.unwrap();
+        db.execute_unprepared("UPDATE invalidation_log_head SET lease_ms = 300").await.unwrap();
         let flags = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--database-url", &database.url];
         // However busy the machine is, the log can be read at the start.
         let patient = ["--set", "database.timeout=20s"];
@@ -82,7 +82,7 @@ async fn a_lease_longer_than_the_clusters_ends_an_instance_that_learns_of_it_lat
     let database = database(Kind::Postgres).await;
     let db = database.connect().await;
     up(&db, Tables::CacheAndSources).await.unwrap();
-    db.execute_unprepared("UPDATE fence_head SET lease_ms = 300").await.unwrap();
+    db.execute_unprepared("UPDATE invalidation_log_head SET lease_ms = 300").await.unwrap();
     let line = Proxy::before(postgres().await.port).await;
     line.set(Network::Refuse);
     let mut server = launch(Settings::on(&line.url(&database.url))).await;
@@ -110,12 +110,13 @@ async fn a_server_waits_for_its_migration_and_then_serves_by_itself() {
     let line = complaint(&userdata(&["healthcheck", "--addr", &addr]).await, 14);
     assert_eq!(line, "UNAVAILABLE: the server says NOT_SERVING");
     wait_for("the log to say what to do", async || {
-        has_line(&server.log(), &["WARN", "not serving", "`userdata migrate up`", "fence_head"]).then_some(())
+        has_line(&server.log(), &["WARN", "not serving", "`userdata migrate up`", "invalidation_log_head"])
+            .then_some(())
     })
     .await;
 
     let applied = userdata(&["migrate", "up", "--database-url", &database.url]).await.output();
-    assert_eq!(applied.lines().count(), 3, "{applied}");
+    assert_eq!(applied.lines().count(), 1, "{applied}");
     server.healthy().await;
     assert_eq!(userdata(&["healthcheck", "--addr", &addr]).await.output(), "SERVING\n");
 

@@ -22,7 +22,7 @@ const RECOVERED: Duration = Duration::from_secs(10);
 /// Whoever reads or writes the log waits for it, until that is rolled back.
 async fn hold_the_log(cache: &DatabaseConnection) -> DatabaseTransaction {
     let holder = cache.begin().await.unwrap();
-    holder.execute_unprepared("LOCK TABLE fence_head IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    holder.execute_unprepared("LOCK TABLE invalidation_log_head IN ACCESS EXCLUSIVE MODE").await.unwrap();
     holder
 }
 
@@ -74,7 +74,7 @@ async fn a_commit_that_is_cut_off_in_the_middle_does_not_keep_others_from_theirs
 
     // A commit waits for the head. When it gets it, nothing goes to or from it any more.
     let held = cluster.cache.begin().await.unwrap();
-    held.execute_unprepared("UPDATE fence_head SET floor = floor").await.unwrap();
+    held.execute_unprepared("UPDATE invalidation_log_head SET low_watermark = low_watermark").await.unwrap();
     let silenced = async {
         wait(&cluster.cache, 1).await;
         database.set(Network::Blackhole);

@@ -98,7 +98,7 @@ async fn work_begun_below_the_fence_is_taken_away_and_its_holder_cannot_give_bac
         old.end(json!("late"), LIMIT);
         a.ends().await;
         assert_eq!(leases(&db).await, 1, "{kind:?}: the new one");
-        assert_eq!(count(&db, "SELECT s FROM load_lease WHERE outcome IS NULL").await, 9, "{kind:?}");
+        assert_eq!(count(&db, "SELECT read_position FROM load_lease WHERE outcome IS NULL").await, 9, "{kind:?}");
         drop(new);
         b.ends().await;
         assert_eq!(leases(&db).await, 0, "{kind:?}");
@@ -110,9 +110,11 @@ async fn a_beat_that_stands_still_is_taken_over_by_one_and_one_that_moves_by_nob
     for kind in BOTH {
         let (_database, db, [a, b]) = instances(kind).await;
         // Left by an instance that is gone.
-        db.execute_unprepared("INSERT INTO load_lease (key, holder, s, beat) VALUES ('k', 'gone', 7, 3)")
-            .await
-            .unwrap();
+        db.execute_unprepared(
+            "INSERT INTO load_lease (key, holder, read_position, heartbeat) VALUES ('k', 'gone', 7, 3)",
+        )
+        .await
+        .unwrap();
         let (work, still) = (work(9, 7), LoadLease::default().takeover);
         let stands_still = async |instance: &Instance| {
             let watch = instance.is_told(&work).await;
@@ -123,7 +125,7 @@ async fn a_beat_that_stands_still_is_taken_over_by_one_and_one_that_moves_by_nob
             }
         };
         let over = stands_still(&a).await;
-        db.execute_unprepared("UPDATE load_lease SET beat = 4").await.unwrap();
+        db.execute_unprepared("UPDATE load_lease SET heartbeat = 4").await.unwrap();
         assert!(matches!(a.leases.take(&work, over, LIMIT).await, Turn::Theirs(_)), "{kind:?}: it moved");
 
         let (of_a, of_b) = (stands_still(&a).await, stands_still(&b).await);
@@ -139,7 +141,7 @@ async fn a_holder_that_is_alive_moves_its_beat() {
     for kind in BOTH {
         let (_database, db, [a]) = instances(kind).await;
         let Turn::Ours(_lease) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
-        wait_for("a beat", async || (count(&db, "SELECT beat FROM load_lease").await > 0).then_some(())).await;
+        wait_for("a beat", async || (count(&db, "SELECT heartbeat FROM load_lease").await > 0).then_some(())).await;
     }
 }
 
@@ -180,13 +182,14 @@ async fn only_leases_that_have_long_stood_still_are_swept() {
     for kind in BOTH {
         let (_database, db, [a]) = instances(kind).await;
         for key in ["dead", "alive"] {
-            let sql = format!("INSERT INTO load_lease (key, holder, s, beat) VALUES ('{key}', 'h', 7, 3)");
+            let sql =
+                format!("INSERT INTO load_lease (key, holder, read_position, heartbeat) VALUES ('{key}', 'h', 7, 3)");
             db.execute_unprepared(&sql).await.unwrap();
         }
         assert_eq!(a.leases.sweep(100).await.unwrap(), 0, "{kind:?}: seen for the first time");
         assert_eq!(a.leases.sweep(100).await.unwrap(), 0, "{kind:?}: seen a moment ago");
         a.clock.advance(Duration::from_secs(60));
-        db.execute_unprepared("UPDATE load_lease SET beat = 4 WHERE key = 'alive'").await.unwrap();
+        db.execute_unprepared("UPDATE load_lease SET heartbeat = 4 WHERE key = 'alive'").await.unwrap();
         assert_eq!(a.leases.sweep(100).await.unwrap(), 1, "{kind:?}");
         assert_eq!(count(&db, "SELECT COUNT(*) FROM load_lease WHERE key = 'alive'").await, 1, "{kind:?}");
     }

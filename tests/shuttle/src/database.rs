@@ -75,9 +75,9 @@ pub struct Pool {
 /// All that is stored.
 #[derive(Clone, Debug)]
 pub struct Tables {
-    /// `fence_head`.
+    /// `invalidation_log_head`.
     pub head: Head,
-    /// `fence_log`.
+    /// `invalidation_log`.
     pub log: BTreeMap<i64, LogRecord>,
     /// `load_lease`.
     pub leases: BTreeMap<String, LeaseRecord>,
@@ -91,7 +91,7 @@ pub struct Tables {
     pub swept: Vec<(LeaseRecord, Duration)>,
 }
 
-/// The row of `fence_head`.
+/// The row of `invalidation_log_head`.
 #[derive(Clone, Debug)]
 pub struct Head {
     /// The log's epoch.
@@ -104,7 +104,7 @@ pub struct Head {
     pub lease_ms: i64,
 }
 
-/// A row of `fence_log`.
+/// A row of `invalidation_log`.
 #[derive(Clone, Debug)]
 pub struct LogRecord {
     /// Whom it concerns.

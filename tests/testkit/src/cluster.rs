@@ -109,7 +109,7 @@ impl Cluster {
     /// Waits until what is stored is newer than the saved copy.
     pub async fn has_replaced_saved(&self) {
         // A record is stored before its row.
-        let newer = "SELECT COUNT(*) FROM comprehensive_user_data_cache WHERE s > (SELECT MAX(s) FROM saved)";
+        let newer = "SELECT COUNT(*) FROM comprehensive_user_data_cache WHERE read_position > (SELECT MAX(read_position) FROM saved)";
         wait_for("a newer row", async || (count(&self.cache, newer).await > 0).then_some(())).await;
     }
 

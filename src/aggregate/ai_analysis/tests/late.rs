@@ -73,7 +73,7 @@ async fn a_late_answer_that_nobody_will_find_is_no_reason_to_ask_again() {
     assert!(!late.is_remembered().await, "its user was erased");
 
     let broken = Setup::with([titled("a")], hurried).await;
-    broken.sql("DROP TABLE ai_analysis_memo").await;
+    broken.sql("DROP TABLE ai_response_cache").await;
     broken.endpoint.hold();
     let late = broken.late(broken.request()).await;
     broken.endpoint.release();

@@ -6,7 +6,7 @@ use super::*;
 async fn the_first_answer_of_several_processes_is_everybodys() {
     let setup = Setup::new([titled("ours"), titled("ours again")]).await;
     setup.analyse().await.unwrap();
-    let row = "UPDATE ai_analysis_memo SET memo_key = 'x', answer = replace(answer, 'ours', 'theirs')";
+    let row = "UPDATE ai_response_cache SET request_hash = 'x', response = replace(response, 'ours', 'theirs')";
     setup.sql(row).await;
     // While our call is under way, another process remembers an answer under the same key.
     setup.endpoint.hold();
@@ -14,7 +14,7 @@ async fn the_first_answer_of_several_processes_is_everybodys() {
         setup.endpoint.called(2).await;
         let key =
             Input::new(&Subject::new(&setup.onboarding, Some(&setup.strategy))).unwrap().response_key(&setup.asking());
-        setup.sql(&format!("UPDATE ai_analysis_memo SET memo_key = '{}'", key.as_str())).await;
+        setup.sql(&format!("UPDATE ai_response_cache SET request_hash = '{}'", key.as_str())).await;
         setup.endpoint.release();
     });
     assert_eq!(title(&ours.unwrap()), "theirs");
@@ -74,7 +74,7 @@ async fn slow_answers_that_come_are_no_failures() {
 #[tokio::test]
 async fn a_response_cache_that_fails_costs_a_call_and_no_answer() {
     let setup = Setup::new([titled("a")]).await;
-    setup.sql("DROP TABLE ai_analysis_memo").await;
+    setup.sql("DROP TABLE ai_response_cache").await;
     setup.analyse().await.unwrap();
     setup.analyse().await.unwrap();
     assert_eq!(setup.endpoint.calls(), 2);
@@ -84,7 +84,7 @@ async fn a_response_cache_that_fails_costs_a_call_and_no_answer() {
 async fn a_remembered_answer_that_cannot_be_read_is_replaced() {
     let setup = Setup::new([titled("first"), titled("second")]).await;
     setup.analyse().await.unwrap();
-    setup.sql("UPDATE ai_analysis_memo SET answer = '{\"unknown\": 1}'").await;
+    setup.sql("UPDATE ai_response_cache SET response = '{\"unknown\": 1}'").await;
     assert_eq!(title(&setup.analyse().await.unwrap()), "second");
     assert_eq!(title(&setup.analyse().await.unwrap()), "second");
     assert_eq!(setup.endpoint.calls(), 2);
@@ -110,7 +110,7 @@ async fn uses_are_written_once_a_day() {
     let setup = Setup::new([titled("a")]).await;
     setup.analyse().await.unwrap();
     setup.sql("CREATE TABLE writes (n INTEGER)").await;
-    setup.sql("CREATE TRIGGER t AFTER UPDATE ON ai_analysis_memo BEGIN INSERT INTO writes VALUES (1); END").await;
+    setup.sql("CREATE TRIGGER t AFTER UPDATE ON ai_response_cache BEGIN INSERT INTO writes VALUES (1); END").await;
     for hours in [1, 1, 22, 1] {
         setup.clock.advance(Duration::from_secs(hours * 3600));
         setup.analyse().await.unwrap();

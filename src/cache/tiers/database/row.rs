@@ -21,8 +21,7 @@ use crate::{
 
 /// Version of the row's layout; another one is not read.
 pub(super) const FORMAT: i32 = 1;
-/// How both databases read a time from text.
-pub(super) const SIX_DECIMALS: &str = "%Y-%m-%d %H:%M:%S%.6f";
+pub(super) use crate::database::SIX_DECIMALS;
 
 /// What the read statement returns.
 pub(super) struct StoredRow {
@@ -45,7 +44,7 @@ impl StoredRow {
             Ok(Self {
                 document: row.try_get("", "document")?,
                 sections: row.try_get("", "sections")?,
-                epoch: row.try_get("", "incarnation")?,
+                epoch: row.try_get("", "log_epoch")?,
                 as_of: row.try_get("", "as_of")?,
                 micros_left: row.try_get("", "micros_left")?,
             })
@@ -104,7 +103,7 @@ pub(super) fn sections_json(snapshot: &Snapshot) -> Result<String, TierError> {
 #[derive(Serialize, Deserialize)]
 struct StoredSection {
     section: String,
-    s: i64,
+    read_position: i64,
     state: String,
     generator: String,
     read_at: DateTime<Utc>,
@@ -122,7 +121,7 @@ impl StoredSection {
         let facts = &section.facts;
         Self {
             section: facts.section.as_str_name().to_owned(),
-            s: section.read_position,
+            read_position: section.read_position,
             state: facts.state.as_str_name().to_owned(),
             generator: facts.generator.as_str_name().to_owned(),
             read_at: facts.read_at,
@@ -146,6 +145,11 @@ impl StoredSection {
             warnings: self.warnings,
             detail: self.detail,
         };
-        Some(Part { facts, read_position: self.s, bytes: Bytes::new(), rows: BASE64.decode(self.rows).ok()?.into() })
+        Some(Part {
+            facts,
+            read_position: self.read_position,
+            bytes: Bytes::new(),
+            rows: BASE64.decode(self.rows).ok()?.into(),
+        })
     }
 }

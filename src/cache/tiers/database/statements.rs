@@ -34,22 +34,22 @@ macro_rules! statements {
         Statements {
             read: concat!(
                 "SELECT CAST(comprehensive_data AS TEXT) AS document, CAST(sections AS TEXT) AS sections, ",
-                "incarnation, as_of, format, ",
+                "log_epoch, as_of, format, ",
                 $micros_left,
                 " AS micros_left ",
                 "FROM comprehensive_user_data_cache WHERE user_id = $1 AND strategy_key = $2 AND data_hash = $3",
             ),
             is_stored: concat!(
                 "EXISTS (SELECT 1 FROM comprehensive_user_data_cache WHERE user_id = $7 AND strategy_key = $8 ",
-                "AND data_hash = $9 AND s >= $4 AND expires_at > ",
+                "AND data_hash = $9 AND read_position >= $4 AND expires_at > ",
                 $now,
                 ")",
             ),
             // An older assembly never replaces a newer one, nor a partial one a complete one that is of use.
             upsert: concat!(
                 "INSERT INTO comprehensive_user_data_cache AS cache (user_id, strategy_id, data_hash, ",
-                "comprehensive_data, created_at, expires_at, last_accessed, access_count, strategy_key, s, as_of, ",
-                "incarnation, sections, complete, format) VALUES ($1, $2, $3, ",
+                "comprehensive_data, created_at, expires_at, last_accessed, access_count, strategy_key, read_position, as_of, ",
+                "log_epoch, sections, complete, format) VALUES ($1, $2, $3, ",
                 $json_open,
                 "$4",
                 $json_close,
@@ -66,13 +66,13 @@ macro_rules! statements {
                 ", $11, $12) ",
                 "ON CONFLICT (user_id, strategy_key, data_hash) DO UPDATE SET strategy_id = excluded.strategy_id, ",
                 "comprehensive_data = excluded.comprehensive_data, created_at = excluded.created_at, ",
-                "expires_at = excluded.expires_at, s = excluded.s, as_of = excluded.as_of, ",
-                "incarnation = excluded.incarnation, sections = excluded.sections, complete = excluded.complete, ",
+                "expires_at = excluded.expires_at, read_position = excluded.read_position, as_of = excluded.as_of, ",
+                "log_epoch = excluded.log_epoch, sections = excluded.sections, complete = excluded.complete, ",
                 "format = excluded.format ",
-                "WHERE cache.incarnation <> excluded.incarnation OR (excluded.as_of >= cache.as_of AND ",
+                "WHERE cache.log_epoch <> excluded.log_epoch OR (excluded.as_of >= cache.as_of AND ",
                 "(excluded.complete OR NOT cache.complete OR cache.expires_at <= ",
                 $now,
-                " OR cache.s < $13))",
+                " OR cache.read_position < $13))",
             ),
             // What is so old has expired, too; saying so lets the index find it.
             sweep: concat!(
@@ -109,7 +109,7 @@ macro_rules! statements {
                 "WHERE cache.user_id = seen.user_id AND cache.strategy_key = seen.strategy_key ",
                 "AND cache.data_hash = seen.data_hash",
             ),
-            purge_memos: "DELETE FROM ai_analysis_memo WHERE user_id = $1",
+            purge_memos: "DELETE FROM ai_response_cache WHERE user_id = $1",
         }
     };
 }

@@ -26,7 +26,7 @@ macro_rules! cases {
         async fn on_postgres() {
             let (_server, connection) = PostgresServer::started().await;
             $(
-                connection.execute_unprepared("TRUNCATE comprehensive_user_data_cache, ai_analysis_memo").await.unwrap();
+                connection.execute_unprepared("TRUNCATE comprehensive_user_data_cache, ai_response_cache").await.unwrap();
                 $case(tier(&connection)).await;
             )*
             a_statement_that_hangs_costs_the_timeout_until_the_breaker_opens(connection.clone()).await;
@@ -175,7 +175,11 @@ async fn a_purge_erases_rows_and_memos(tier: DatabaseTier) {
     for user in ["1", "2"] {
         tier.put(&snapshot(user, None, 0), 0).await.unwrap();
         tier.put(&snapshot(user, Some(1), 0), 0).await.unwrap();
-        run(&tier, &format!("INSERT INTO ai_analysis_memo VALUES ('memo {user}', '{user}', '{{}}')")).await;
+        let response = format!(
+            "INSERT INTO ai_response_cache VALUES \
+             ('of {user}', '{user}', 'model', '1', '{{}}', NULL, NULL, '2025-01-01 00:00:00', '2025-01-01 00:00:00')"
+        );
+        run(&tier, &response).await;
     }
     assert_eq!(tier.purge(&scope("1", Some(9))).await.unwrap(), 1, "the entry without strategy");
     assert_eq!(memos(&tier).await, 2, "memos go with the whole user only");
@@ -185,7 +189,7 @@ async fn a_purge_erases_rows_and_memos(tier: DatabaseTier) {
 }
 
 async fn memos(tier: &DatabaseTier) -> i64 {
-    let count = tier.statement("SELECT COUNT(*) AS n FROM ai_analysis_memo", []);
+    let count = tier.statement("SELECT COUNT(*) AS n FROM ai_response_cache", []);
     tier.pool.query_one_raw(count).await.unwrap().unwrap().try_get("", "n").unwrap()
 }
 
@@ -331,7 +335,7 @@ async fn a_write_waits_for_sqlites_other_writer() {
     let (directory, connection) = sqlite().await;
     let other = open_sqlite(&directory.path().join("cache.db")).await;
     let writing = sea_orm::TransactionTrait::begin(&other).await.unwrap();
-    writing.execute_unprepared("DELETE FROM ai_analysis_memo").await.unwrap();
+    writing.execute_unprepared("DELETE FROM ai_response_cache").await.unwrap();
     let tier = tier(&connection);
     let snapshot = snapshot("1", None, 0);
     // Longer than one busy_timeout, shorter than all tries.
@@ -344,7 +348,7 @@ async fn a_write_waits_for_sqlites_other_writer() {
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
 
     let _writing = sea_orm::TransactionTrait::begin(&other).await.unwrap();
-    _writing.execute_unprepared("DELETE FROM ai_analysis_memo").await.unwrap();
+    _writing.execute_unprepared("DELETE FROM ai_response_cache").await.unwrap();
     let refused = tier.put(&snapshot, 0).await;
     assert!(matches!(&refused, Err(TierError::Database(error)) if database::is_busy(error)), "{refused:?}");
     assert!(tier.get(&snapshot.key).await.unwrap().is_some(), "reading goes on");

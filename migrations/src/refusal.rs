@@ -1,0 +1,50 @@
+//! Databases that are left as they are: another application's, and those of a version before the first release.
+
+use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr};
+
+use crate::{Tables, columns_of};
+
+/// Why a database was not migrated. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrationError {
+    #[error(
+        "the table {OUR_TABLE} in this database is not ours (it has no column strategy_key) and is left as it is: \
+         use another database or schema, or rename that table"
+    )]
+    ForeignTable,
+    #[error(
+        "the tables in this database are from a development version before 0.1.0 (found {found}) and cannot be migrated: \
+         use an empty database or schema, or delete the SQLite file, then run `userdata migrate up`"
+    )]
+    BeforeFirstRelease {
+        /// The old table, or the record that names migrations of old.
+        found: &'static str,
+    },
+    #[error("the database could not be migrated")]
+    Database(#[from] DbErr),
+}
+
+/// The table whose name the planning application may use as well.
+const OUR_TABLE: &str = "comprehensive_user_data_cache";
+
+/// Tables that have other names since the first release.
+const RENAMED: [&str; 3] = ["fence_head", "fence_log", "ai_analysis_memo"];
+
+/// Refuses a database that these tables cannot be created or used in. Changes nothing.
+pub async fn refuse_unusable(db: &impl ConnectionTrait, tables: Tables) -> Result<(), MigrationError> {
+    let columns = columns_of(db, OUR_TABLE).await?;
+    if !columns.is_empty() && !columns.iter().any(|column| column == "strategy_key") {
+        return Err(MigrationError::ForeignTable);
+    }
+    for found in RENAMED {
+        if !columns_of(db, found).await?.is_empty() {
+            return Err(MigrationError::BeforeFirstRelease { found });
+        }
+    }
+    for set in tables.sets() {
+        if set.is_from_before_first_release(db).await? {
+            return Err(MigrationError::BeforeFirstRelease { found: set.record });
+        }
+    }
+    Ok(())
+}
