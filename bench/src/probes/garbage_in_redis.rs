@@ -12,7 +12,7 @@ use crate::{
     stand::Stand,
 };
 
-/// Turns every string into garbage; returns their number.
+/// Replaces every string by garbage; returns their number.
 const SPOIL: &str = "local n=0 for _,k in ipairs(redis.call('KEYS','*')) do \
                      if redis.call('TYPE',k).ok=='string' then redis.call('SET',k,'garbage','KEEPTTL') n=n+1 end end return n";
 /// Strings that are still garbage.
