@@ -1,12 +1,14 @@
-//! The words used everywhere, each with one meaning:
+//! The data types that all layers share. CONTRIBUTING.md has the whole glossary; these are the words of this module:
 //!
-//! * *user*, *strategy*: whom a document is about. *query*: user, strategy and parameters; its *key* names it.
-//! * *section*: a part of the document that comes from one source and is fenced, aged and reported by itself.
-//! * *snapshot*: a sealed (encoded) document with its times, tags and section index.
-//! * *tier*: memory, Redis, database. *source*: where a section's data is read.
-//! * *assemble*: make a document from sources. *served*: a snapshot handed to a caller, with how it was found.
-//! * *fence*: the position in the log below which a scope's data is outdated. *scope*: whom a fence concerns.
-//! * *flight*: a load that many callers wait for. *sweep*: delete what is too old. *tally*: count accesses.
+//! * *document*: the comprehensive data of one user, strategy and set of parameters. *query*: those three; *key*: the
+//!   hash that names a query.
+//! * *section*: the part of a document that comes from one source; it is invalidated, aged and reported by itself.
+//! * *snapshot*: a sealed document with its times, read positions and section index; *seal*: encode once, never change.
+//!   *served*: a snapshot returned to a caller, with its origin.
+//! * *tier*: a place for snapshots: memory, Redis, database. *source*: where a section's data is read.
+//! * *scope*: what an invalidation concerns: a user, or one strategy of a user, and a set of sections.
+//! * *position*: the number of an entry in the invalidation log. *read position*: the position known before a section's
+//!   sources were read. *epoch*: the identity of a log. *token*: epoch and position of an invalidation.
 
 use std::fmt;
 
