@@ -6,7 +6,6 @@
 //! make an answer wrong, because every section is judged by the fence when it is read.
 
 mod ahead;
-pub mod breaker;
 pub mod invalidation_log;
 pub mod single_flight;
 pub mod hint;
@@ -30,7 +29,7 @@ use inspector::Inspector;
 use invalidation_log::{InvalidationLog, InvalidationLogError, LogValidity};
 use load::{LoadMode, LoadOutcome, LoadedSnapshot, Loader};
 use relay::Relay;
-use single_flight::{LoadHandle, Refreshes, Role, SingleFlight};
+use single_flight::{LoadHandle, LoadRole, Refreshes, SingleFlight};
 use tiers::memory::MemoryValue;
 
 pub use load::CacheParts;
@@ -328,7 +327,7 @@ impl UserDataCache {
             self.refresh_ahead_if_due(query, &loaded, validity);
         }
         self.offer_to_inspector(query, &loaded, validity);
-        InMemory::Found(self.served(loaded, Role::Leader, validity, wish))
+        InMemory::Found(self.served(loaded, LoadRole::Leader, validity, wish))
     }
 
     fn is_too_old(&self, snapshot: &Snapshot, wish: &ReadOptions) -> bool {
@@ -338,7 +337,7 @@ impl UserDataCache {
     }
 
     /// Joins the load of a key, if it began after every fence known now, or begins one.
-    fn join_or_start(&self, query: &UserDataQuery, depth: LoadMode) -> (LoadHandle<LoadOutcome>, Role) {
+    fn join_or_start(&self, query: &UserDataQuery, depth: LoadMode) -> (LoadHandle<LoadOutcome>, LoadRole) {
         let view = self.loader.invalidation_log.view(query.key());
         let (last_invalidation, read_position) = (view.last_invalidation(), view.applied);
         let key = (query.key().clone(), Arc::clone(&view.epoch));
@@ -393,13 +392,13 @@ impl UserDataCache {
         self.served(loaded, role, validity, wish)
     }
 
-    async fn wait(&self, handle: LoadHandle<LoadOutcome>, role: Role) -> Result<LoadedSnapshot, Error> {
+    async fn wait(&self, handle: LoadHandle<LoadOutcome>, role: LoadRole) -> Result<LoadedSnapshot, Error> {
         let waiting = self.single_flight.waiter(self.loader.config.flight.max_waiting);
         let _waiting = waiting.ok_or_else(Error::overloaded)?;
         // The leader's load is part of its own trace.
         let span = match role {
-            Role::Leader => Span::none(),
-            Role::Follower => trace::within_request(|| info_span!("wait")),
+            LoadRole::Leader => Span::none(),
+            LoadRole::Follower => trace::within_request(|| info_span!("wait")),
         };
         let landed = handle.wait().instrument(span.clone()).await.ok_or(Error::Internal)?;
         trace::link(&span, landed.load);
@@ -410,13 +409,13 @@ impl UserDataCache {
     fn served(
         &self,
         loaded: LoadedSnapshot,
-        role: Role,
+        role: LoadRole,
         validity: LogValidity,
         wish: &ReadOptions,
     ) -> Result<Served, Error> {
         let LoadedSnapshot { snapshot, status, position } = loaded;
         let status = match (status, role) {
-            (CacheStatus::Assembled, Role::Follower) => CacheStatus::Shared,
+            (CacheStatus::Assembled, LoadRole::Follower) => CacheStatus::Shared,
             (status, _) => status,
         };
         let stale = matches!(status, CacheStatus::Stale(_)) || has_stale_section(&snapshot, wish.sections);

@@ -1,31 +1,33 @@
-//! Leases without clocks: which instance does a piece of work for all of them.
+//! Leases: one instance does a piece of work for the whole cluster.
 //!
-//! A piece of work has a row in `load_lease`. Whoever inserts it does the work and moves the row's
-//! beat; the others watch the beat by their own clock and take over one that stands still, so the
-//! clocks of two machines are never compared. A row begun below the asker's fence is taken at once:
-//! what comes of that work would be of no use to the asker.
+//! A lease is a row in the table `load_lease`. The instance that inserts the row holds the lease, does the work and
+//! increments the row's heartbeat. Every other instance watches the heartbeat by its own clock and takes the lease over
+//! when the heartbeat stops, so clocks of two machines are never compared. A row whose read position is below the last
+//! invalidation is taken at once: its result would be outdated for the new claimant.
 //!
-//! A lease saves work, it guards nothing: two holders do something twice and harm nobody. So whatever
-//! goes wrong here means that the asker goes alone. That is also why a lease is no database lock: one
-//! would hold a connection for as long as the work takes, and die with it.
+//! A lease only saves work. Two holders do the work twice, and both results are right. So on any failure an instance
+//! works without a lease. For the same reason a lease is not a database lock: a lock would occupy a connection for as
+//! long as the work runs, and would be lost with that connection.
 //!
-//! Work that ends without a result leaves an outcome in its row for a few seconds, so that the others
-//! do not repeat it at once. How old one is tells the database's clock, compared with itself.
+//! Work that ends without a result leaves an outcome in its row for a few seconds, so that other instances do not
+//! repeat it at once. The database's clock decides how old an outcome is, so one clock writes and judges it.
 
 mod held;
 mod table;
 mod watch;
+mod work;
 
 use std::{collections::HashMap, time::Duration};
 
-use sea_orm::{DbErr, Value};
+use sea_orm::DbErr;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use held::Holder;
+use held::HeartbeatTask;
 pub use held::Lease;
-use table::{Claim, Row, Table, Taken};
-use watch::Sight;
-pub use watch::Watch;
+use table::{Claimant, Grant, LeaseRow, LeaseTable};
+use watch::LeaseState;
+pub use watch::LeaseWatch;
+pub use work::{DoneCheck, SharedWork};
 
 use crate::{
     clock::{Clock, Moment},
@@ -34,82 +36,59 @@ use crate::{
     sync::Mutex,
 };
 
-/// Tries to get hold of a row that comes and goes meanwhile; beyond them the asker goes alone.
-const TRIES: u32 = 3;
-/// Pauses between looks are spread by this share to either side, so that waiting instances do not
-/// fall into step.
+/// Attempts at a row that other instances insert and delete meanwhile; then the caller works without a lease.
+const CLAIM_ATTEMPTS: u32 = 3;
+/// Waiting instances vary their pauses by this share, so that they do not query in step.
 const POLL_JITTER: f64 = 0.2;
 
-/// A piece of work that somebody wants done.
-#[derive(Clone, Debug)]
-pub struct Work {
-    /// Names it in the whole cluster.
-    pub key: String,
-    /// The position of the invalidation log that it would begin at.
-    pub s: i64,
-    /// Work begun below this position is of no use to the asker.
-    pub fence: i64,
-    /// Whether it has been done already.
-    pub done: Check,
-}
-
-/// A question to the database that is asked while a lease is taken.
-#[derive(Clone, Debug)]
-pub struct Check {
-    /// A condition. Its parameters begin with `$7`; `$4` is the fence.
-    pub sql: &'static str,
-    /// Its parameters.
-    pub values: Vec<Value>,
-}
-
-/// Who is to do a piece of work.
+/// Which instance does the work.
 #[derive(Debug)]
-pub enum Turn {
-    /// The asker, for everybody.
+pub enum Claim {
+    /// This instance, for the cluster.
     Ours(Lease),
-    /// Somebody else, who can be watched.
-    Theirs(Watch),
-    /// The asker, for itself: the database is of no help.
+    /// Another instance; its lease can be watched.
+    Theirs(LeaseWatch),
+    /// This instance, for itself: the database granted nothing.
     Alone,
 }
 
-/// What watching somebody else's work came to.
+/// How waiting for another instance's work ended.
 #[derive(Debug)]
-pub enum Seen {
-    /// It ended; what was made is there, or else the work is to be had.
-    Gone,
-    /// Its holder stood still, or left something too old to be of use: the row may be taken over.
-    Over(Watch),
-    /// It ended without a result, not long ago.
+pub enum WaitOutcome {
+    /// The lease was released or replaced: the result is stored, or the lease is free.
+    Released,
+    /// The heartbeat stopped, or the outcome is too old. The lease may be taken over.
+    Expired(LeaseWatch),
+    /// The work ended without a result a moment ago.
     Ended {
-        /// What its holder left.
+        /// What the holder reports.
         outcome: serde_json::Value,
-        /// The row, if the outcome is of no use after all.
-        watch: Watch,
+        /// For a takeover, if the caller cannot use the outcome.
+        watch: LeaseWatch,
     },
-    /// Nothing came of it in time, or the database does not answer.
-    Nothing,
+    /// The time limit passed, or the database does not answer.
+    TimedOut,
     /// The service is shutting down.
     Stopped,
 }
 
-/// All leases, held and watched.
+/// Claims leases, waits for those of other instances, and sweeps dead ones.
 #[derive(Debug)]
 pub struct Leases {
-    table: Table,
+    table: LeaseTable,
     config: config::LoadLease,
-    /// For one statement of somebody who waits.
+    /// For one statement of a waiting caller.
     timeout: Duration,
     clock: Clock,
     reach: Reach,
     tasks: TaskTracker,
     stop: CancellationToken,
-    /// Rows that the last sweep found: key, holder and beat, and since when they look like that.
-    swept: Mutex<HashMap<String, (Row, Moment)>>,
+    /// By key, the rows that the last sweep found, and since when each is unchanged.
+    swept: Mutex<HashMap<String, (LeaseRow, Moment)>>,
 }
 
 impl Leases {
-    /// Works through `pool`. `tasks` owns what moves the beats; at `stop` nobody waits any longer.
+    /// `tasks` owns the heartbeats; `stop` ends all waiting.
     #[must_use]
     pub fn new(
         pool: Pool,
@@ -119,105 +98,113 @@ impl Leases {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let table = Table::new(pool);
+        let table = LeaseTable::new(pool);
         let (config, reach) = (config.clone(), Reach::default());
         Self { table, config, timeout, clock, reach, tasks, stop, swept: Mutex::default() }
     }
 
-    /// Asks the database only while that is within reach.
+    /// Uses the database only while `reach` says that it answers.
     #[must_use]
     pub fn heeding(self, reach: Reach) -> Self {
         Self { reach, ..self }
     }
 
-    /// Whether the database is asked at all.
     #[must_use]
     pub fn is_in_reach(&self) -> bool {
         self.reach.is_given()
     }
 
-    /// How long somebody who waits for the database waits for one statement.
+    /// The time limit of one statement.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Asks for a piece of work, for at most `limit`. `over` is a row that may be taken over.
-    pub async fn take(&self, work: &Work, over: Option<Watch>, limit: Duration) -> Turn {
+    /// Claims a piece of work, within `limit`. `expired` is a lease that may be taken over.
+    pub async fn claim(&self, work: &SharedWork, expired: Option<LeaseWatch>, limit: Duration) -> Claim {
         if limit.is_zero() || !self.is_in_reach() {
-            return Turn::Alone;
+            return Claim::Alone;
         }
-        let claim = Claim::new(work);
-        match tokio::time::timeout(limit, self.try_take(work, &claim, over)).await {
-            Ok(Ok(turn)) => turn,
+        let claimant = Claimant::new(work);
+        match tokio::time::timeout(limit, self.try_claim(work, &claimant, expired)).await {
+            Ok(Ok(claim)) => claim,
             failed => {
-                // It may have been taken all the same: given back, nobody has to watch it stand still.
-                drop(self.hold(claim, Taken { done: false, now_ms: 0 }));
-                tracing::debug!(error = ?failed.map(|failed| failed.err()), "no lease is to be had; going alone");
-                Turn::Alone
+                // The row may have been written all the same. Release it, or others wait for its heartbeat to expire.
+                drop(self.hold(claimant, Grant { done: false, now_ms: 0 }));
+                tracing::debug!(
+                    error = ?failed.map(|failed| failed.err()),
+                    "lease claim failed; this instance works without a lease"
+                );
+                Claim::Alone
             }
         }
     }
 
-    async fn try_take(&self, work: &Work, claim: &Claim, over: Option<Watch>) -> Result<Turn, DbErr> {
-        if let Some(over) = over
-            && let Some(taken) = self.table.take_over(claim, work, over.holder(), over.beat()).await?
+    async fn try_claim(
+        &self,
+        work: &SharedWork,
+        claimant: &Claimant,
+        expired: Option<LeaseWatch>,
+    ) -> Result<Claim, DbErr> {
+        if let Some(watch) = expired
+            && let Some(grant) = self.table.take_over(claimant, work, watch.holder(), watch.heartbeat()).await?
         {
-            tracing::info!("took over a lease whose holder is gone");
-            return Ok(Turn::Ours(self.hold(claim.clone(), taken)));
+            tracing::info!("lease taken over; its holder sent no heartbeat");
+            return Ok(Claim::Ours(self.hold(claimant.clone(), grant)));
         }
-        for _ in 0..TRIES {
-            if let Some(taken) = self.table.take(claim, work).await? {
-                return Ok(Turn::Ours(self.hold(claim.clone(), taken)));
+        for _ in 0..CLAIM_ATTEMPTS {
+            if let Some(grant) = self.table.take(claimant, work).await? {
+                return Ok(Claim::Ours(self.hold(claimant.clone(), grant)));
             }
-            if let Some(row) = self.table.look(&claim.key).await? {
-                return Ok(Turn::Theirs(Watch::new(claim.key.clone(), row, self.clock.now())));
+            if let Some(row) = self.table.find(&claimant.key).await? {
+                return Ok(Claim::Theirs(LeaseWatch::new(claimant.key.clone(), row, self.clock.now())));
             }
         }
-        Ok(Turn::Alone)
+        Ok(Claim::Alone)
     }
 
-    fn hold(&self, claim: Claim, taken: Taken) -> Lease {
-        let holder = Holder {
+    fn hold(&self, claimant: Claimant, grant: Grant) -> Lease {
+        let task = HeartbeatTask {
             table: self.table.clone(),
-            claim,
-            taken,
-            taken_at: self.clock.now(),
+            claimant,
+            grant,
+            granted_at: self.clock.now(),
             config: self.config.clone(),
             clock: self.clock.clone(),
             stop: self.stop.clone(),
         };
-        holder.start(&self.tasks)
+        task.start(&self.tasks)
     }
 
-    /// Watches somebody else's work until something comes of it, at most until `until`. Nothing is held
-    /// meanwhile, no connection either. `fence` tells the asker's fence as it is by now.
-    pub async fn watch(&self, mut watch: Watch, until: Moment, fence: impl Fn() -> i64) -> Seen {
+    /// Waits for another instance's work, at most until `until`. Holds no connection between two looks at the row.
+    /// `last_invalidation` returns the position that counts at the time of the look.
+    pub async fn wait(&self, mut watch: LeaseWatch, until: Moment, last_invalidation: impl Fn() -> i64) -> WaitOutcome {
         loop {
-            match watch.sight(self.clock.now(), self.config.takeover, fence()) {
-                Sight::Working => {}
-                Sight::Outdated => return Seen::Gone,
-                Sight::Over => return Seen::Over(watch),
-                Sight::Ended(outcome) => return Seen::Ended { outcome, watch },
+            match watch.state(self.clock.now(), self.config.takeover, last_invalidation()) {
+                LeaseState::Working => {}
+                // The caller's next claim replaces the row.
+                LeaseState::Outdated => return WaitOutcome::Released,
+                LeaseState::Expired => return WaitOutcome::Expired(watch),
+                LeaseState::Ended(outcome) => return WaitOutcome::Ended { outcome, watch },
             }
             if self.clock.now() >= until {
-                return Seen::Nothing;
+                return WaitOutcome::TimedOut;
             }
             let pause = self.config.poll.mul_f64(1.0 + POLL_JITTER * (2.0 * rand::random::<f64>() - 1.0));
             if self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-                return Seen::Stopped;
+                return WaitOutcome::Stopped;
             }
-            match tokio::time::timeout(self.timeout, self.table.look(watch.key())).await {
+            match tokio::time::timeout(self.timeout, self.table.find(watch.key())).await {
                 Ok(Ok(Some(row))) if row.holder == watch.holder() => watch.update(row, self.clock.now()),
-                // Released, and perhaps taken again by somebody else.
-                Ok(Ok(_)) => return Seen::Gone,
-                Ok(Err(_)) | Err(_) => return Seen::Nothing,
+                // No row, or another holder's.
+                Ok(Ok(_)) => return WaitOutcome::Released,
+                Ok(Err(_)) | Err(_) => return WaitOutcome::TimedOut,
             }
         }
     }
 
-    /// Deletes rows whose holders died and whom nobody asks for: those that look as they did long ago.
-    /// At most `rows_max` are remembered from one call to the next. Returns how many were deleted.
+    /// Deletes rows of dead holders that no caller waits for: rows unchanged for longer than a heartbeat or an outcome
+    /// may be. Reads and remembers at most `rows_max` rows. Returns how many it deleted.
     pub async fn sweep(&self, rows_max: u64) -> Result<u64, DbErr> {
         let now = self.clock.now();
         let rows = self.table.all(rows_max).await?;
@@ -225,11 +212,11 @@ impl Leases {
         let (mut still_there, mut deleted) = (HashMap::new(), 0);
         for (key, row) in rows {
             let since = match before.remove(&key) {
-                Some((seen, since)) if (&seen.holder, seen.beat) == (&row.holder, row.beat) => since,
+                Some((seen, since)) if (&seen.holder, seen.heartbeat) == (&row.holder, row.heartbeat) => since,
                 _ => now,
             };
             if now.since(since) > self.config.takeover + self.config.outcome_max {
-                deleted += self.table.delete(&key, &row.holder, row.beat).await?;
+                deleted += self.table.delete(&key, &row.holder, row.heartbeat).await?;
             } else {
                 still_there.insert(key, (row, since));
             }

@@ -6,6 +6,7 @@ pub mod mutant;
 pub mod fault;
 pub mod config;
 pub mod clock;
+pub mod circuit_breaker;
 pub mod reload;
 pub mod telemetry;
 pub mod proto;

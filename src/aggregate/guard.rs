@@ -1,10 +1,8 @@
-//! The same care for each source: how many run at once, how long a run may take, when the source is
-//! left alone, that a panic costs one section only, and what is known and told about its runs.
+//! The same care for each source: how many run at once, how long a run may take, when the source circuit
+//! opens, that a panic costs one section only, and what is known and told about its runs.
 //!
 //! A guard has no opinion on what is required or optional: its caller says how long it waits, and
 //! dropping a run is as good as ending it.
-
-mod breaker;
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -18,6 +16,7 @@ use tracing::Instrument as _;
 
 use super::SourceError;
 use crate::{
+    circuit_breaker::{CircuitBreaker, Pass, Probing},
     clock::{Clock, Moment},
     config,
     fault::{Call, Faults},
@@ -25,7 +24,6 @@ use crate::{
     sync::{Mutex, MutexGuard},
     telemetry::{Durations, Meter, names::SOURCE_DURATION},
 };
-use breaker::{Breaker, Pass};
 
 /// Longer runs count as this: twice the longest hard timeout, an AI call's.
 const MICROS_MAX: u64 = 120_000_000;
@@ -36,6 +34,7 @@ pub struct Guard {
     name: &'static str,
     clock: Clock,
     permits: Semaphore,
+    breaker: CircuitBreaker,
     ledger: Mutex<Ledger>,
     runs: Runs,
     faults: Faults,
@@ -53,7 +52,6 @@ struct Runs {
 /// What is known about a source's runs.
 #[derive(Debug)]
 struct Ledger {
-    breaker: Breaker,
     runs: i64,
     failures: i64,
     in_flight: i32,
@@ -76,7 +74,6 @@ impl Guard {
     #[must_use]
     pub fn new(name: &'static str, limits: &config::Sources, clock: Clock) -> Self {
         let ledger = Ledger {
-            breaker: Breaker::new(limits.breaker_failures, limits.breaker_pause),
             runs: 0,
             failures: 0,
             in_flight: 0,
@@ -84,7 +81,10 @@ impl Guard {
             last_error: "",
         };
         let permits = Semaphore::new(limits.max_concurrent);
-        Self { name, clock, permits, ledger: Mutex::new(ledger), runs: Runs::default(), faults: Faults::here() }
+        let breaker =
+            CircuitBreaker::new(name, Probing::NextCall, limits.breaker_failures, limits.breaker_pause, clock.clone());
+        let ledger = Mutex::new(ledger);
+        Self { name, clock, permits, breaker, ledger, runs: Runs::default(), faults: Faults::here() }
     }
 
     /// The same, and each run is recorded.
@@ -134,18 +134,18 @@ impl Guard {
 
     fn begin(&self) -> Option<ActiveRun<'_>> {
         let now = self.clock.now();
+        let pass = self.breaker.pass()?;
         let mut ledger = self.ledger();
-        let pass = ledger.breaker.pass(now)?;
         ledger.runs += 1;
         ledger.in_flight += 1;
         Some(ActiveRun { guard: self, pass, begun: now, durations: &self.runs.abandoned })
     }
 
-    /// Its name, its runs under way, and whether it is left alone.
+    /// Its name, its runs under way, and the state of its circuit.
     #[must_use]
     pub fn levels(&self) -> (&'static str, i32, &'static str) {
         let ledger = self.ledger();
-        (self.name, ledger.in_flight, ledger.breaker.name(self.clock.now()))
+        (self.name, ledger.in_flight, self.breaker.state())
     }
 
     /// The source's figures.
@@ -163,7 +163,7 @@ impl Guard {
             latency_p50: percentile(0.5),
             latency_p99: percentile(0.99),
             in_flight: ledger.in_flight,
-            breaker_state: ledger.breaker.name(self.clock.now()).to_owned(),
+            breaker_state: self.breaker.state().to_owned(),
             last_error: ledger.last_error.to_owned(),
         }
     }
@@ -194,8 +194,8 @@ impl ActiveRun<'_> {
             ledger.last_error = error.reason();
         }
         match verdict(error) {
-            Health::Well => ledger.breaker.succeeded(),
-            Health::Ill => ledger.breaker.failed(now),
+            Health::Well => self.guard.breaker.succeeded(),
+            Health::Ill => self.guard.breaker.failed(&error.map_or("", SourceError::reason)),
             Health::Unknown => {}
         }
     }
@@ -208,8 +208,8 @@ impl Drop for ActiveRun<'_> {
         let mut ledger = self.guard.ledger();
         ledger.in_flight -= 1;
         if self.pass == Pass::Probe {
-            // Only if no verdict was reached.
-            ledger.breaker.probe_lost(now);
+            // Has an effect only if the run neither succeeded nor failed.
+            self.guard.breaker.probe_lost();
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
     UserDataCache,
     invalidation_log::LogValidity,
     load::{LoadMode, LoadOutcome},
-    single_flight::{LoadHandle, Role},
+    single_flight::{LoadHandle, LoadRole},
     stats::Counter,
     tiers::memory::MemoryValue,
 };
@@ -206,8 +206,8 @@ impl UserDataCache {
         // Order: before it begins, or whoever reads it at once would not be taken for a reader of it.
         self.ahead.readers().assemble(query.key());
         match self.join_or_start(query, LoadMode::Prefetch) {
-            (_, Role::Follower) => self.ahead.readers().withdraw(query.key()),
-            (handle, Role::Leader) => {
+            (_, LoadRole::Follower) => self.ahead.readers().withdraw(query.key()),
+            (handle, LoadRole::Leader) => {
                 self.ahead.counts.begun.add(1);
                 let followed = follow(Arc::clone(&self.ahead), query.key().clone(), handle, place);
                 self.loader.tasks.spawn(followed);

@@ -1,13 +1,18 @@
-//! The fence: what makes sure that nothing outdated is served.
+//! The invalidation log: decides whether cached data is outdated.
 //!
-//! A gapless, durable log holds one row per invalidation ([`log`]); every section of a snapshot is
-//! tagged with the log's position known before its sources were read; each instance holds a copy of
-//! the log ([`copy`]) that it trusts for the length of a lease. docs/coherence.md argues why that is
-//! enough, whatever Redis, memory and late writers do.
+//! The database holds one row per invalidation, at gapless positions ([`table`]). Every section of a snapshot records
+//! its read position: the log position that was known before its sources were read. A section is outdated if an
+//! invalidation of it has a higher position. Each instance judges by a local copy of the log ([`local_copy`]), which is
+//! valid for the length of a lease after each reading. docs/coherence.md shows why this suffices, whatever Redis,
+//! memory and late writers do.
 //!
-//! Order: a lease counts from before the read was sent, and is extended after the rows are applied.
+//! The log has an epoch. A database that has lost commits gives positions a second time, so it starts a new epoch, and
+//! nothing read in an earlier epoch is served.
+//!
+//! Order: the lease counts from before the reading was sent, and is renewed only after its rows are applied.
 
 mod committer;
+mod error;
 mod local_copy;
 mod table;
 
@@ -19,9 +24,10 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use committer::Committer;
-use local_copy::LocalCopy;
+pub use error::InvalidationLogError;
 pub use local_copy::LogView;
-use table::LogTable;
+use local_copy::{LocalCopy, LogRow};
+use table::{LogHead, LogTable};
 
 use crate::{
     clock::{Clock, Moment},
@@ -37,87 +43,63 @@ use crate::{
     },
 };
 
-/// Why the log could not be read or written.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum InvalidationLogError {
-    /// The database did not answer in time.
-    #[error("the invalidation log did not answer in time")]
-    Timeout,
-    /// It answered with an error.
-    #[error("the invalidation log failed: {0}")]
-    Database(String),
-    /// Another lease length is agreed on in this cluster.
-    #[error(
-        "fence.lease is {ours_ms} ms, but the cluster agreed on {theirs_ms} ms: use that, or change invalidation_log_head.lease_ms while no instance runs"
-    )]
-    Lease {
-        /// As configured here.
-        ours_ms: i64,
-        /// As stored.
-        theirs_ms: i64,
-    },
-    /// The service is shutting down.
-    #[error("shutting down")]
-    Closed,
-}
-
-impl From<DbErr> for InvalidationLogError {
-    fn from(error: DbErr) -> Self {
-        Self::Database(error.to_string())
-    }
-}
-
-/// How far the local copy of the log may be trusted.
+/// Whether cached data may be served by the local copy of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogValidity {
-    /// The lease holds.
+    /// The lease holds: no invalidation older than the lease is missing.
     Verified,
-    /// It has lapsed, but not for longer than cached answers may still be given.
+    /// The lease has lapsed, but not for longer than `unverified_max`: cached answers are flagged.
     Unverified,
-    /// It has lapsed for too long, or the log has never been read: nothing cached may be served.
+    /// The lease has lapsed for too long, or the log was never read: nothing cached may be served.
     Expired,
 }
 
 /// The log and its local copy.
 #[derive(Debug)]
 pub struct InvalidationLog {
-    log: LogTable,
+    table: LogTable,
     committer: Committer,
     copy: RwLock<LocalCopy>,
-    /// Nanoseconds on the boot-time clock; 0 before the first complete catch-up.
+    /// Nanoseconds on the boot-time clock; 0 before the first complete reading.
     lease_until: AtomicU64,
-    catching_up: AsyncMutex<LastRun>,
+    last_catch_up: AsyncMutex<LastCatchUp>,
     tickets: AtomicU64,
-    /// When the log could not be read, last; 0 after a success.
+    /// When the last reading failed; 0 after a success.
     failed_at: AtomicU64,
     notifications: AtomicU64,
     gaps: AtomicU64,
     commits: AtomicU64,
-    /// That the cluster agreed on another lease, once that is known.
     lease_conflict: watch::Sender<Option<InvalidationLogError>>,
     config: config::Fence,
     timeout: Duration,
     clock: Clock,
 }
 
-/// The latest catch-up: whoever asked before its read was sent shares it.
+/// The latest reading of the log. Its result also answers every caller whose ticket is not higher.
 #[derive(Debug)]
-struct LastRun {
+struct LastCatchUp {
     ticket: u64,
     result: Result<(), InvalidationLogError>,
 }
 
+/// An invalidation that is durable and applied here.
+#[derive(Clone, Debug)]
+pub struct Appended {
+    pub token: Token,
+    committed_at: Moment,
+}
+
 impl InvalidationLog {
-    /// Knows nothing until the first [`InvalidationLog::catch_up`]. `timeout` bounds one reading of the log.
+    /// Nothing cached is valid before the first [`InvalidationLog::catch_up`]. `timeout` bounds one reading of the log.
     #[must_use]
     pub fn new(pool: Pool, config: config::Fence, timeout: Duration, clock: Clock, tasks: &TaskTracker) -> Self {
-        let log = LogTable::new(pool);
+        let table = LogTable::new(pool);
         Self {
-            committer: Committer::start(log.clone(), tasks),
-            log,
+            committer: Committer::start(table.clone(), tasks),
+            table,
             copy: RwLock::new(LocalCopy::empty()),
             lease_until: AtomicU64::new(0),
-            catching_up: AsyncMutex::new(LastRun { ticket: 0, result: Ok(()) }),
+            last_catch_up: AsyncMutex::new(LastCatchUp { ticket: 0, result: Ok(()) }),
             tickets: AtomicU64::new(0),
             failed_at: AtomicU64::new(0),
             notifications: AtomicU64::new(0),
@@ -130,32 +112,31 @@ impl InvalidationLog {
         }
     }
 
-    /// What is known about one key's fences now.
+    /// The invalidations of one key that are applied at this moment.
     #[must_use]
     pub fn view(&self, key: &CacheKey) -> LogView {
         self.read().view(key)
     }
 
-    /// Keeps what is fenced from now on, for [`Self::take_news`].
+    /// From now on keeps the scopes that are invalidated, for [`Self::take_recorded_scopes`].
     pub fn record_scopes(&self) {
         self.write().record_scopes();
     }
 
-    /// What has been fenced by whomever since the last call, or since [`Self::listen`].
+    /// The scopes that any instance has invalidated since the last call, or since [`Self::record_scopes`].
     #[must_use]
     pub fn take_recorded_scopes(&self) -> Vec<Scope> {
         self.write().take_recorded_scopes()
     }
 
-    /// Whether the copy may be trusted at this moment.
     #[must_use]
     pub fn validity(&self) -> LogValidity {
-        // Order: the lease first. One renewed after the clock was read would only make it last longer.
+        // Order: read the lease first. A lease renewed after the clock was read would look longer than it is.
         let until = self.lease_until.load(Ordering::Acquire);
         self.validity_until(until, self.clock.now())
     }
 
-    /// As [`InvalidationLog::validity`], for whoever has just looked at the clock.
+    /// As [`InvalidationLog::validity`], for a caller that has just read the clock.
     #[must_use]
     pub fn validity_at(&self, now: Moment) -> LogValidity {
         self.validity_until(self.lease_until.load(Ordering::Acquire), now)
@@ -175,15 +156,15 @@ impl InvalidationLog {
         }
     }
 
-    /// The position up to which this instance applies the log.
+    /// The position up to which this instance has applied the log.
     #[must_use]
     pub fn position(&self) -> Token {
         let copy = self.read();
         Token { epoch: copy.epoch.clone(), position: copy.applied }
     }
 
-    /// As [`InvalidationLog::validity`], after trying for a short while to renew a lapsed lease, unless that has
-    /// just failed: then the poll goes on trying, and requests need not wait for it.
+    /// As [`InvalidationLog::validity`], but tries for `renew_timeout` to renew a lapsed lease. After a recent failure
+    /// it does not try: the periodic reading goes on, and requests need not wait for it.
     pub async fn renewed_validity(&self) -> LogValidity {
         let failed_at = Moment::from_nanos(self.failed_at.load(Ordering::Relaxed));
         match self.validity() {
@@ -196,23 +177,23 @@ impl InvalidationLog {
         }
     }
 
-    /// Resolves once the log says that this instance's lease endangers the cluster: it has to end, whenever it
-    /// learns of that.
+    /// Resolves when a reading finds that the cluster agreed on a shorter lease: this instance must then stop.
     pub async fn lease_conflict(&self) -> InvalidationLogError {
-        let mut refused = self.lease_conflict.subscribe();
-        match refused.wait_for(Option::is_some).await {
-            Ok(refused) => refused.clone().unwrap_or(InvalidationLogError::Closed),
-            // Its sender is ours.
+        let mut conflict = self.lease_conflict.subscribe();
+        match conflict.wait_for(Option::is_some).await {
+            Ok(conflict) => conflict.clone().unwrap_or(InvalidationLogError::Closed),
+            // Impossible while `self`, which owns the sender, exists.
             Err(_) => InvalidationLogError::Closed,
         }
     }
 
-    /// Brings the copy up to the log's head, as it is after this call began.
+    /// Applies the log up to its head at the time of this call, or later.
     ///
-    /// Callers share one reading, but only one that had not been sent yet when they asked.
+    /// Concurrent callers share one reading. A caller never shares a reading that was sent before its call, because
+    /// that reading may lack an invalidation that the caller knows of.
     pub async fn catch_up(&self) -> Result<(), InvalidationLogError> {
         let ticket = self.tickets.fetch_add(1, Ordering::AcqRel) + 1;
-        let mut last = self.catching_up.lock().await;
+        let mut last = self.last_catch_up.lock().await;
         if last.ticket >= ticket {
             return last.result.clone();
         }
@@ -224,11 +205,11 @@ impl InvalidationLog {
         let newest = if mutant::on(Mutant::SharesASentCatchUp) { self.tickets.load(Ordering::Acquire) } else { newest };
         let failed_at = if result.is_ok() { 0 } else { self.clock.now().nanos() };
         self.failed_at.store(failed_at, Ordering::Relaxed);
-        *last = LastRun { ticket: newest, result: result.clone() };
+        *last = LastCatchUp { ticket: newest, result: result.clone() };
         result
     }
 
-    /// As [`InvalidationLog::catch_up`], if one of others' positions is ahead of ours or in another log.
+    /// Catches up if another instance's position is higher than this one's, or belongs to another epoch.
     pub async fn catch_up_if_behind(&self, positions: impl Iterator<Item = Token>) -> Result<(), InvalidationLogError> {
         let ours = self.position();
         let ahead = positions.filter(|of| of.epoch != ours.epoch || of.position > ours.position).count();
@@ -239,12 +220,12 @@ impl InvalidationLog {
         self.catch_up().await
     }
 
-    /// Commits a fence for a scope durably, then applies the log at least up to it.
+    /// Commits an invalidation durably, then applies the log at least up to it.
     pub async fn append(&self, scope: Scope) -> Result<Appended, InvalidationLogError> {
         self.append_all(vec![scope]).await
     }
 
-    /// The same for several; the last one's position.
+    /// As [`InvalidationLog::append`], for several scopes. Returns the highest of their positions.
     pub async fn append_all(&self, scopes: Vec<Scope>) -> Result<Appended, InvalidationLogError> {
         let before = self.position();
         let count = scopes.len() as u64;
@@ -253,44 +234,50 @@ impl InvalidationLog {
         self.commits.fetch_add(count, Ordering::Relaxed);
         let (first, last) = positions.iter().fold((i64::MAX, 0), |(low, high), one| (low.min(*one), high.max(*one)));
         if first <= before.position {
-            // Applied here already, as another fence: the database has lost commits and filled their places
-            // again. Nobody who had applied them would apply this one; a new epoch outdates everything.
-            tracing::error!(first, applied = before.position, "a fence was given a position that was in use");
+            // The database has lost commits and now gives their positions again. An instance that had applied the lost
+            // rows would skip the new ones at the same positions. A new epoch outdates everything instead.
+            tracing::error!(
+                first,
+                applied = before.position,
+                "the database reused a position of the invalidation log; starting a new epoch"
+            );
             self.replace_epoch(&before.epoch).await?;
         }
         if mutant::on(Mutant::AppliesOnlyItsOwnRow) {
-            let rows = self.log.rows(last - 1, last).await?;
+            let rows = self.table.rows(last - 1, last).await?;
             self.write().apply(&rows, last, 0, self.config.scopes_max);
         }
         if mutant::on(Mutant::AcknowledgesBeforeApplying) {
             return Ok(Appended { token: Token { position: last, ..before }, committed_at });
         }
-        // Every row up to it, not only ours: an earlier one of another instance may still be missing.
+        // Applies all rows up to `last`: earlier rows of other instances may still be missing here.
         self.catch_up().await?;
         let copy = self.read();
-        if copy.applied < last
-            || !scopes.iter().zip(positions).all(|(scope, position)| copy.invalidates(scope, position))
-        {
-            // The second: lost since the commit, and its place filled again before we read it.
-            return Err(InvalidationLogError::Database(format!("fence {last} was committed, but is not in the log")));
+        // The database may have lost the row since its commit, and may have filled its position with another row.
+        let is_applied = copy.applied >= last
+            && scopes.iter().zip(positions).all(|(scope, position)| copy.invalidates(scope, position));
+        if !is_applied {
+            return Err(InvalidationLogError::Database(format!(
+                "position {last} was committed, but is not in the log"
+            )));
         }
         Ok(Appended { token: Token { epoch: Arc::clone(&copy.epoch), position: last }, committed_at })
     }
 
-    /// Waits until every instance's lease that may predate a commit has lapsed.
+    /// Waits until every lease that began before a commit has lapsed: until no instance can give an older answer as
+    /// verified.
     pub async fn wait_for_all(&self, appended: &Appended) {
-        // One percent more than the lease: clocks of two machines may run at slightly different speeds.
+        // One percent more than the lease: the clocks of two machines may run at slightly different speeds.
         let until = appended.committed_at.after(self.config.lease.mul_f64(1.01));
         tokio::time::sleep(until.since(self.clock.now())).await;
     }
 
-    /// Deletes fences that no snapshot can be old enough to need.
+    /// Deletes rows older than any snapshot. Returns how many.
     pub async fn trim(&self, older_than: Duration) -> Result<u64, InvalidationLogError> {
         let seconds = i64::try_from(older_than.as_secs()).unwrap_or(i64::MAX);
-        Ok(self.log.faults.through(Call::Append, self.log.trim(seconds)).await?)
+        Ok(self.table.faults.through(Call::Append, self.table.trim(seconds)).await?)
     }
 
-    /// For the statistics.
     #[must_use]
     pub fn stats(&self) -> FenceStats {
         let until = Moment::from_nanos(self.lease_until.load(Ordering::Acquire));
@@ -304,7 +291,7 @@ impl InvalidationLog {
         }
     }
 
-    /// How long ago the log was last read to its head; none before the first time.
+    /// How long ago the log was last read up to its head. None before the first time.
     #[must_use]
     pub fn lag(&self) -> Option<Duration> {
         let until = self.lease_until.load(Ordering::Acquire);
@@ -313,71 +300,104 @@ impl InvalidationLog {
 
     async fn read_log(&self) -> Result<(), InvalidationLogError> {
         loop {
-            let (epoch, applied, nonce) = {
+            let (applied, nonce) = {
                 let copy = self.read();
-                (copy.epoch.clone(), copy.applied, copy.nonce)
+                (Token { epoch: copy.epoch.clone(), position: copy.applied }, copy.nonce)
             };
             let sent_at = self.clock.now();
-            let head = self.log.head(applied).await?;
-            let ours_ms = i64::try_from(self.config.lease.as_millis()).unwrap_or(i64::MAX);
-            if ours_ms > head.lease_ms {
-                let refused = InvalidationLogError::Lease { ours_ms, theirs_ms: head.lease_ms };
-                self.lease_conflict.send_replace(Some(refused.clone()));
-                return Err(refused);
-            }
-            if head.epoch != epoch {
-                tracing::info!(epoch = %head.epoch, "adopted the invalidation log");
-                self.write().adopt(head.epoch, head.low_watermark);
-                continue;
-            }
-            if head.position < applied || (applied > head.low_watermark && head.nonce != nonce) {
-                tracing::error!(
-                    applied,
-                    head = head.position,
-                    "the database lost fences that were applied here; starting a new incarnation"
-                );
-                self.replace_epoch(&epoch).await?;
+            let head = self.table.head(applied.position).await?;
+            self.check_lease(&head)?;
+            if self.is_of_another_log(&head, &applied, nonce).await? {
                 continue;
             }
             if mutant::on(Mutant::LeaseBeforeTheRows) {
                 self.lease_until.store(sent_at.after(self.config.lease).nanos(), Ordering::Release);
             }
-            // With the row applied last, unless it may be trimmed: between the two reads the database may
-            // have lost rows and gained others, which then would hide that from every later check.
-            let overlap = i64::from(applied > head.low_watermark && head.position > applied);
-            let mut rows = self.log.rows(applied - overlap, head.position).await?;
-            if overlap == 1 {
-                if rows.first().is_none_or(|row| row.position != applied || Some(row.nonce) != nonce) {
-                    continue; // the head, read again, tells what has happened
-                }
-                rows.remove(0);
-            }
-            let contiguous = rows.iter().map(|row| row.position).eq(applied + 1..=head.position)
-                || mutant::on(Mutant::SequenceForACounter);
-            {
-                let mut copy = self.write();
-                copy.apply(&rows, head.position, head.low_watermark, self.config.scopes_max);
-                if !contiguous {
-                    copy.raise_low_watermark(head.position);
-                }
-            }
-            if !contiguous {
-                self.gaps.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(
-                    applied,
-                    head = head.position,
-                    "the invalidation log has a gap; everything before its head counts as fenced"
-                );
-            }
+            let Some(rows) = self.rows_after(applied.position, nonce, &head).await? else { continue };
+            self.apply(&rows, applied.position, &head);
             let sent_at = if mutant::on(Mutant::LeaseFromTheReadsEnd) { self.clock.now() } else { sent_at };
-            // Order: last, and counted from before the read was sent.
+            // Order: last, and counted from before the reading was sent.
             self.lease_until.store(sent_at.after(self.config.lease).nanos(), Ordering::Release);
             return Ok(());
         }
     }
 
+    fn check_lease(&self, head: &LogHead) -> Result<(), InvalidationLogError> {
+        let ours_ms = i64::try_from(self.config.lease.as_millis()).unwrap_or(i64::MAX);
+        if ours_ms <= head.lease_ms {
+            return Ok(());
+        }
+        let conflict = InvalidationLogError::Lease { ours_ms, theirs_ms: head.lease_ms };
+        self.lease_conflict.send_replace(Some(conflict.clone()));
+        Err(conflict)
+    }
+
+    /// Whether the database's log does not continue the local copy, so that the head has to be read again.
+    async fn is_of_another_log(
+        &self,
+        head: &LogHead,
+        applied: &Token,
+        nonce: Option<i64>,
+    ) -> Result<bool, InvalidationLogError> {
+        if head.epoch != applied.epoch {
+            tracing::info!(epoch = %head.epoch, "invalidation log adopted; nothing cached in another epoch is served");
+            self.write().adopt(Arc::clone(&head.epoch), head.low_watermark);
+            return Ok(true);
+        }
+        // The nonce tells whether the row at the applied position is still the row that was applied. At or below the
+        // low watermark that row may be trimmed.
+        let is_lost =
+            head.position < applied.position || (applied.position > head.low_watermark && head.nonce != nonce);
+        if is_lost {
+            tracing::error!(
+                applied = applied.position,
+                head = head.position,
+                "the database lost invalidations that were applied here; starting a new epoch"
+            );
+            self.replace_epoch(&applied.epoch).await?;
+        }
+        Ok(is_lost)
+    }
+
+    /// The rows above `applied`, up to the head. None if the row at `applied` has changed since the head was read.
+    async fn rows_after(
+        &self,
+        applied: i64,
+        nonce: Option<i64>,
+        head: &LogHead,
+    ) -> Result<Option<Vec<LogRow>>, InvalidationLogError> {
+        // Reads the row at `applied` once more, unless it may be trimmed. Between the two reads the database may lose
+        // rows and get others at their positions; applying those would hide the loss from every later check.
+        let overlap = i64::from(applied > head.low_watermark && head.position > applied);
+        let mut rows = self.table.rows(applied - overlap, head.position).await?;
+        if overlap == 1 {
+            if rows.first().is_none_or(|row| row.position != applied || Some(row.nonce) != nonce) {
+                return Ok(None);
+            }
+            rows.remove(0);
+        }
+        Ok(Some(rows))
+    }
+
+    fn apply(&self, rows: &[LogRow], applied: i64, head: &LogHead) {
+        let is_gapless = rows.iter().map(|row| row.position).eq(applied + 1..=head.position)
+            || mutant::on(Mutant::SequenceForACounter);
+        let mut copy = self.write();
+        copy.apply(rows, head.position, head.low_watermark, self.config.scopes_max);
+        if !is_gapless {
+            copy.raise_low_watermark(head.position);
+            drop(copy);
+            self.gaps.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                applied,
+                head = head.position,
+                "invalidation log has a gap; everything read before its head counts as outdated"
+            );
+        }
+    }
+
     async fn replace_epoch(&self, old: &str) -> Result<(), DbErr> {
-        self.log.faults.through(Call::Head, self.log.replace_epoch(old)).await
+        self.table.faults.through(Call::Head, self.table.replace_epoch(old)).await
     }
 
     fn read(&self) -> RwLockReadGuard<'_, LocalCopy> {
@@ -387,14 +407,6 @@ impl InvalidationLog {
     fn write(&self) -> RwLockWriteGuard<'_, LocalCopy> {
         self.copy.write()
     }
-}
-
-/// A fence that is durable and applied here.
-#[derive(Clone, Debug)]
-pub struct Appended {
-    /// Its position.
-    pub token: Token,
-    committed_at: Moment,
 }
 
 #[cfg(test)]

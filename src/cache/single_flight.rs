@@ -1,15 +1,16 @@
-//! Single single_flight: at most one load per key, which nobody's cancellation kills.
+//! Single flight: concurrent callers of one key share one load, which no caller's cancellation stops.
 //!
-//! A load runs in a task that the app owns; callers only wait for its result. Two rules decide who
-//! may share one:
+//! A load runs in a task that the application owns; callers only wait for its result. Two types differ in the loads that
+//! a caller may join:
 //!
-//! * [`Flights`]: a caller joins a running load only if its tag is at least the scope's fence, so the
-//!   load began to read after every invalidation acknowledged before the caller arrived.
-//! * [`Refreshes`]: a caller joins nothing that began before it asked. Per key one load runs and one
-//!   is pending, which all who ask meanwhile share.
+//! * [`SingleFlight`]: a load whose read position is not below the last invalidation. Such a load started to read after
+//!   every invalidation that was acknowledged before the caller arrived.
+//! * [`Refreshes`]: a load that has not started yet. One load per key runs, and one waits; all callers that arrive
+//!   meanwhile share the waiting one.
 
 use std::{collections::HashMap, future::Future, hash::Hash, sync::Arc};
 
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
@@ -21,12 +22,12 @@ use crate::{
     },
 };
 
-/// A load's result, once it is there. None after a load that died: a defect.
+/// The result of a load, when it ends. None if the load panicked.
 #[derive(Debug)]
 pub struct LoadHandle<T>(watch::Receiver<Option<T>>);
 
 impl<T: Clone> LoadHandle<T> {
-    /// Waits for the result. Dropping this leaves the load alone.
+    /// Waits for the result. Dropping this future does not stop the load.
     pub async fn wait(mut self) -> Option<T> {
         self.0.wait_for(Option::is_some).await.ok().and_then(|result| result.clone())
     }
@@ -48,12 +49,11 @@ struct RunningLoad<T> {
     result: watch::Receiver<Option<T>>,
 }
 
-/// Whether a caller began a load or joined one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// This caller began it.
+pub enum LoadRole {
+    /// This caller started the load.
     Leader,
-    /// Somebody else had begun it.
+    /// This caller joined a load.
     Follower,
 }
 
@@ -62,61 +62,61 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    /// No loads; `tasks` will own them.
+    /// `tasks` owns the loads.
     #[must_use]
     pub fn new(tasks: TaskTracker) -> Self {
         Self { running: Arc::default(), numbers: AtomicU64::new(0), waiters: Arc::default(), tasks }
     }
 
-    /// Joins the load of `key` if its tag is at least `fence`, else begins one with `tag`.
+    /// Joins the running load of `key` if its read position is at least `last_invalidation`. Otherwise starts a load
+    /// with this `read_position`.
     pub fn join_or_start<W, F>(
         &self,
         key: &K,
         last_invalidation: i64,
         read_position: i64,
         work: W,
-    ) -> (LoadHandle<T>, Role)
+    ) -> (LoadHandle<T>, LoadRole)
     where
         W: FnOnce() -> F,
         F: Future<Output = T> + Send + 'static,
     {
         let mut running = lock(&self.running);
-        let is_young = |flight: &&RunningLoad<T>| {
-            flight.read_position >= last_invalidation || mutant::on(Mutant::JoinsAnOlderLoad)
-        };
-        if let Some(flight) = running.get(key).filter(is_young) {
-            return (LoadHandle(flight.result.clone()), Role::Follower);
+        let is_valid =
+            |load: &&RunningLoad<T>| load.read_position >= last_invalidation || mutant::on(Mutant::JoinsAnOlderLoad);
+        if let Some(load) = running.get(key).filter(is_valid) {
+            return (LoadHandle(load.result.clone()), LoadRole::Follower);
         }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (sender, result) = watch::channel(None);
-        // A flight older than the fence loses its place here but goes on for those who joined it.
+        // Replaces an outdated load in the map. That load goes on for the callers that joined it.
         running.insert(key.clone(), RunningLoad { number, read_position, result: result.clone() });
         drop(running);
 
-        let departure = Departure { running: Arc::clone(&self.running), key: key.clone(), number };
+        let entry = MapEntry { running: Arc::clone(&self.running), key: key.clone(), number };
         let work = work();
         self.tasks.spawn(async move {
             let value = work.await;
-            // Order: leave the map first, so that whoever arrives now looks into the tiers again.
-            drop(departure);
+            // Order: leave the map first, so that a caller that arrives now looks into the tiers again.
+            drop(entry);
             sender.send_replace(Some(value));
         });
-        (LoadHandle(result), Role::Leader)
+        (LoadHandle(result), LoadRole::Leader)
     }
 
-    /// Loads running now.
+    /// How many loads run.
     #[must_use]
     pub fn active(&self) -> usize {
         lock(&self.running).len()
     }
 
-    /// Callers waiting now.
+    /// How many callers wait.
     #[must_use]
     pub fn waiting(&self) -> i64 {
         self.waiters.load(Ordering::Relaxed)
     }
 
-    /// Counts a waiting caller for as long as the guard lives; none beyond `limit`.
+    /// Counts a waiting caller while the guard lives. None if `limit` callers wait already.
     #[must_use]
     pub fn waiter(&self, limit: usize) -> Option<Waiter> {
         let before = self.waiters.fetch_add(1, Ordering::Relaxed);
@@ -125,23 +125,22 @@ where
     }
 }
 
-/// Takes a flight off the map when it ends, however it ends.
-struct Departure<K: Eq + Hash, T> {
+/// Removes a load from the map when the load ends, also by a panic.
+struct MapEntry<K: Eq + Hash, T> {
     running: Arc<Mutex<HashMap<K, RunningLoad<T>>>>,
     key: K,
     number: u64,
 }
 
-impl<K: Eq + Hash, T> Drop for Departure<K, T> {
+impl<K: Eq + Hash, T> Drop for MapEntry<K, T> {
     fn drop(&mut self) {
         let mut running = lock(&self.running);
-        if running.get(&self.key).is_some_and(|flight| flight.number == self.number) {
+        if running.get(&self.key).is_some_and(|load| load.number == self.number) {
             running.remove(&self.key);
         }
     }
 }
 
-/// A caller that waits for a load.
 #[derive(Debug)]
 pub struct Waiter(Arc<AtomicI64>);
 
@@ -151,24 +150,22 @@ impl Drop for Waiter {
     }
 }
 
-/// Refreshes: per key one running and one pending.
-#[derive(Debug)]
+/// Loads that read everything anew: per key one runs and one waits.
+#[derive(Clone, Debug)]
 pub struct Refreshes<K, T> {
-    keys: Arc<Mutex<HashMap<K, Option<Pending<T>>>>>,
+    keys: Arc<Mutex<HashMap<K, Option<PendingRefresh<T>>>>>,
     tasks: TaskTracker,
 }
 
-type Work<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// Waits for the running refresh of its key to end.
-struct Pending<T> {
-    work: Work<T>,
+/// Starts when the running refresh of its key ends.
+struct PendingRefresh<T> {
+    work: BoxFuture<'static, T>,
     sender: watch::Sender<Option<T>>,
 }
 
-impl<T> std::fmt::Debug for Pending<T> {
+impl<T> std::fmt::Debug for PendingRefresh<T> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Pending")
+        formatter.write_str("PendingRefresh")
     }
 }
 
@@ -177,80 +174,77 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    /// No refreshes; `tasks` will own them.
+    /// `tasks` owns the refreshes.
     #[must_use]
     pub fn new(tasks: TaskTracker) -> Self {
         Self { keys: Arc::default(), tasks }
     }
 
-    /// Begins a refresh of `key`, or shares the one that has yet to begin.
+    /// Joins the waiting refresh of `key`. Otherwise starts one, or lets it wait for the running one.
     ///
-    /// `work` must do nothing before it is polled: a pending one is polled when its turn comes.
-    pub fn join_or_start<F>(&self, key: &K, work: impl FnOnce() -> F) -> (LoadHandle<T>, Role)
+    /// `work` must do nothing before it is polled: a waiting refresh is first polled when it starts.
+    pub fn join_or_start<F>(&self, key: &K, work: impl FnOnce() -> F) -> (LoadHandle<T>, LoadRole)
     where
         F: Future<Output = T> + Send + 'static,
     {
         let mut keys = lock(&self.keys);
         match keys.get_mut(key) {
-            Some(Some(pending)) => (LoadHandle(pending.sender.subscribe()), Role::Follower),
+            Some(Some(pending)) => (LoadHandle(pending.sender.subscribe()), LoadRole::Follower),
             Some(pending) => {
                 let (sender, result) = watch::channel(None);
-                *pending = Some(Pending { work: Box::pin(work()), sender });
-                (LoadHandle(result), Role::Leader)
+                *pending = Some(PendingRefresh { work: Box::pin(work()), sender });
+                (LoadHandle(result), LoadRole::Leader)
             }
             None => {
                 keys.insert(key.clone(), None);
                 drop(keys);
                 let (sender, result) = watch::channel(None);
-                self.begin(key.clone(), Pending { work: Box::pin(work()), sender });
-                (LoadHandle(result), Role::Leader)
+                self.start(key.clone(), PendingRefresh { work: Box::pin(work()), sender });
+                (LoadHandle(result), LoadRole::Leader)
             }
         }
     }
 
-    fn begin(&self, key: K, first: Pending<T>) {
-        let turn = Turn { keys: Arc::clone(&self.keys), tasks: self.tasks.clone(), key };
+    fn start(&self, key: K, first: PendingRefresh<T>) {
+        let running = RunningRefresh { refreshes: self.clone(), key };
         self.tasks.spawn(async move {
             let value = first.work.await;
-            drop(turn);
+            drop(running);
             first.sender.send_replace(Some(value));
         });
     }
 }
 
-/// A running refresh's place: when it ends, however it ends, the pending one takes over.
-struct Turn<K, T>
+/// Starts the waiting refresh of the key when the running one ends, also by a panic.
+struct RunningRefresh<K, T>
 where
     K: Clone + Eq + Hash + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    keys: Arc<Mutex<HashMap<K, Option<Pending<T>>>>>,
-    tasks: TaskTracker,
+    refreshes: Refreshes<K, T>,
     key: K,
 }
 
-impl<K, T> Drop for Turn<K, T>
+impl<K, T> Drop for RunningRefresh<K, T>
 where
     K: Clone + Eq + Hash + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
     fn drop(&mut self) {
-        let mut keys = lock(&self.keys);
+        let mut keys = lock(&self.refreshes.keys);
         match keys.get_mut(&self.key).and_then(Option::take) {
             None => {
                 keys.remove(&self.key);
             }
             Some(pending) => {
                 drop(keys);
-                let next = Refreshes { keys: Arc::clone(&self.keys), tasks: self.tasks.clone() };
-                next.begin(self.key.clone(), pending);
+                self.refreshes.start(self.key.clone(), pending);
             }
         }
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every critical section here leaves the map whole at each step.
     mutex.lock()
 }
 
@@ -296,19 +290,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_joins_a_load_older_than_the_fence() {
+    async fn no_caller_joins_a_load_from_before_the_last_invalidation() {
         let single_flight = SingleFlight::new(TaskTracker::new());
         let source = Source::held();
         let (old, _) = single_flight.join_or_start(&1, 0, 4, || Arc::clone(&source).read());
         let (_, role) = single_flight.join_or_start(&1, 4, 4, || Arc::clone(&source).read());
-        assert_eq!(role, Role::Follower);
+        assert_eq!(role, LoadRole::Follower);
         let (new, role) = single_flight.join_or_start(&1, 5, 5, || Arc::clone(&source).read());
-        assert_eq!(role, Role::Leader);
+        assert_eq!(role, LoadRole::Leader);
         source.gate.add_permits(2);
         let mut runs = [old.wait().await, new.wait().await];
         runs.sort_unstable();
         assert_eq!(runs, [Some(1), Some(2)]);
-        assert_eq!(single_flight.active(), 0, "the older flight did not take the newer one off the map, nor stay");
+        assert_eq!(single_flight.active(), 0, "the older load did not remove the newer one from the map, nor stay");
     }
 
     #[tokio::test]

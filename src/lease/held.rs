@@ -1,4 +1,4 @@
-//! A lease of ours: a task moves its beat and gives it back.
+//! A lease that this instance holds: a task sends heartbeats until the work ends, then releases the lease.
 
 use std::time::Duration;
 
@@ -6,46 +6,46 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::table::{Claim, Table, Taken};
+use super::table::{Claimant, Grant, LeaseTable};
 use crate::{
     clock::{Clock, Moment},
     config,
 };
 
-/// For giving a lease back; a failure costs the others as long as a takeover takes.
-const RELEASE_TRIES: u32 = 3;
+/// If all attempts fail, the other instances wait until the heartbeat counts as stopped.
+const RELEASE_ATTEMPTS: u32 = 3;
 
-/// A piece of work to be done for everybody. Dropping it gives it back, without waiting for that.
+/// The right to do a piece of work for the cluster. Dropping it releases the lease in the background.
 #[derive(Debug)]
 pub struct Lease {
-    /// Whether the work had been done by the time that the lease was taken.
+    /// The result was already stored when the lease was granted.
     pub done: bool,
     ended: oneshot::Sender<(serde_json::Value, Duration)>,
 }
 
 impl Lease {
-    /// Gives it back, and tells the others how it ended without a result; they do not try again for `life`.
+    /// Releases the lease of work that brought no result. For `life` the other instances get `outcome` and do not
+    /// repeat the work.
     pub fn end(self, outcome: serde_json::Value, life: Duration) {
-        // If the lease was lost meanwhile, nobody needs to be told.
+        // Fails if the lease was taken over: then its new holder reports an outcome.
         let _ = self.ended.send((outcome, life));
     }
 }
 
-/// What moves the beat.
-pub(super) struct Holder {
-    pub(super) table: Table,
-    pub(super) claim: Claim,
-    pub(super) taken: Taken,
-    pub(super) taken_at: Moment,
+pub(super) struct HeartbeatTask {
+    pub(super) table: LeaseTable,
+    pub(super) claimant: Claimant,
+    pub(super) grant: Grant,
+    pub(super) granted_at: Moment,
     pub(super) config: config::LoadLease,
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
 }
 
-impl Holder {
+impl HeartbeatTask {
     pub(super) fn start(self, tasks: &TaskTracker) -> Lease {
         let (ended, end) = oneshot::channel();
-        let done = self.taken.done;
+        let done = self.grant.done;
         tasks.spawn(self.run(end));
         Lease { done, ended }
     }
@@ -54,59 +54,59 @@ impl Holder {
         let ended = loop {
             match tokio::time::timeout(self.config.beat, &mut end).await {
                 Ok(ended) => break ended.ok(),
-                Err(_) if self.beats().await => {}
-                // Somebody took it over, and what this work comes to is harmless.
-                Err(_) => return tracing::info!("a lease was lost: it had stood still, or was outdated"),
+                Err(_) if self.send_heartbeat().await => {}
+                // The work goes on: a second result is as right as the first.
+                Err(_) => return tracing::info!("lease lost; another instance has taken it over"),
             }
         };
         if let Some((outcome, life)) = ended {
-            self.leave(outcome, life.min(self.config.outcome_max)).await;
+            self.share(outcome, life.min(self.config.outcome_max)).await;
         }
-        for _ in 0..RELEASE_TRIES {
-            match tokio::time::timeout(self.config.beat, self.table.release(&self.claim)).await {
+        for _ in 0..RELEASE_ATTEMPTS {
+            match tokio::time::timeout(self.config.beat, self.table.release(&self.claimant)).await {
                 Ok(Ok(())) => return,
-                Ok(Err(error)) => tracing::debug!(%error, "a lease could not be given back"),
+                Ok(Err(error)) => tracing::debug!(%error, "lease release failed"),
                 Err(_) => {}
             }
         }
     }
 
-    /// A beat that fails is made up for by the next one.
-    async fn beats(&self) -> bool {
-        match tokio::time::timeout(self.config.beat, self.table.beat(&self.claim)).await {
-            Ok(Ok(ours)) => ours,
+    /// Whether the lease is still held. A heartbeat that fails is made up for by the next one.
+    async fn send_heartbeat(&self) -> bool {
+        match tokio::time::timeout(self.config.beat, self.table.heartbeat(&self.claimant)).await {
+            Ok(Ok(is_held)) => is_held,
             Ok(Err(_)) | Err(_) => true,
         }
     }
 
-    async fn leave(&self, value: serde_json::Value, life: Duration) {
-        let milliseconds = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        let at_ms = self.taken.now_ms.saturating_add(milliseconds(self.clock.now().since(self.taken_at)));
-        let note = Note { at_ms, life_ms: milliseconds(life), value };
-        let text = serde_json::to_string(&note).expect("texts and numbers have a JSON form");
-        let left = tokio::time::timeout(self.config.beat, self.table.leave(&self.claim, text)).await;
-        if let Ok(Ok(true)) = left {
+    /// Stores the outcome in the row, and keeps the row for `life`.
+    async fn share(&self, value: serde_json::Value, life: Duration) {
+        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let at_ms = self.grant.now_ms.saturating_add(ms(self.clock.now().since(self.granted_at)));
+        let outcome = StoredOutcome { at_ms, life_ms: ms(life), value };
+        let text = serde_json::to_string(&outcome).expect("texts and numbers have a JSON form");
+        let stored = tokio::time::timeout(self.config.beat, self.table.store_outcome(&self.claimant, text)).await;
+        if let Ok(Ok(true)) = stored {
             self.stop.run_until_cancelled(tokio::time::sleep(life)).await;
         }
     }
 }
 
-/// An outcome as it lies in the row.
+/// An outcome's form in the row.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Note {
+pub(super) struct StoredOutcome {
     /// When the work ended, by the database's clock.
     pub(super) at_ms: i64,
-    /// For how long it is to be shared.
     pub(super) life_ms: i64,
     pub(super) value: serde_json::Value,
 }
 
-impl Note {
-    /// The outcome, if it is of use at `now_ms`. The age may be slightly negative: `at_ms` was reckoned from the time
-    /// at which the lease was taken, by another clock's pace.
+impl StoredOutcome {
+    /// The outcome, while its life lasts. Its age may be negative by a little: the holder added the duration of the
+    /// work, by its own clock, to the database's time at the grant.
     pub(super) fn read(text: &str, now_ms: i64) -> Option<serde_json::Value> {
-        let note: Self = serde_json::from_str(text).ok()?;
-        let age = now_ms.saturating_sub(note.at_ms);
-        (-note.life_ms..note.life_ms).contains(&age).then_some(note.value)
+        let Self { at_ms, life_ms, value } = serde_json::from_str(text).ok()?;
+        let age_ms = now_ms.saturating_sub(at_ms);
+        (-life_ms..life_ms).contains(&age_ms).then_some(value)
     }
 }

@@ -11,7 +11,7 @@ use sea_orm::{
 use super::{answer::ModelAnswer, input::ResponseKey, reply::Usage};
 use crate::{
     database::{self, Pool},
-    lease::Check,
+    lease::DoneCheck,
     model::UserId,
     proto::v1::AiAnalysisResults,
 };
@@ -61,9 +61,9 @@ impl ResponseCache {
     }
 
     /// The question whether there is an answer under a key.
-    pub(super) fn is_kept(&self, key: &ResponseKey) -> Check {
+    pub(super) fn is_kept(&self, key: &ResponseKey) -> DoneCheck {
         let sql = "EXISTS (SELECT 1 FROM ai_response_cache WHERE request_hash = $7)";
-        Check { sql, values: vec![key.as_str().into()] }
+        DoneCheck { sql, values: vec![key.as_str().into()] }
     }
 
     /// The answer under a key, and notes that it was of use.

@@ -1,7 +1,7 @@
-//! What one instance knows of the invalidation log: the position below which each scope's data is outdated.
+//! One instance's copy of the invalidation log: the last invalidation of every scope.
 //!
-//! Invariant: raising the floor is always safe, it only makes more snapshots invalid. So whatever
-//! cannot be kept exactly is covered by the floor.
+//! Invariant: raising the low watermark is always safe, because it only outdates more snapshots. So the low watermark
+//! stands in for every row that the copy does not hold.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{
     mutant::{self, Mutant},
 };
 
-/// One position per section.
+/// The last invalidation of each section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Positions([i64; section::SECTIONS.len()]);
 
@@ -33,18 +33,17 @@ impl Positions {
     }
 }
 
-/// A user's fences.
 #[derive(Debug, Default)]
 struct UserInvalidations {
-    /// On everything of the user.
+    /// Of all the user's documents.
     user: Positions,
-    /// On one strategy each.
+    /// Of the documents with this strategy.
     strategies: HashMap<StrategyId, Positions>,
-    /// On any strategy: they also fence the entry without one, which resolves to one of them.
+    /// Of any strategy. They also invalidate the document without a strategy parameter, which contains one of the
+    /// user's strategies.
     any_strategy: Positions,
 }
 
-/// A row of the log.
 #[derive(Clone, Debug)]
 pub(super) struct LogRow {
     pub(super) position: i64,
@@ -54,53 +53,58 @@ pub(super) struct LogRow {
     pub(super) nonce: i64,
 }
 
-/// The local copy of the log.
 #[derive(Debug)]
 pub(super) struct LocalCopy {
     pub(super) epoch: Arc<str>,
-    /// Every row up to here has been applied.
+    /// All rows up to this position are applied.
     pub(super) applied: i64,
-    /// The nonce of the row at `applied`; none if it is at or below the floor.
+    /// The nonce of the row at `applied`. None at or below the low watermark.
     pub(super) nonce: Option<i64>,
+    /// Everything read below this position counts as outdated.
     low_watermark: i64,
     users: HashMap<UserId, UserInvalidations>,
     scopes: usize,
-    /// What has been fenced lately, if somebody listens.
-    news: Option<Vec<Scope>>,
+    /// Scopes invalidated since they were last taken. None: not recorded.
+    recorded: Option<Vec<Scope>>,
 }
 
-/// Scopes kept for whoever listens; what is beyond it he does not hear of. More than any instance can follow between
-/// two looks.
-const NEWS_MAX: usize = 4096;
+/// Recorded scopes at most; further ones are dropped. An instance cannot prefetch more of them between two looks.
+const RECORDED_MAX: usize = 4096;
 
 impl LocalCopy {
-    /// Knows nothing: belongs to no epoch, so nothing stored is readable.
+    /// Belongs to no epoch, so no stored snapshot is valid.
     pub(super) fn empty() -> Self {
         Self::adopted("".into(), 0)
     }
 
-    /// Begins anew with a log whose positions up to `floor` count as fenced.
+    /// The empty copy of a log that is trimmed up to `low_watermark`.
     pub(super) fn adopted(epoch: Arc<str>, low_watermark: i64) -> Self {
-        Self { epoch, applied: low_watermark, nonce: None, low_watermark, users: HashMap::new(), scopes: 0, news: None }
+        Self {
+            epoch,
+            applied: low_watermark,
+            nonce: None,
+            low_watermark,
+            users: HashMap::new(),
+            scopes: 0,
+            recorded: None,
+        }
     }
 
-    /// The same in place; whoever listens goes on.
+    /// Starts again with an empty copy of another log. Recorded scopes stay.
     pub(super) fn adopt(&mut self, epoch: Arc<str>, low_watermark: i64) {
-        let news = self.news.take();
-        *self = Self { news, ..Self::adopted(epoch, low_watermark) };
+        let recorded = self.recorded.take();
+        *self = Self { recorded, ..Self::adopted(epoch, low_watermark) };
     }
 
-    /// Keeps what is fenced from now on.
     pub(super) fn record_scopes(&mut self) {
-        self.news.get_or_insert_default();
+        self.recorded.get_or_insert_default();
     }
 
-    /// What has been fenced since the last call, or since somebody began to listen.
     pub(super) fn take_recorded_scopes(&mut self) -> Vec<Scope> {
-        self.news.as_mut().map(std::mem::take).unwrap_or_default()
+        self.recorded.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Applies rows that follow `applied` without a gap, up to `head`.
+    /// Applies the rows above `applied`, up to `head`.
     pub(super) fn apply(&mut self, rows: &[LogRow], head: i64, low_watermark: i64, scopes_max: usize) {
         for row in rows {
             self.apply_row(row);
@@ -115,7 +119,7 @@ impl LocalCopy {
         }
     }
 
-    /// Everything below `position` counts as fenced; what that covers need not be held any longer.
+    /// From now on everything read below `position` counts as outdated. Invalidations up to it need not be held.
     pub(super) fn raise_low_watermark(&mut self, position: i64) {
         if position <= self.low_watermark {
             return;
@@ -131,8 +135,8 @@ impl LocalCopy {
     }
 
     fn apply_row(&mut self, row: &LogRow) {
-        if let Some(news) = self.news.as_mut().filter(|news| news.len() < NEWS_MAX) {
-            news.push(Scope { user: row.user.clone(), strategy: row.strategy, sections: row.sections });
+        if let Some(recorded) = self.recorded.as_mut().filter(|recorded| recorded.len() < RECORDED_MAX) {
+            recorded.push(Scope { user: row.user.clone(), strategy: row.strategy, sections: row.sections });
         }
         let scopes = &mut self.scopes;
         let invalidations = self.users.entry(row.user.clone()).or_insert_with(|| {
@@ -152,7 +156,7 @@ impl LocalCopy {
         }
     }
 
-    /// Whether all of a scope is fenced at `position` at least.
+    /// Whether every section of the scope has an invalidation at `position` or above.
     pub(super) fn invalidates(&self, scope: &Scope, position: i64) -> bool {
         let held = self.users.get(&scope.user).map_or(Positions::default(), |invalidations| match scope.strategy {
             None => invalidations.user,
@@ -161,7 +165,6 @@ impl LocalCopy {
         scope.sections.iter().all(|section| held.0[section::index(section)].max(self.low_watermark) >= position)
     }
 
-    /// What concerns one key.
     pub(super) fn view(&self, key: &CacheKey) -> LogView {
         let mut positions = Positions::default();
         if let Some(invalidations) = self.users.get(&key.user) {
@@ -177,46 +180,45 @@ impl LocalCopy {
     }
 }
 
-/// What an instance knows about one key's fences at one moment.
+/// The invalidations of one key that an instance has applied at one moment.
 #[derive(Clone, Debug)]
 pub struct LogView {
-    /// The log's epoch.
     pub epoch: Arc<str>,
-    /// The position up to which the log was applied.
+    /// The position up to which the log was applied: the read position of a load that starts now.
     pub applied: i64,
     low_watermark: i64,
     positions: Positions,
 }
 
 impl LogView {
-    /// The position that a load has to have begun at, to be joined.
+    /// The position of the last invalidation of any section. A load with a lower read position may not be joined.
     #[must_use]
     pub fn last_invalidation(&self) -> i64 {
         self.positions.highest().max(self.low_watermark)
     }
 
-    /// Whether a stored snapshot can be judged at all: it is of this log, and of a part of it that
-    /// this instance has applied.
+    /// Whether this instance can judge a stored snapshot: the snapshot is of the same epoch, and its read positions are
+    /// applied here. Above the applied position there may be invalidations that this instance has not read.
     #[must_use]
     pub fn can_judge(&self, snapshot: &Snapshot) -> bool {
         (snapshot.epoch == self.epoch || mutant::on(Mutant::IgnoresTheEpoch))
             && snapshot.read_position_max() <= self.applied
     }
 
-    /// Whether no invalidation has outdated what was read at `tag`.
+    /// Whether no invalidation of the section is above `read_position`.
     #[must_use]
     pub fn is_valid(&self, section: Section, read_position: i64) -> bool {
         read_position >= self.positions.0[section::index(section)].max(self.low_watermark)
     }
 
-    /// Whether every asked section of a snapshot can be served.
+    /// Whether every requested section of a snapshot can be served.
     #[must_use]
-    pub fn admits(&self, snapshot: &Snapshot, asked: SectionSet) -> bool {
+    pub fn admits(&self, snapshot: &Snapshot, requested: SectionSet) -> bool {
         self.can_judge(snapshot)
             && snapshot
                 .sections
                 .iter()
-                .filter(|section| asked.contains(section.facts.section))
+                .filter(|section| requested.contains(section.facts.section))
                 .all(|section| self.is_valid(section.facts.section, section.read_position))
     }
 }

@@ -1,7 +1,9 @@
-//! The durable invalidation log: one counter row whose lock orders the commits, and one row per fence.
+//! The tables of the invalidation log: one counter row, and one row per invalidation.
 //!
-//! A counter row, not a sequence: sequences commit out of order, and a reader that polls one would
-//! skip rows. The row's lock is held until COMMIT, so whoever sees head = h sees every row up to h.
+//! A counter row, not a sequence: transactions that take numbers of a sequence commit out of order, and a reader that
+//! polls the log would skip rows. The counter row's lock is held until COMMIT.
+//!
+//! Invariant: a reader that sees the head at position h sees every row up to h.
 
 use std::sync::Arc;
 
@@ -18,9 +20,9 @@ use crate::{
     mutant::{self, Mutant},
 };
 
-/// The head of the log, and the nonce at the position that the reader stands at.
+/// The counter row, and the nonce of the row that the reader applied last.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct LogHead {
     pub(super) epoch: Arc<str>,
     pub(super) position: i64,
     pub(super) low_watermark: i64,
@@ -28,14 +30,13 @@ pub(super) struct Head {
     pub(super) nonce: Option<i64>,
 }
 
-/// The log's tables.
 #[derive(Clone, Debug)]
 pub(super) struct LogTable {
     pool: Pool,
     pub(super) faults: Faults,
 }
 
-/// Rows read at once when catching up.
+/// Rows read by one statement.
 const PAGE: i64 = 1000;
 
 impl LogTable {
@@ -43,7 +44,7 @@ impl LogTable {
         Self { pool, faults: Faults::here() }
     }
 
-    /// Appends a fence for each scope in one durable commit and returns the last one's position.
+    /// Appends an invalidation of each scope in one durable commit. Returns the last position.
     pub(super) async fn append(&self, scopes: &[Scope]) -> Result<i64, DbErr> {
         let mut transaction = self.begin().await?;
         let count = i64::try_from(scopes.len()).unwrap_or(i64::MAX);
@@ -84,13 +85,13 @@ impl LogTable {
     }
 
     /// Reads the head, and the nonce of the row at `applied`, in one statement.
-    pub(super) async fn head(&self, applied: i64) -> Result<Head, DbErr> {
+    pub(super) async fn head(&self, applied: i64) -> Result<LogHead, DbErr> {
         const SQL: &str = "SELECT epoch, position, low_watermark, CAST(lease_ms AS BIGINT) AS lease_ms, \
              (SELECT nonce FROM invalidation_log WHERE position = $1) AS nonce FROM invalidation_log_head WHERE id = 1";
         let asked = self.pool.query_one_raw(self.statement(SQL, vec![applied.into()]));
         let row = self.faults.through(Call::Head, asked).await?.ok_or_else(no_head)?;
         let epoch: String = row.try_get("", "epoch")?;
-        Ok(Head {
+        Ok(LogHead {
             epoch: epoch.into(),
             position: row.try_get("", "position")?,
             low_watermark: row.try_get("", "low_watermark")?,
@@ -99,7 +100,7 @@ impl LogTable {
         })
     }
 
-    /// The rows in (`after`, `head`], in order, as far as they are there.
+    /// The existing rows above `after`, up to `head`, in order.
     pub(super) async fn rows(&self, after: i64, head: i64) -> Result<Vec<LogRow>, DbErr> {
         const SQL: &str = "SELECT position, user_id, strategy_id, sections, nonce FROM invalidation_log \
              WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3";
@@ -117,12 +118,12 @@ impl LogTable {
         Ok(rows)
     }
 
-    /// Starts a new epoch, unless somebody else has done so already: the database has lost
-    /// commits that were seen, so nothing tagged with its positions means anything any more.
+    /// Starts a new epoch in place of `old`, unless another instance has done so. Called when the database has lost
+    /// commits: a position of the old epoch may then stand for two different rows.
     pub(super) async fn replace_epoch(&self, old: &str) -> Result<(), DbErr> {
         const REPLACE: &str =
             "UPDATE invalidation_log_head SET epoch = $1, low_watermark = position WHERE id = 1 AND epoch = $2";
-        // Where only the head went back, the lost log's rows would be in the way of every new fence.
+        // If only the head went back, the rows above it would block every new row.
         const CLEAR: &str =
             "DELETE FROM invalidation_log WHERE position > (SELECT position FROM invalidation_log_head WHERE id = 1)";
         let new = uuid::Uuid::new_v4().to_string();
@@ -134,7 +135,7 @@ impl LogTable {
         transaction.commit().await
     }
 
-    /// Deletes fences older than `seconds` and raises the floor over them, in one transaction.
+    /// Deletes rows older than `seconds` and raises the low watermark to the last of them, in one transaction.
     pub(super) async fn trim(&self, seconds: i64) -> Result<u64, DbErr> {
         let before = if self.is_sqlite() {
             format!("(strftime('%Y-%m-%d %H:%M:%f', 'now', '-{seconds} seconds') || '000')")
@@ -160,9 +161,9 @@ impl LogTable {
         Ok(deleted.rows_affected())
     }
 
-    /// A transaction whose first statement writes the head, and so takes the lock that orders commits.
+    /// A transaction. Its first statement must update the head: that takes the lock that orders the commits.
     async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        // Said explicitly: under a stricter default the head's update would fail instead of wait.
+        // Under a stricter default level the head's update would fail instead of wait.
         let isolation = (!self.is_sqlite()).then_some(IsolationLevel::ReadCommitted);
         self.pool.begin_with_config(isolation, None).await
     }
@@ -181,7 +182,7 @@ impl LogTable {
     }
 }
 
-/// Whether repeating the transaction may help: serialisation failure, deadlock, or a busy SQLite file.
+/// Whether a repetition may succeed: after a serialisation failure, a deadlock, or a busy SQLite file.
 pub(super) fn is_transient(error: &DbErr) -> bool {
     let text = error.to_string();
     !matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))

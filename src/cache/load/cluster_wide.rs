@@ -15,7 +15,7 @@ use super::{
 use crate::{
     cache::{invalidation_log::LogView, tiers::lookup::TierLookup},
     error::{Error, Unavailable},
-    lease::{Seen, Turn, Watch},
+    lease::{Claim, LeaseWatch, WaitOutcome},
     model::{CacheKey, CacheStatus, UserDataQuery},
 };
 
@@ -51,11 +51,11 @@ impl Loader {
                 let asking = self.ask_for_lease(key, view, over.take(), &found);
                 asking.instrument(info_span!("lease")).await
             } else {
-                Turn::Alone
+                Claim::Alone
             };
             let lease = match turn {
-                Turn::Alone => None,
-                Turn::Ours(lease) => {
+                Claim::Alone => None,
+                Claim::Ours(lease) => {
                     if lease.done {
                         // Between our look into the tiers and the taking of the lease.
                         found = self.look_into_tiers(key, newer_than).await;
@@ -65,16 +65,16 @@ impl Loader {
                     }
                     Some(lease)
                 }
-                Turn::Theirs(watch) => {
+                Claim::Theirs(watch) => {
                     drop(permit);
                     let _watching = self.admission.watch()?;
                     status = |_| CacheStatus::Shared;
                     let watching =
-                        self.leases.watch(watch, until, || self.invalidation_log.view(key).last_invalidation());
+                        self.leases.wait(watch, until, || self.invalidation_log.view(key).last_invalidation());
                     match watching.instrument(info_span!("wait for another instance")).await {
-                        Seen::Gone => {}
-                        Seen::Over(watch) => over = Some(watch),
-                        Seen::Ended { outcome, watch } => {
+                        WaitOutcome::Released => {}
+                        WaitOutcome::Expired(watch) => over = Some(watch),
+                        WaitOutcome::Ended { outcome, watch } => {
                             match NoDocument::read(outcome, &self.invalidation_log.view(key)) {
                                 Some((NoDocument::Failed(failure), read_position)) => {
                                     return self.conclude(key, view, read_position, &found.reserve, failure);
@@ -83,8 +83,8 @@ impl Loader {
                                 None => over = Some(watch),
                             }
                         }
-                        Seen::Nothing => together = false,
-                        Seen::Stopped => return Err(draining()),
+                        WaitOutcome::TimedOut => together = false,
+                        WaitOutcome::Stopped => return Err(draining()),
                     }
                     continue;
                 }
@@ -98,13 +98,19 @@ impl Loader {
     }
 
     /// In what the look into the tiers has left of the time for the database.
-    async fn ask_for_lease(&self, key: &CacheKey, view: &LogView, over: Option<Watch>, found: &TierLookup) -> Turn {
+    async fn ask_for_lease(
+        &self,
+        key: &CacheKey,
+        view: &LogView,
+        over: Option<LeaseWatch>,
+        found: &TierLookup,
+    ) -> Claim {
         // Without a log no row can be judged, so nobody could use what is stored for all.
         if view.epoch.is_empty() {
-            return Turn::Alone;
+            return Claim::Alone;
         }
         let work = lease::work(key, view, self.database.is_stored(key));
-        self.leases.take(&work, over, found.database_left).await
+        self.leases.claim(&work, over, found.database_left).await
     }
 }
 

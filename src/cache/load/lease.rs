@@ -16,7 +16,7 @@ use crate::{
     aggregate::AggregateError,
     cache::invalidation_log::LogView,
     error::{Error, Missing, Unavailable},
-    lease::{Check, Lease, Work},
+    lease::{DoneCheck, Lease, SharedWork},
     model::{CacheKey, StrategyId},
 };
 
@@ -25,11 +25,11 @@ const FINAL: Duration = Duration::MAX;
 
 /// The work of loading `key`. The user stands there as a digest: the row of an instance that died would
 /// else name a user who was erased meanwhile.
-pub(super) fn work(key: &CacheKey, view: &LogView, done: Check) -> Work {
+pub(super) fn work(key: &CacheKey, view: &LogView, done: DoneCheck) -> SharedWork {
     let strategy = key.strategy.map_or(0, StrategyId::get);
     let user: String = Sha256::digest(key.user.as_str()).iter().map(|byte| format!("{byte:02x}")).collect();
     let key = format!("{user}/{strategy}/{}", key.hash);
-    Work { key, s: view.applied, fence: view.last_invalidation(), done }
+    SharedWork { key, read_position: view.applied, last_invalidation: view.last_invalidation(), done }
 }
 
 /// How a load ended that leaves no document in the tiers.

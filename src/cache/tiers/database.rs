@@ -27,13 +27,13 @@ use super::{
     tier_metrics::{TierMetrics, WriteOutcome},
 };
 use crate::{
-    cache::breaker::Breaker,
+    circuit_breaker::{CircuitBreaker, Probing},
     clock::Clock,
     config,
     database::{self, Pool, Reach},
     entity::cache_entry,
     fault::{Call, Faults},
-    lease::Check,
+    lease::DoneCheck,
     model::{CacheKey, Scope, Snapshot, StrategyId, Tier, UserId},
     proto::v1::{AccessedEntry, TierStats},
     telemetry::Meter,
@@ -58,7 +58,7 @@ pub struct DatabaseTier {
     timeout: Duration,
     sweep_batch: u64,
     clock: Clock,
-    breaker: Breaker,
+    breaker: CircuitBreaker,
     reach: Reach,
     figures: TierMetrics,
     faults: Faults,
@@ -86,7 +86,13 @@ impl DatabaseTier {
             statements,
             timeout: config.timeout,
             sweep_batch: config.sweep_batch,
-            breaker: Breaker::new("database", BREAKER_FAILURES, BREAKER_PAUSE, clock.clone()),
+            breaker: CircuitBreaker::new(
+                "database",
+                Probing::InBackground,
+                BREAKER_FAILURES,
+                BREAKER_PAUSE,
+                clock.clone(),
+            ),
             reach: Reach::default(),
             figures: TierMetrics::default(),
             faults: Faults::here(),
@@ -102,7 +108,7 @@ impl DatabaseTier {
 
     /// What is stored under a key, whatever its fences say, expired or not. One statement.
     pub async fn get(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
-        if !self.breaker.allows() {
+        if !self.breaker.is_closed() {
             return Err(TierError::Open);
         }
         let began = self.clock.now();
@@ -124,9 +130,9 @@ impl DatabaseTier {
 
     /// Whether a key has a row that `get` might as well return: the question that goes with taking a lease.
     #[must_use]
-    pub fn is_stored(&self, key: &CacheKey) -> Check {
+    pub fn is_stored(&self, key: &CacheKey) -> DoneCheck {
         let values = vec![key.user.as_str().into(), strategy_key(key.strategy).into(), key.hash.to_string().into()];
-        Check { sql: self.statements.is_stored, values }
+        DoneCheck { sql: self.statements.is_stored, values }
     }
 
     /// Whether requests ask it at all, for whoever else would wait for this database.
@@ -136,8 +142,8 @@ impl DatabaseTier {
     }
 
     fn learn<T>(&self, answer: &Result<T, TierError>) {
-        self.breaker.learn(answer);
-        self.reach.set(self.breaker.allows());
+        TierError::report(answer, &self.breaker);
+        self.reach.set(self.breaker.is_closed());
     }
 
     /// Stores a snapshot for what is left of its life, unless the row there is newer, or complete and
@@ -150,7 +156,7 @@ impl DatabaseTier {
     }
 
     async fn try_put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
-        if !self.breaker.allows() {
+        if !self.breaker.is_closed() {
             return Err(TierError::Open);
         }
         self.write(self.upsert(snapshot, last_invalidation)?, BACKGROUND_TIMEOUT).await.map(|_| ())
@@ -180,7 +186,7 @@ impl DatabaseTier {
     /// Deletes the scope's rows that a fence at `below` has made useless. Returns how many.
     /// The scope's sections are not looked at: rows go as a whole.
     pub async fn remove(&self, scope: &Scope, below: i64) -> Result<u64, TierError> {
-        if !self.breaker.allows() {
+        if !self.breaker.is_closed() {
             return Err(TierError::Open);
         }
         let rows = rows_of(scope).filter(cache_entry::Column::ReadPosition.lt(below));
@@ -295,7 +301,7 @@ impl DatabaseTier {
 
     /// Finds out whether the database answers again, if it is time to. Called periodically.
     pub async fn probe(&self) {
-        if !self.breaker.wants_probe() {
+        if !self.breaker.start_probe() {
             return;
         }
         let probe = self.pool.query_one_raw(self.statement("SELECT 1", []));
@@ -309,7 +315,7 @@ impl DatabaseTier {
         TierStats { breaker_state: self.breaker_state().to_owned(), ..self.figures.snapshot(Tier::Database) }
     }
 
-    /// Whether it is left alone.
+    /// `closed`, `open` or `half_open`.
     #[must_use]
     pub fn breaker_state(&self) -> &'static str {
         self.breaker.state()

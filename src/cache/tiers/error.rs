@@ -3,6 +3,7 @@
 use std::{error::Error as _, sync::Arc};
 
 use super::redis::record::RecordError;
+use crate::circuit_breaker::CircuitBreaker;
 
 /// Why a tier could not do what it was asked. Its text holds no payload.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -10,8 +11,8 @@ pub enum TierError {
     /// It did not answer in time.
     #[error("timed out")]
     Timeout,
-    /// Its breaker is open: it was not asked.
-    #[error("left alone after failures")]
+    /// The tier was not called.
+    #[error("circuit open")]
     Open,
     /// Redis refused, or cannot be reached.
     #[error("Redis failed")]
@@ -29,6 +30,14 @@ impl TierError {
     #[must_use]
     pub fn line(&self) -> String {
         self.source().map_or_else(|| self.to_string(), |source| format!("{self}: {source}"))
+    }
+
+    /// Tells a tier's circuit breaker how a call ended. Unreadable content counts as an answer.
+    pub(super) fn report<T>(answer: &Result<T, Self>, breaker: &CircuitBreaker) {
+        match answer {
+            Ok(_) | Err(Self::Garbage(_)) => breaker.succeeded(),
+            Err(error) => breaker.failed(&error.line()),
+        }
     }
 }
 

@@ -33,7 +33,7 @@ use super::{
     tier_metrics::{TierMetrics, WriteOutcome},
 };
 use crate::{
-    cache::breaker::Breaker,
+    circuit_breaker::{CircuitBreaker, Probing},
     clock::Clock,
     config,
     fault::{Call, Faults},
@@ -66,7 +66,7 @@ pub struct RedisTier {
     timeout: Duration,
     compress_above: usize,
     clock: Clock,
-    breaker: Breaker,
+    breaker: CircuitBreaker,
     figures: TierMetrics,
     faults: Faults,
 }
@@ -85,7 +85,13 @@ impl RedisTier {
             ttl: config.ttl,
             timeout: config.timeout,
             compress_above: config.compress_above,
-            breaker: Breaker::new("redis", BREAKER_FAILURES, BREAKER_PAUSE, clock.clone()),
+            breaker: CircuitBreaker::new(
+                "redis",
+                Probing::InBackground,
+                BREAKER_FAILURES,
+                BREAKER_PAUSE,
+                clock.clone(),
+            ),
             figures: TierMetrics::default(),
             faults: Faults::here(),
             clock,
@@ -100,7 +106,7 @@ impl RedisTier {
 
     /// What is stored under a key, whatever its fences say. Garbage is deleted on the way.
     pub async fn get(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
-        if !self.breaker.allows() {
+        if !self.breaker.is_closed() {
             return Err(TierError::Open);
         }
         let began = self.clock.now();
@@ -112,7 +118,7 @@ impl RedisTier {
     async fn look_up(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
         let name = self.names(&key.user).record(key);
         let answer = self.ask(self.client.get::<Option<Bytes>, _>(&name)).await;
-        self.breaker.learn(&answer);
+        TierError::report(&answer, &self.breaker);
         let found = match answer {
             Ok(Some(bytes)) => record::decode(&bytes, key).map(Some).map_err(TierError::from),
             Ok(None) => Ok(None),
@@ -160,7 +166,7 @@ impl RedisTier {
     /// Erases all records of a user, whatever its index says: a Redis that runs out of memory may evict
     /// the index and keep the records. Walks all keys, so it is for purges only. Returns how many it erased.
     pub async fn purge(&self, user: &UserId) -> Result<u64, TierError> {
-        if !self.breaker.allows() {
+        if !self.breaker.is_closed() {
             return Err(TierError::Open);
         }
         let erased = self.erase(&self.names(user).pattern()).await;
@@ -184,26 +190,26 @@ impl RedisTier {
 
     /// Tells every [`Subscriber`] something, best effort.
     pub async fn publish(&self, message: String) -> Result<(), TierError> {
-        if !self.breaker.allows() {
+        if !self.breaker.is_closed() {
             return Err(TierError::Open);
         }
         let answer = self.ask(Box::pin(self.client.publish::<i64, _, _>(self.channel.as_str(), message))).await;
         // A Redis that hangs must not cost every invalidation the timeout until a read finds out. One
         // that refuses may still be read.
         if matches!(answer, Ok(_) | Err(TierError::Timeout)) {
-            self.breaker.learn(&answer);
+            TierError::report(&answer, &self.breaker);
         }
         answer.map(|_receivers| ()).inspect_err(|error| self.figures.failed(error))
     }
 
     /// Finds out whether Redis answers again, if it is time to. Called periodically.
     pub async fn probe(&self) {
-        if !self.breaker.wants_probe() {
+        if !self.breaker.start_probe() {
             return;
         }
         self.revive();
         let answer = self.ask(self.client.ping::<String>(None)).await;
-        self.breaker.learn(&answer);
+        TierError::report(&answer, &self.breaker);
     }
 
     /// Whether the first connection came about within `at_most`. For a start that would rather wait
@@ -218,7 +224,7 @@ impl RedisTier {
         TierStats { breaker_state: self.breaker_state().to_owned(), ..self.figures.snapshot(Tier::Redis) }
     }
 
-    /// Whether it is left alone.
+    /// `closed`, `open` or `half_open`.
     #[must_use]
     pub fn breaker_state(&self) -> &'static str {
         self.breaker.state()
@@ -239,7 +245,7 @@ impl RedisTier {
 
     /// A script that writes: it obeys the breaker without moving it.
     async fn run(&self, script: &'static str, keys: Vec<String>, arguments: Vec<Value>) -> Result<u64, TierError> {
-        if !self.breaker.allows() {
+        if !self.breaker.is_closed() {
             return Err(TierError::Open);
         }
         // Boxed: fred's future takes 20 KB of whatever it is kept in.

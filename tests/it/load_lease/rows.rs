@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use userdata::{
     clock::Clock,
     config::LoadLease,
-    lease::{Check, Leases, Seen, Turn, Watch, Work},
+    lease::{Claim, DoneCheck, LeaseWatch, Leases, SharedWork, WaitOutcome},
 };
 use userdata_migrations::{Tables, up};
 
@@ -42,24 +42,29 @@ async fn instances<const N: usize>(kind: Kind) -> (TestDatabase, DatabaseConnect
     (database, db.clone(), std::array::from_fn(instance))
 }
 
-fn work(s: i64, fence: i64) -> Work {
-    Work { key: "k".to_owned(), s, fence, done: Check { sql: "1 = 0", values: vec![] } }
+fn work(read_position: i64, last_invalidation: i64) -> SharedWork {
+    SharedWork {
+        key: "k".to_owned(),
+        read_position,
+        last_invalidation,
+        done: DoneCheck { sql: "1 = 0", values: vec![] },
+    }
 }
 
 impl Instance {
-    async fn take(&self, work: &Work) -> Turn {
-        self.leases.take(work, None, LIMIT).await
+    async fn take(&self, work: &SharedWork) -> Claim {
+        self.leases.claim(work, None, LIMIT).await
     }
 
-    async fn is_told(&self, work: &Work) -> Watch {
+    async fn is_told(&self, work: &SharedWork) -> LeaseWatch {
         match self.take(work).await {
-            Turn::Theirs(watch) => watch,
+            Claim::Theirs(watch) => watch,
             turn => panic!("somebody else has it, but: {turn:?}"),
         }
     }
 
-    async fn watch(&self, watch: Watch, fence: i64) -> Seen {
-        self.leases.watch(watch, self.clock.now().after(LIMIT), || fence).await
+    async fn wait(&self, watch: LeaseWatch, last_invalidation: i64) -> WaitOutcome {
+        self.leases.wait(watch, self.clock.now().after(LIMIT), || last_invalidation).await
     }
 
     /// Waits until what was given back is given back.
@@ -77,14 +82,14 @@ async fn leases(db: &DatabaseConnection) -> i64 {
 async fn one_of_many_gets_a_lease_and_the_next_one_when_it_is_given_back() {
     for kind in BOTH {
         let (_database, db, [a, b]) = instances(kind).await;
-        let Turn::Ours(lease) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
+        let Claim::Ours(lease) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
         assert!(!lease.done, "{kind:?}");
         let watch = b.is_told(&work(9, 7)).await;
-        let (seen, ()) = tokio::join!(b.watch(watch, 7), async { drop(lease) });
-        assert!(matches!(seen, Seen::Gone), "{kind:?}: {seen:?}");
+        let (seen, ()) = tokio::join!(b.wait(watch, 7), async { drop(lease) });
+        assert!(matches!(seen, WaitOutcome::Released), "{kind:?}: {seen:?}");
         a.ends().await;
         assert_eq!(leases(&db).await, 0, "{kind:?}");
-        assert!(matches!(b.take(&work(9, 7)).await, Turn::Ours(_)), "{kind:?}");
+        assert!(matches!(b.take(&work(9, 7)).await, Claim::Ours(_)), "{kind:?}");
         b.ends().await;
     }
 }
@@ -93,8 +98,8 @@ async fn one_of_many_gets_a_lease_and_the_next_one_when_it_is_given_back() {
 async fn work_begun_below_the_fence_is_taken_away_and_its_holder_cannot_give_back_what_it_lost() {
     for kind in BOTH {
         let (_database, db, [a, b]) = instances(kind).await;
-        let Turn::Ours(old) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
-        let Turn::Ours(new) = b.take(&work(9, 8)).await else { panic!("{kind:?}: the old one is outdated") };
+        let Claim::Ours(old) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
+        let Claim::Ours(new) = b.take(&work(9, 8)).await else { panic!("{kind:?}: the old one is outdated") };
         old.end(json!("late"), LIMIT);
         a.ends().await;
         assert_eq!(leases(&db).await, 1, "{kind:?}: the new one");
@@ -119,18 +124,18 @@ async fn a_beat_that_stands_still_is_taken_over_by_one_and_one_that_moves_by_nob
         let stands_still = async |instance: &Instance| {
             let watch = instance.is_told(&work).await;
             instance.clock.advance(still);
-            match instance.watch(watch, 7).await {
-                Seen::Over(watch) => Some(watch),
+            match instance.wait(watch, 7).await {
+                WaitOutcome::Expired(watch) => Some(watch),
                 seen => panic!("{kind:?}: it stands still, but: {seen:?}"),
             }
         };
         let over = stands_still(&a).await;
         db.execute_unprepared("UPDATE load_lease SET heartbeat = 4").await.unwrap();
-        assert!(matches!(a.leases.take(&work, over, LIMIT).await, Turn::Theirs(_)), "{kind:?}: it moved");
+        assert!(matches!(a.leases.claim(&work, over, LIMIT).await, Claim::Theirs(_)), "{kind:?}: it moved");
 
         let (of_a, of_b) = (stands_still(&a).await, stands_still(&b).await);
-        let Turn::Ours(lease) = a.leases.take(&work, of_a, LIMIT).await else { panic!("{kind:?}: it is over") };
-        assert!(matches!(b.leases.take(&work, of_b, LIMIT).await, Turn::Theirs(_)), "{kind:?}: one only");
+        let Claim::Ours(lease) = a.leases.claim(&work, of_a, LIMIT).await else { panic!("{kind:?}: it is over") };
+        assert!(matches!(b.leases.claim(&work, of_b, LIMIT).await, Claim::Theirs(_)), "{kind:?}: one only");
         drop(lease);
         a.ends().await;
     }
@@ -140,7 +145,7 @@ async fn a_beat_that_stands_still_is_taken_over_by_one_and_one_that_moves_by_nob
 async fn a_holder_that_is_alive_moves_its_beat() {
     for kind in BOTH {
         let (_database, db, [a]) = instances(kind).await;
-        let Turn::Ours(_lease) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
+        let Claim::Ours(_lease) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
         wait_for("a beat", async || (count(&db, "SELECT heartbeat FROM load_lease").await > 0).then_some(())).await;
     }
 }
@@ -149,14 +154,14 @@ async fn a_holder_that_is_alive_moves_its_beat() {
 async fn an_outcome_is_shared_and_goes_with_its_holder() {
     for kind in BOTH {
         let (_database, db, [a, b]) = instances(kind).await;
-        let Turn::Ours(lease) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
+        let Claim::Ours(lease) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
         lease.end(json!({ "kind": "why" }), LIMIT);
         let watch = b.is_told(&work(9, 7)).await;
-        let seen = b.watch(watch, 7).await;
-        let Seen::Ended { outcome, watch } = seen else { panic!("{kind:?}: {seen:?}") };
+        let seen = b.wait(watch, 7).await;
+        let WaitOutcome::Ended { outcome, watch } = seen else { panic!("{kind:?}: {seen:?}") };
         assert_eq!(outcome, json!({ "kind": "why" }), "{kind:?}");
         // Of no use to somebody with a newer fence.
-        assert!(matches!(b.watch(watch, 8).await, Seen::Gone), "{kind:?}");
+        assert!(matches!(b.wait(watch, 8).await, WaitOutcome::Released), "{kind:?}");
         a.stop.cancel();
         a.ends().await;
         assert_eq!(leases(&db).await, 0, "{kind:?}");
@@ -168,9 +173,9 @@ async fn what_is_done_already_is_noticed_when_the_lease_is_taken() {
     for kind in BOTH {
         let (_database, _db, [a]) = instances(kind).await;
         for (key, done) in [("k", false), ("l", true)] {
-            let check = Check { sql: "$7 = 'l' AND $4 = 7", values: vec![key.into()] };
-            let work = Work { key: key.to_owned(), s: 9, fence: 7, done: check };
-            let Turn::Ours(lease) = a.take(&work).await else { panic!("{kind:?}: nobody has it") };
+            let check = DoneCheck { sql: "$7 = 'l' AND $4 = 7", values: vec![key.into()] };
+            let work = SharedWork { key: key.to_owned(), read_position: 9, last_invalidation: 7, done: check };
+            let Claim::Ours(lease) = a.take(&work).await else { panic!("{kind:?}: nobody has it") };
             assert_eq!(lease.done, done, "{kind:?} {key}");
         }
         a.ends().await;

@@ -134,9 +134,9 @@ pub struct LeaseRecord {
     /// Who holds it.
     pub holder: String,
     /// Where in the log the work began.
-    pub s: i64,
+    pub read_position: i64,
     /// Moves while the holder lives.
-    pub beat: i64,
+    pub heartbeat: i64,
     /// How the work ended.
     pub outcome: Option<String>,
     /// When it was changed last: for the tests' eyes.

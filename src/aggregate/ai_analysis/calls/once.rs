@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CallFailure, FailureReason, ModelCalls, ResponseKey, Unreadable, Way};
-use crate::lease::{Lease, Seen, Turn, Work};
+use crate::lease::{Claim, Lease, SharedWork, WaitOutcome};
 
 /// A failure's form in the lease's row.
 #[derive(Serialize, Deserialize)]
@@ -26,7 +26,12 @@ impl ModelCalls {
     pub(super) async fn way(&self, key: &ResponseKey) -> Result<Way, CallFailure> {
         let until = self.clock.now().after(self.hard_timeout);
         // No fence outdates an answer: it is a function of its key.
-        let work = Work { key: format!("ai:{}", key.as_str()), s: 0, fence: 0, done: self.responses.is_kept(key) };
+        let work = SharedWork {
+            key: format!("ai:{}", key.as_str()),
+            read_position: 0,
+            last_invalidation: 0,
+            done: self.responses.is_kept(key),
+        };
         let mut over = None;
         loop {
             match self.recall(key).await {
@@ -34,25 +39,25 @@ impl ModelCalls {
                 Ok(None) => {}
                 Err(Unreadable) => return Ok(Way::Ask(None)),
             }
-            match self.leases.take(&work, over.take(), self.leases.timeout()).await {
-                Turn::Alone => return Ok(Way::Ask(None)),
-                Turn::Ours(lease) => {
+            match self.leases.claim(&work, over.take(), self.leases.timeout()).await {
+                Claim::Alone => return Ok(Way::Ask(None)),
+                Claim::Ours(lease) => {
                     // Between our look into the response cache and the taking of the lease.
                     let remembered = if lease.done { self.recall(key).await.unwrap_or(None) } else { None };
                     return Ok(remembered.map_or(Way::Ask(Some(lease)), Way::Cached));
                 }
-                Turn::Theirs(watch) => match self.leases.watch(watch, until, || 0).await {
-                    Seen::Gone => {}
-                    Seen::Over(watch) => over = Some(watch),
-                    Seen::Ended { outcome, watch } => match self.hear(outcome) {
+                Claim::Theirs(watch) => match self.leases.wait(watch, until, || 0).await {
+                    WaitOutcome::Released => {}
+                    WaitOutcome::Expired(watch) => over = Some(watch),
+                    WaitOutcome::Ended { outcome, watch } => match self.hear(outcome) {
                         Some(failure) => return Err(failure),
                         None => over = Some(watch),
                     },
-                    Seen::Nothing if self.clock.now() >= until => {
+                    WaitOutcome::TimedOut if self.clock.now() >= until => {
                         return Err(CallFailure::new(FailureReason::Timeout, "another instance asked, and had no end"));
                     }
-                    Seen::Nothing => return Ok(Way::Ask(None)),
-                    Seen::Stopped => {
+                    WaitOutcome::TimedOut => return Ok(Way::Ask(None)),
+                    WaitOutcome::Stopped => {
                         return Err(CallFailure::new(FailureReason::Timeout, "shutting down; another instance asks"));
                     }
                 },

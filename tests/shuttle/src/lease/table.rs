@@ -1,6 +1,6 @@
 //! Stands in for the product's file of this name: the statements on `load_lease`, in memory.
 
-use super::Work;
+use super::work::SharedWork;
 use crate::{
     DbErr, chance,
     database::{Flaw, LeaseRecord, Pool, Tables},
@@ -8,87 +8,99 @@ use crate::{
 };
 
 #[derive(Clone, Debug)]
-pub(super) struct Table {
+pub(super) struct LeaseTable {
     database: Pool,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Claim {
+pub(super) struct Claimant {
     pub(super) key: String,
     holder: String,
-    s: i64,
+    read_position: i64,
 }
 
-impl Claim {
-    pub(super) fn new(work: &Work) -> Self {
-        Self { key: work.key.clone(), holder: format!("{:x}", chance::random::<i64>()), s: work.s }
+impl Claimant {
+    pub(super) fn new(work: &SharedWork) -> Self {
+        Self {
+            key: work.key.clone(),
+            holder: format!("{:x}", chance::random::<i64>()),
+            read_position: work.read_position,
+        }
     }
 
     fn row(&self) -> LeaseRecord {
-        LeaseRecord { holder: self.holder.clone(), s: self.s, beat: 0, outcome: None, moved_at: time::now() }
+        LeaseRecord {
+            holder: self.holder.clone(),
+            read_position: self.read_position,
+            heartbeat: 0,
+            outcome: None,
+            moved_at: time::now(),
+        }
     }
 
     fn holds(&self, row: &LeaseRecord) -> bool {
-        row.holder == self.holder && row.s == self.s
+        row.holder == self.holder && row.read_position == self.read_position
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
+pub(super) struct Grant {
     pub(super) done: bool,
     pub(super) now_ms: i64,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub(super) struct LeaseRow {
     pub(super) holder: String,
-    pub(super) s: i64,
-    pub(super) beat: i64,
+    pub(super) read_position: i64,
+    pub(super) heartbeat: i64,
     pub(super) outcome: Option<String>,
     pub(super) now_ms: i64,
 }
 
-impl Table {
+impl LeaseTable {
     pub(super) fn new(database: Pool) -> Self {
         Self { database }
     }
 
-    pub(super) async fn take(&self, claim: &Claim, work: &Work) -> Result<Option<Taken>, DbErr> {
-        let (claim, fence, any) = (claim.clone(), work.fence, self.database.has(Flaw::TakesFromTheLiving));
+    pub(super) async fn take(&self, claimant: &Claimant, work: &SharedWork) -> Result<Option<Grant>, DbErr> {
+        let (claimant, last_invalidation, any) =
+            (claimant.clone(), work.last_invalidation, self.database.has(Flaw::TakesFromTheLiving));
         self.database
             .execute(move |tables| {
-                let free = tables.leases.get(&claim.key).is_none_or(|row| row.s < fence);
-                (free || any).then(|| taken(tables, &claim))
+                let free = tables.leases.get(&claimant.key).is_none_or(|row| row.read_position < last_invalidation);
+                (free || any).then(|| taken(tables, &claimant))
             })
             .await
     }
 
     pub(super) async fn take_over(
         &self,
-        claim: &Claim,
-        _: &Work,
+        claimant: &Claimant,
+        _: &SharedWork,
         holder: &str,
-        beat: i64,
-    ) -> Result<Option<Taken>, DbErr> {
-        let (claim, holder, blindly) = (claim.clone(), holder.to_owned(), self.database.has(Flaw::TakesOverBlindly));
+        heartbeat: i64,
+    ) -> Result<Option<Grant>, DbErr> {
+        let (claimant, holder, blindly) =
+            (claimant.clone(), holder.to_owned(), self.database.has(Flaw::TakesOverBlindly));
         self.database
             .execute(move |tables| {
-                let row = tables.leases.get(&claim.key)?;
-                if !blindly && (row.holder != holder || row.beat != beat) {
+                let row = tables.leases.get(&claimant.key)?;
+                if !blindly && (row.holder != holder || row.heartbeat != heartbeat) {
                     return None;
                 }
                 tables.taken_over.push((row.clone(), time::now()));
-                Some(taken(tables, &claim))
+                Some(taken(tables, &claimant))
             })
             .await
     }
 
-    pub(super) async fn look(&self, key: &str) -> Result<Option<Row>, DbErr> {
+    pub(super) async fn find(&self, key: &str) -> Result<Option<LeaseRow>, DbErr> {
         let key = key.to_owned();
         self.database.execute(move |tables| tables.leases.get(&key).map(row)).await
     }
 
-    pub(super) async fn all(&self, rows_max: u64) -> Result<Vec<(String, Row)>, DbErr> {
+    pub(super) async fn all(&self, rows_max: u64) -> Result<Vec<(String, LeaseRow)>, DbErr> {
         let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
         let all = move |tables: &mut Tables| {
             tables.leases.iter().take(rows_max).map(|(key, found)| (key.clone(), row(found))).collect()
@@ -96,30 +108,31 @@ impl Table {
         self.database.execute(all).await
     }
 
-    pub(super) async fn beat(&self, claim: &Claim) -> Result<bool, DbErr> {
-        self.change(claim, |row| row.beat += 1).await
+    pub(super) async fn heartbeat(&self, claimant: &Claimant) -> Result<bool, DbErr> {
+        self.change(claimant, |row| row.heartbeat += 1).await
     }
 
-    pub(super) async fn leave(&self, claim: &Claim, outcome: String) -> Result<bool, DbErr> {
-        self.change(claim, |row| row.outcome = Some(outcome)).await
+    pub(super) async fn store_outcome(&self, claimant: &Claimant, outcome: String) -> Result<bool, DbErr> {
+        self.change(claimant, |row| row.outcome = Some(outcome)).await
     }
 
-    pub(super) async fn release(&self, claim: &Claim) -> Result<(), DbErr> {
-        let (claim, all) = (claim.clone(), self.database.has(Flaw::ReleasesAll));
+    pub(super) async fn release(&self, claimant: &Claimant) -> Result<(), DbErr> {
+        let (claimant, all) = (claimant.clone(), self.database.has(Flaw::ReleasesAll));
         self.database
             .execute(move |tables| {
-                if tables.leases.get(&claim.key).is_some_and(|row| all || claim.holds(row)) {
-                    tables.leases.remove(&claim.key);
+                if tables.leases.get(&claimant.key).is_some_and(|row| all || claimant.holds(row)) {
+                    tables.leases.remove(&claimant.key);
                 }
             })
             .await
     }
 
-    pub(super) async fn delete(&self, key: &str, holder: &str, beat: i64) -> Result<u64, DbErr> {
+    pub(super) async fn delete(&self, key: &str, holder: &str, heartbeat: i64) -> Result<u64, DbErr> {
         let (key, holder) = (key.to_owned(), holder.to_owned());
         self.database
             .execute(move |tables| {
-                let found = tables.leases.get(&key).is_some_and(|row| row.holder == holder && row.beat == beat);
+                let found =
+                    tables.leases.get(&key).is_some_and(|row| row.holder == holder && row.heartbeat == heartbeat);
                 if found {
                     tables.swept.extend(tables.leases.remove(&key).map(|row| (row, time::now())));
                 }
@@ -130,13 +143,14 @@ impl Table {
 
     async fn change(
         &self,
-        claim: &Claim,
+        claimant: &Claimant,
         change: impl FnOnce(&mut LeaseRecord) + Send + 'static,
     ) -> Result<bool, DbErr> {
-        let (claim, for_all) = (claim.clone(), self.database.has(Flaw::BeatsForAll));
+        let (claimant, for_all) = (claimant.clone(), self.database.has(Flaw::BeatsForAll));
         self.database
             .execute(move |tables| {
-                let Some(row) = tables.leases.get_mut(&claim.key).filter(|row| for_all || claim.holds(row)) else {
+                let Some(row) = tables.leases.get_mut(&claimant.key).filter(|row| for_all || claimant.holds(row))
+                else {
                     return false;
                 };
                 change(row);
@@ -147,14 +161,14 @@ impl Table {
     }
 }
 
-fn taken(tables: &mut Tables, claim: &Claim) -> Taken {
-    tables.leases.insert(claim.key.clone(), claim.row());
-    Taken { done: tables.done.contains(&claim.key), now_ms: now_ms() }
+fn taken(tables: &mut Tables, claimant: &Claimant) -> Grant {
+    tables.leases.insert(claimant.key.clone(), claimant.row());
+    Grant { done: tables.done.contains(&claimant.key), now_ms: now_ms() }
 }
 
-fn row(found: &LeaseRecord) -> Row {
-    let LeaseRecord { holder, s, beat, outcome, .. } = found.clone();
-    Row { holder, s, beat, outcome, now_ms: now_ms() }
+fn row(found: &LeaseRecord) -> LeaseRow {
+    let LeaseRecord { holder, read_position, heartbeat, outcome, .. } = found.clone();
+    LeaseRow { holder, read_position, heartbeat, outcome, now_ms: now_ms() }
 }
 
 fn now_ms() -> i64 {

@@ -13,7 +13,7 @@ use userdata_shuttle::{
     chance,
     clock::Clock,
     database::{Flaw, LeaseRecord, Pool, Weather},
-    lease::{Check, Leases, Seen, Turn, Work},
+    lease::{Claim, DoneCheck, Leases, SharedWork, WaitOutcome},
     sync::CancellationToken,
     task::TaskTracker,
     time::{self, Duration},
@@ -91,9 +91,9 @@ fn instances<const N: usize>(weather: Weather, flaw: Option<Flaw>) -> [Instance;
 }
 
 impl Instance {
-    fn spawn(&self, job: Job, s: i64) -> JoinHandle<End> {
+    fn spawn(&self, job: Job, read_position: i64) -> JoinHandle<End> {
         let instance = self.clone();
-        spawn(async move { instance.have_done(job, s).await })
+        spawn(async move { instance.have_done(job, read_position).await })
     }
 
     /// Waits until it works.
@@ -104,16 +104,16 @@ impl Instance {
     }
 
     /// As a load does it: asks, watches, takes over, asks again.
-    async fn have_done(&self, job: Job, s: i64) -> End {
+    async fn have_done(&self, job: Job, read_position: i64) -> End {
         let until = Clock::system().now().after(self.config.wait_max);
-        let done = Check { sql: "", values: Vec::new() };
-        let work = Work { key: KEY.to_owned(), s, fence: s, done };
+        let done = DoneCheck { sql: "", values: Vec::new() };
+        let work = SharedWork { key: KEY.to_owned(), read_position, last_invalidation: read_position, done };
         let mut over = None;
         loop {
-            match self.leases.take(&work, over.take(), LIMIT).await {
-                Turn::Alone => return End::Alone,
-                Turn::Ours(lease) if lease.done => return End::Done,
-                Turn::Ours(lease) => {
+            match self.leases.claim(&work, over.take(), LIMIT).await {
+                Claim::Alone => return End::Alone,
+                Claim::Ours(lease) if lease.done => return End::Done,
+                Claim::Ours(lease) => {
                     self.working.lock().unwrap().insert(self.number);
                     let deadly = chance::once_in(job.deadly);
                     time::sleep(if deadly { job.takes / 2 } else { job.takes }).await;
@@ -128,12 +128,12 @@ impl Instance {
                     }
                     return End::Worked;
                 }
-                Turn::Theirs(watch) => match self.leases.watch(watch, until, || s).await {
-                    Seen::Gone => {}
-                    Seen::Over(watch) => over = Some(watch),
-                    Seen::Ended { outcome, .. } => return End::Told(outcome),
-                    Seen::Nothing => return End::Alone,
-                    Seen::Stopped => unreachable!("nobody shuts down"),
+                Claim::Theirs(watch) => match self.leases.wait(watch, until, || read_position).await {
+                    WaitOutcome::Released => {}
+                    WaitOutcome::Expired(watch) => over = Some(watch),
+                    WaitOutcome::Ended { outcome, .. } => return End::Told(outcome),
+                    WaitOutcome::TimedOut => return End::Alone,
+                    WaitOutcome::Stopped => unreachable!("nobody shuts down"),
                 },
             }
         }
@@ -258,18 +258,18 @@ fn the_work_of_the_dead_is_taken_over_by_one_when_its_beat_has_stood_still() {
 /// Work that began before an invalidation loses its lease to work that began after it.
 async fn losing_it(flaw: Option<Flaw>) {
     let instances: [Instance; 2] = instances(CALM, flaw);
-    let beat = instances[0].config.beat;
+    let heartbeat = instances[0].config.beat;
     // It ends before or after its beat could have told it.
-    let takes = if chance::once_in(2) { beat / 2 } else { beat * 6 };
+    let takes = if chance::once_in(2) { heartbeat / 2 } else { heartbeat * 6 };
     let old = instances[0].spawn(Job { takes, ..JOB }, 0);
     instances[0].works().await;
-    let new = instances[1].spawn(Job { takes: beat * 10, ..JOB }, 1);
+    let new = instances[1].spawn(Job { takes: heartbeat * 10, ..JOB }, 1);
     instances[1].works().await;
-    let ended = time::timeout(beat * 2, instances[0].tasks.ended()).await;
+    let ended = time::timeout(heartbeat * 2, instances[0].tasks.ended()).await;
     assert!(ended.is_ok(), "the older holder holds on");
     old.await.unwrap();
     let row = instances[1].database.at_once(|tables| tables.leases.get(KEY).cloned());
-    assert!(row.is_some_and(|row| row.s == 1), "the older holder gave back what is not its own");
+    assert!(row.is_some_and(|row| row.read_position == 1), "the older holder gave back what is not its own");
     assert_eq!(new.await.unwrap(), End::Worked);
 }
 

@@ -10,7 +10,7 @@ use shuttle::{
     sync::atomic::{AtomicI64, Ordering},
 };
 use userdata_shuttle::{
-    cache::single_flight::{Refreshes, Role},
+    cache::single_flight::{LoadRole, Refreshes},
     chance,
     task::{TaskTracker, panic_as_planned},
     time::{self, Duration},
@@ -92,7 +92,7 @@ async fn callers_at_once(callers: i64) {
                 }
                 time::sleep(LOAD).await;
             });
-            leaders.fetch_add(i64::from(role == Role::Leader), Relaxed);
+            leaders.fetch_add(i64::from(role == LoadRole::Leader), Relaxed);
             if !chance::once_in(3) {
                 handle.wait().await;
             }
@@ -102,7 +102,7 @@ async fn callers_at_once(callers: i64) {
     tasks.ended().await;
     assert_eq!(runs.load(Relaxed), leaders.load(Relaxed), "each refresh that was begun or is pending runs, once");
     let (handle, role) = refreshes.join_or_start(&"key", || async {});
-    assert_eq!(role, Role::Leader, "a refresh is left on the map");
+    assert_eq!(role, LoadRole::Leader, "a refresh is left on the map");
     assert_eq!(handle.wait().await, Some(()), "it runs at once");
 }
 

@@ -13,7 +13,7 @@ use shuttle::{
     sync::atomic::{AtomicI64, Ordering},
 };
 use userdata_shuttle::{
-    cache::single_flight::{Role, SingleFlight},
+    cache::single_flight::{LoadRole, SingleFlight},
     chance,
     task::{TaskTracker, panic_as_planned},
     time::{self, Duration},
@@ -167,7 +167,7 @@ async fn loads_that_fail(endless: bool) {
             waiting.fetch_sub(1, Relaxed);
             if let Some(of) = outcome {
                 assert!(of >= caller / 2, "a load from before the last invalidation");
-                assert!(role == Role::Follower || of == caller, "a leader is given his own load");
+                assert!(role == LoadRole::Follower || of == caller, "a leader is given his own load");
             }
         })
     });

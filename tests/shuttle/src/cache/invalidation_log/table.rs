@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct LogHead {
     pub(super) epoch: Arc<str>,
     pub(super) position: i64,
     pub(super) low_watermark: i64,
@@ -44,13 +44,13 @@ impl LogTable {
         self.database.commit(move |tables| tables.append(tables.head.position, &scopes, plain)).await
     }
 
-    pub(super) async fn head(&self, applied: i64) -> Result<Head, DbErr> {
+    pub(super) async fn head(&self, applied: i64) -> Result<LogHead, DbErr> {
         let lag = self.lag();
         self.database
             .execute(move |tables| {
                 let (head, log) = tables.as_of(time::now() - lag);
                 let nonce = log.get(&applied).map(|row| row.nonce);
-                Head {
+                LogHead {
                     epoch: head.epoch,
                     position: head.position,
                     low_watermark: head.low_watermark,

@@ -1,0 +1,1 @@
+../../../../../src/cache/invalidation_log/error.rs

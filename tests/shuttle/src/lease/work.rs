@@ -1,0 +1,1 @@
+../../../../src/lease/work.rs
