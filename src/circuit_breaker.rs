@@ -4,13 +4,12 @@
 //! that a tier that hangs costs no request anything; a source is probed by the next call after the pause, because only
 //! a real read says whether it works.
 
-use std::{
-    fmt::Display,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt::Display, time::Duration};
 
-use crate::clock::{Clock, Moment};
+use crate::{
+    clock::{Clock, Moment},
+    sync::Mutex,
+};
 
 /// Decides whether a dependency may be called.
 #[derive(Debug)]
@@ -67,12 +66,12 @@ impl CircuitBreaker {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(*self.lock(), CircuitState::Closed { .. })
+        matches!(*self.state.lock(), CircuitState::Closed { .. })
     }
 
     /// Whether a call may go through now. None: the circuit is open.
     pub(crate) fn pass(&self) -> Option<Pass> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let now = self.clock.now();
         match *state {
             CircuitState::Closed { .. } => Some(Pass::Ordinary),
@@ -86,7 +85,7 @@ impl CircuitBreaker {
 
     /// Whether the background task has to probe now, and then report. True once per pause.
     pub(crate) fn start_probe(&self) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let now = self.clock.now();
         let is_due = match *state {
             CircuitState::Closed { .. } => false,
@@ -100,7 +99,7 @@ impl CircuitBreaker {
     }
 
     pub(crate) fn succeeded(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let is_late = matches!(*state, CircuitState::Open { .. }) && self.probing == Probing::InBackground;
         if is_late {
             return;
@@ -112,7 +111,7 @@ impl CircuitBreaker {
     }
 
     pub(crate) fn failed(&self, error: &dyn Display) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let open = CircuitState::Open { probe_at: self.clock.now().after(self.pause) };
         match *state {
             CircuitState::Closed { failures } if failures + 1 < self.failures_max => {
@@ -135,7 +134,7 @@ impl CircuitBreaker {
 
     /// The probe was dropped before it succeeded or failed: the next call is the probe.
     pub(crate) fn probe_lost(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if matches!(*state, CircuitState::HalfOpen { .. }) {
             *state = CircuitState::Open { probe_at: self.clock.now() };
         }
@@ -143,17 +142,13 @@ impl CircuitBreaker {
 
     /// `closed`, `open` or `half_open`. If the next call is going to be the probe, the circuit counts as half open.
     pub(crate) fn state(&self) -> &'static str {
-        match *self.lock() {
+        match *self.state.lock() {
             CircuitState::Closed { .. } => "closed",
             CircuitState::Open { probe_at } if self.probing == Probing::InBackground || self.clock.now() < probe_at => {
                 "open"
             }
             CircuitState::Open { .. } | CircuitState::HalfOpen { .. } => "half_open",
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, CircuitState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

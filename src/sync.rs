@@ -5,5 +5,5 @@
 
 pub use std::sync::atomic;
 
-pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 pub(crate) use tokio::sync::Mutex as AsyncMutex;

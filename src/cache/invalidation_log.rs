@@ -38,7 +38,7 @@ use crate::{
     mutant::{self, Mutant},
     proto::v1::FenceStats,
     sync::{
-        AsyncMutex, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        AsyncMutex, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -59,6 +59,7 @@ pub enum LogValidity {
 pub struct InvalidationLog {
     table: LogTable,
     committer: Committer,
+    /// After a panic while rows are applied, the copy is whole all the same: `applied` is set last.
     copy: RwLock<LocalCopy>,
     /// Nanoseconds on the boot-time clock; 0 before the first complete reading.
     lease_until: AtomicU64,
@@ -115,18 +116,18 @@ impl InvalidationLog {
     /// The invalidations of one key that are applied at this moment.
     #[must_use]
     pub fn view(&self, key: &CacheKey) -> LogView {
-        self.read().view(key)
+        self.copy.read().view(key)
     }
 
     /// From now on keeps the scopes that are invalidated, for [`Self::take_recorded_scopes`].
     pub fn record_scopes(&self) {
-        self.write().record_scopes();
+        self.copy.write().record_scopes();
     }
 
     /// The scopes that any instance has invalidated since the last call, or since [`Self::record_scopes`].
     #[must_use]
     pub fn take_recorded_scopes(&self) -> Vec<Scope> {
-        self.write().take_recorded_scopes()
+        self.copy.write().take_recorded_scopes()
     }
 
     #[must_use]
@@ -159,7 +160,7 @@ impl InvalidationLog {
     /// The position up to which this instance has applied the log.
     #[must_use]
     pub fn position(&self) -> Token {
-        let copy = self.read();
+        let copy = self.copy.read();
         Token { epoch: copy.epoch.clone(), position: copy.applied }
     }
 
@@ -245,14 +246,14 @@ impl InvalidationLog {
         }
         if mutant::on(Mutant::AppliesOnlyItsOwnRow) {
             let rows = self.table.rows(last - 1, last).await?;
-            self.write().apply(&rows, last, 0, self.config.scopes_max);
+            self.copy.write().apply(&rows, last, 0, self.config.scopes_max);
         }
         if mutant::on(Mutant::AcknowledgesBeforeApplying) {
             return Ok(Appended { token: Token { position: last, ..before }, committed_at });
         }
         // Applies all rows up to `last`: earlier rows of other instances may still be missing here.
         self.catch_up().await?;
-        let copy = self.read();
+        let copy = self.copy.read();
         // The database may have lost the row since its commit, and may have filled its position with another row.
         let is_applied = copy.applied >= last
             && scopes.iter().zip(positions).all(|(scope, position)| copy.invalidates(scope, position));
@@ -282,7 +283,7 @@ impl InvalidationLog {
     pub fn stats(&self) -> FenceStats {
         let until = Moment::from_nanos(self.lease_until.load(Ordering::Acquire));
         FenceStats {
-            applied: self.read().applied,
+            applied: self.copy.read().applied,
             lease_remaining: Some(until.since(self.clock.now()).into()),
             hints: self.notifications.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
             gaps: self.gaps.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
@@ -301,7 +302,7 @@ impl InvalidationLog {
     async fn read_log(&self) -> Result<(), InvalidationLogError> {
         loop {
             let (applied, nonce) = {
-                let copy = self.read();
+                let copy = self.copy.read();
                 (Token { epoch: copy.epoch.clone(), position: copy.applied }, copy.nonce)
             };
             let sent_at = self.clock.now();
@@ -341,7 +342,7 @@ impl InvalidationLog {
     ) -> Result<bool, InvalidationLogError> {
         if head.epoch != applied.epoch {
             tracing::info!(epoch = %head.epoch, "invalidation log adopted; nothing cached in another epoch is served");
-            self.write().adopt(Arc::clone(&head.epoch), head.low_watermark);
+            self.copy.write().adopt(Arc::clone(&head.epoch), head.low_watermark);
             return Ok(true);
         }
         // The nonce tells whether the row at the applied position is still the row that was applied. At or below the
@@ -382,7 +383,7 @@ impl InvalidationLog {
     fn apply(&self, rows: &[LogRow], applied: i64, head: &LogHead) {
         let is_gapless = rows.iter().map(|row| row.position).eq(applied + 1..=head.position)
             || mutant::on(Mutant::SequenceForACounter);
-        let mut copy = self.write();
+        let mut copy = self.copy.write();
         copy.apply(rows, head.position, head.low_watermark, self.config.scopes_max);
         if !is_gapless {
             copy.raise_low_watermark(head.position);
@@ -398,14 +399,6 @@ impl InvalidationLog {
 
     async fn replace_epoch(&self, old: &str) -> Result<(), DbErr> {
         self.table.faults.through(Call::Head, self.table.replace_epoch(old)).await
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, LocalCopy> {
-        self.copy.read()
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, LocalCopy> {
-        self.copy.write()
     }
 }
 

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     mutant::{self, Mutant},
     sync::{
-        Mutex, MutexGuard,
+        Mutex,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
@@ -81,7 +81,7 @@ where
         W: FnOnce() -> F,
         F: Future<Output = T> + Send + 'static,
     {
-        let mut running = lock(&self.running);
+        let mut running = self.running.lock();
         let is_valid =
             |load: &&RunningLoad<T>| load.read_position >= last_invalidation || mutant::on(Mutant::JoinsAnOlderLoad);
         if let Some(load) = running.get(key).filter(is_valid) {
@@ -107,7 +107,7 @@ where
     /// How many loads run.
     #[must_use]
     pub fn active(&self) -> usize {
-        lock(&self.running).len()
+        self.running.lock().len()
     }
 
     /// How many callers wait.
@@ -134,7 +134,7 @@ struct MapEntry<K: Eq + Hash, T> {
 
 impl<K: Eq + Hash, T> Drop for MapEntry<K, T> {
     fn drop(&mut self) {
-        let mut running = lock(&self.running);
+        let mut running = self.running.lock();
         if running.get(&self.key).is_some_and(|load| load.number == self.number) {
             running.remove(&self.key);
         }
@@ -187,7 +187,7 @@ where
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let mut keys = lock(&self.keys);
+        let mut keys = self.keys.lock();
         match keys.get_mut(key) {
             Some(Some(pending)) => (LoadHandle(pending.sender.subscribe()), LoadRole::Follower),
             Some(pending) => {
@@ -231,7 +231,7 @@ where
     T: Clone + Send + Sync + 'static,
 {
     fn drop(&mut self) {
-        let mut keys = lock(&self.refreshes.keys);
+        let mut keys = self.refreshes.keys.lock();
         match keys.get_mut(&self.key).and_then(Option::take) {
             None => {
                 keys.remove(&self.key);
@@ -242,10 +242,6 @@ where
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
 }
 
 #[cfg(test)]
@@ -325,7 +321,7 @@ mod tests {
         }
         assert_eq!(runs.iter().filter(|run| **run == 1).count(), 1, "only the first asked before the first run began");
         assert_eq!(source.runs.load(Ordering::SeqCst), 2);
-        assert!(lock(&refreshes.keys).is_empty());
+        assert!(refreshes.keys.lock().is_empty());
     }
 
     #[tokio::test]
