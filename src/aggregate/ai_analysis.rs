@@ -186,6 +186,6 @@ impl AiAnalysis {
 fn of_strategy(mut results: AiAnalysisResults, strategy: Option<&Strategy>) -> AiAnalysisResults {
     let resolved = strategy.map(|strategy| strategy.resolved);
     results.set_strategy_kind(resolved.map_or(StrategyKind::Unspecified, |resolved| resolved.kind));
-    results.strategy_id = resolved.map(|resolved| resolved.id);
+    results.strategy_id = resolved.map(|resolved| resolved.id.into());
     results
 }

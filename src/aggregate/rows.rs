@@ -111,7 +111,6 @@ pub struct Strategy {
 
 /// A strategy's columns; those that a LEGACY strategy does not have are absent.
 #[derive(Clone, Debug, Default)]
-#[expect(missing_docs, reason = "the names are the columns'; data.md section 12 describes them")]
 pub struct StrategyRow {
     pub name: String,
     pub industry: Option<String>,

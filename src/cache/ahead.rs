@@ -28,7 +28,7 @@ use crate::{
     config,
     error::Error,
     model::{CacheKey, Section, SectionSet, UserDataQuery, UserId},
-    proto::v1::ReassemblyStats,
+    proto::v1::PrefetchStats,
     sync::{Mutex, MutexGuard},
 };
 use readers::{Due, Readers};
@@ -51,7 +51,7 @@ pub(super) struct Ahead {
 
 #[derive(Debug, Default)]
 struct PrefetchCounters {
-    begun: Counter,
+    started: Counter,
     finished: Counter,
     read: Counter,
     unread: Counter,
@@ -111,22 +111,22 @@ impl Ahead {
     }
 
     /// For the statistics; none if it is switched off.
-    pub(super) fn stats(&self) -> Option<ReassemblyStats> {
+    pub(super) fn stats(&self) -> Option<PrefetchStats> {
         self.config.enabled.then(|| self.figures())
     }
 
     /// The same, all zero if that is switched off.
-    pub(super) fn figures(&self) -> ReassemblyStats {
+    pub(super) fn figures(&self) -> PrefetchStats {
         let counts = &self.counts;
-        ReassemblyStats {
-            begun: counts.begun.get(),
+        PrefetchStats {
+            started: counts.started.get(),
             finished: counts.finished.get(),
             read: counts.read.get(),
-            given_up_unread: counts.unread.get(),
-            given_up_unlikely: counts.unlikely.get(),
-            given_up_busy: counts.busy.get(),
-            given_up_budget: counts.over_budget.get(),
-            given_up_failed: counts.failed.get(),
+            skipped_unread: counts.unread.get(),
+            skipped_unlikely: counts.unlikely.get(),
+            skipped_busy: counts.busy.get(),
+            skipped_budget: counts.over_budget.get(),
+            skipped_failed: counts.failed.get(),
         }
     }
 
@@ -208,7 +208,7 @@ impl UserDataCache {
         match self.join_or_start(query, LoadMode::Prefetch) {
             (_, LoadRole::Follower) => self.ahead.readers().withdraw(query.key()),
             (handle, LoadRole::Leader) => {
-                self.ahead.counts.begun.add(1);
+                self.ahead.counts.started.add(1);
                 let followed = follow(Arc::clone(&self.ahead), query.key().clone(), handle, place);
                 self.loader.tasks.spawn(followed);
             }

@@ -18,7 +18,7 @@ use super::{UserDataCache, stats::Counter};
 use crate::{
     aggregate::{AggregateError, Plan},
     model::{DataHash, Section, SectionSet, Snapshot, State, UserDataQuery, document, snapshot::Part},
-    proto::v1::{ComprehensiveUserData, InspectorStats},
+    proto::v1::{ComprehensiveUserData, StalenessCheckStats},
     sync::Mutex,
 };
 
@@ -43,9 +43,9 @@ pub(super) struct Inspector {
     /// The next run takes it; what comes while it is there is passed over.
     next: Mutex<Option<(UserDataQuery, Snapshot)>>,
     findings: Mutex<VecDeque<(DataHash, Section, i64)>>,
-    inspected: Counter,
-    passed_over: Counter,
-    under_way: Counter,
+    compared: Counter,
+    skipped: Counter,
+    change_pending: Counter,
     undecided: Counter,
     stale: Counter,
     age_max_ms: AtomicU64,
@@ -56,7 +56,7 @@ impl Inspector {
     pub(super) fn pick(&self, query: &UserDataQuery, snapshot: &Snapshot) {
         match self.next.try_lock() {
             Some(mut next) if next.is_none() => *next = Some((query.clone(), snapshot.clone())),
-            _ => self.passed_over.add(1),
+            _ => self.skipped.add(1),
         }
     }
 
@@ -81,12 +81,12 @@ impl Inspector {
     }
 
     /// For the statistics.
-    pub(super) fn stats(&self) -> InspectorStats {
+    pub(super) fn stats(&self) -> StalenessCheckStats {
         let age_max = self.age_max_ms.load(Ordering::Relaxed);
-        InspectorStats {
-            inspected: self.inspected.get(),
-            passed_over: self.passed_over.get(),
-            under_way: self.under_way.get(),
+        StalenessCheckStats {
+            compared: self.compared.get(),
+            skipped: self.skipped.get(),
+            change_pending: self.change_pending.get(),
             undecided: self.undecided.get(),
             stale: self.stale.get(),
             age_max: (age_max > 0).then(|| Duration::from_millis(age_max).into()),
@@ -104,7 +104,7 @@ impl UserDataCache {
             // A source could not be read: that is told where it failed.
             return self.inspector.undecided.add(1);
         };
-        self.inspector.inspected.add(1);
+        self.inspector.compared.add(1);
         if differing.is_empty() {
             return;
         }
@@ -119,7 +119,7 @@ impl UserDataCache {
         let outdated: Vec<Part> =
             differing.into_iter().filter(|part| view.is_valid(part.facts.section, part.read_position)).collect();
         if outdated.is_empty() {
-            return self.inspector.under_way.add(1);
+            return self.inspector.change_pending.add(1);
         }
         let now = loader.clock.utc();
         for part in outdated {

@@ -36,7 +36,7 @@ use crate::{
     fault::Call,
     model::{CacheKey, Scope, Token},
     mutant::{self, Mutant},
-    proto::v1::FenceStats,
+    proto::v1::InvalidationLogStats,
     sync::{
         AsyncMutex, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -280,12 +280,12 @@ impl InvalidationLog {
     }
 
     #[must_use]
-    pub fn stats(&self) -> FenceStats {
+    pub fn stats(&self) -> InvalidationLogStats {
         let until = Moment::from_nanos(self.lease_until.load(Ordering::Acquire));
-        FenceStats {
+        InvalidationLogStats {
             applied: self.copy.read().applied,
             lease_remaining: Some(until.since(self.clock.now()).into()),
-            hints: self.notifications.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
+            notifications: self.notifications.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
             gaps: self.gaps.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
             commits: self.commits.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
             lag: self.lag().map(Into::into),

@@ -77,14 +77,14 @@ impl UserDataCache {
         read(&names::REASSEMBLIES, |cache, observe| {
             let of = cache.ahead.figures();
             for (outcome, count) in [
-                ("begun", of.begun),
+                ("started", of.started),
                 ("finished", of.finished),
                 ("read", of.read),
-                ("unread", of.given_up_unread),
-                ("unlikely", of.given_up_unlikely),
-                ("busy", of.given_up_busy),
-                ("over_budget", of.given_up_budget),
-                ("failed", of.given_up_failed),
+                ("unread", of.skipped_unread),
+                ("unlikely", of.skipped_unlikely),
+                ("busy", of.skipped_busy),
+                ("over_budget", of.skipped_budget),
+                ("failed", of.skipped_failed),
             ] {
                 observe(&[outcome], number(count));
             }
@@ -102,9 +102,9 @@ impl UserDataCache {
         read(&names::INSPECTED, |cache, observe| {
             let of = cache.inspector.stats();
             for (outcome, count) in [
-                ("compared", of.inspected),
-                ("passed_over", of.passed_over),
-                ("under_way", of.under_way),
+                ("compared", of.compared),
+                ("skipped", of.skipped),
+                ("change_pending", of.change_pending),
                 ("undecided", of.undecided),
             ] {
                 observe(&[outcome], number(count));

@@ -91,7 +91,7 @@ impl Relay {
         ChangeStats {
             active: !self.is_missing(),
             changes: self.changes(),
-            fences: self.fences.get(),
+            invalidations: self.fences.get(),
             backlog: None,
             lag: Some(self.lag().into()),
         }

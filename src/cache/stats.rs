@@ -105,9 +105,9 @@ impl UserDataCache {
             changes.backlog = relay.backlog().await;
         }
         Ok(GetCacheStatsResponse {
-            total_entries: rows.total,
-            expired_entries: rows.expired,
-            valid_entries: rows.total - rows.expired,
+            total_entries: Some(rows.total),
+            expired_entries: Some(rows.expired),
+            valid_entries: Some(rows.total - rows.expired),
             most_accessed,
             ..stats
         })
@@ -136,14 +136,14 @@ impl UserDataCache {
             ai_prompt_tokens: ai.prompt_tokens.try_into().unwrap_or(i64::MAX),
             ai_completion_tokens: ai.completion_tokens.try_into().unwrap_or(i64::MAX),
             sections: counts.sections(),
-            fence: Some(loader.invalidation_log.stats()),
+            invalidation_log: Some(loader.invalidation_log.stats()),
             uptime: Some(loader.clock.now().since(counts.since).into()),
             superseded: counts.superseded.get(),
             unverified_answers: counts.unverified.get(),
             changes: self.relay.as_ref().map(Relay::stats),
-            reassemblies: self.ahead.stats(),
-            inspector: self.relay.as_ref().map(|_| self.inspector.stats()),
-            flights_active: self.single_flight.active().try_into().unwrap_or(i32::MAX),
+            prefetch: self.ahead.stats(),
+            staleness_check: self.relay.as_ref().map(|_| self.inspector.stats()),
+            loads_active: self.single_flight.active().try_into().unwrap_or(i32::MAX),
             answers: ANSWERS.into_iter().zip(counts.answers()).map(answers).collect(),
             ..GetCacheStatsResponse::default()
         }

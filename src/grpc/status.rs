@@ -143,7 +143,7 @@ fn not_found(what: Missing) -> Status {
 fn unavailable(why: &Unavailable, retry_after: Duration) -> Status {
     let mut details = match why {
         Unavailable::SourceFailed { source_name } => info_about("SOURCE_FAILED", [("source", *source_name)]),
-        Unavailable::InvalidationNotDurable => info("FENCE_NOT_DURABLE"),
+        Unavailable::InvalidationNotDurable => info("INVALIDATION_NOT_DURABLE"),
         Unavailable::PurgeIncomplete { tier } => info_about("PURGE_INCOMPLETE", [("tier", tier.name())]),
         Unavailable::FreshnessUnverified => info("FRESHNESS_UNVERIFIED"),
         Unavailable::TokenAhead => info("TOKEN_AHEAD"),
@@ -194,7 +194,11 @@ mod tests {
                 Code::Unavailable,
                 "SOURCE_FAILED",
             ),
-            (unavailable_for(Unavailable::InvalidationNotDurable, second), Code::Unavailable, "FENCE_NOT_DURABLE"),
+            (
+                unavailable_for(Unavailable::InvalidationNotDurable, second),
+                Code::Unavailable,
+                "INVALIDATION_NOT_DURABLE",
+            ),
             (
                 unavailable_for(Unavailable::PurgeIncomplete { tier: Tier::Redis }, second),
                 Code::Unavailable,

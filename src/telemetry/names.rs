@@ -196,7 +196,7 @@ instruments! {
         "Documents assembled again behind changes: begun, finished, read by somebody, or why one was left to its reader",
         [Attribute {
             name: "outcome",
-            values: &["begun", "finished", "read", "unread", "unlikely", "busy", "over_budget", "failed"],
+            values: &["started", "finished", "read", "unread", "unlikely", "busy", "over_budget", "failed"],
         }];
     CHANGES_RELAYED = "userdata.changes.relayed", Counter, "{change}",
         "Changes of the sources that became invalidations by themselves", [];
@@ -204,7 +204,7 @@ instruments! {
         "How long the oldest of the changes relayed last had waited", [];
     INSPECTED = "userdata.inspector.documents", Counter, "{document}",
         "Served documents picked to be compared with the sources",
-        [Attribute { name: "outcome", values: &["compared", "passed_over", "under_way", "undecided"] }];
+        [Attribute { name: "outcome", values: &["compared", "skipped", "change_pending", "undecided"] }];
     INSPECTED_STALE = "userdata.inspector.stale", Counter, "{section}",
         "Sections that were served though a change of which nobody was told had outdated them", [];
 

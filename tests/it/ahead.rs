@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use userdata::{
     changes,
-    proto::v1::{CacheStatus, ReassemblyStats},
+    proto::v1::{CacheStatus, PrefetchStats},
 };
 
 use testkit::{
@@ -22,22 +22,22 @@ async fn with_triggers(layout: Layout) -> (Cluster, Settings) {
     (cluster, settings.with("reassembly.quiet", "200ms"))
 }
 
-async fn reassemblies(client: &Client) -> ReassemblyStats {
-    stats(client).await.reassemblies.unwrap()
+async fn reassemblies(client: &Client) -> PrefetchStats {
+    stats(client).await.prefetch.unwrap()
 }
 
 /// Waits for the document, unless it has been given up. If it takes too long, all that is known is told.
-async fn finished(client: &Client, documents: i64) -> ReassemblyStats {
+async fn finished(client: &Client, documents: i64) -> PrefetchStats {
     let mut seen = None;
     let look = wait_for("a document that is assembled ahead", async || {
         let all = stats(client).await;
-        let reassemblies = all.reassemblies.unwrap();
+        let reassemblies = all.prefetch.unwrap();
         let given_up = [
-            reassemblies.given_up_unread,
-            reassemblies.given_up_unlikely,
-            reassemblies.given_up_busy,
-            reassemblies.given_up_budget,
-            reassemblies.given_up_failed,
+            reassemblies.skipped_unread,
+            reassemblies.skipped_unlikely,
+            reassemblies.skipped_busy,
+            reassemblies.skipped_budget,
+            reassemblies.skipped_failed,
         ];
         assert_eq!(given_up, [0; 5], "{reassemblies:?}");
         let is_there = reassemblies.finished == documents;
@@ -79,8 +79,8 @@ async fn nothing_is_assembled_for_nobody_or_where_it_is_switched_off() {
     cluster.sources.add_user("2", &[21]).await;
     get(&on, of("2")).await.unwrap();
     cluster.sources.write(21, 1).await;
-    assert_eq!(finished(&on, 1).await.begun, 1, "nobody has read user 1's here");
-    assert_eq!(stats(&off).await.reassemblies, None);
+    assert_eq!(finished(&on, 1).await.started, 1, "nobody has read user 1's here");
+    assert_eq!(stats(&off).await.prefetch, None);
 }
 
 #[tokio::test]

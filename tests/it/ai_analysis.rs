@@ -97,7 +97,7 @@ async fn the_same_input_is_asked_once_and_a_changed_one_again() {
         assert!(complete(&reply));
         let analysis = results(&reply);
         assert_eq!((title(&reply), analysis.model.as_deref()), ("first", Some("fake-1-mini")));
-        assert_eq!((analysis.strategy_id, analysis.memo_key.as_ref().map(String::len)), (Some(12), Some(64)));
+        assert_eq!((analysis.strategy_id, analysis.request_hash.as_ref().map(String::len)), (Some(12), Some(64)));
         assert_eq!((analysis.prompt_tokens, analysis.completion_tokens), (Some(100), Some(20)));
         let (_, asked) = server.endpoint.newest_call();
         let input = asked["messages"][1]["content"].as_str().unwrap();
@@ -230,7 +230,7 @@ async fn without_an_endpoint_the_rules_answer_and_are_not_remembered() {
     let server = serve_from(&place, &[]).await;
     let reply = get(&mut server.client().await, "1").await;
     assert_eq!(report(&reply, Section::AiAnalysis).generator(), Generator::Rules);
-    assert_eq!(results(&reply).memo_key, None);
+    assert_eq!(results(&reply).request_hash, None);
     assert_eq!(scalar(&db, "SELECT CAST(COUNT(*) AS TEXT) FROM ai_response_cache").await.unwrap(), "0");
 }
 

@@ -155,7 +155,7 @@ async fn a_change_is_seen_on_every_instance_without_anybody_telling() {
         let counted = async || {
             let mut fences = 0;
             for client in &clients {
-                fences += stats(client).await.changes.unwrap().fences;
+                fences += stats(client).await.changes.unwrap().invalidations;
             }
             // How many is left open: two instances may fence the same rows, and two changes may be one fence.
             (fences > 0).then_some(())

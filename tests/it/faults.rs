@@ -227,6 +227,6 @@ async fn all_is_well_again(run: &Run, connections: &[Client]) {
             }
         });
         futures::future::join_all(users).await;
-        assert_eq!(stats(connection).await.flights_active, 0, "instance {instance}: all have been answered");
+        assert_eq!(stats(connection).await.loads_active, 0, "instance {instance}: all have been answered");
     }
 }

@@ -119,7 +119,7 @@ async fn a_load_that_everybody_left_fills_the_cache() {
     leaves.abort();
     assert!(leaves.await.unwrap_err().is_cancelled());
     held.release().await;
-    wait_for("the load to end", async || (stats(&clients[0]).await.flights_active == 0).then_some(())).await;
+    wait_for("the load to end", async || (stats(&clients[0]).await.loads_active == 0).then_some(())).await;
     cluster.has_stored(1).await;
     assert_eq!(get(&clients[0], of("1")).await.unwrap().status, CacheStatus::HitMemory);
     assert_eq!(runs(&stats(&clients[0]).await), ONE_RUN_EACH);

@@ -130,10 +130,10 @@ impl Pair {
 
     /// Waits until an invalidation is known by hint.
     async fn hear_hints_again(&mut self) {
-        let before = stats(&self.far).await.fence.unwrap().hints;
+        let before = stats(&self.far).await.invalidation_log.unwrap().notifications;
         for _ in 0..200 {
             self.invalidate().await;
-            if stats(&self.far).await.fence.unwrap().hints > before {
+            if stats(&self.far).await.invalidation_log.unwrap().notifications > before {
                 return;
             }
         }
@@ -174,9 +174,10 @@ async fn an_invalidation_is_known_elsewhere_in_milliseconds() {
         let seen = figures(&format!("polls {polls:?}, seen elsewhere"), took.iter().map(|took| took.seen));
         // Without hints it would be half the time between polls, which is seconds when they are rare.
         assert!(polls == Polls::Default || seen < Duration::from_millis(500), "{seen:?}");
-        let [near, far] = [stats(&pair.near).await, stats(&pair.far).await].map(|stats| stats.fence.unwrap());
-        assert_eq!(near.hints, 0, "one's own hints say nothing new");
-        assert!((10..=100).contains(&far.hints), "{}: hints that came before a poll", far.hints);
+        let [near, far] =
+            [stats(&pair.near).await, stats(&pair.far).await].map(|stats| stats.invalidation_log.unwrap());
+        assert_eq!(near.notifications, 0, "one's own hints say nothing new");
+        assert!((10..=100).contains(&far.notifications), "{}: hints that came before a poll", far.notifications);
     }
 }
 
@@ -247,7 +248,7 @@ async fn a_flood_of_forged_hints_changes_nothing() {
     }
     figures("flooded, seen elsewhere", took.into_iter());
     for client in [&pair.near, &pair.far] {
-        let fence = stats(client).await.fence.unwrap();
+        let fence = stats(client).await.invalidation_log.unwrap();
         assert_eq!((fence.applied, fence.gaps), (3, 0));
     }
 }

@@ -1,6 +1,6 @@
 //! A server compares what it serves with the sources, behind its answers, and says what it has found.
 
-use userdata::{changes, proto::v1::InspectorStats};
+use userdata::{changes, proto::v1::StalenessCheckStats};
 
 use testkit::{
     ask::stats,
@@ -11,8 +11,8 @@ use testkit::{
     wait_for,
 };
 
-async fn found(client: &Client) -> InspectorStats {
-    stats(client).await.inspector.unwrap()
+async fn found(client: &Client) -> StalenessCheckStats {
+    stats(client).await.staleness_check.unwrap()
 }
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn what_is_written_past_the_triggers_is_found_behind_the_answers() {
     get(&mut client, "demo_anna").await;
     wait_for("comparisons", async || {
         get(&mut client, "demo_anna").await;
-        (found(&client).await.inspected > 3).then_some(())
+        (found(&client).await.compared > 3).then_some(())
     })
     .await;
     assert_eq!(found(&client).await.stale, 0);
@@ -39,10 +39,10 @@ async fn what_is_written_past_the_triggers_is_found_behind_the_answers() {
     };
     let seen = wait_for("the finding", stale).await;
     assert_eq!(seen.stale, 2);
-    let inspected = seen.inspected + 3;
+    let inspected = seen.compared + 3;
     wait_for("more comparisons", async || {
         get(&mut client, "demo_anna").await;
-        (found(&client).await.inspected > inspected).then_some(())
+        (found(&client).await.compared > inspected).then_some(())
     })
     .await;
     let log = server.log();

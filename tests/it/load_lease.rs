@@ -56,7 +56,7 @@ impl Instance {
 
     /// Waits until a load is under way here, or waits for one elsewhere.
     async fn has_a_flight(&self) {
-        wait_for("a flight", async || (stats(&self.client).await.flights_active > 0).then_some(())).await;
+        wait_for("a flight", async || (stats(&self.client).await.loads_active > 0).then_some(())).await;
     }
 
     /// Whether it reads the sources.
@@ -137,7 +137,7 @@ async fn fifty_cold_keys_on_four_instances_cost_fifty_loads() {
     }
     for instance in &instances {
         wait_for("a flight for every user", async || {
-            (stats(&instance.client).await.flights_active >= USERS as i32).then_some(())
+            (stats(&instance.client).await.loads_active >= USERS as i32).then_some(())
         })
         .await;
     }

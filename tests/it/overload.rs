@@ -147,7 +147,7 @@ async fn ten_times_the_callers_of_what_is_in_memory_are_answered_and_leave_nothi
     let more = server.memory_mib().saturating_sub(before);
     assert!(more < MORE_MEMORY_MIB, "{more} MiB more than the {before} before");
     assert_eq!(get(&clients[0], of("1")).await.unwrap().status, CacheStatus::HitMemory);
-    wait_for("nobody to wait any more", async || (stats(&clients[0]).await.flights_active == 0).then_some(())).await;
+    wait_for("nobody to wait any more", async || (stats(&clients[0]).await.loads_active == 0).then_some(())).await;
 }
 
 #[tokio::test]

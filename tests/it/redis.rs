@@ -63,10 +63,10 @@ impl Two {
         let user = &self.users[0];
         for (here, there) in [(&self.near, &self.far), (&self.far, &self.near)] {
             wait_for("a hint", async || {
-                let before = stats(there).await.fence.unwrap().hints;
+                let before = stats(there).await.invalidation_log.unwrap().notifications;
                 invalidate(here, everything_of(&user.name)).await.unwrap();
                 get(here, of(&user.name)).await.unwrap();
-                (stats(there).await.fence.unwrap().hints > before).then_some(())
+                (stats(there).await.invalidation_log.unwrap().notifications > before).then_some(())
             })
             .await;
             wait_for("the document in Redis", async || {

@@ -11,7 +11,7 @@ use userdata::{
     config::Config,
     fault::{Call, Gauge, Mode, Place},
     model::{CacheStatus, Served, Tier},
-    proto::v1::{ComprehensiveUserData, ReassemblyStats},
+    proto::v1::{ComprehensiveUserData, PrefetchStats},
 };
 
 use testkit::ai::{FakeAi, Say, valid_answer};
@@ -79,15 +79,15 @@ impl Case {
         self.look().await;
     }
 
-    async fn stats(&self, at: usize) -> ReassemblyStats {
-        self.instances[at].cache.stats(0).await.unwrap().reassemblies.unwrap()
+    async fn stats(&self, at: usize) -> PrefetchStats {
+        self.instances[at].cache.stats(0).await.unwrap().prefetch.unwrap()
     }
 
     async fn ai_calls(&self) -> i64 {
         self.instances[0].cache.stats(0).await.unwrap().ai_calls_made
     }
 
-    async fn comes_to(&self, what: &str, is_so: impl Fn(&ReassemblyStats) -> bool) {
+    async fn comes_to(&self, what: &str, is_so: impl Fn(&PrefetchStats) -> bool) {
         for _ in 0..LOOKS {
             if is_so(&self.stats(0).await) {
                 return;
@@ -135,13 +135,13 @@ fn changes_that_belong_together_are_dealt_with_once_and_when_they_have_ended() {
         case.after(QUIET / 2).await;
         case.change().await;
         case.after(QUIET * 9 / 10).await;
-        assert_eq!(case.stats(0).await.begun, 0);
+        assert_eq!(case.stats(0).await.started, 0);
         case.after(QUIET / 5).await;
         case.finished(1).await;
         let served = case.get(0, Key::One).await;
         assert_eq!(served.status, CacheStatus::Hit(Tier::Memory));
         assert!(is_new(&served, 2));
-        assert_eq!(case.stats(0).await.begun, 1);
+        assert_eq!(case.stats(0).await.started, 1);
         case.end().await;
     });
 }
@@ -154,7 +154,7 @@ fn what_somebody_has_loaded_meanwhile_is_not_loaded_again() {
         case.change().await;
         case.get(0, Key::One).await;
         case.after(2 * QUIET).await;
-        assert_eq!(case.stats(0).await, ReassemblyStats::default());
+        assert_eq!(case.stats(0).await, PrefetchStats::default());
         case.end().await;
     });
 }
@@ -170,7 +170,7 @@ fn it_ends_where_nobody_reads_and_begins_again_with_a_reader() {
             case.finished(round.min(2)).await;
         }
         let stats = case.stats(0).await;
-        assert_eq!((stats.begun, stats.read, stats.given_up_unread), (2, 0, 2));
+        assert_eq!((stats.started, stats.read, stats.skipped_unread), (2, 0, 2));
         assert_eq!(case.get(0, Key::One).await.status, CacheStatus::Assembled, "nobody did it for the reader");
         case.change().await;
         case.after(2 * QUIET).await;
@@ -225,7 +225,7 @@ fn it_waits_while_more_than_half_of_the_permits_are_taken_and_not_for_ever() {
             assert_eq!(case.stats(0).await, before, "both permits are taken");
             if gives_up {
                 case.after(2 * QUIET).await;
-                assert_eq!(case.stats(0).await.given_up_busy, 1);
+                assert_eq!(case.stats(0).await.skipped_busy, 1);
             }
             faults.mend();
             readers.await.unwrap();
@@ -247,7 +247,7 @@ fn it_waits_while_the_log_cannot_be_read_and_not_for_ever() {
         case.change().await;
         faults.set(Call::Head, Place::Before, Some(Mode::Fail));
         case.after(2 * LEASE).await;
-        assert_eq!(case.stats(0).await, ReassemblyStats::default(), "the lease has lapsed");
+        assert_eq!(case.stats(0).await, PrefetchStats::default(), "the lease has lapsed");
         faults.mend();
         case.look().await;
         case.finished(1).await;
@@ -255,7 +255,7 @@ fn it_waits_while_the_log_cannot_be_read_and_not_for_ever() {
         case.change().await;
         faults.set(Call::Head, Place::Before, Some(Mode::Fail));
         case.after(3 * LEASE).await;
-        assert_eq!(case.stats(0).await.given_up_failed, 1);
+        assert_eq!(case.stats(0).await.skipped_failed, 1);
         case.end().await;
     });
 }
@@ -283,7 +283,7 @@ fn an_ai_call_is_made_for_nobody_only_within_the_budget_and_for_a_reader_always(
 
         case.change().await;
         case.after(2 * QUIET).await;
-        case.comes_to("the budget", |stats| stats.given_up_budget == 1).await;
+        case.comes_to("the budget", |stats| stats.skipped_budget == 1).await;
         assert_eq!(case.ai_calls().await, 2);
         let served = case.get(0, Key::One).await;
         assert!(served.snapshot.complete() && is_new(&served, 2), "nothing partial was left behind");
@@ -321,7 +321,7 @@ fn whoever_joins_a_load_that_the_budget_ends_is_answered_all_the_same() {
         faults.release(STRATEGY);
         let served = reader.await.unwrap();
         assert!(served.snapshot.complete() && is_new(&served, 1));
-        assert_eq!(case.stats(0).await.given_up_budget, 1);
+        assert_eq!(case.stats(0).await.skipped_budget, 1);
         assert_eq!(case.ai_calls().await, 2);
         case.end().await;
     });

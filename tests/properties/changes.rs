@@ -27,7 +27,7 @@ use userdata::{
     fault::{Call, Mode, Place},
     model::{Scope, SectionSet},
     mutant::Mutant,
-    proto::v1::InspectorStats,
+    proto::v1::StalenessCheckStats,
 };
 
 use testkit::database::{BOTH, Kind};
@@ -130,7 +130,7 @@ async fn a_change_that_is_relayed_twice(kind: Kind) -> Result<(), String> {
 }
 
 /// The second user of the questions is asked for, until its document is looked at.
-async fn inspect(ground: &Ground) -> InspectorStats {
+async fn inspect(ground: &Ground) -> StalenessCheckStats {
     let member = &ground.members[0];
     member.cache.get(&question(1), &ReadOptions::default()).await.unwrap();
     member.cache.inspect().await;
@@ -144,17 +144,17 @@ fn what_changes_past_the_triggers_is_found_and_told_once() {
             let ground = Ground::open(kind).await;
             ground.members[0].cache.get(&question(1), &ReadOptions::default()).await.unwrap();
             let found = inspect(&ground).await;
-            assert_eq!((found.inspected, found.stale, found.age_max), (1, 0, None), "{kind:?}");
+            assert_eq!((found.compared, found.stale, found.age_max), (1, 0, None), "{kind:?}");
 
             changes::remove(&ground.db).await.unwrap();
             ground.run("UPDATE enhanced_content_strategies SET name = 'past them' WHERE user_id = '6'").await;
             let before = ground.clock.now();
             let found = inspect(&ground).await;
-            assert_eq!((found.inspected, found.stale, found.under_way), (2, 1, 0), "{kind:?}");
+            assert_eq!((found.compared, found.stale, found.change_pending), (2, 1, 0), "{kind:?}");
             let age = Duration::try_from(&found.age_max.unwrap()).unwrap();
             assert!(age >= ground.clock.now().since(before), "{kind:?}: at least as old as the comparison took");
             let found = inspect(&ground).await;
-            assert_eq!((found.inspected, found.stale), (3, 1), "{kind:?}: the same");
+            assert_eq!((found.compared, found.stale), (3, 1), "{kind:?}: the same");
 
             // When a row was last saved is no difference.
             changes::install(&ground.db).await.unwrap();
@@ -164,7 +164,7 @@ fn what_changes_past_the_triggers_is_found_and_told_once() {
             ground.members[0].cache.get(&question(1), &ReadOptions::default()).await.unwrap();
             ground.run("UPDATE enhanced_content_strategies SET updated_at = '2020-01-01 00:00:00'").await;
             let found = inspect(&ground).await;
-            assert_eq!((found.inspected, found.stale, found.under_way), (4, 1, 0), "{kind:?}: read anew");
+            assert_eq!((found.compared, found.stale, found.change_pending), (4, 1, 0), "{kind:?}: read anew");
             ground.close().await;
         });
     }

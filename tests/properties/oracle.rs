@@ -252,7 +252,8 @@ fn born(served: &Served, part: Part, key: Key) -> Result<i64, String> {
         }
         Part::Strategy => {
             let data = document.strategy_data.ok_or("no strategy")?;
-            if (data.user_id.as_str(), data.strategy_id) != (key.user().to_string().as_str(), key.resolved()) {
+            if (data.user_id.as_str(), data.strategy_id) != (key.user().to_string().as_str(), i64::from(key.resolved()))
+            {
                 return Err(format!("asked for {key:?}, got user {} strategy {}", data.user_id, data.strategy_id));
             }
             data.strategy_name

@@ -214,7 +214,7 @@ impl Core {
         let stats = self.cache.stats(0).await.unwrap();
         format!(
             "{} answers unverified, {} AI calls, clock ahead of the trace by at most {:.0?}, {:.0?}, {:?}",
-            stats.unverified_answers, stats.ai_calls_made, self.ahead_max, self.spent, stats.reassemblies
+            stats.unverified_answers, stats.ai_calls_made, self.ahead_max, self.spent, stats.prefetch
         )
     }
 

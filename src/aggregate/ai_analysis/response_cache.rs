@@ -47,7 +47,7 @@ impl CachedResponse {
             prompt_version: Some(self.prompt_version.clone()),
             prompt_tokens: self.usage.prompt_tokens,
             completion_tokens: self.usage.completion_tokens,
-            memo_key: Some(self.key.as_str().to_owned()),
+            request_hash: Some(self.key.as_str().to_owned()),
             ..self.answer.results()
         }
     }

@@ -179,7 +179,7 @@ async fn without_an_endpoint_the_rules_answer() {
     assert_eq!((analysis.generator, results.generator()), (Generator::Rules, Generator::Rules));
     assert_eq!(results.analysis_date, Some(as_of.into()));
     assert_eq!((results.strategy_kind(), results.strategy_id), (StrategyKind::Legacy, Some(7)));
-    assert_eq!((results.model, results.memo_key), (None, None));
+    assert_eq!((results.model, results.request_hash), (None, None));
     assert_eq!(source.metrics(), AiMetrics::default());
 
     let nothing = source.analyse(Request { onboarding: &Onboarding::default(), strategy: None, ..request }).await;
@@ -200,7 +200,7 @@ async fn a_valid_answer_is_shown_with_its_origin() {
     assert_eq!(results.model.as_deref(), Some("fake-1-mini"));
     assert_eq!(results.prompt_version.as_deref(), Some(prompt::PROMPT_VERSION));
     assert_eq!((results.prompt_tokens, results.completion_tokens), (Some(100), Some(20)));
-    assert_eq!(results.memo_key.as_ref().map(String::len), Some(64));
+    assert_eq!(results.request_hash.as_ref().map(String::len), Some(64));
     assert!(results.analysis_date.is_some());
     assert_eq!(
         setup.source.metrics(),

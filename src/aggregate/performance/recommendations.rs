@@ -71,7 +71,7 @@ pub(super) fn values(user: i32, strategy: Option<i32>) -> Vec<(&'static str, Val
 fn recommendation(user: i32, row: &SourceRow, warnings: &mut Warnings) -> Option<ContentRecommendation> {
     Some(ContentRecommendation {
         id: row.int32(TABLE, "id", warnings)?,
-        strategy_id: row.int32(TABLE, "strategy_id", warnings),
+        strategy_id: row.int32(TABLE, "strategy_id", warnings).map(i64::from),
         user_id: user.to_string(),
         recommendation_type: row.text("recommendation_type").unwrap_or_default(),
         title: row.text("title").unwrap_or_default(),

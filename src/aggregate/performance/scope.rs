@@ -53,14 +53,14 @@ pub(super) async fn strategy_ids(
     reading: &ReadTransaction,
     scope: AnalyticsScope,
     warnings: &mut Warnings,
-) -> Result<Vec<i32>, DbErr> {
+) -> Result<Vec<i64>, DbErr> {
     if let AnalyticsScope::Strategy(id) = scope {
-        return Ok(vec![id]);
+        return Ok(vec![id.into()]);
     }
     let sql = format!(
         "WITH {own} SELECT CAST(own.id AS BIGINT) AS id FROM own ORDER BY own.id LIMIT {STRATEGY_IDS_MAX}",
         own = scope.own()
     );
     let rows = reading.all(&sql, &[scope.value()]).await?;
-    Ok(rows.iter().filter_map(|row| row.int32("content_strategies", "id", warnings)).collect())
+    Ok(rows.iter().filter_map(|row| row.int32("content_strategies", "id", warnings)).map(i64::from).collect())
 }

@@ -30,7 +30,7 @@ fn data(user: &UserId, found: &FoundStrategy, pillars: Vec<Pillar>) -> StrategyD
     let quality = quality::judge(row, pillars.len());
     StrategyData {
         kind: found.resolved.kind.into(),
-        strategy_id: found.resolved.id,
+        strategy_id: found.resolved.id.into(),
         strategy_name: row.name.clone(),
         user_id: user.to_string(),
         industry: row.industry.clone(),

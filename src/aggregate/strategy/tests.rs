@@ -147,7 +147,7 @@ async fn a_legacy_strategy_has_the_basic_columns_only() {
     assert_eq!(
         data,
         serde_json::json!({
-            "kind": "STRATEGY_KIND_LEGACY", "strategy_id": 4, "strategy_name": "Plan", "user_id": "1",
+            "kind": "STRATEGY_KIND_LEGACY", "strategy_id": "4", "strategy_name": "Plan", "user_id": "1",
             "industry": "finance", "target_audience": "savers", "content_pillars": ["a", "b", "c", "d"],
             "pillars": pillars,
             "ai_recommendations": [{"type": "x"}], "business_goals": [],
@@ -203,7 +203,7 @@ async fn a_filled_enhanced_strategy_carries_every_column_under_its_own_name() {
             Column::Double("completion_percentage") => ("completion_percentage", 100.0.into()),
             Column::Double(name) => (name, 250.5.into()),
             Column::Boolean(name) => (name, false.into()),
-            Column::Integer("id") => ("strategy_id", 7.into()),
+            Column::Integer("id") => ("strategy_id", "7".into()),
             Column::Integer(name) => (name, 3.into()),
         };
         assert_eq!(data[name], expected, "{name}");

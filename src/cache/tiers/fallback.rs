@@ -125,7 +125,7 @@ fn strategy_of(snapshot: &Snapshot) -> Option<Option<ResolvedStrategy>> {
         State::NotFound => Some(None),
         State::Ok => {
             let data = ComprehensiveUserData::decode(part.bytes).ok()?.strategy_data?;
-            Some(Some(ResolvedStrategy { kind: data.kind(), id: data.strategy_id }))
+            Some(Some(ResolvedStrategy { kind: data.kind(), id: data.strategy_id.try_into().ok()? }))
         }
         _ => None,
     }

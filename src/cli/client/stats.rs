@@ -11,8 +11,8 @@ use super::{
     target::{Target, service},
 };
 use crate::proto::v1::{
-    AccessedEntry, ChangeStats, GetCacheStatsRequest, GetCacheStatsResponse, InspectorStats, ReassemblyStats,
-    SectionStats, SourceStats, TierStats,
+    AccessedEntry, ChangeStats, GetCacheStatsRequest, GetCacheStatsResponse, PrefetchStats, SectionStats, SourceStats,
+    StalenessCheckStats, TierStats,
 };
 
 /// Show what the cache holds and how it does.
@@ -58,10 +58,10 @@ fn in_words(stats: &GetCacheStatsResponse) -> String {
 }
 
 fn head(stats: &GetCacheStatsResponse) -> String {
-    let fence = stats.fence.unwrap_or_default();
+    let log = stats.invalidation_log.unwrap_or_default();
     pairs([
         ("server", format!("{}, up {}", human::text(&stats.version), human::duration(stats.uptime.as_ref()))),
-        ("rows", format!("{} ({} valid, {} expired)", stats.total_entries, stats.valid_entries, stats.expired_entries)),
+        ("rows", rows(stats)),
         (
             "requests",
             format!(
@@ -73,7 +73,7 @@ fn head(stats: &GetCacheStatsResponse) -> String {
                 stats.unverified_answers
             ),
         ),
-        ("loads", format!("{} running, {} source runs avoided", stats.flights_active, stats.runs_avoided)),
+        ("loads", format!("{} running, {} source runs avoided", stats.loads_active, stats.runs_avoided)),
         (
             "AI calls",
             format!(
@@ -85,35 +85,41 @@ fn head(stats: &GetCacheStatsResponse) -> String {
                 stats.ai_completion_tokens
             ),
         ),
-        ("reassembled", stats.reassemblies.as_ref().map_or_else(|| "off".to_owned(), reassembled)),
+        ("prefetch", stats.prefetch.as_ref().map_or_else(|| "off".to_owned(), prefetch)),
         ("changes", changes(stats.changes.as_ref())),
-        ("inspector", inspector(stats.inspector.as_ref())),
+        ("staleness check", staleness_check(stats.staleness_check.as_ref())),
         (
-            "fence",
+            "invalidation log",
             format!(
-                "at {}, lease {}, {} commits, {} hints, {} gaps, {} answers superseded",
-                fence.applied,
-                human::duration(fence.lease_remaining.as_ref()),
-                fence.commits,
-                fence.hints,
-                fence.gaps,
+                "at {}, lease {}, {} commits, {} notifications, {} gaps, {} answers superseded",
+                log.applied,
+                human::duration(log.lease_remaining.as_ref()),
+                log.commits,
+                log.notifications,
+                log.gaps,
                 stats.superseded
             ),
         ),
     ])
 }
 
-fn reassembled(of: &ReassemblyStats) -> String {
+fn rows(stats: &GetCacheStatsResponse) -> String {
+    let [total, valid, expired] =
+        [stats.total_entries, stats.valid_entries, stats.expired_entries].map(human::optional);
+    format!("{total} ({valid} valid, {expired} expired)")
+}
+
+fn prefetch(of: &PrefetchStats) -> String {
     format!(
-        "{} begun, {} finished, {} read; left: {} unread before, {} unlikely to be read, {} busy, {} over budget, {} failed",
-        of.begun,
+        "{} started, {} finished, {} read; skipped: {} unread before, {} unlikely to be read, {} busy, {} over budget, {} failed",
+        of.started,
         of.finished,
         of.read,
-        of.given_up_unread,
-        of.given_up_unlikely,
-        of.given_up_busy,
-        of.given_up_budget,
-        of.given_up_failed
+        of.skipped_unread,
+        of.skipped_unlikely,
+        of.skipped_busy,
+        of.skipped_budget,
+        of.skipped_failed
     )
 }
 
@@ -122,25 +128,25 @@ fn changes(changes: Option<&ChangeStats>) -> String {
         None => "not looked for".to_owned(),
         Some(changes) if !changes.active => "no outbox: run `userdata triggers install`".to_owned(),
         Some(changes) => format!(
-            "{} relayed as {} fences, {} waiting, the last ones for {}",
+            "{} relayed as {} invalidations, {} waiting, the last ones for {}",
             changes.changes,
-            changes.fences,
+            changes.invalidations,
             human::optional(changes.backlog),
             human::duration(changes.lag.as_ref())
         ),
     }
 }
 
-fn inspector(inspector: Option<&InspectorStats>) -> String {
-    inspector.map_or_else(
+fn staleness_check(stats: Option<&StalenessCheckStats>) -> String {
+    stats.map_or_else(
         || human::optional::<i64>(None),
         |found| {
             format!(
-                "{} documents compared, {} sections stale (for at most {}), {} changes under way, {} undecided",
-                found.inspected,
+                "{} documents compared, {} sections stale (for at most {}), {} changes pending, {} undecided",
+                found.compared,
                 found.stale,
                 human::duration(found.age_max.as_ref()),
-                found.under_way,
+                found.change_pending,
                 found.undecided
             )
         },

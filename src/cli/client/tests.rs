@@ -16,10 +16,10 @@ use crate::proto::{
     google::rpc,
     v1::{
         AccessedEntry, CacheInfo, CacheStatus, ChangeStats, CleanupCacheRequest, CleanupCacheResponse,
-        ComprehensiveUserData, FenceStats, Freshness, Generator, GetCacheStatsRequest, GetCacheStatsResponse,
-        GetComprehensiveUserDataRequest, InspectorStats, InvalidateCacheRequest, InvalidateCacheResponse, Section,
-        SectionReport, SectionStats, SourceStats, State, TierStats, Wait, WarmCacheRequest, WarmCacheResponse,
-        WarmItem,
+        ComprehensiveUserData, Freshness, Generator, GetCacheStatsRequest, GetCacheStatsResponse,
+        GetComprehensiveUserDataRequest, InvalidateCacheRequest, InvalidateCacheResponse, InvalidationLogStats,
+        Section, SectionReport, SectionStats, SourceStats, StalenessCheckStats, State, TierStats, Wait,
+        WarmCacheRequest, WarmCacheResponse, WarmItem,
         server::user_data_service_server::{UserDataService, UserDataServiceServer},
     },
 };
@@ -77,9 +77,9 @@ impl UserDataService for Script {
         let count = request.into_inner().most_accessed_limit;
         let entry = AccessedEntry { user_id: "alice".into(), access_count: 42, ..Default::default() };
         Ok(Response::new(GetCacheStatsResponse {
-            total_entries: 12,
-            valid_entries: 10,
-            expired_entries: 2,
+            total_entries: Some(12),
+            valid_entries: Some(10),
+            expired_entries: Some(2),
             most_accessed: vec![entry; usize::try_from(count).unwrap_or_default()],
             tiers: vec![TierStats {
                 tier: "memory".into(),
@@ -92,12 +92,12 @@ impl UserDataService for Script {
             }],
             sources: vec![SourceStats { source: "onboarding".into(), runs: 5, ..Default::default() }],
             sections: vec![SectionStats { section: Section::GapAnalysis.into(), read: 8, reused: 3 }],
-            changes: Some(ChangeStats { active: true, changes: 7, fences: 6, backlog: Some(1), lag: None }),
-            inspector: Some(InspectorStats { inspected: 30, stale: 2, ..Default::default() }),
+            changes: Some(ChangeStats { active: true, changes: 7, invalidations: 6, backlog: Some(1), lag: None }),
+            staleness_check: Some(StalenessCheckStats { compared: 30, stale: 2, ..Default::default() }),
             ai_calls_shared: 4,
             ai_prompt_tokens: 900,
             ai_completion_tokens: 50,
-            fence: Some(FenceStats { applied: 17, ..Default::default() }),
+            invalidation_log: Some(InvalidationLogStats { applied: 17, ..Default::default() }),
             version: "9.9.9".into(),
             ..Default::default()
         }))
@@ -339,8 +339,8 @@ async fn stats_show_tiers_sources_and_the_most_accessed() {
         &["memory", "9", "2.00 KiB", "97.5 %", "closed"],
         &["onboarding", "5"],
         &["gap_analysis", "8", "3"],
-        &["changes", "7 relayed as 6 fences, 1 waiting, the last ones for -"],
-        &["inspector", "30 documents compared, 2 sections stale (for at most -), 0 changes under way, 0 undecided"],
+        &["changes", "7 relayed as 6 invalidations, 1 waiting, the last ones for -"],
+        &["staleness check", "30 documents compared, 2 sections stale (for at most -), 0 changes pending, 0 undecided"],
         &["AI calls", "0 made, 0 avoided, 4 shared, 900 tokens sent, 50 received"],
         &["alice", "-", "42"],
     ];

@@ -121,7 +121,7 @@ async fn users_in_the_same_situation_cost_the_cluster_one_call() {
     assert_eq!(replies.len(), 4 * CALLERS);
     for reply in &replies {
         assert!(complete(reply));
-        assert_eq!((title(reply), &results(reply).memo_key), ("one", &results(&replies[0]).memo_key));
+        assert_eq!((title(reply), &results(reply).request_hash), ("one", &results(&replies[0]).request_hash));
     }
     assert_eq!(instances.endpoint.calls(), 1);
     assert_eq!(instances.remembered().await, 1);

@@ -38,7 +38,7 @@ async fn read(client: Client, floors: Floors, stop: Arc<AtomicBool>, first: usiz
         }
         let at_least: Vec<i64> = floors.iter().map(|floor| floor.load(Ordering::SeqCst)).collect();
         let answer = get(&client, request.clone()).await.unwrap();
-        let which = STRATEGIES.iter().position(|id| *id == answer.strategy).unwrap();
+        let which = STRATEGIES.iter().position(|id| i64::from(*id) == answer.strategy).unwrap();
         assert!(answer.count >= at_least[which], "{answer:?}, expected at least {at_least:?}, asked {request:?}");
         assert!(answer.verified, "{answer:?}");
         judged += 1;

@@ -88,7 +88,11 @@ async fn an_invalidation_that_cannot_be_durable_says_so_and_empties_memory_all_t
         };
         stuck.execute_unprepared(lock).await.unwrap();
         let refused = invalidate(&client, everything_of("1")).await.unwrap_err();
-        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unavailable, "FENCE_NOT_DURABLE"), "{layout:?}");
+        assert_eq!(
+            (refused.code(), reason(&refused).as_str()),
+            (Code::Unavailable, "INVALIDATION_NOT_DURABLE"),
+            "{layout:?}"
+        );
         stuck.rollback().await.unwrap();
 
         assert_ne!(get(&client, of("1")).await.unwrap().status, CacheStatus::HitMemory, "{layout:?}");
@@ -109,7 +113,7 @@ async fn without_its_database_nothing_is_acknowledged_and_afterwards_all_is_well
     let database = cluster.database();
     database.shut().await;
     let refused = invalidate(&client, everything_of("1")).await.unwrap_err();
-    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unavailable, "FENCE_NOT_DURABLE"));
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unavailable, "INVALIDATION_NOT_DURABLE"));
     let refused = get(&client, of("1")).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "it was in memory, and is not any more");
     database.open().await;

@@ -35,7 +35,13 @@ async fn people_read_the_key_facts() {
         ("get 1 --strategy 12 --sections strategy", &[&["strategy_data"], &["strategy", "DATABASE"]]),
         (
             "stats",
-            &[&["server", "0.1.0"], &["memory", "closed"], &["redis (off)"], &["onboarding"], &["fence", "at 0"]],
+            &[
+                &["server", "0.1.0"],
+                &["memory", "closed"],
+                &["redis (off)"],
+                &["onboarding"],
+                &["invalidation log", "at 0"],
+            ],
         ),
         ("invalidate 1", &[&["rows removed", "2"], &["token", ":1"]]),
         ("invalidate 1 --purge --wait all --reason test", &[&["rows removed", "0"], &["token", ":2"]]),

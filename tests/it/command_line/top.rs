@@ -23,7 +23,7 @@ async fn figures_of_an_interval_are_printed_where_there_is_no_terminal() {
     let addr = format!("http://{}", server.address);
     server.caller().await.get("1").await;
     let printed = userdata(&["top", "--once", "--interval", "100ms", "--addr", &addr]).await.output();
-    for part in [&addr, "SERVING", "requests  0.0/s", "memory ", "onboarding ", "fence     at 0", "AI calls  0.0/s"] {
+    for part in [&addr, "SERVING", "requests  0.0/s", "memory ", "onboarding ", "log       at 0", "AI calls  0.0/s"] {
         assert!(printed.contains(part), "{part}:\n{printed}");
     }
     // Also while the database is not there: nobody asks it.
@@ -64,7 +64,7 @@ async fn a_terminal_is_given_back_as_it_was_and_a_server_that_is_gone_is_told() 
         async move { wait_for(what, async || log_of(&seen).contains(what).then_some(())).await }
     };
     shown("SERVING").await;
-    shown("inspector").await;
+    shown("staleness").await;
     server.kill().await;
     shown("NOT ANSWERING").await;
     script.stdin.as_mut().unwrap().write_all(b"q").unwrap();

@@ -2,7 +2,7 @@
 //!
 //! An error is legal only if what the call cannot do without was disturbed:
 //! - no reason of ours (a broken connection, nothing at all): the asked process was killed or stood still;
-//! - `FENCE_NOT_DURABLE`, and `FRESHNESS_UNVERIFIED` for STRICT, LINEARIZABLE or a token: that, because
+//! - `INVALIDATION_NOT_DURABLE`, and `FRESHNESS_UNVERIFIED` for STRICT, LINEARIZABLE or a token: that, because
 //!   time passes for a process that stands still, or the instance's way to the cache's database was
 //!   broken, or that was slow by itself;
 //! - `PURGE_INCOMPLETE`: the same, or its way to Redis was broken.
@@ -182,7 +182,7 @@ impl Run {
             Err(status) => {
                 let excuses: &[Part] = match reason(&status).as_str() {
                     "" => &[Part::Process],
-                    "FENCE_NOT_DURABLE" => &[Part::Process, Part::Database],
+                    "INVALIDATION_NOT_DURABLE" => &[Part::Process, Part::Database],
                     "PURGE_INCOMPLETE" => &[Part::Process, Part::Redis, Part::Database],
                     _ => &[],
                 };

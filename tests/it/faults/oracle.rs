@@ -92,7 +92,7 @@ pub(super) struct Asked {
 pub(super) struct Seen {
     /// Empty if the section that has it was not asked for.
     pub(super) user: String,
-    pub(super) strategy: i32,
+    pub(super) strategy: i64,
     pub(super) count: i64,
     pub(super) verified: bool,
     pub(super) status: &'static str,
@@ -170,7 +170,7 @@ impl Oracle {
 
     /// What is wrong with an answer.
     pub(super) fn judge(&self, asked: &Asked, expected: &Expected, seen: &Seen) -> Result<(), String> {
-        let Some(which) = (0..STRATEGIES).find(|which| strategy(asked.user, *which) == seen.strategy) else {
+        let Some(which) = (0..STRATEGIES).find(|which| i64::from(strategy(asked.user, *which)) == seen.strategy) else {
             return Err("it is about another user's strategy".to_owned());
         };
         if !seen.user.is_empty() && seen.user != user(asked.user) {

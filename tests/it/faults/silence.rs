@@ -50,7 +50,11 @@ async fn an_instance_replaces_its_silent_connections_however_often_that_happens(
             held.rollback().await.unwrap();
         };
         let (refused, ()) = tokio::join!(invalidate(&client, everything_of("1")), silenced);
-        assert_eq!(refused.map_err(|status| reason(&status)), Err("FENCE_NOT_DURABLE".to_owned()), "round {round}");
+        assert_eq!(
+            refused.map_err(|status| reason(&status)),
+            Err("INVALIDATION_NOT_DURABLE".to_owned()),
+            "round {round}"
+        );
         assert!(get(&client, of("1")).await.is_ok(), "the sources are elsewhere");
         database.restore();
         let restored = Instant::now();
@@ -81,7 +85,7 @@ async fn a_commit_that_is_cut_off_in_the_middle_does_not_keep_others_from_theirs
         held.rollback().await.unwrap();
     };
     let (refused, ()) = tokio::join!(invalidate(&client, everything_of("1")), silenced);
-    assert_eq!(reason(&refused.unwrap_err()), "FENCE_NOT_DURABLE");
+    assert_eq!(reason(&refused.unwrap_err()), "INVALIDATION_NOT_DURABLE");
     let asked = Instant::now();
     wait_for("an acknowledgement", async || invalidate(&other, everything_of("1")).await.ok()).await;
     let took = asked.elapsed();

@@ -165,7 +165,7 @@ async fn a_load_that_another_instance_waits_for_is_finished_by_the_one_that_leav
     let other = client.clone();
     let mut sharing = JoinSet::new();
     sharing.spawn(async move { get(&other, of("1")).await });
-    wait_for("the other to wait", async || (stats(&client).await.flights_active == 1).then_some(())).await;
+    wait_for("the other to wait", async || (stats(&client).await.loads_active == 1).then_some(())).await;
 
     leaving.signal("TERM");
     wait_for("the signal to be heard", async || (leaving.probe("/readyz").await.0 == 503).then_some(())).await;

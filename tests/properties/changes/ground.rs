@@ -25,7 +25,7 @@ use userdata::{
     fault::{Faults, Gauge},
     lease::Leases,
     model::Section,
-    proto::v1::InspectorStats,
+    proto::v1::StalenessCheckStats,
     telemetry::Meter,
 };
 use userdata_migrations::begin_alone;
@@ -145,8 +145,8 @@ impl Ground {
 
 impl Member {
     /// What the comparisons have found.
-    pub(super) async fn inspected(&self) -> InspectorStats {
-        self.cache.stats(1).await.unwrap().inspector.unwrap()
+    pub(super) async fn inspected(&self) -> StalenessCheckStats {
+        self.cache.stats(1).await.unwrap().staleness_check.unwrap()
     }
 
     async fn start(place: &TestDatabase) -> Self {

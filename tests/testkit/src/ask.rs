@@ -17,7 +17,7 @@ pub struct Answer {
     pub status: CacheStatus,
     pub user: String,
     /// Which strategy the document is about, and its count (sources.rs).
-    pub strategy: i32,
+    pub strategy: i64,
     pub count: i64,
     pub verified: bool,
     pub token: String,

@@ -41,7 +41,7 @@ impl Server {
         let client = self.client().await;
         wait_for("documents to be stored", async || {
             let stats = client.clone().get_cache_stats(GetCacheStatsRequest::default()).await.unwrap().into_inner();
-            (stats.total_entries == count).then_some(())
+            (stats.total_entries == Some(count)).then_some(())
         })
         .await;
     }

@@ -70,7 +70,7 @@ impl User {
     pub fn wrong(&self, answer: &Answer, at_least: i64) -> Option<String> {
         let written = self.written.load(Ordering::SeqCst);
         let right = answer.user == self.name
-            && answer.strategy == self.strategy
+            && answer.strategy == i64::from(self.strategy)
             && (at_least..=written).contains(&answer.count)
             && answer.verified;
         (!right).then(|| format!("user {}: {answer:?}, expected {at_least} to {written}", self.name))

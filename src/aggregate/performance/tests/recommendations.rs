@@ -63,7 +63,7 @@ async fn a_recommendation_is_carried_whole_and_its_odd_columns_are_left_out() {
     assert_eq!(
         serde_json::to_value(whole).unwrap(),
         serde_json::json!({
-            "id": 1, "strategy_id": 10, "user_id": "1", "recommendation_type": "blog", "title": "Write",
+            "id": 1, "strategy_id": "10", "user_id": "1", "recommendation_type": "blog", "title": "Write",
             "target_keywords": ["seo", "ads"], "estimated_length": "500 words", "priority": "High",
             "platforms": ["x", "blog"], "estimated_performance": "good", "status": "Pending",
             "created_at": "2025-08-01T00:00:00Z", "updated_at": "2025-08-02T00:00:00Z"

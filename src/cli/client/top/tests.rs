@@ -4,7 +4,8 @@ use tonic::Code;
 
 use super::{screen::drawn, *};
 use crate::proto::v1::{
-    AnswerStats, CacheStatus, ChangeStats, FenceStats, InspectorStats, ReassemblyStats, SourceStats, TierStats,
+    AnswerStats, CacheStatus, ChangeStats, InvalidationLogStats, PrefetchStats, SourceStats, StalenessCheckStats,
+    TierStats,
 };
 
 /// A server's answer; everything that grows has grown `times`.
@@ -58,24 +59,18 @@ fn answer(uptime: Duration, times: i64) -> Answer {
             source("recommendations", 0, "closed", ""),
         ],
         superseded: 3 * times,
-        flights_active: 5,
-        fence: Some(FenceStats {
+        loads_active: 5,
+        invalidation_log: Some(InvalidationLogStats {
             applied: 4711,
             lease_remaining: milliseconds(466),
             lag: milliseconds(34),
             commits: 8 * times,
-            hints: 2 * times,
+            notifications: 2 * times,
             gaps: 0,
         }),
         changes: Some(ChangeStats { active: true, changes: 20 * times, lag: milliseconds(90), ..Default::default() }),
-        reassemblies: Some(ReassemblyStats {
-            begun: times,
-            finished: 7,
-            read: 6,
-            given_up_budget: 3,
-            ..Default::default()
-        }),
-        inspector: Some(InspectorStats { inspected: 30, ..Default::default() }),
+        prefetch: Some(PrefetchStats { started: times, finished: 7, read: 6, skipped_budget: 3, ..Default::default() }),
+        staleness_check: Some(StalenessCheckStats { compared: 30, ..Default::default() }),
         ai_calls_made: times,
         ai_prompt_tokens: 1000 * times,
         uptime: Some(uptime.into()),
@@ -113,11 +108,11 @@ gap_analysis        2.0     0.0       2   20.0ms  350.0ms  closed
 performance         2.0     0.0       2   20.0ms  350.0ms  closed
 recommendations     2.0     0.0       2   20.0ms  350.0ms  closed
 
-fence     at 4711  read 34.0ms ago  lease 466.0ms  commits 4.0/s  hints 1.0/s
+log       at 4711  read 34.0ms ago  lease 466.0ms  commits 4.0/s  notified 1.0/s
 changes   10.0/s  the latest had waited 90.0ms
-ahead     0.5/s  read 6 of 7  over budget 3
+prefetch  0.5/s  read 6 of 7  over budget 3
 AI calls  0.5/s  avoided 0.0/s  shared 0.0/s  tokens 500/s sent, 0.0/s received
-inspector 30 compared  0 served outdated  0 undecided
+staleness 30 compared  0 served outdated  0 undecided
 ";
     assert_eq!(drawn(&view(), 80, 24), expected);
 }

@@ -122,7 +122,7 @@ impl Figures<'_> {
         )));
         lines.extend(self.now.sources.iter().map(|source| self.source(source)));
         lines.push(Line::default());
-        lines.extend([self.fence(), self.changes(), self.reassembly(), self.ai(), self.inspector()]);
+        lines.extend([self.invalidation_log(), self.changes(), self.prefetch(), self.ai(), self.staleness_check()]);
         lines
     }
 
@@ -132,7 +132,7 @@ impl Figures<'_> {
             "requests  {}/s   refused as outdated {}/s   loads {}   ",
             self.rate(|stats| stats.requests),
             self.rate(|stats| stats.superseded),
-            self.now.flights_active,
+            self.now.loads_active,
         );
         let unverified_now = format!("unverified {}/s", self.rate(|stats| stats.unverified_answers));
         let style = if unverified.is_some_and(|answers| answers > 0) { alarming() } else { Style::new() };
@@ -206,17 +206,17 @@ impl Figures<'_> {
         Line::from(vec![text.into(), breaker(&source.breaker_state), printable(&source.last_error).into()])
     }
 
-    fn fence(&self) -> Line<'static> {
-        let fence = self.now.fence.unwrap_or_default();
-        let lapsed = fence.lease_remaining.is_none_or(|left| left == Length::default());
-        let lease = format!("lease {}", human::duration(fence.lease_remaining.as_ref()));
+    fn invalidation_log(&self) -> Line<'static> {
+        let log = self.now.invalidation_log.unwrap_or_default();
+        let lapsed = log.lease_remaining.is_none_or(|left| left == Length::default());
+        let lease = format!("lease {}", human::duration(log.lease_remaining.as_ref()));
         Line::from(vec![
-            format!("fence     at {}  read {} ago  ", fence.applied, human::duration(fence.lag.as_ref())).into(),
+            format!("log       at {}  read {} ago  ", log.applied, human::duration(log.lag.as_ref())).into(),
             Span::styled(lease, if lapsed { alarming() } else { Style::new() }),
             format!(
-                "  commits {}/s  hints {}/s",
-                self.rate(|stats| stats.fence.map_or(0, |fence| fence.commits)),
-                self.rate(|stats| stats.fence.map_or(0, |fence| fence.hints)),
+                "  commits {}/s  notified {}/s",
+                self.rate(|stats| stats.invalidation_log.map_or(0, |log| log.commits)),
+                self.rate(|stats| stats.invalidation_log.map_or(0, |log| log.notifications)),
             )
             .into(),
         ])
@@ -234,23 +234,24 @@ impl Figures<'_> {
         Line::from(format!("changes   {text}"))
     }
 
-    fn reassembly(&self) -> Line<'static> {
-        let text = self.now.reassemblies.as_ref().map_or_else(
+    fn prefetch(&self) -> Line<'static> {
+        let text = self.now.prefetch.as_ref().map_or_else(
             || "off".to_owned(),
             |of| {
-                let begun = self.rate(|stats| stats.reassemblies.map_or(0, |of| of.begun));
-                let left = [
-                    (of.given_up_unread, "unread"),
-                    (of.given_up_unlikely, "unlikely"),
-                    (of.given_up_busy, "busy"),
-                    (of.given_up_budget, "over budget"),
-                    (of.given_up_failed, "failed"),
+                let started = self.rate(|stats| stats.prefetch.map_or(0, |of| of.started));
+                let skipped = [
+                    (of.skipped_unread, "unread"),
+                    (of.skipped_unlikely, "unlikely"),
+                    (of.skipped_busy, "busy"),
+                    (of.skipped_budget, "over budget"),
+                    (of.skipped_failed, "failed"),
                 ];
-                let left = left.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("  {why} {count}"));
-                format!("{begun}/s  read {} of {}{}", of.read, of.finished, left.collect::<String>())
+                let skipped =
+                    skipped.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("  {why} {count}"));
+                format!("{started}/s  read {} of {}{}", of.read, of.finished, skipped.collect::<String>())
             },
         );
-        Line::from(format!("ahead     {text}"))
+        Line::from(format!("prefetch  {text}"))
     }
 
     fn ai(&self) -> Line<'static> {
@@ -264,13 +265,13 @@ impl Figures<'_> {
         ))
     }
 
-    fn inspector(&self) -> Line<'static> {
-        let Some(found) = &self.now.inspector else { return Line::from("inspector off") };
+    fn staleness_check(&self) -> Line<'static> {
+        let Some(found) = &self.now.staleness_check else { return Line::from("staleness off") };
         let stale = Span::styled(
             format!("{} served outdated", found.stale),
             if found.stale > 0 { alarming() } else { Style::new() },
         );
-        let about = format!("inspector {} compared  ", found.inspected);
+        let about = format!("staleness {} compared  ", found.compared);
         Line::from(vec![about.into(), stale, format!("  {} undecided", found.undecided).into()])
     }
 
