@@ -8,7 +8,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::{net::TcpListener, sync::SetOnce, time::Instant};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+
 use userdata_migrations::{MigrationError, Tables};
 
 use crate::{
@@ -37,6 +38,7 @@ use crate::{
     lease::Leases,
     probes,
     reload::ReloadError,
+    sync::TaskTracker,
     telemetry::Telemetry,
 };
 

@@ -3,9 +3,9 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
-use crate::{cache::UserDataCache, config::Config};
+use crate::{cache::UserDataCache, config::Config, sync::TaskTracker};
 
 /// Runs `work` every `period` until `stop`, never two runs at a time.
 ///

@@ -21,7 +21,6 @@ mod upkeep;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span, field::Empty, info_span};
 
 use ahead::Ahead;
@@ -40,6 +39,7 @@ use crate::{
     error::{Error, Unavailable},
     model::{CacheKey, CacheStatus, Scope, SectionSet, Served, Snapshot, State, Tier, Token, UserDataQuery},
     mutant::{self, Mutant},
+    sync::TaskTracker,
     telemetry::trace,
 };
 

@@ -9,7 +9,10 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{
+    atomic::{AtomicU64, Ordering},
+    time,
+};
 
 /// A point on the boot-time clock, in nanoseconds since boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -61,12 +64,7 @@ impl Clock {
     /// Now, on the boot-time clock.
     #[must_use]
     pub fn now(&self) -> Moment {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let duration = Duration::new(
-            u64::try_from(time.tv_sec).unwrap_or_default(),
-            u32::try_from(time.tv_nsec).unwrap_or_default(),
-        );
-        Moment(nanoseconds(duration).saturating_add(self.ahead.load(Ordering::Relaxed)))
+        Moment(nanoseconds(time::now()).saturating_add(self.ahead.load(Ordering::Relaxed)))
     }
 
     /// Now, on the wall clock, cut to microseconds: what the databases keep.

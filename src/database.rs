@@ -4,6 +4,8 @@
 //! is told so: a mistake of ours in somebody else's tables is an error, never a change.
 
 mod dialect;
+#[cfg(feature = "shuttle")]
+pub mod in_memory;
 mod occupancy;
 mod pool;
 mod postgres;

@@ -10,7 +10,8 @@ use std::{sync::Arc, time::Duration};
 use futures::TryStreamExt as _;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+
 use tonic::{codec::CompressionEncoding, service::Routes};
 use tonic_reflection::server::Builder as Reflection;
 use tracing::warn;
@@ -27,7 +28,9 @@ use self::{
         write_coalescing::Coalesced,
     },
 };
-use crate::{cache::UserDataCache, clock::Clock, config, proto, reload::Reloaded, telemetry::Telemetry};
+use crate::{
+    cache::UserDataCache, clock::Clock, config, proto, reload::Reloaded, sync::TaskTracker, telemetry::Telemetry,
+};
 
 pub mod method;
 pub mod middleware;

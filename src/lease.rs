@@ -13,6 +13,9 @@
 //! repeat it at once. The database's clock decides how old an outcome is, so one clock writes and judges it.
 
 mod held;
+#[cfg(feature = "shuttle")]
+mod in_memory;
+#[cfg(not(feature = "shuttle"))]
 mod table;
 mod watch;
 mod work;
@@ -20,20 +23,27 @@ mod work;
 use std::{collections::HashMap, time::Duration};
 
 use sea_orm::DbErr;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use held::HeartbeatTask;
 pub use held::Lease;
+#[cfg(feature = "shuttle")]
+use in_memory as table;
 use table::{Claimant, Grant, LeaseRow, LeaseTable};
 use watch::LeaseState;
 pub use watch::LeaseWatch;
 pub use work::{DoneCheck, SharedWork};
 
+#[cfg(feature = "shuttle")]
+use crate::database::in_memory::InMemory;
 use crate::{
     clock::{Clock, Moment},
     config,
     database::{Pool, Reach},
-    sync::Mutex,
+    sync::{
+        Mutex, TaskTracker, random,
+        time::{sleep, timeout},
+    },
 };
 
 /// Attempts at a row that other instances insert and delete meanwhile; then the caller works without a lease.
@@ -98,7 +108,31 @@ impl Leases {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let table = LeaseTable::new(pool);
+        Self::of(LeaseTable::new(pool), config, timeout, clock, tasks, stop)
+    }
+
+    /// As [`Self::new`], with the table in memory.
+    #[cfg(feature = "shuttle")]
+    #[must_use]
+    pub fn over(
+        table: InMemory,
+        config: &config::LoadLease,
+        timeout: Duration,
+        clock: Clock,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self::of(LeaseTable::of(table), config, timeout, clock, tasks, stop)
+    }
+
+    fn of(
+        table: LeaseTable,
+        config: &config::LoadLease,
+        timeout: Duration,
+        clock: Clock,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
         let (config, reach) = (config.clone(), Reach::default());
         Self { table, config, timeout, clock, reach, tasks, stop, swept: Mutex::default() }
     }
@@ -126,7 +160,7 @@ impl Leases {
             return Claim::Alone;
         }
         let claimant = Claimant::new(work);
-        match tokio::time::timeout(limit, self.try_claim(work, &claimant, expired)).await {
+        match timeout(limit, self.try_claim(work, &claimant, expired)).await {
             Ok(Ok(claim)) => claim,
             failed => {
                 // The row may have been written all the same. Release it, or others wait for its heartbeat to expire.
@@ -190,11 +224,11 @@ impl Leases {
             if self.clock.now() >= until {
                 return WaitOutcome::TimedOut;
             }
-            let pause = self.config.poll.mul_f64(1.0 + POLL_JITTER * (2.0 * rand::random::<f64>() - 1.0));
-            if self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            let pause = self.config.poll.mul_f64(1.0 + POLL_JITTER * (2.0 * random::<f64>() - 1.0));
+            if self.stop.run_until_cancelled(sleep(pause)).await.is_none() {
                 return WaitOutcome::Stopped;
             }
-            match tokio::time::timeout(self.timeout, self.table.find(watch.key())).await {
+            match timeout(self.timeout, self.table.find(watch.key())).await {
                 Ok(Ok(Some(row))) if row.holder == watch.holder() => watch.update(row, self.clock.now()),
                 // No row, or another holder's.
                 Ok(Ok(_)) => return WaitOutcome::Released,

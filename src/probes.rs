@@ -11,9 +11,9 @@ use axum::{
     routing::get,
 };
 use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
-use crate::{grpc::service::health::Health, telemetry::Scrape};
+use crate::{grpc::service::health::Health, sync::TaskTracker, telemetry::Scrape};
 
 /// Serves the probes until `stop`.
 pub fn serve(listener: TcpListener, health: Health, scrape: Scrape, tasks: &TaskTracker, stop: &CancellationToken) {

@@ -34,7 +34,6 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 
 pub use self::{
     budget::Budget,
@@ -55,6 +54,7 @@ use crate::{
     lease::Leases,
     model::{Generator, UserId},
     proto::v1::{AiAnalysisResults, StrategyKind},
+    sync::TaskTracker,
 };
 
 /// For the rules, which take less than a millisecond: none waits that long for its turn.

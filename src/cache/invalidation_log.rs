@@ -13,22 +13,28 @@
 
 mod committer;
 mod error;
+#[cfg(feature = "shuttle")]
+mod in_memory;
 mod local_copy;
+#[cfg(not(feature = "shuttle"))]
 mod table;
 
 use std::{sync::Arc, time::Duration};
 
 use futures::future::try_join_all;
 use sea_orm::DbErr;
-use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
+use tokio::sync::{Mutex, watch};
 
 use committer::Committer;
 pub use error::InvalidationLogError;
+#[cfg(feature = "shuttle")]
+use in_memory as table;
 pub use local_copy::LogView;
 use local_copy::{LocalCopy, LogRow};
 use table::{LogHead, LogTable};
 
+#[cfg(feature = "shuttle")]
+use crate::database::in_memory::InMemory;
 use crate::{
     clock::{Clock, Moment},
     config,
@@ -38,8 +44,9 @@ use crate::{
     mutant::{self, Mutant},
     proto::v1::InvalidationLogStats,
     sync::{
-        AsyncMutex, RwLock,
+        RwLock, TaskTracker,
         atomic::{AtomicU64, Ordering},
+        time::{sleep, timeout},
     },
 };
 
@@ -63,7 +70,7 @@ pub struct InvalidationLog {
     copy: RwLock<LocalCopy>,
     /// Nanoseconds on the boot-time clock; 0 before the first complete reading.
     lease_until: AtomicU64,
-    last_catch_up: AsyncMutex<LastCatchUp>,
+    last_catch_up: Mutex<LastCatchUp>,
     tickets: AtomicU64,
     /// When the last reading failed; 0 after a success.
     failed_at: AtomicU64,
@@ -94,13 +101,23 @@ impl InvalidationLog {
     /// Nothing cached is valid before the first [`InvalidationLog::catch_up`]. `timeout` bounds one reading of the log.
     #[must_use]
     pub fn new(pool: Pool, config: config::Fence, timeout: Duration, clock: Clock, tasks: &TaskTracker) -> Self {
-        let table = LogTable::new(pool);
+        Self::of(LogTable::new(pool), config, timeout, clock, tasks)
+    }
+
+    /// As [`Self::new`], with the log in memory.
+    #[cfg(feature = "shuttle")]
+    #[must_use]
+    pub fn over(log: InMemory, config: config::Fence, timeout: Duration, clock: Clock, tasks: &TaskTracker) -> Self {
+        Self::of(LogTable::of(log), config, timeout, clock, tasks)
+    }
+
+    fn of(table: LogTable, config: config::Fence, timeout: Duration, clock: Clock, tasks: &TaskTracker) -> Self {
         Self {
             committer: Committer::start(table.clone(), tasks),
             table,
             copy: RwLock::new(LocalCopy::empty()),
             lease_until: AtomicU64::new(0),
-            last_catch_up: AsyncMutex::new(LastCatchUp { ticket: 0, result: Ok(()) }),
+            last_catch_up: Mutex::new(LastCatchUp { ticket: 0, result: Ok(()) }),
             tickets: AtomicU64::new(0),
             failed_at: AtomicU64::new(0),
             notifications: AtomicU64::new(0),
@@ -171,7 +188,7 @@ impl InvalidationLog {
         match self.validity() {
             LogValidity::Verified => LogValidity::Verified,
             lapsed if self.clock.now() < failed_at.after(2 * self.config.poll + self.timeout) => lapsed,
-            lapsed => match tokio::time::timeout(self.config.renew_timeout, self.catch_up()).await {
+            lapsed => match timeout(self.config.renew_timeout, self.catch_up()).await {
                 Ok(Ok(())) => LogValidity::Verified,
                 _ => lapsed,
             },
@@ -199,7 +216,7 @@ impl InvalidationLog {
             return last.result.clone();
         }
         let newest = self.tickets.load(Ordering::Acquire);
-        let result = match tokio::time::timeout(self.timeout, self.read_log()).await {
+        let result = match timeout(self.timeout, self.read_log()).await {
             Ok(result) => result,
             Err(_) => Err(InvalidationLogError::Timeout),
         };
@@ -270,7 +287,7 @@ impl InvalidationLog {
     pub async fn wait_for_all(&self, appended: &Appended) {
         // One percent more than the lease: the clocks of two machines may run at slightly different speeds.
         let until = appended.committed_at.after(self.config.lease.mul_f64(1.01));
-        tokio::time::sleep(until.since(self.clock.now())).await;
+        sleep(until.since(self.clock.now())).await;
     }
 
     /// Deletes rows older than any snapshot. Returns how many.

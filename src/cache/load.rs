@@ -16,7 +16,8 @@ use chrono::{DateTime, SubsecRound, Utc};
 use futures::future::BoxFuture;
 use opentelemetry::trace::SpanContext;
 use tokio::sync::{RwLock, Semaphore};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+
 use tracing::{Instrument as _, field::Empty, info_span};
 
 use super::{
@@ -45,6 +46,7 @@ use crate::{
     lease::{Lease, Leases},
     model::{CacheKey, CacheStatus, Snapshot, State, Tier, UserDataQuery, snapshot::Part},
     mutant::{self, Mutant},
+    sync::TaskTracker,
     telemetry::{Meter, trace},
 };
 use admission::Admission;

@@ -12,12 +12,11 @@ use std::{collections::HashMap, future::Future, hash::Hash, sync::Arc};
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
 
 use crate::{
     mutant::{self, Mutant},
     sync::{
-        Mutex,
+        Mutex, TaskTracker,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+
 use x509_parser::pem::Pem;
 
 use super::Findings;
@@ -12,6 +13,7 @@ use crate::{
     config::{AuthMode, Config},
     error::with_causes,
     grpc::security::Security,
+    sync::TaskTracker,
 };
 
 /// A month is what one needs who renews by hand.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use rustls::ServerConfig;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     middleware::auth::{Auth, Callers},
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     config::{AuthMode, Config},
     reload::{Files, ReloadError, Reloaded},
+    sync::TaskTracker,
 };
 
 /// How connections and requests are guarded.

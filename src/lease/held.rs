@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use super::table::{Claimant, Grant, LeaseTable};
 use crate::{
     clock::{Clock, Moment},
     config,
+    sync::{
+        TaskTracker,
+        time::{sleep, timeout},
+    },
 };
 
 /// If all attempts fail, the other instances wait until the heartbeat counts as stopped.
@@ -52,7 +56,7 @@ impl HeartbeatTask {
 
     async fn run(self, mut end: oneshot::Receiver<(serde_json::Value, Duration)>) {
         let ended = loop {
-            match tokio::time::timeout(self.config.beat, &mut end).await {
+            match timeout(self.config.beat, &mut end).await {
                 Ok(ended) => break ended.ok(),
                 Err(_) if self.send_heartbeat().await => {}
                 // The work goes on: a second result is as right as the first.
@@ -63,7 +67,7 @@ impl HeartbeatTask {
             self.share(outcome, life.min(self.config.outcome_max)).await;
         }
         for _ in 0..RELEASE_ATTEMPTS {
-            match tokio::time::timeout(self.config.beat, self.table.release(&self.claimant)).await {
+            match timeout(self.config.beat, self.table.release(&self.claimant)).await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => tracing::debug!(%error, "lease release failed"),
                 Err(_) => {}
@@ -73,7 +77,7 @@ impl HeartbeatTask {
 
     /// Whether the lease is still held. A heartbeat that fails is made up for by the next one.
     async fn send_heartbeat(&self) -> bool {
-        match tokio::time::timeout(self.config.beat, self.table.heartbeat(&self.claimant)).await {
+        match timeout(self.config.beat, self.table.heartbeat(&self.claimant)).await {
             Ok(Ok(is_held)) => is_held,
             Ok(Err(_)) | Err(_) => true,
         }
@@ -85,9 +89,9 @@ impl HeartbeatTask {
         let at_ms = self.grant.now_ms.saturating_add(ms(self.clock.now().since(self.granted_at)));
         let outcome = StoredOutcome { at_ms, life_ms: ms(life), value };
         let text = serde_json::to_string(&outcome).expect("texts and numbers have a JSON form");
-        let stored = tokio::time::timeout(self.config.beat, self.table.store_outcome(&self.claimant, text)).await;
+        let stored = timeout(self.config.beat, self.table.store_outcome(&self.claimant, text)).await;
         if let Ok(Ok(true)) = stored {
-            self.stop.run_until_cancelled(tokio::time::sleep(life)).await;
+            self.stop.run_until_cancelled(sleep(life)).await;
         }
     }
 }

@@ -12,6 +12,7 @@ mod once;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use crate::sync::TaskTracker;
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
@@ -20,7 +21,6 @@ use tokio::{
     sync::RwLock,
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::{

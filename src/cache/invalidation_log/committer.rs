@@ -6,13 +6,16 @@
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::task::TaskTracker;
 
 use super::{
     error::InvalidationLogError,
     table::{LogTable, is_transient},
 };
-use crate::{fault::Call, model::Scope};
+use crate::{
+    fault::Call,
+    model::Scope,
+    sync::{TaskTracker, time::timeout},
+};
 
 /// Queued invalidations; further callers wait until the queue has room.
 const QUEUE: usize = 1024;
@@ -63,7 +66,7 @@ async fn run(table: LogTable, mut requests: mpsc::Receiver<Request>) {
 async fn append(table: &LogTable, scopes: &[Scope]) -> Result<i64, InvalidationLogError> {
     let mut attempt = 1;
     loop {
-        match tokio::time::timeout(TIMEOUT, table.faults.through(Call::Append, table.append(scopes))).await {
+        match timeout(TIMEOUT, table.faults.through(Call::Append, table.append(scopes))).await {
             Err(_) => return Err(InvalidationLogError::Timeout),
             Ok(Err(error)) if is_transient(&error) && attempt < ATTEMPTS => attempt += 1,
             Ok(result) => return result.map_err(InvalidationLogError::from),

@@ -19,7 +19,9 @@ use futures::{Stream, StreamExt as _};
 use http::{Request, Response};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::Service};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
+
+use crate::sync::TaskTracker;
 use tracing::debug;
 
 use super::{listener::Peer, preface::Prompt, tls::Channel};

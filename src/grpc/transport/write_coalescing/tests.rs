@@ -8,13 +8,13 @@ use std::{
     },
 };
 
+use crate::sync::TaskTracker;
 use bytes::Bytes;
 use futures::{future::join_all, poll};
 use http::{HeaderMap, Request, Response};
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
-use tokio_util::task::TaskTracker;
 
 use super::*;
 

@@ -10,7 +10,7 @@ use shuttle::{
         UncontrolledNondeterminismCheckScheduler,
     },
 };
-use userdata_shuttle::time;
+use userdata::sync::time;
 
 /// Most defects need three steps in a certain order at most, says the paper on PCT.
 const DEPTH: usize = 3;

@@ -6,17 +6,20 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicI64 as Count, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use shuttle::{
     future::spawn,
     sync::atomic::{AtomicI64, Ordering},
 };
-use userdata_shuttle::{
+use userdata::{
     cache::single_flight::{LoadRole, SingleFlight},
-    chance,
-    task::{TaskTracker, panic_as_planned},
-    time::{self, Duration},
+    sync::shuttled::{
+        chance,
+        task::{TaskTracker, panic_as_planned},
+        time,
+    },
 };
 
 use crate::explore::{Pace, all, explore, repeat, violation};

@@ -1,15 +1,19 @@
-//! Stands in for the product's file of this name: the statements on `load_lease`, in memory.
+//! Stands in for `table.rs` in Shuttle's tests: the statements on `load_lease`, in memory.
+
+use sea_orm::DbErr;
 
 use super::work::SharedWork;
 use crate::{
-    DbErr, chance,
-    database::{Flaw, LeaseRecord, Pool, Tables},
-    time,
+    database::{
+        Pool,
+        in_memory::{Flaw, InMemory, LeaseRecord, Tables},
+    },
+    sync::shuttled::{chance, time},
 };
 
 #[derive(Clone, Debug)]
 pub(super) struct LeaseTable {
-    database: Pool,
+    database: InMemory,
 }
 
 #[derive(Clone, Debug)]
@@ -59,8 +63,12 @@ pub(super) struct LeaseRow {
 }
 
 impl LeaseTable {
-    pub(super) fn new(database: Pool) -> Self {
+    pub(super) fn of(database: InMemory) -> Self {
         Self { database }
+    }
+
+    pub(super) fn new(_: Pool) -> Self {
+        panic!("a build for Shuttle's tests has no database")
     }
 
     pub(super) async fn take(&self, claimant: &Claimant, work: &SharedWork) -> Result<Option<Grant>, DbErr> {

@@ -3,34 +3,22 @@
 //! A statement may reach it late, also after its asker has given up, and its answer may be late or lost:
 //! [`Weather`]. It can be wrong in the ways of [`Flaw`], to see that the tests notice.
 
-pub use userdata::database::Reach;
-
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
+
+use sea_orm::DbErr;
+use tokio::sync::oneshot;
 
 use crate::{
-    chance,
     model::Scope,
-    sync::{Mutex, oneshot},
-    time::{self, Duration},
+    sync::{
+        Mutex,
+        shuttled::{chance, time},
+    },
 };
-
-/// Why a statement brought nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DbErr {
-    /// It lost against another transaction and did nothing.
-    #[error("serialisation failure")]
-    Transient,
-    /// Nobody knows whether it was executed.
-    #[error("the connection was lost")]
-    Lost,
-}
-
-/// Parameters of a condition; there are none here.
-#[derive(Clone, Copy, Debug)]
-pub enum Value {}
 
 /// How statements travel. Each is a chance of one in so many, 0 for never.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,9 +52,9 @@ pub enum Flaw {
     ReleasesAll,
 }
 
-/// The tables, and the way to them.
+/// The tables in memory, and the way to them.
 #[derive(Clone, Debug)]
-pub struct Pool {
+pub struct InMemory {
     tables: Arc<Mutex<Tables>>,
     weather: Weather,
     flaw: Option<Flaw>,
@@ -143,7 +131,7 @@ pub struct LeaseRecord {
     pub moved_at: Duration,
 }
 
-impl Pool {
+impl InMemory {
     /// Empty tables; the cluster agrees on `lease`.
     #[must_use]
     pub fn new(lease: Duration, weather: Weather) -> Self {
@@ -182,7 +170,7 @@ impl Pool {
         statements: impl FnOnce(&mut Tables) -> T + Send + 'static,
     ) -> Result<T, DbErr> {
         if chance::once_in(self.weather.transient) {
-            return Err(DbErr::Transient);
+            return Err(transient());
         }
         self.execute(statements).await
     }
@@ -203,11 +191,11 @@ impl Pool {
                 time::sleep(back).await;
                 let _ = sender.send(done);
             }));
-            answer.await.map_err(|_| DbErr::Lost)?
+            answer.await.map_err(|_| lost())?
         } else {
             self.at_once(statement)
         };
-        if chance::once_in(self.weather.lost) { Err(DbErr::Lost) } else { Ok(answer) }
+        if chance::once_in(self.weather.lost) { Err(lost()) } else { Ok(answer) }
     }
 
     fn way(&self) -> Duration {
@@ -245,4 +233,14 @@ impl Tables {
         let position = log.last_key_value().map_or(self.head.low_watermark, |(position, _)| *position);
         (Head { position, ..self.head.clone() }, log)
     }
+}
+
+/// It lost against another transaction and did nothing, as PostgreSQL says it.
+fn transient() -> DbErr {
+    DbErr::Custom("40001: serialisation failure".to_owned())
+}
+
+/// The statement may have been executed or not.
+fn lost() -> DbErr {
+    DbErr::Custom("the connection was lost".to_owned())
 }

@@ -1,14 +1,15 @@
 //! tokio-util's tracker, which counts tasks as ever, but spawns them for Shuttle.
 
-use futures::FutureExt as _;
-use std::{future::Future, panic::AssertUnwindSafe};
+use std::{ops::Deref, panic::AssertUnwindSafe};
 
-use crate::sync::CancellationToken;
+use futures::FutureExt as _;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// Owns the tasks of one instance.
 #[derive(Clone, Debug, Default)]
 pub struct TaskTracker {
-    tracker: real_tokio_util::task::TaskTracker,
+    tracker: tokio_util::task::TaskTracker,
     death: CancellationToken,
 }
 
@@ -21,10 +22,15 @@ impl TaskTracker {
 
     /// Runs a task to its end, or until the instance dies. A panic ends the task and nothing else, as in
     /// tokio; one that is meant to happen comes from [`panic_as_planned`].
-    pub fn spawn(&self, task: impl Future<Output = impl Send + 'static> + Send + 'static) {
+    pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> oneshot::Receiver<T> {
+        let (sender, result) = oneshot::channel();
         let (tracked, death) = (self.tracker.track_future(task), self.death.clone());
         // The future is dropped within its task, as tokio does it, and before anybody is told of its end.
-        let task = async move { death.run_until_cancelled_owned(tracked).await.is_none() };
+        let task = async move {
+            if let Some(output) = death.run_until_cancelled_owned(tracked).await {
+                let _ = sender.send(output);
+            }
+        };
         drop(shuttle::future::spawn(async move {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await
                 && !panic.is::<Planned>()
@@ -32,6 +38,7 @@ impl TaskTracker {
                 std::panic::resume_unwind(panic);
             }
         }));
+        result
     }
 
     /// Waits until no task is left.
@@ -49,6 +56,14 @@ impl TaskTracker {
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.death.is_cancelled()
+    }
+}
+
+impl Deref for TaskTracker {
+    type Target = tokio_util::task::TaskTracker;
+
+    fn deref(&self) -> &Self::Target {
+        &self.tracker
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! The files under test are the product's own; what is around them is described in `../../src/lib.rs`.
 //!
-//! A schedule that fails is printed. `SCHEDULE=<it> cargo test -p userdata-shuttle <test>` runs that one again,
+//! A schedule that fails is printed. `SCHEDULE=<it> bash tests/run shuttle <test>` runs that one again,
 //! `SCHEDULES=<n>` runs n times as many as usual, `SHUTTLE_RANDOM_SEED=<n>` others than the usual ones.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests too")]

@@ -4,19 +4,18 @@
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
 use shuttle::future::{JoinHandle, spawn};
+use tokio_util::sync::CancellationToken;
 use userdata::config;
-use userdata_shuttle::{
-    chance,
+use userdata::{
     clock::Clock,
-    database::{Flaw, LeaseRecord, Pool, Weather},
+    database::in_memory::{Flaw, InMemory, LeaseRecord, Weather},
     lease::{Claim, DoneCheck, Leases, SharedWork, WaitOutcome},
-    sync::CancellationToken,
-    task::TaskTracker,
-    time::{self, Duration},
+    sync::shuttled::{chance, task::TaskTracker, time},
 };
 
 use crate::explore::{Pace, all, explore, repeat, violation};
@@ -37,7 +36,7 @@ const STORM: Weather = Weather { slow: 4, lost: 10, transient: 0, way_max: Durat
 struct Instance {
     leases: Arc<Leases>,
     tasks: TaskTracker,
-    database: Pool,
+    database: InMemory,
     config: config::LoadLease,
     /// Instances that work now.
     working: Arc<Mutex<HashSet<usize>>>,
@@ -74,11 +73,11 @@ const JOB: Job = Job { takes: Duration::from_secs(7), outcome: None, deadly: 0 }
 const LIFE: Duration = Duration::from_secs(2);
 
 fn instances<const N: usize>(weather: Weather, flaw: Option<Flaw>) -> [Instance; N] {
-    let database = Pool::new(Duration::ZERO, weather).with(flaw);
+    let database = InMemory::new(Duration::ZERO, weather).with(flaw);
     let (config, working) = (config::LoadLease::default(), Arc::default());
     std::array::from_fn(|number| {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let leases = Leases::new(database.clone(), &config, TIMEOUT, Clock::system(), tasks.clone(), stop);
+        let leases = Leases::over(database.clone(), &config, TIMEOUT, Clock::system(), tasks.clone(), stop);
         Instance {
             leases: Arc::new(leases),
             tasks,

@@ -1,19 +1,24 @@
 //! `Refreshes`: what a caller may share, and that one runs and one is pending.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64 as Count, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64 as Count, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use shuttle::{
     future::spawn,
     sync::atomic::{AtomicI64, Ordering},
 };
-use userdata_shuttle::{
+use userdata::{
     cache::single_flight::{LoadRole, Refreshes},
-    chance,
-    task::{TaskTracker, panic_as_planned},
-    time::{self, Duration},
+    sync::shuttled::{
+        chance,
+        task::{TaskTracker, panic_as_planned},
+        time,
+    },
 };
 
 use crate::explore::{Pace, all, explore, repeat, violation};

@@ -138,26 +138,3 @@ pub fn timeout<F: IntoFuture>(limit: Duration, future: F) -> impl Future<Output 
         .await
     }
 }
-
-/// The clock that is asked for.
-#[derive(Clone, Copy, Debug)]
-pub enum ClockId {
-    /// Counts suspended time.
-    Boottime,
-}
-
-/// As the system tells it.
-#[derive(Clone, Copy, Debug)]
-pub struct Timespec {
-    /// Seconds.
-    pub tv_sec: i64,
-    /// Nanoseconds of the second.
-    pub tv_nsec: i64,
-}
-
-/// As `rustix::time::clock_gettime`.
-#[must_use]
-pub fn clock_gettime(_: ClockId) -> Timespec {
-    let now = now();
-    Timespec { tv_sec: now.as_secs().cast_signed(), tv_nsec: now.subsec_nanos().into() }
-}

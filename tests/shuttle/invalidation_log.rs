@@ -1,20 +1,18 @@
 //! The fence on two instances over one log: what is acknowledged is applied, what is trusted is recent enough,
 //! and what the database lost is noticed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use shuttle::future::{JoinHandle, spawn};
 use userdata::{
+    cache::invalidation_log::{InvalidationLog, InvalidationLogError, LogValidity},
+    clock::Clock,
+    database::in_memory::{Flaw, InMemory, Weather},
+    sync::shuttled::{chance, task::TaskTracker, time},
+};
+use userdata::{
     config,
     model::{CacheKey, Parameters, Scope, SectionSet, Token, UserDataQuery, UserId},
-};
-use userdata_shuttle::{
-    cache::invalidation_log::{InvalidationLog, InvalidationLogError, LogValidity},
-    chance,
-    clock::Clock,
-    database::{Flaw, Pool, Weather},
-    task::TaskTracker,
-    time::{self, Duration},
 };
 
 use crate::explore::{Pace, all, explore, repeat, violation};
@@ -30,7 +28,7 @@ const STORM: Weather = Weather { slow: 3, lost: 10, transient: 5, way_max: Durat
 /// Instances over one log.
 #[derive(Clone)]
 struct Cluster {
-    database: Pool,
+    database: InMemory,
     instances: [Arc<InvalidationLog>; 2],
     config: config::Fence,
 }
@@ -39,10 +37,10 @@ impl Cluster {
     /// Instances that have read the log; how it is wrong as they see it.
     async fn started(weather: Weather, flaws: [Option<Flaw>; 2]) -> Self {
         let config = config::Fence::default();
-        let database = Pool::new(config.lease, weather);
+        let database = InMemory::new(config.lease, weather);
         let instances = flaws.map(|flaw| {
             let (seen, tasks) = (database.clone().with(flaw), TaskTracker::new());
-            Arc::new(InvalidationLog::new(seen, config.clone(), TIMEOUT, Clock::system(), &tasks))
+            Arc::new(InvalidationLog::over(seen, config.clone(), TIMEOUT, Clock::system(), &tasks))
         });
         for log in &instances {
             while log.catch_up().await.is_err() {}

@@ -1,1 +1,0 @@
-../../../../../src/cache/invalidation_log/tests.rs

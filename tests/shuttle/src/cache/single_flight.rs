@@ -1,1 +1,0 @@
-../../../../src/cache/single_flight.rs

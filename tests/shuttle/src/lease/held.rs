@@ -1,1 +1,0 @@
-../../../../src/lease/held.rs

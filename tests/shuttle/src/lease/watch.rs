@@ -1,1 +1,0 @@
-../../../../src/lease/watch.rs

@@ -1,1 +1,0 @@
-../../../../src/lease/work.rs
