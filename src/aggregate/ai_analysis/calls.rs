@@ -12,7 +12,6 @@ mod once;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use crate::sync::TaskTracker;
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
@@ -39,7 +38,7 @@ use crate::{
     config,
     lease::{Lease, Leases},
     model::UserId,
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, TaskTracker},
     telemetry::trace,
 };
 

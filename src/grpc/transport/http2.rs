@@ -21,8 +21,9 @@ use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::Service}
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::sync::CancellationToken;
 
-use crate::sync::TaskTracker;
 use tracing::debug;
+
+use crate::sync::TaskTracker;
 
 use super::{listener::Peer, preface::Prompt, tls::Channel};
 use crate::grpc::{

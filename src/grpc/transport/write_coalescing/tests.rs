@@ -8,7 +8,6 @@ use std::{
     },
 };
 
-use crate::sync::TaskTracker;
 use bytes::Bytes;
 use futures::{future::join_all, poll};
 use http::{HeaderMap, Request, Response};
@@ -17,6 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
+use crate::sync::TaskTracker;
 
 /// Takes a whole test's writes at once.
 const WIDE: usize = 4 * 1024 * 1024;
