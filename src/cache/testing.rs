@@ -1,8 +1,6 @@
-//! Snapshots and servers for the tiers' tests.
+//! Snapshots and databases for the tiers' tests.
 
 mod databases;
-mod redis_server;
-mod silencer;
 
 use std::time::Duration;
 
@@ -10,11 +8,7 @@ use bytes::Bytes;
 use chrono::TimeDelta;
 use prost::Message as _;
 
-pub(super) use self::{
-    databases::{PostgresServer, open_sqlite, sqlite},
-    redis_server::{RedisServer, free_port},
-    silencer::Silencer,
-};
+pub(super) use self::databases::{open_sqlite, postgres, sqlite};
 use crate::{
     clock::Clock,
     model::{

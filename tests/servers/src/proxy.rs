@@ -61,6 +61,7 @@ pub enum Network {
 struct State {
     network: Network,
     cuts: u64,
+    silences: u64,
 }
 
 /// A running proxy; dropping it closes its port and its connections.
@@ -77,7 +78,7 @@ impl Proxy {
     pub async fn before(target: u16) -> Self {
         let listener = listen().await;
         let address = listener.local_addr().unwrap();
-        let (state, watched) = watch::channel(State { network: Network::Whole, cuts: 0 });
+        let (state, watched) = watch::channel(State { network: Network::Whole, cuts: 0, silences: 0 });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, target, watched));
         Self { address, target, state, _tasks: tasks }
@@ -101,6 +102,11 @@ impl Proxy {
     /// Everything passes again; see the invariant above.
     pub fn restore(&self) {
         self.set(Network::Whole);
+    }
+
+    /// Lets the connections that there are carry nothing more, and open. New ones are as before.
+    pub fn silence(&self) {
+        self.state.send_modify(|state| state.silences += 1);
     }
 
     /// Cuts the connections that there are by RST. New ones are as before.

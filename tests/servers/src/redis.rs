@@ -38,30 +38,36 @@ pub async fn redis() -> Redis {
 
 /// The same with further options, in which `BUS` stands for a second port.
 pub async fn redis_with(options: &str) -> Redis {
-    let directory = tempfile::Builder::new().prefix("userdata-redis-").tempdir().unwrap().keep();
-    let keeper = Process::start(Start {
-        command: vec!["true".into()],
-        environment: vec![],
-        log: &directory.join("log"),
-        signal: "KILL",
-        directory: Some(&directory),
-    });
-    // A sentinel writes into a file; the others leave it empty.
-    std::fs::write(directory.join("redis.conf"), "").unwrap();
-    let mut redis = Redis { port: 0, bus: 0, options: vec![], directory, process: None, _directory: keeper };
+    let mut redis = Redis::absent();
     // Another process may take a port in the meantime.
     for _ in 0..3 {
-        (redis.port, redis.bus) = (free_port(), free_port());
         let option = |option: &str| option.replace("BUS", &redis.bus.to_string());
         redis.options = options.split_whitespace().map(option).collect();
         if redis.try_start().await {
             return redis;
         }
+        (redis.port, redis.bus) = (free_port(), free_port());
     }
     panic!("Redis does not start: {}", redis.log());
 }
 
 impl Redis {
+    /// One that has not been started; it has an address.
+    #[must_use]
+    pub fn absent() -> Self {
+        let directory = tempfile::Builder::new().prefix("userdata-redis-").tempdir().unwrap().keep();
+        let keeper = Process::start(Start {
+            command: vec!["true".into()],
+            environment: vec![],
+            log: &directory.join("log"),
+            signal: "KILL",
+            directory: Some(&directory),
+        });
+        // A sentinel writes into a file; the others leave it empty.
+        std::fs::write(directory.join("redis.conf"), "").unwrap();
+        Self { port: free_port(), bus: free_port(), options: vec![], directory, process: None, _directory: keeper }
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -96,6 +102,12 @@ impl Redis {
     /// Sends one command without spaces in its arguments and returns the first line of the reply.
     pub async fn command(&self, command: &str) -> String {
         self.try_command(command).await.unwrap_or_else(|| panic!("Redis does not answer: {}", self.log()))
+    }
+
+    /// Repeats a command until its reply contains `expected`.
+    pub async fn until(&self, command: &str, expected: &str) {
+        let replied = async || self.reply(command).await.filter(|reply| reply.contains(expected)).map(drop);
+        wait_for(&format!("{expected} in the reply to {command}"), replied).await;
     }
 
     /// What stands behind `name:` in INFO.

@@ -6,7 +6,7 @@ use sea_orm::DatabaseConnection;
 use super::*;
 use crate::{
     cache::{
-        testing::{PostgresServer, document, eventually, key, open_sqlite, partial, parts, sealed, snapshot, sqlite},
+        testing::{document, eventually, key, open_sqlite, partial, parts, postgres, sealed, snapshot, sqlite},
         tiers::access_counts::AccessCounts,
     },
     model::{Parameters, SectionSet, UserDataQuery},
@@ -24,7 +24,7 @@ macro_rules! cases {
         }
         #[tokio::test]
         async fn on_postgres() {
-            let (_server, connection) = PostgresServer::started().await;
+            let (_server, connection) = postgres().await;
             $(
                 connection.execute_unprepared("TRUNCATE comprehensive_user_data_cache, ai_response_cache").await.unwrap();
                 $case(tier(&connection)).await;

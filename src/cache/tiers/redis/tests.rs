@@ -1,15 +1,19 @@
 //! The tier against a real Redis: what is stored where, what replaces what, and what a broken one costs.
 
 use chrono::TimeDelta;
+use servers::{
+    proxy::Proxy,
+    redis::{Redis, redis, redis_with},
+};
 
 use super::*;
 use crate::{
-    cache::testing::{RedisServer, Silencer, eventually, free_port, key, partial, parts, sealed, snapshot},
+    cache::testing::{eventually, key, partial, parts, sealed, snapshot},
     config::Secret,
     model::{SectionSet, State, StrategyId},
 };
 
-fn tier(server: &RedisServer) -> RedisTier {
+fn tier(server: &Redis) -> RedisTier {
     tier_at(server.url())
 }
 
@@ -21,8 +25,8 @@ fn tier_at(url: String) -> RedisTier {
 }
 
 /// A server and a tier that is connected to it.
-async fn connected() -> (RedisServer, RedisTier) {
-    let server = RedisServer::started();
+async fn connected() -> (Redis, RedisTier) {
+    let server = redis().await;
     let tier = tier(&server);
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     (server, tier)
@@ -67,7 +71,7 @@ async fn what_was_put_is_found_under_the_designs_key_and_expires() {
 
 #[tokio::test]
 async fn a_ttl_is_the_shorter_of_the_tiers_and_the_snapshots() {
-    let server = RedisServer::started();
+    let server = redis().await;
     let config = config::Redis {
         url: Some(Secret::new(server.url())),
         ttl: Duration::from_secs(60),
@@ -154,13 +158,12 @@ async fn removal_is_by_user_and_by_strategy() {
 /// In a cluster a script may only touch keys of one slot.
 #[tokio::test]
 async fn a_users_records_share_a_slot_of_a_cluster() {
-    let mut server = RedisServer::absent();
     // The bus has a port of its own: ten thousand above the other one, there may be none.
-    let bus = free_port().to_string();
-    server.start_with(&["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-port", &bus]);
-    server.until(&["cluster", "addslotsrange", "0", "16383"], "OK");
-    server.until(&["cluster", "info"], "cluster_state:ok");
-    let tier = tier_at(server.cluster_url());
+    let options = "--cluster-enabled yes --cluster-announce-ip 127.0.0.1 --cluster-port BUS";
+    let server = redis_with(options).await;
+    server.until("cluster addslotsrange 0 16383", "OK").await;
+    server.until("cluster info", "cluster_state:ok").await;
+    let tier = tier_at(server.url().replace("redis://", "redis-cluster://"));
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     check_removal(&tier).await;
     check_purge(&tier).await;
@@ -187,7 +190,7 @@ async fn check_removal(tier: &RedisTier) {
 
 #[tokio::test]
 async fn a_purge_finds_what_the_index_has_lost() {
-    let server = RedisServer::started();
+    let server = redis().await;
     // Taken for a pattern, it would match nothing of its own.
     let config = config::Redis {
         url: Some(Secret::new(server.url())),
@@ -201,7 +204,7 @@ async fn a_purge_finds_what_the_index_has_lost() {
     let others = "for i = 1, 5000 do redis.call('SET', 'other:' .. i, '1') end";
     let _: Value = tier.client.eval(others, Vec::<String>::new(), Vec::<String>::new()).await.unwrap();
     check_purge(&tier).await;
-    server.until(&["dbsize"], "5002");
+    server.until("dbsize", "5002").await;
 }
 
 /// Leaves a record and an index of user 6.
@@ -224,7 +227,7 @@ async fn a_redis_without_memory_is_still_read() {
     let (server, tier) = connected().await;
     let snapshot = snapshot("1", None, 0);
     tier.put(&snapshot).await.unwrap();
-    server.until(&["config", "set", "maxmemory", "1"], "OK");
+    server.until("config set maxmemory 1", "OK").await;
     for _ in 0..=BREAKER_FAILURES {
         assert!(matches!(tier.put(&snapshot).await, Err(TierError::Redis(_))));
     }
@@ -290,8 +293,8 @@ async fn publishing_finds_out_that_redis_hangs() {
 
 #[tokio::test]
 async fn a_connection_that_swallows_everything_is_replaced() {
-    let server = RedisServer::started();
-    let proxy = Silencer::before(server.port()).await;
+    let server = redis().await;
+    let proxy = Proxy::before(server.port).await;
     let tier = tier_at(format!("redis://{}", proxy.address));
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     let snapshot = snapshot("1", None, 0);
@@ -306,7 +309,7 @@ async fn a_connection_that_swallows_everything_is_replaced() {
 
 #[tokio::test]
 async fn starts_without_redis_and_finds_it_when_it_comes() {
-    let mut server = RedisServer::absent();
+    let mut server = Redis::absent();
     let clock = Clock::system();
     let began = clock.now();
     let tier = tier(&server);
@@ -318,17 +321,17 @@ async fn starts_without_redis_and_finds_it_when_it_comes() {
     }
     assert_eq!(tier.stats().breaker_state, "open");
 
-    server.start();
+    server.start().await;
     probed_until_closed(&tier).await;
     tier.put(&snapshot).await.unwrap();
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
 
-    server.kill();
+    server.kill().await;
     eventually("the loss is noticed", || async { tier.get(&snapshot.key).await.is_err() }).await;
     for _ in 0..BREAKER_FAILURES {
         let _ = tier.get(&snapshot.key).await;
     }
-    server.start();
+    server.start().await;
     probed_until_closed(&tier).await;
     assert!(tier.get(&snapshot.key).await.unwrap().is_none(), "its data is lost, and that is a miss");
 

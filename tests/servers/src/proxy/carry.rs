@@ -59,7 +59,7 @@ struct Chunk {
 
 /// Carries a connection until either side closes it or it is cut. Nobody here closes only one direction.
 pub(super) async fn carry(mut client: TcpStream, target: u16, mut watched: watch::Receiver<State>) {
-    let cuts = watched.borrow_and_update().cuts;
+    let State { cuts, silences, .. } = *watched.borrow_and_update();
     if watched.borrow().network == Network::Blackhole {
         // Never forwarded, whatever comes later.
         tokio::select! {
@@ -79,6 +79,10 @@ pub(super) async fn carry(mut client: TcpStream, target: u16, mut watched: watch
         () = is_cut(watched.clone(), cuts) => true,
         () = forward(from_client, to_server, Direction::Requests, watched.clone()) => false,
         () = forward(from_server, to_client, Direction::Replies, watched.clone()) => false,
+        () = is_silenced(watched.clone(), silences) => {
+            is_cut(watched, cuts).await;
+            true
+        }
     };
     if is_cut {
         cut(client);
@@ -89,6 +93,10 @@ pub(super) async fn carry(mut client: TcpStream, target: u16, mut watched: watch
 async fn is_cut(mut watched: watch::Receiver<State>, cuts: u64) {
     // An error says that the proxy is gone; its tasks are being ended.
     let _gone = watched.wait_for(|state| state.cuts != cuts).await;
+}
+
+async fn is_silenced(mut watched: watch::Receiver<State>, silences: u64) {
+    let _gone = watched.wait_for(|state| state.silences != silences).await;
 }
 
 async fn discard(client: &mut TcpStream) {

@@ -1,11 +1,13 @@
 //! The subscription against a real Redis: bursts, lost connections, and one that swallows everything.
 
+use servers::{
+    proxy::Proxy,
+    redis::{Redis, redis},
+};
+
 use super::*;
 use crate::{
-    cache::{
-        testing::{RedisServer, Silencer, eventually},
-        tiers::redis::RedisTier,
-    },
+    cache::{testing::eventually, tiers::redis::RedisTier},
     clock::Clock,
     config::Secret,
 };
@@ -15,7 +17,7 @@ fn config(url: String) -> config::Redis {
 }
 
 /// A tier that publishes directly, and a subscriber.
-async fn connected(server: &RedisServer, url: String) -> (RedisTier, Subscriber) {
+async fn connected(server: &Redis, url: String) -> (RedisTier, Subscriber) {
     // Thousands are published one after the other, and a busy machine holds one of them up.
     let patient = config::Redis { timeout: Duration::from_secs(5), ..config(server.url()) };
     let tier = RedisTier::connect(&patient, Clock::system()).unwrap();
@@ -37,7 +39,7 @@ async fn publish(tier: &RedisTier, messages: impl IntoIterator<Item = u32>) {
 
 #[tokio::test]
 async fn a_burst_is_heard_at_once() {
-    let server = RedisServer::started();
+    let server = redis().await;
     let (tier, mut subscriber) = connected(&server, server.url()).await;
     publish(&tier, 1..=100).await;
     eventually("all have come", || async { subscriber.messages.len() == 100 }).await;
@@ -47,7 +49,7 @@ async fn a_burst_is_heard_at_once() {
 
 #[tokio::test]
 async fn who_lags_behind_knows_it_and_goes_on() {
-    let server = RedisServer::started();
+    let server = redis().await;
     let (tier, mut subscriber) = connected(&server, server.url()).await;
     publish(&tier, 0..5000).await;
     eventually("more have come than are kept", || async { subscriber.messages.len() == 5000 }).await;
@@ -59,16 +61,16 @@ async fn who_lags_behind_knows_it_and_goes_on() {
 
 #[tokio::test]
 async fn a_lost_connection_is_made_again_and_heard_as_a_gap() {
-    let mut server = RedisServer::started();
-    let proxy = Silencer::before(server.port()).await;
+    let mut server = redis().await;
+    let proxy = Proxy::before(server.port).await;
     let (tier, mut subscriber) = connected(&server, format!("redis://{}", proxy.address)).await;
     for lost in ["cut", "swallowed", "gone"] {
         match lost {
-            "cut" => server.until(&["client", "kill", "type", "pubsub"], "1"),
+            "cut" => server.until("client kill type pubsub", "1").await,
             "swallowed" => proxy.silence(),
             _ => {
-                server.kill();
-                server.start();
+                server.kill().await;
+                server.start().await;
             }
         }
         assert!(matches!(heard(&mut subscriber).await, SubscriberEvent::Gap), "{lost}");
