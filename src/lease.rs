@@ -35,7 +35,7 @@ pub use watch::LeaseWatch;
 pub use work::{DoneCheck, SharedWork};
 
 #[cfg(feature = "shuttle")]
-use crate::database::in_memory::InMemory;
+use crate::database::in_memory::MemoryDatabase;
 use crate::{
     clock::{Clock, Moment},
     config,
@@ -115,7 +115,7 @@ impl Leases {
     #[cfg(feature = "shuttle")]
     #[must_use]
     pub fn over(
-        table: InMemory,
+        table: MemoryDatabase,
         config: &config::LoadLease,
         timeout: Duration,
         clock: Clock,

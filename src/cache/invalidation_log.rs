@@ -34,7 +34,7 @@ use local_copy::{LocalCopy, LogRow};
 use table::{LogHead, LogTable};
 
 #[cfg(feature = "shuttle")]
-use crate::database::in_memory::InMemory;
+use crate::database::in_memory::MemoryDatabase;
 use crate::{
     clock::{Clock, Moment},
     config,
@@ -107,7 +107,13 @@ impl InvalidationLog {
     /// As [`Self::new`], with the log in memory.
     #[cfg(feature = "shuttle")]
     #[must_use]
-    pub fn over(log: InMemory, config: config::Fence, timeout: Duration, clock: Clock, tasks: &TaskTracker) -> Self {
+    pub fn over(
+        log: MemoryDatabase,
+        config: config::Fence,
+        timeout: Duration,
+        clock: Clock,
+        tasks: &TaskTracker,
+    ) -> Self {
         Self::of(LogTable::of(log), config, timeout, clock, tasks)
     }
 

@@ -54,7 +54,7 @@ pub enum Flaw {
 
 /// The tables in memory, and the way to them.
 #[derive(Clone, Debug)]
-pub struct InMemory {
+pub struct MemoryDatabase {
     tables: Arc<Mutex<Tables>>,
     weather: Weather,
     flaw: Option<Flaw>,
@@ -131,7 +131,7 @@ pub struct LeaseRecord {
     pub moved_at: Duration,
 }
 
-impl InMemory {
+impl MemoryDatabase {
     /// Empty tables; the cluster agrees on `lease`.
     #[must_use]
     pub fn new(lease: Duration, weather: Weather) -> Self {

@@ -6,14 +6,14 @@ use super::work::SharedWork;
 use crate::{
     database::{
         Pool,
-        in_memory::{Flaw, InMemory, LeaseRecord, Tables},
+        in_memory::{Flaw, LeaseRecord, MemoryDatabase, Tables},
     },
     sync::shuttled::{chance, time},
 };
 
 #[derive(Clone, Debug)]
 pub(super) struct LeaseTable {
-    database: InMemory,
+    database: MemoryDatabase,
 }
 
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ pub(super) struct LeaseRow {
 }
 
 impl LeaseTable {
-    pub(super) fn of(database: InMemory) -> Self {
+    pub(super) fn of(database: MemoryDatabase) -> Self {
         Self { database }
     }
 

@@ -75,7 +75,7 @@ async fn nothing_is_assembled_for_nobody_or_where_it_is_switched_off() {
     get(&off, of("1")).await.unwrap();
     cluster.sources.write(11, 1).await;
     wait_for("the change", async || (get(&off, of("1")).await.unwrap().count == 1).then_some(())).await;
-    // Whoever was read here last of all: when that has been dealt with, so has all that came before.
+    // The user that was read last: when that read has been dealt with, so have all before it.
     cluster.sources.add_user("2", &[21]).await;
     get(&on, of("2")).await.unwrap();
     cluster.sources.write(21, 1).await;

@@ -164,7 +164,7 @@ async fn a_change_is_seen_on_every_instance_without_anybody_telling() {
     }
 }
 
-/// How long readers at two instances go on after a change was committed without seeing it. Nobody invalidates.
+/// How long readers at two instances go on after a change was committed without seeing it. No caller invalidates.
 #[tokio::test]
 async fn no_answer_is_much_older_than_a_change_while_somebody_writes_all_the_time() {
     for layout in [Layout::Sqlite, Layout::Postgres] {

@@ -16,7 +16,7 @@ use testkit::{
     server::{Settings, serve},
 };
 
-/// Ports that are free, whoever takes others meanwhile.
+/// Ports that are free and stay so.
 const PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
 
 /// What was said, and the exit code with it.
@@ -83,7 +83,7 @@ async fn where_all_is_well_it_says_so() {
     let collector = redis.url().replace("redis:", "http:");
     let more = [
         ("USERDATA__REDIS__URL", redis.url()),
-        // Whoever listens there: it is reached, and not asked.
+        // A server that is reached, and not asked.
         ("USERDATA__AI__BASE_URL", collector.clone()),
         ("USERDATA__AI__MODEL", "model".to_owned()),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", collector),

@@ -48,7 +48,7 @@ impl Demo {
         self.try_read(user, None).await.unwrap()
     }
 
-    /// Everybody's strategies of both kinds, and none: all that can be asked for.
+    /// All users' strategies of both kinds, and none: all that can be asked for.
     async fn questions(&self) -> Vec<(&'static str, Option<i64>)> {
         let owned = "SELECT CAST(user_id AS TEXT) AS owner, CAST(id AS BIGINT) AS id FROM content_strategies \
                      UNION SELECT user_id, CAST(id AS BIGINT) FROM enhanced_content_strategies";
@@ -271,7 +271,7 @@ async fn whoever_is_not_there_and_whatever_is_not_theirs_is_not_found() {
             let missing = demo.try_read(user, None).await.unwrap_err();
             assert!(matches!(missing, AggregateError::UnknownUser), "{kind:?} {user}: {missing:?}");
         }
-        // Somebody else's in either id space, nobody's, and one that no column can hold.
+        // Another user's in either id space, no user's, and one that no column can hold.
         for strategy in [21, 22, 999, i64::from(i32::MAX) + 1, i64::MAX] {
             let missing = demo.try_read("1", Some(strategy)).await.unwrap_err();
             assert!(matches!(missing, AggregateError::UnknownStrategy), "{kind:?} {strategy}: {missing:?}");

@@ -155,7 +155,7 @@ async fn watch(run: &Run, connections: &[Client], goes_on: impl Fn(Duration, &Fi
 /// A quarter of what an instance waits for a commit, which has to wait for those of two others.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// A machine or a disk that is busy with something else makes commits slow for everybody. That is found
+/// A machine or a disk that is busy with something else makes all commits slow. That is found
 /// out beside the instances, by a transaction of as many steps over such a line as theirs, and is a
 /// disturbance like those that are made here.
 async fn notice_slowness(timeline: &Timeline, postgres: &DatabaseConnection, calm: &AtomicBool) {
@@ -206,7 +206,7 @@ impl SourceRuns {
     }
 }
 
-/// Once nothing is broken any more, every instance soon acknowledges, and gives everybody the newest, verified.
+/// Once nothing is broken any more, every instance soon acknowledges, and answers every caller with the newest, verified.
 async fn all_is_well_again(run: &Run, connections: &[Client]) {
     for (instance, connection) in connections.iter().enumerate() {
         let users = (0..USERS).map(|user| async move {

@@ -1,4 +1,4 @@
-//! Many callers of one cold user: each source is read once, whoever stays and whoever leaves.
+//! Many callers of one cold user: each source is read once, whichever callers stay or leave.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ const ONE_RUN_EACH: [(&str, i64); 6] = [
 
 type Call = JoinHandle<Result<Answer, Status>>;
 
-/// A user with a strategy, nobody has asked for it yet.
+/// A user with a strategy and without a cached document.
 async fn cold(layout: Layout) -> (Cluster, Server, Vec<Client>) {
     let cluster = cluster(layout).await;
     cluster.sources.add_user("1", &[11]).await;

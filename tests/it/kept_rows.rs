@@ -36,7 +36,7 @@ const ONBOARDING: [&str; 9] = [
     "content_gap_analyses",
 ];
 
-/// From now on whoever reads a table of onboarding fails, and with it the load: the source is required.
+/// From now on readers of an onboarding table fail, and with them the load: the source is required.
 async fn take_onboarding_away(db: &DatabaseConnection) {
     for table in ONBOARDING {
         execute(db, &format!("ALTER TABLE {table} RENAME TO {table}_away")).await;

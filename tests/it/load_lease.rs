@@ -1,4 +1,4 @@
-//! One load per key in the whole cluster, whoever asks where, and whatever becomes of who loads.
+//! One load per key in the whole cluster, at whichever instance callers ask, and whatever becomes of the loading one.
 
 mod rows;
 
@@ -65,7 +65,7 @@ impl Instance {
     }
 }
 
-/// Instances on one PostgreSQL, and a user nobody has asked for yet.
+/// Instances on one PostgreSQL, and a user without a cached document.
 async fn instances(adjust: impl Fn(Settings) -> Settings) -> (Cluster, Vec<Instance>) {
     let cluster = cluster(Layout::Postgres).await;
     cluster.sources.add_user("1", &[11]).await;
@@ -89,7 +89,7 @@ fn once() -> BTreeMap<String, i64> {
     ONE_RUN_EACH.map(|(source, number)| (source.to_owned(), number)).into()
 }
 
-/// Waits until nobody holds a lease any more.
+/// Waits until no lease is held any more.
 async fn leases_are_given_back(cluster: &Cluster) {
     wait_for("leases to be given back", async || {
         (count(&cluster.cache, "SELECT COUNT(*) FROM load_lease").await == 0).then_some(())

@@ -1,4 +1,4 @@
-//! The tables: created once, whoever comes first; never over somebody else's.
+//! The tables: created once, by the first instance; never over another application's.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The commands of docs/operating.md, as they stand there: whoever has nothing else gets through.
+//! The commands of docs/operating.md, as they stand there: they work without anything else.
 
 use std::{
     fs,

@@ -79,7 +79,7 @@ async fn misses_beyond_the_places_are_refused_at_once_while_hits_go_on_and_memor
     }
     let mut hits = Vec::new();
     let mut refused = Vec::new();
-    // Nothing is read until the sources are let go, so whoever is answered before is refused.
+    // Nothing is read until the sources are let go, so a caller who is answered before is refused.
     while refused.len() < MISSES - PLACES {
         let (took, hit) = timed(clients[refused.len() % CONNECTIONS].clone(), 1).await;
         assert_eq!(hit.expect("hits go on"), CacheStatus::HitMemory);
@@ -171,7 +171,7 @@ async fn when_all_tiers_are_emptied_under_load_they_are_filled_again() {
 
     let lost = Instant::now();
     let mut asked = load.until("something to be lost", |asked| !is_hit(asked)).await;
-    // Each caller asks for everybody in turn: after so many hits in a row everybody has been one.
+    // Each caller asks for all users in turn: after so many hits in a row every user has been one.
     let mut recovered = false;
     while !recovered {
         let more = load.more(USERS).await;

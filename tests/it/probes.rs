@@ -78,7 +78,7 @@ async fn fifty_callers_of_a_failing_source_cost_one_load_and_the_next_one_comes_
     for answer in answers {
         assert_source_failed(answer);
     }
-    // Somebody goes on asking, and has the same answer all the time.
+    // One caller goes on asking, and gets the same answer all the time.
     wait_for("two more loads", async || {
         assert_source_failed(get(&client, of("1")).await);
         (loads(&client).await == 3).then_some(())
@@ -129,7 +129,7 @@ async fn a_redis_that_hangs_costs_its_timeout_a_few_times_and_then_nothing() {
     let client = server.client().await;
     let tier = async || stats(&client).await.tiers.into_iter().find(|tier| tier.tier == "redis").unwrap();
     let caller = server.caller().await;
-    // The demo's users; nobody has asked for them yet.
+    // The demo's users; no document of theirs is cached yet.
     let mut cold = (1..=30).map(|user| user.to_string());
     let mut ask = async || {
         let user = cold.next().expect("fewer than thirty");

@@ -110,7 +110,7 @@ async fn an_optional_source_that_fails_costs_its_own_sections() {
 async fn a_required_source_that_fails_fails_the_call_and_is_named() {
     for kind in BOTH {
         let mut server = Breakable::start(kind, &[]).await;
-        // A user each: the failure of a load is the answer for a moment longer, so that nobody repeats it at once.
+        // A user each: the failure of a load is the answer for a moment longer, so that callers do not repeat it at once.
         for (table, source, user) in [
             ("onboarding_sessions", "onboarding", "1"),
             ("persona_data", "onboarding", "2"),

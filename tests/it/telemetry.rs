@@ -1,5 +1,5 @@
 //! What a running server tells: metrics as they are scraped and as they are pushed, traces, and what happens to them
-//! when nobody listens.
+//! when no collector listens.
 
 mod collector;
 mod deploy;

@@ -203,7 +203,7 @@ async fn redis_may_die_hang_and_return_under_load() {
     load.more(50).await;
     check_all_answered(&load.until("hits in Redis after it hung", from_redis).await);
 
-    // The other instance, which nobody asked meanwhile, finds what this one has stored.
+    // The other instance, which was not asked meanwhile, finds what this one has stored.
     other.caller().await.until("1", CacheStatus::HitRedis).await;
     assert_eq!(tier(&other, "redis").await.breaker_state, "closed");
 }
@@ -375,7 +375,7 @@ async fn the_last_good_document_is_served_stale_when_a_required_source_fails() {
 
         bring_back(&place, "onboarding_sessions").await;
         for user in ["1", "2", "8"] {
-            // A load's failure is the answer for a moment longer, so that nobody repeats it at once.
+            // A load's failure is the answer for a moment longer, so that callers do not repeat it at once.
             let answer = wait_for("the failure to be forgotten", async || caller.ask(about(user)).await.ok()).await;
             assert_eq!(answer.status(), CacheStatus::Assembled, "{kind:?}: {user}");
         }

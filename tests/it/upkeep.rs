@@ -215,7 +215,7 @@ async fn an_unknown_user_is_remembered_until_an_invalidation() {
     client.invalidate_cache(theirs).await.unwrap();
     assert_eq!(caller.get("999999").await.status(), CacheStatus::Assembled);
 
-    // A strategy of somebody else is as unknown as one that is not there.
+    // A strategy of another user is as unknown as one that is not there.
     for strategy in [2, 777_777] {
         let asked = || GetComprehensiveUserDataRequest { strategy_id: Some(strategy), ..about("1") };
         let runs_before = stats(&mut client).await.sources[1].runs;

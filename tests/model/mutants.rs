@@ -14,7 +14,7 @@ pub(crate) enum Mutant {
     AcknowledgesBeforeApplying,
     /// What Redis holds is served unjudged.
     TrustsRedis,
-    /// Whoever has caught up once is trusted for ever.
+    /// An instance that has caught up once is trusted for ever.
     NoLease,
     /// The lease counts from when the answer came, not from before the read was sent.
     LeaseFromTheReadsEnd,
@@ -24,7 +24,7 @@ pub(crate) enum Mutant {
     WaitAllDoesNotWait,
     /// A request's token is not looked at.
     IgnoresTheToken,
-    /// Whoever commits a fence applies it, and takes the rows before it for applied.
+    /// An instance that commits an invalidation applies it, and takes the rows before it for applied.
     AppliesOnlyItsOwnRow,
     /// Positions come from a sequence: they are committed out of order, and since rolled back ones
     /// leave holes, a reader cannot insist on a log without gaps.
@@ -54,6 +54,6 @@ pub(crate) enum Mutant {
     RunsAtAnOldPosition,
     /// (Load lease) every lease's beat begins at 0.
     RestartsTheBeat,
-    /// (Load lease) whoever gets the lease loads without looking at the table again.
+    /// (Load lease) the holder loads without looking at the table again.
     NoSecondLook,
 }

@@ -11,7 +11,7 @@
 //!
 //! P9 is about what is stored: a partial document never takes the place of a complete one that no fence
 //! has outdated. A fence that the database has lost binds the instance that acknowledged it while that
-//! lives, and everybody again a lease after a witness has started a new incarnation.
+//! lives, and all of them again a lease after a witness has started a new incarnation.
 //!
 //! *To know*: the source reads of the sections that it concerns began after it was called.
 

@@ -195,7 +195,7 @@ pub(crate) enum Progress {
     /// A relay holds its outbox row.
     Taken,
     /// (Broken variants only) its outbox row is deleted, its fence not committed; or it has a
-    /// position that nobody sees yet.
+    /// position that is not visible yet.
     Between,
     Committed,
     /// A catch-up whose read was sent after the commit is under way.
@@ -232,7 +232,7 @@ pub(crate) enum Lost {
     No,
     /// The instance that acknowledged it had applied it, and lives.
     KnownAtHome,
-    /// Nobody is bound by it: whoever acknowledged it died, or it was lost before it was applied.
+    /// It binds no instance: the one that acknowledged it died, or it was lost before it was applied.
     Forgotten,
     /// An instance that had applied it has started a new incarnation.
     Renewed,

@@ -1,7 +1,7 @@
 //! The protocol's steps: what may happen next in a state.
 //!
 //! Each step is what really is atomic: one statement of the database, one critical section, one
-//! message. Between any two of them everybody else may act, and whatever takes long (a frozen
+//! message. Between any two of them all others may act, and whatever takes long (a frozen
 //! database, a paused process, a slow source) is a step that is not taken for a while.
 
 mod catch_up;
@@ -141,7 +141,7 @@ impl Model for Protocol {
     fn steps(&self, state: &State, next: &mut Vec<Next<Self>>) {
         let asked = &state.requests[..self.configuration.requests.len()];
         if asked.iter().all(|request| request.phase == Phase::Answered) && !self.configuration.row {
-            return; // nobody is left to whom a promise could be broken
+            return; // no caller is left to whom a promise could be broken
         }
         let mut steps = Steps { next };
         self.time(state, &mut steps);

@@ -343,7 +343,7 @@ fn two_instances_read_the_sources_once() {
             while case.stats(at).await.finished < 1 {
                 looks += 1;
                 assert!(looks < LOOKS, "{:?}", case.stats(at).await);
-                // Whoever waits for the other one's load looks every half a second.
+                // An instance that waits for the other one's load looks every half a second.
                 move_on(&case.clock, QUIET / 10).await;
             }
             let served = case.get(at, Key::One).await;

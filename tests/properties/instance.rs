@@ -29,7 +29,7 @@ use crate::world::World;
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// A tick of three leases is longer: then a holder is taken for dead.
 const TAKEOVER: Duration = Duration::from_millis(10_500);
-/// At every second short tick, and not at the one at which whoever has seen no beat takes over: that would be a race.
+/// At every second short tick, and not at the one at which an instance without a heartbeat is taken over: that would be a race.
 const BEAT: Duration = Duration::from_millis(1500);
 /// fred waits that long before its first attempt to connect, at most.
 const BEFORE_CONNECTING: Duration = Duration::from_millis(200);

@@ -128,7 +128,7 @@ impl Machine<'_> {
         !self.begun.iter().any(|begun| matches!(begun.what, What::Invalidate(_)))
     }
 
-    /// Where nothing failed, nobody died or was invalidated, a key is loaded once, however long that takes.
+    /// Where nothing failed, died or was invalidated, a key is loaded once, however long that takes.
     fn one_load(&self, steps: &[Step]) -> Result<(), String> {
         let mut keys = Vec::new();
         for step in steps {
@@ -249,7 +249,7 @@ impl Machine<'_> {
     async fn crash(&mut self, at: At) {
         let dead = self.instances.remove(&at).expect("there are three");
         dead.faults.kill();
-        // Nobody hears what a dead instance would have said.
+        // A dead instance tells nothing.
         self.begun.extract_if(.., |begun| begun.at == at).for_each(|begun| begun.task.abort());
         self.dead.push(dead);
         self.oracle.restarts(at);

@@ -2,7 +2,7 @@
 //! where, when the request began.
 //!
 //! The sources count their changes, and each section that is checked carries the count that it was made from (`born`).
-//! An acknowledged invalidation remembers the counts of the moment at which it was called: whoever it binds gets
+//! An acknowledged invalidation remembers the counts of the moment at which it was called: the callers it binds get
 //! nothing born before. It binds requests to the same instance, those with its token or a later one, LINEARIZABLE ones,
 //! all of them if it waited for every instance, and otherwise those that begin a lease after it. And an answer honours
 //! whatever the token that it carries says.

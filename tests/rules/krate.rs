@@ -5,15 +5,23 @@
 
 mod read;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
-use crate::sources::Texts;
+use crate::sources::{self, Texts};
 
 /// A module's path below the crate.
 pub(crate) type Path = Vec<String>;
 
 /// Import chains are shorter; what is longer runs in a circle.
 const IMPORTS_FOLLOWED_MAX: usize = 32;
+
+/// The service, read once for all rules.
+pub(crate) static SERVICE: LazyLock<Krate> = LazyLock::new(|| Krate::parse(&sources::of_the_crate()));
+/// Its uses.
+pub(crate) static EDGES: LazyLock<BTreeSet<Edge>> = LazyLock::new(|| SERVICE.edges());
 
 /// All modules of a crate.
 #[derive(Debug, Default)]

@@ -1,11 +1,11 @@
 //! `lib.rs` lists the modules bottom first, and a module uses only those above it in the list; siblings that stand for
 //! one another do not know of each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     assert_none,
-    krate::{Edge, Krate},
+    krate::{EDGES, Edge, Krate},
     sources::{self, Texts},
 };
 
@@ -19,23 +19,21 @@ fn layers(texts: &Texts) -> BTreeMap<String, usize> {
 }
 
 /// Uses of a module further down the list.
-fn upwards(texts: &Texts) -> Vec<String> {
+fn upwards(texts: &Texts, edges: &BTreeSet<Edge>) -> Vec<String> {
     let layers = layers(texts);
     let layer = |file: &str| layers.get(file.trim_end_matches(".rs").split('/').next()?);
-    let edges = Krate::parse(texts).edges();
     let up = edges.iter().filter(|edge| layer(&edge.to) > layer(&edge.from) && layer(&edge.from).is_some());
     up.map(described).collect()
 }
 
 /// Uses of one sibling by another: files of `parent` under one of these names.
-fn between_siblings(texts: &Texts, parent: &str, siblings: &[&str]) -> Vec<String> {
+fn between_siblings(texts: &Texts, edges: &BTreeSet<Edge>, parent: &str, siblings: &[&str]) -> Vec<String> {
     let sibling = |file: &str| {
         let below = file.trim_end_matches(".rs").strip_prefix(parent)?.strip_prefix('/')?.split('/').next()?.to_owned();
         siblings.contains(&below.as_str()).then_some(below)
     };
     let of_siblings = texts.keys().filter(|file| sibling(file).is_some()).count();
     assert!(of_siblings >= siblings.len(), "the files of {siblings:?} are not found");
-    let edges = Krate::parse(texts).edges();
     let across = edges.iter().filter(|edge| match (sibling(&edge.from), sibling(&edge.to)) {
         (Some(from), Some(to)) => from != to,
         _ => false,
@@ -50,20 +48,19 @@ fn described(edge: &Edge) -> String {
 #[test]
 fn a_module_uses_only_modules_above_it() {
     let texts = sources::of_the_crate();
-    assert_none("a module uses only modules above it in lib.rs", &upwards(&texts));
+    assert_none("a module uses only modules above it in lib.rs", &upwards(&texts, &EDGES));
 }
 
 #[test]
 fn sources_do_not_use_each_other() {
-    let found = between_siblings(&sources::of_the_crate(), "aggregate", &SOURCES);
+    let found = between_siblings(&sources::of_the_crate(), &EDGES, "aggregate", &SOURCES);
     assert_none("a source does not use another one", &found);
 }
 
 #[test]
 fn tiers_do_not_use_each_other() {
     let texts = sources::of_the_crate();
-    let parent = if texts.contains_key("cache/tiers/memory.rs") { "cache/tiers" } else { "cache" };
-    assert_none("a tier does not use another one", &between_siblings(&texts, parent, &TIERS));
+    assert_none("a tier does not use another one", &between_siblings(&texts, &EDGES, "cache/tiers", &TIERS));
 }
 
 #[test]
@@ -75,5 +72,8 @@ fn a_use_upwards_is_found_through_a_re_export() {
         ("high.rs", "pub struct Hidden;"),
     ];
     let texts = Texts::from(texts.map(|(name, text)| (name.to_owned(), text.to_owned())));
-    assert_eq!(upwards(&texts), ["src/low.rs:1: crate::middle::Hidden is of src/high.rs"]);
+    assert_eq!(
+        upwards(&texts, &Krate::parse(&texts).edges()),
+        ["src/low.rs:1: crate::middle::Hidden is of src/high.rs"]
+    );
 }

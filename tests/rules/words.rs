@@ -1,4 +1,4 @@
-//! The field's words, not words of our own: a reader finds a thing by the name that he would search for.
+//! The field's words, not words of our own: a reader finds a thing by its standard name.
 //!
 //! docs/decisions.md tells what replaced what, and is therefore not read here.
 

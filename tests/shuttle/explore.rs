@@ -14,7 +14,7 @@ use userdata::sync::time;
 
 /// Most defects need three steps in a certain order at most, says the paper on PCT.
 const DEPTH: usize = 3;
-/// No scenario comes near it: whoever needs more goes round in circles.
+/// No scenario comes near it: one that needs more never ends.
 const STEPS_MAX: usize = 50_000;
 /// Enough for the deepest call without optimisation; untouched pages cost nothing.
 const STACK_BYTES: usize = 512 * 1024;
@@ -24,9 +24,9 @@ const SEED: u64 = 0x5eed;
 /// When time goes on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
-    /// While everybody waits: work takes no time.
+    /// While all tasks wait: work takes no time.
     Patient,
-    /// Also once in so many steps while somebody could work: he is starved meanwhile.
+    /// Also once in so many steps while a task could run, which is starved meanwhile.
     Hasty(u64),
 }
 

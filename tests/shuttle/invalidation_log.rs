@@ -7,7 +7,7 @@ use shuttle::future::{JoinHandle, spawn};
 use userdata::{
     cache::invalidation_log::{InvalidationLog, InvalidationLogError, LogValidity},
     clock::Clock,
-    database::in_memory::{Flaw, InMemory, Weather},
+    database::in_memory::{Flaw, MemoryDatabase, Weather},
     sync::shuttled::{chance, task::TaskTracker, time},
 };
 use userdata::{
@@ -28,7 +28,7 @@ const STORM: Weather = Weather { slow: 3, lost: 10, transient: 5, way_max: Durat
 /// Instances over one log.
 #[derive(Clone)]
 struct Cluster {
-    database: InMemory,
+    database: MemoryDatabase,
     instances: [Arc<InvalidationLog>; 2],
     config: config::Fence,
 }
@@ -37,7 +37,7 @@ impl Cluster {
     /// Instances that have read the log; how it is wrong as they see it.
     async fn started(weather: Weather, flaws: [Option<Flaw>; 2]) -> Self {
         let config = config::Fence::default();
-        let database = InMemory::new(config.lease, weather);
+        let database = MemoryDatabase::new(config.lease, weather);
         let instances = flaws.map(|flaw| {
             let (seen, tasks) = (database.clone().with(flaw), TaskTracker::new());
             Arc::new(InvalidationLog::over(seen, config.clone(), TIMEOUT, Clock::system(), &tasks))
@@ -131,7 +131,7 @@ fn it_is_noticed_when_two_commits_get_the_same_place() {
     );
 }
 
-/// One instance raises fences, the other one reads and answers; now and then everybody is suspended.
+/// One instance raises fences, the other one reads and answers; now and then all machines are suspended.
 async fn trusting(flaw: Option<Flaw>) {
     let cluster = Cluster::started(STORM, [None, flaw]).await;
     cluster.poll(1);
@@ -232,7 +232,7 @@ fn it_is_noticed_when_a_row_is_replaced_by_another() {
     assert!(found.contains("is not"), "{found}");
 }
 
-/// Whoever is told a position knows it afterwards, and who waited for all is known to all.
+/// An instance that is notified of a position has applied it afterwards. After a wait for all, every instance has.
 async fn telling(flaw: Option<Flaw>) {
     let cluster = Cluster::started(STORM, [None, flaw]).await;
     cluster.poll(1);

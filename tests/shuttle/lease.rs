@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use userdata::config;
 use userdata::{
     clock::Clock,
-    database::in_memory::{Flaw, InMemory, LeaseRecord, Weather},
+    database::in_memory::{Flaw, LeaseRecord, MemoryDatabase, Weather},
     lease::{Claim, DoneCheck, Leases, SharedWork, WaitOutcome},
     sync::shuttled::{chance, task::TaskTracker, time},
 };
@@ -36,7 +36,7 @@ const STORM: Weather = Weather { slow: 4, lost: 10, transient: 0, way_max: Durat
 struct Instance {
     leases: Arc<Leases>,
     tasks: TaskTracker,
-    database: InMemory,
+    database: MemoryDatabase,
     config: config::LoadLease,
     /// Instances that work now.
     working: Arc<Mutex<HashSet<usize>>>,
@@ -73,7 +73,7 @@ const JOB: Job = Job { takes: Duration::from_secs(7), outcome: None, deadly: 0 }
 const LIFE: Duration = Duration::from_secs(2);
 
 fn instances<const N: usize>(weather: Weather, flaw: Option<Flaw>) -> [Instance; N] {
-    let database = InMemory::new(Duration::ZERO, weather).with(flaw);
+    let database = MemoryDatabase::new(Duration::ZERO, weather).with(flaw);
     let (config, working) = (config::LoadLease::default(), Arc::default());
     std::array::from_fn(|number| {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

@@ -118,7 +118,7 @@ fn every_refresh_runs_and_nothing_is_left_when_they_panic_and_callers_leave() {
 
 #[test]
 fn who_asks_while_one_runs_and_one_is_pending_shares_the_pending_one() {
-    // Time passes only when everybody has asked: the first refresh runs until then.
+    // Time passes only when all callers have asked: the first refresh runs until then.
     explore(SCHEDULES, Pace::Patient, || async {
         let refreshes = Arc::new(Refreshes::new(TaskTracker::new()));
         let runs = Arc::new(Count::new(0));

@@ -1,4 +1,4 @@
-//! `SingleFlight`: who joins which load, how many loads run, and that nobody is left behind.
+//! `SingleFlight`: which load a caller joins, how many loads run, and that every caller is answered.
 
 use std::{
     collections::HashMap,

@@ -8,7 +8,7 @@ use super::local_copy::LogRow;
 use crate::{
     database::{
         Pool,
-        in_memory::{Flaw, InMemory, LogRecord, Tables},
+        in_memory::{Flaw, LogRecord, MemoryDatabase, Tables},
     },
     fault::Call,
     model::Scope,
@@ -26,7 +26,7 @@ pub(super) struct LogHead {
 
 #[derive(Clone, Debug)]
 pub(super) struct LogTable {
-    database: InMemory,
+    database: MemoryDatabase,
     pub(super) faults: Direct,
 }
 
@@ -45,7 +45,7 @@ const LAG: Duration = Duration::from_secs(1);
 
 impl LogTable {
     /// Tables in memory.
-    pub(super) fn of(database: InMemory) -> Self {
+    pub(super) fn of(database: MemoryDatabase) -> Self {
         Self { database, faults: Direct }
     }
 

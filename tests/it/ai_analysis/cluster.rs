@@ -1,4 +1,4 @@
-//! One call per input in the whole cluster, whoever asks where, and whatever becomes of who asks.
+//! One call per input in the whole cluster, at whichever instance, and whatever becomes of the one that asks.
 
 use sea_orm::ConnectionTrait;
 use tokio::task::JoinHandle;

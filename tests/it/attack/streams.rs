@@ -1,4 +1,4 @@
-//! Streams that are begun and not gone on with: nobody waits for them for long, and they take nobody's place.
+//! Streams that are begun and not gone on with: they are ended soon, and occupy no permit meanwhile.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -131,7 +131,7 @@ async fn the_largest_that_is_allowed_is_answered() {
     for (case, request) in requests.into_iter().enumerate() {
         client.get_comprehensive_user_data(request).await.unwrap_or_else(|status| panic!("case {case}: {status:?}"));
     }
-    // 255 bytes of user are nobody, not wrong.
+    // 255 bytes name an unknown user; they are not an error.
     let status = client.get_comprehensive_user_data(asking(&"u".repeat(255))).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound);
 }

@@ -1,4 +1,4 @@
-//! Well formed, but not there: NOT_FOUND, the same whether it never existed or is somebody else's.
+//! Well formed, but not there: NOT_FOUND, the same whether it never existed or belongs to another user.
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -43,7 +43,7 @@ async fn somebody_elses_strategy_is_as_unknown_as_one_that_never_was() {
     let (_database, server) = serve_demo(Kind::Sqlite, &[]).await;
     let mut client = server.client().await;
     strategy_of_user_1(&mut client, 12).await.expect("user 1 has strategy 12");
-    // 22 is user 2's; nobody has the other.
+    // 22 is user 2's; no user has the other.
     let somebodys = strategy_of_user_1(&mut client, 22).await.unwrap_err();
     let nobodys = strategy_of_user_1(&mut client, 987_654_321).await.unwrap_err();
     let others = GetComprehensiveUserDataRequest { strategy_id: Some(22), ..asking("2") };

@@ -137,7 +137,7 @@ async fn a_reply_beyond_the_limit_names_the_sections_and_their_sizes_and_is_not_
     assert_eq!((stats.total_entries, stats.tiers[0].entries), (Some(0), Some(0)));
 }
 
-/// Nobody gets into the database, and whoever is in it is thrown out.
+/// The database refuses connections and ends those that there are.
 async fn lock_out(database: &TestDatabase) {
     let name = database.url.rsplit_once('/').unwrap().1;
     let db = postgres().await.administer().await;

@@ -80,7 +80,7 @@ async fn an_invalidation_that_cannot_be_durable_says_so_and_empties_memory_all_t
         cluster.has_stored(1).await;
         assert_eq!(get(&client, of("1")).await.unwrap().status, CacheStatus::HitMemory, "{layout:?}");
 
-        // SQLite: somebody else is writing. PostgreSQL: the log hangs, as a database that is gone does.
+        // SQLite: another process is writing. PostgreSQL: the log hangs, as a database that is gone does.
         let stuck = sea_orm::TransactionTrait::begin(&cluster.cache).await.unwrap();
         let lock = match cluster.database().kind() {
             Kind::Sqlite => "UPDATE invalidation_log_head SET low_watermark = low_watermark",

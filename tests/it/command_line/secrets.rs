@@ -24,7 +24,7 @@ fn assert_silent(what: &str, text: &str) {
 async fn no_secret_is_printed_or_logged_even_when_everything_is_traced_and_fails() {
     let database = database(Kind::Postgres).await;
     let redis = redis().await;
-    // The server trusts everybody, so any password opens it; Redis has none, so that this one is refused.
+    // The server trusts every user, so any password opens it; Redis has none, so that this one is refused.
     let with_password = database.url.replace("postgres@", &format!("postgres:{MARKER}-database@"));
     assert_ne!(with_password, database.url);
     let redis_url = format!("redis://:{MARKER}-redis@127.0.0.1:{}", redis.port);

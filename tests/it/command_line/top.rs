@@ -26,7 +26,7 @@ async fn figures_of_an_interval_are_printed_where_there_is_no_terminal() {
     for part in [&addr, "SERVING", "requests  0.0/s", "memory ", "onboarding ", "log       at 0", "AI calls  0.0/s"] {
         assert!(printed.contains(part), "{part}:\n{printed}");
     }
-    // Also while the database is not there: nobody asks it.
+    // Also while the database is not there: it is not asked.
     database.shut().await;
     let json = userdata(&["top", "--once", "-o", "json", "--interval", "100ms", "--addr", &addr]).await.output();
     let json: Json = serde_json::from_str(&json).unwrap();

@@ -32,7 +32,7 @@ use testkit::{ask::reason, server::Client, sources::Sources};
 /// For pools to replace their connections, after what they depend on is there again: the time after
 /// which they give one up (ground.rs), and what a busy machine adds. Figures say what it took.
 const RECOVERY: Duration = Duration::from_secs(4);
-/// Longer than an instance may take, however the load's holder ends: nobody waits for ever.
+/// Longer than an instance may take, however the load's holder ends: no caller waits for ever.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What all clients of a run share.

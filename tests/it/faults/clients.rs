@@ -101,7 +101,7 @@ impl One {
         }
     }
 
-    /// What an instance gives now to whoever asks for nothing special: the count and when it was asked.
+    /// The answer of an instance to a plain question: the count, and when the question was sent.
     async fn probe(&self, instance: usize, user: usize, strategy: Option<usize>) -> Option<(Instant, i64, bool)> {
         let (asked, seen) = self.run.read(&self.clients, instance, (user, strategy), &Way::Default).await?;
         Some((asked.sent, seen.count, seen.verified))

@@ -73,7 +73,7 @@ impl Ground {
         self.servers.iter().map(|server| server.address).collect()
     }
 
-    /// The same PostgreSQL, over a line like the instances', which nobody breaks.
+    /// The same PostgreSQL, over a proxy like the instances', which stays whole.
     pub(super) async fn beside(&self) -> (DatabaseConnection, Proxy) {
         let line = Proxy::before(self.postgres.port).await;
         (Database::connect(line.url(&self.postgres.url("postgres"))).await.unwrap(), line)

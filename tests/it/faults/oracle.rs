@@ -1,6 +1,6 @@
 //! Who may answer what: the oracle.
 //!
-//! A strategy's row counts how often it was written. Whoever writes it invalidates it afterwards; once
+//! A strategy's row counts how often it was written. Its writer invalidates it afterwards; once
 //! that is acknowledged with the row at n, an answer to a request sent later has at least n if the
 //! acknowledgement binds it. It binds
 //! - every answer of the same instance, also after its restart, and every answer that was asked for
@@ -28,7 +28,7 @@ use super::ground::{INSTANCES, STRATEGIES, USERS, strategy, user};
 
 /// L: how long an instance trusts its copy of the log.
 pub(super) const LEASE: Duration = Duration::from_millis(500);
-/// Acknowledgements of a row that are kept for whoever has to understand a violation.
+/// Acknowledgements of a row that are kept to explain a violation.
 const KEPT: usize = 64;
 
 /// An acknowledged invalidation.
@@ -212,7 +212,7 @@ impl Row {
 }
 
 impl Bounds {
-    /// Acknowledgements that bind everybody by now.
+    /// Acknowledgements that bind all instances by now.
     fn settle(&mut self, row: usize, now: Instant) {
         let settled = self.recent.iter().filter(|ack| ack.acknowledged + LEASE <= now);
         let counts = settled.flat_map(|ack| &ack.rows).filter(|(of, _)| *of == row).map(|(_, count)| *count);

@@ -1,5 +1,5 @@
-//! Connections to the database that carry nothing any more, and that nobody closes: a firewall forgot
-//! them, or the machine at the other end is gone. What was left behind on them holds nobody up.
+//! Connections to the database that carry nothing any more and are not closed: a firewall forgot them, or the machine
+//! at the other end is gone. No caller waits for what was left behind on them.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use testkit::{
 /// Within this everything is as before. It takes some timeouts of half a second.
 const RECOVERED: Duration = Duration::from_secs(10);
 
-/// Whoever reads or writes the log waits for it, until that is rolled back.
+/// Readers and writers of the log wait for it, until it is rolled back.
 async fn hold_the_log(cache: &DatabaseConnection) -> DatabaseTransaction {
     let holder = cache.begin().await.unwrap();
     holder.execute_unprepared("LOCK TABLE invalidation_log_head IN ACCESS EXCLUSIVE MODE").await.unwrap();

@@ -85,7 +85,7 @@ impl Timeline {
         format!("{:.3} s", moment.saturating_duration_since(self.began).as_secs_f64())
     }
 
-    /// The last disturbances, for whoever has to understand a violation.
+    /// The last disturbances, to explain a violation.
     pub(super) fn tell(&self, last: Duration) -> String {
         self.write(|all| {
             let recent = all.iter().filter(|one| one.to.is_none_or(|ended| ended.elapsed() < last));

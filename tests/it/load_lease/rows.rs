@@ -160,7 +160,7 @@ async fn an_outcome_is_shared_and_goes_with_its_holder() {
         let seen = b.wait(watch, 7).await;
         let WaitOutcome::Ended { outcome, watch } = seen else { panic!("{kind:?}: {seen:?}") };
         assert_eq!(outcome, json!({ "kind": "why" }), "{kind:?}");
-        // Of no use to somebody with a newer fence.
+        // Of no use to a caller who knows a newer invalidation.
         assert!(matches!(b.wait(watch, 8).await, WaitOutcome::Released), "{kind:?}");
         a.stop.cancel();
         a.ends().await;

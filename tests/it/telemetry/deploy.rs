@@ -19,7 +19,7 @@ use testkit::binary;
 
 /// What our metrics' names begin with.
 const PREFIXES: [&str; 5] = ["userdata_", "rpc_", "db_", "process_", "tokio_"];
-/// Added to each series by whoever scrapes.
+/// Prometheus adds them to each series.
 const TARGET_LABELS: [&str; 2] = ["instance", "job"];
 
 fn file(path: &str) -> PathBuf {

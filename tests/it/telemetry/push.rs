@@ -96,7 +96,7 @@ async fn a_collector_behind_tls_is_sent_to_if_the_right_authority_certifies_it()
 #[tokio::test]
 async fn a_collector_that_is_not_there_costs_nothing_and_is_told_of_once() {
     let nobody = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    // Its backlog takes connections, and nobody ever answers them.
+    // Its backlog takes connections, which are never answered.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for (collector, refused) in [(nobody, true), (silent.local_addr().unwrap(), false)] {
         let cluster = cluster(Layout::Sqlite).await;

@@ -165,7 +165,7 @@ async fn nothing_of_users_callers_and_secrets_is_told_anywhere() {
     std::fs::write(&tokens, format!("writer {} a-writer\n", hex(&digest(&token)))).unwrap();
     let collector = collector().await;
     let redis = cluster.redis.as_ref().unwrap();
-    // PostgreSQL trusts everybody and Redis's user has no password: any opens them.
+    // PostgreSQL trusts every user and Redis's user has no password: any password opens them.
     let database_url = cluster.database().url.replace("postgres@", &format!("postgres:{}@", marked("database")));
     assert_ne!(database_url, cluster.database().url);
     let settings = cluster

@@ -41,7 +41,7 @@ userdata.v1.UserDataService/GetComprehensiveUserData
   lookup memory [miss]
 ";
 
-/// A trace that nobody else has.
+/// A trace of its own.
 fn trace(number: u32) -> String {
     format!("4bf92f3577b34da6a3ce929d{number:08x}")
 }

@@ -156,7 +156,7 @@ async fn stand_in(change: &DatabaseTransaction, table: &str, first: &str) {
 }
 
 async fn mend_table(db: &DatabaseConnection, fault: Fault, table: &str) {
-    // Whoever still sleeps in the view keeps it from being dropped, and might do so for an hour.
+    // A statement that still sleeps in the view keeps it from being dropped, and might do so for an hour.
     let sleepers = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                     WHERE datname = current_database() AND wait_event = 'PgSleep'";
     run(db, sleepers).await;

@@ -28,7 +28,7 @@ use testkit::{
 
 /// Users in the sources: more than the whole matrix asks for.
 const USERS: u32 = 5000;
-/// The one that everybody has cached.
+/// The user whose document is in every tier.
 pub(crate) const WARM: &str = "1";
 
 /// What a source may take, as in production.
@@ -123,7 +123,7 @@ impl Rig {
         }
     }
 
-    /// A user for whom nobody has asked yet.
+    /// A user without a cached document.
     fn new_user(&self) -> String {
         let user = self.next_user.fetch_add(1, Ordering::Relaxed);
         assert!(user <= USERS, "more users are needed");
@@ -183,7 +183,7 @@ impl Instances {
         }
     }
 
-    /// A document that nobody has.
+    /// A document that no tier has.
     pub(crate) async fn cold(&self) -> Result<Answer, Status> {
         let user = self.rig.new_user();
         let answer = self.forgetful.ask(about(&user)).await?;

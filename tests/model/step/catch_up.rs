@@ -21,7 +21,7 @@ impl Protocol {
                 }
                 own.reading = Reading::Sent;
                 own.read_age = 0;
-                // Whoever asked before the read was sent shares it.
+                // Callers that asked before the read was sent share it.
                 for request in &mut after.requests {
                     if request.phase == Phase::Queued && request.at == at {
                         request.phase = Phase::Riding;
@@ -98,7 +98,7 @@ impl Protocol {
         }
     }
 
-    /// A read that brings nothing new, and that nobody waits for, changes nothing but the lease.
+    /// A read that brings nothing new, and that no caller waits for, changes nothing but the lease.
     fn has_reason_to_read(&self, state: &State, at: u8) -> bool {
         let own = &state.instances[usize::from(at)];
         let database = &state.database;

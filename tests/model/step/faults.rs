@@ -92,7 +92,7 @@ impl Protocol {
                 one.since = 0;
             }
         }
-        // Who waits for an answer is excused too, as far as nobody is bound.
+        // A caller that waits for an answer is excused too, unless the answer binds.
         for request in &mut after.requests {
             for (index, one) in after.invalidations.iter().enumerate().filter(|(_, one)| one.lost != Lost::No) {
                 request.must_if_verified &= !(1 << index);

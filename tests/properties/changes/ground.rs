@@ -1,4 +1,4 @@
-//! The demo's tables with triggers on them, two instances that share a cache beside them, and somebody who writes.
+//! The demo's tables with triggers on them, two instances that share a cache beside them, and a writer.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,7 +42,7 @@ pub(super) struct Ground {
     /// The writer's.
     pub(super) db: DatabaseConnection,
     pub(super) members: Vec<Member>,
-    /// The sources as nobody has cached them.
+    /// The sources as they are, without a cache.
     pub(super) sources: Aggregator,
     pub(super) clock: Clock,
     _place: TestDatabase,

@@ -18,7 +18,7 @@ use testkit::{database::Kind, wait_for};
 
 /// Of a failure's message: what happened last.
 const TOLD: usize = 12;
-/// How often every question is asked at every instance: what nobody has noticed before is noticed then.
+/// How often every question is asked at every instance: what was not noticed before is noticed then.
 const ALL_EVERY: usize = 20;
 const SOURCES: [&str; 5] = ["onboarding", "strategy", "gap_analysis", "performance", "recommendations"];
 
@@ -135,7 +135,7 @@ impl Steps {
         more
     }
 
-    /// Nobody has relayed the change yet: what is cached differs from the sources, and is not stale.
+    /// The change has not been relayed yet: what is cached differs from the sources, and is not stale.
     async fn inspect_what_is_changing(&mut self, concerned: &Concerned) {
         let Some(place) = questions_about(concerned).choose(&mut self.rng).copied() else { return };
         let cache = &self.ground.members[self.rng.random_range(0..self.ground.members.len())].cache;
@@ -174,7 +174,7 @@ impl Steps {
         self.told.push_back(format!("{:>4} {what}", self.steps));
     }
 
-    /// What was done, for whoever looks.
+    /// What was done, to explain a failure.
     pub(super) async fn end(mut self) -> Result<(), String> {
         self.ask_all().await?;
         eprintln!(

@@ -165,9 +165,11 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// Whether it is compiled for tests only.
+/// Whether it is compiled for tests only: also what stands in for another item of the same name there.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|flag| flag == "test")
+    attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).any(|attribute| {
+        let Ok(condition) = attribute.meta.require_list() else { return false };
+        let condition = condition.tokens.to_string().replace(' ', "");
+        ["test", "feature=\"shuttle\"", "not(feature=\"mutants\")"].contains(&condition.as_str())
     })
 }

@@ -1,4 +1,4 @@
-//! What every real server needs around it: a port, its binary, its log, and the patience of whoever started it.
+//! What every real server needs: a port, its program, its log, and a wait until it is ready.
 
 use std::{
     net::{Ipv4Addr, TcpListener},

@@ -101,7 +101,7 @@ impl Drop for Postgres {
     }
 }
 
-/// The binary's server; started by whoever asks first, ended with the test process.
+/// The server of this test binary. The first call starts it; it ends with the test process.
 pub async fn postgres() -> &'static Postgres {
     static POSTGRES: OnceCell<Postgres> = OnceCell::const_new();
     POSTGRES.get_or_init(own_postgres).await
@@ -132,7 +132,7 @@ pub async fn own_postgres() -> Postgres {
     panic!("PostgreSQL does not start: {}", postgres.log());
 }
 
-/// The command of one of PostgreSQL's programs, with which root becomes somebody else.
+/// The command of one of PostgreSQL's programs; as root, it runs as the user postgres.
 fn as_postgres(program: &str) -> Vec<OsString> {
     let program = binary(program, &installed()).into_os_string();
     if !running_as_root() {

@@ -10,7 +10,7 @@
 //! Invariant: no byte is ever lost from the middle of a stream, as TCP would not lose it. A direction
 //! of a connection that has swallowed something stays silent for ever, also after `restore()`, like
 //! one that a firewall forgot, and its receiver does not even hear that the sender has closed it; only
-//! new connections work then. Whoever wants the same connection to go on afterwards stalls it instead.
+//! new connections work then. To let the same connection go on afterwards, stall it instead.
 
 mod carry;
 #[cfg(test)]

@@ -71,7 +71,7 @@ impl Wire {
         self.stream.write_all(bytes).await.is_ok()
     }
 
-    /// Sends while also taking what comes, as somebody does who wants to go on for long; says whether it all went out.
+    /// Sends, and reads replies meanwhile, so that neither side's buffers fill. Whether all of it was sent.
     pub async fn send_reading(&mut self, bytes: &[u8]) -> bool {
         let (mut from, mut to) = self.stream.split();
         let sending = to.write_all(bytes);

@@ -142,7 +142,7 @@ impl TestDatabase {
         pool(&self.url.replacen("postgres@", &format!("{role}@"), 1), Access::ReadOnly).await
     }
 
-    /// Ends all connections and lets nobody connect, as a PostgreSQL that is down.
+    /// Ends all connections and refuses new ones, as a PostgreSQL that is down.
     pub async fn shut(&self) {
         let Place::Server { server, name } = &self.place else { panic!("a file cannot be shut") };
         let server = server.administer().await;
@@ -151,7 +151,7 @@ impl TestDatabase {
         server.execute_unprepared(&end).await.unwrap();
     }
 
-    /// Lets everybody connect again.
+    /// Accepts connections again.
     pub async fn open(&self) {
         let Place::Server { server, name } = &self.place else { panic!("a file cannot be shut") };
         let open = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true");

@@ -28,7 +28,7 @@ pub fn demo_settings(database: &TestDatabase, environment: &[(&str, &str)]) -> S
     }
 }
 
-/// Makes whoever reads onboarding data on PostgreSQL wait until what is returned here is dropped.
+/// Makes readers of onboarding data on PostgreSQL wait until the returned transaction is dropped.
 pub async fn hold_onboarding(database: &DatabaseConnection) -> DatabaseTransaction {
     let holding = database.begin().await.unwrap();
     holding.execute_unprepared("LOCK TABLE onboarding_sessions IN ACCESS EXCLUSIVE MODE").await.unwrap();

@@ -272,7 +272,7 @@ impl Calls {
     /// Ends at the first invalidation that fails, so that at most one user's sources are ahead of its fences.
     async fn write(self, db: DatabaseConnection) {
         for user in self.users.iter().cycle().take_while(|_| !self.stop.is_cancelled()) {
-            // Order: whoever reads the new count must find that it may have been written.
+            // Order: a reader of the new count must find that it may have been written.
             let count = user.written.fetch_add(1, Ordering::SeqCst) + 1;
             sources::write(&db, user.strategy, count).await;
             match invalidate(&self.client, everything_of(&user.name)).await {

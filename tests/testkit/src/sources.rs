@@ -65,7 +65,7 @@ impl Sources {
         transaction.rollback().await.unwrap();
     }
 
-    /// From now on whoever reads this table waits. What they will see was decided when they asked:
+    /// From now on readers of this table wait. What they will see is decided when they ask:
     /// a source's snapshot of the database is older than its wait for the lock.
     pub async fn hold(&self, table: &'static str) -> Hold {
         assert_eq!(self.database.kind(), Kind::Postgres, "in SQLite nothing keeps readers waiting");
@@ -106,13 +106,13 @@ impl Hold {
         .await;
     }
 
-    /// Lets everybody go on, without the table: they fail.
+    /// Lets the readers go on without the table: they fail.
     pub async fn take_away(self) {
         self.holder.execute_unprepared(&format!("ALTER TABLE {0} RENAME TO {0}_away", self.table)).await.unwrap();
         self.holder.commit().await.unwrap();
     }
 
-    /// Lets everybody go on.
+    /// Lets the readers go on.
     pub async fn release(self) {
         self.holder.rollback().await.unwrap();
     }

@@ -57,7 +57,7 @@ struct Chunk {
     due: Instant,
 }
 
-/// Carries a connection until either side closes it or it is cut. Nobody here closes only one direction.
+/// Carries a connection until either side closes it or it is cut. No client or server here closes only one direction.
 pub(super) async fn carry(mut client: TcpStream, target: u16, mut watched: watch::Receiver<State>) {
     let State { cuts, silences, .. } = *watched.borrow_and_update();
     if watched.borrow().network == Network::Blackhole {

@@ -10,7 +10,7 @@ use super::{Redis, redis_with, wait_for};
 const SERVICE: &str = "userdata";
 /// Of three sentinels.
 const QUORUM: usize = 2;
-/// Who may replicate: taking that away leaves everybody else's connections alone.
+/// The user that replicas log in as: its removal breaks replication and no client's connection.
 const REPLICATES: &str = "ACL SETUSER replicator on >secret +psync +replconf +ping";
 
 /// The group. `nodes[0]` is the master at first.
@@ -20,7 +20,7 @@ pub struct Sentinels {
     sentinels: Vec<Redis>,
 }
 
-/// A group in which everybody knows everybody.
+/// A group whose members all know each other.
 pub async fn sentinels() -> Sentinels {
     // Undelayed: a replica would wait five seconds for others to come.
     let node = "--masteruser replicator --masterauth secret --repl-diskless-sync-delay 0";
