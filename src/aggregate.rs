@@ -1,10 +1,9 @@
-//! Assembling a document from its five sources: what starts at once, what waits for what, what is
-//! required, and what a failure means.
+//! Assembles a document from its five sources: which start at once, which wait for others, which are required, and what
+//! a failure means.
 //!
-//! Sources never import each other and know no cache. They share the readers ([`value`]), the way
-//! to read tables ([`sql`]) and the rows that more than one of them works on ([`rows`]). What
-//! depends on what is said by one async block ([`Aggregator::aggregate`]); a graph of tasks would
-//! say the same with more words.
+//! Sources never import each other and know no cache. They share the readers of JSON ([`value`]), the access to tables
+//! ([`sql`]) and the rows that more than one of them works on ([`rows`]). One async block states the order
+//! ([`Aggregator::aggregate`]); a graph of tasks would need more code for the same.
 
 mod aggregator;
 pub mod ai_analysis;
@@ -19,8 +18,9 @@ mod plan;
 pub mod rows;
 pub mod sql;
 pub mod strategy;
+mod strategy_metrics;
 #[cfg(test)]
-mod strategy_tables;
+mod testing;
 mod value;
 
 pub use aggregator::Aggregator;

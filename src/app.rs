@@ -172,7 +172,7 @@ impl App {
             stop.clone(),
         );
         let leases = Arc::new(leases.heeding(rows.reach()));
-        let ai_guard = Guard::new("ai_analysis", &config.sources, clock.clone()).measured(&meter);
+        let ai_guard = Guard::new("ai_analysis", &config.sources, clock.clone()).with_metrics(&meter);
         let responses = ResponseCache::new(cache_pool.clone());
         let ai = AiAnalysis::new(&config.ai, ai_guard, responses, Arc::clone(&leases), clock.clone(), tasks.clone())?;
         let sources = SourceDatabase::new(sources_pool.clone(), config.sources.column_bytes_max);

@@ -158,7 +158,7 @@ impl UserDataCache {
                 return self.load_past_the_tiers(query, wish, validity, LoadMode::BypassCache).await;
             }
             // It was begun for nobody. Somebody who waits is not bound by what that may cost.
-            Err(Error::Withheld) => {
+            Err(Error::BudgetExceeded) => {
                 return self.load_past_the_tiers(query, wish, validity, LoadMode::BypassCache).await;
             }
             loaded => loaded?,

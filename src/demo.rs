@@ -1,8 +1,8 @@
-//! Demo data: thirty-three users with everything the sources can find, and some that lack it.
+//! Demo data: thirty-three users, most with rows in all source tables, some without certain rows.
 //!
-//! It is the same for the same seed and base day, on either database and with any set of users:
-//! each has a stream of numbers and blocks of ids of its own. The texts are plausible, not random,
-//! so that the gap analysis has something to find.
+//! Equal seeds and base days give equal data, on either database and with any set of users: each user has a stream of
+//! random numbers and blocks of ids of its own. The texts are plausible, not random, so that the gap analysis finds
+//! gaps.
 
 mod audience;
 mod batch;
@@ -24,42 +24,38 @@ use batch::RowBatch;
 use draw::Draw;
 use user::{Story, User, users};
 
-/// What decides the data.
 #[derive(Clone, Copy, Debug)]
 pub struct SeedOptions {
-    /// Another seed, other numbers and texts; the users' stories stay.
+    /// Changes numbers and texts, but not the users' stories.
     pub seed: u64,
-    /// The day that dates count from: today, or a fixed one for tests.
+    /// The day that all dates are relative to: today, or a fixed one for tests.
     pub base_day: NaiveDate,
 }
 
 impl SeedOptions {
-    /// The usual seed.
+    /// With the default seed.
     #[must_use]
     pub fn on(base_day: NaiveDate) -> Self {
         Self { seed: 42, base_day }
     }
 }
 
-/// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seeded {
-    /// Users written.
     pub users: usize,
-    /// TableRows written.
     pub rows: usize,
-    /// There were users already, so nothing was written.
+    /// Nothing was written, because the sources had users.
     pub already: bool,
 }
 
-/// Writes the demo data into empty source tables, in one transaction; into others, nothing.
-/// `progress` hears of rows written and rows in all.
+/// Writes the demo data, in one transaction, if the source tables have no users.
+/// `progress` is called with the number of rows written and of all rows.
 pub async fn seed(
     db: &DatabaseConnection,
     options: &SeedOptions,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Seeded, DbErr> {
-    // Two programs that seed at once: the second waits, and finds users.
+    // If two programs seed at once, the second one waits here, and then finds users.
     let transaction = userdata_migrations::begin_alone(db).await?;
     if !sources_are_empty(&transaction).await? {
         transaction.rollback().await?;
@@ -76,7 +72,7 @@ pub async fn seed(
     Ok(Seeded { users: users.len(), rows, already: false })
 }
 
-/// Whether no user is known: neither a session nor a strategy of either kind exists.
+/// Whether there is no session and no strategy of either kind.
 pub async fn sources_are_empty(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     for table in ["onboarding_sessions", "enhanced_content_strategies", "content_strategies"] {
         let any = Statement::from_string(db.get_database_backend(), format!("SELECT id FROM {table} LIMIT 1"));
@@ -87,7 +83,7 @@ pub async fn sources_are_empty(db: &impl ConnectionTrait) -> Result<bool, DbErr>
     Ok(true)
 }
 
-/// Everything about one user. Order: what others refer to comes first.
+/// Adds all rows of one user. Order: parents before their children.
 fn describe(user: &User, draw: &mut Draw, batch: &mut RowBatch) {
     let session = onboarding::describe(user, draw, batch);
     website::describe(user, session, draw, batch);
@@ -127,7 +123,16 @@ mod tests {
             count += own.len();
             assert!(own.iter().all(|row| all.contains(row)), "{}", user.id);
         }
-        assert_eq!(count, all.len(), "and nobody has a row of another");
+        assert_eq!(count, all.len(), "no user has a row of another");
+    }
+
+    #[test]
+    fn every_column_that_is_read_is_filled() {
+        let mut batch = RowBatch::default();
+        for user in &users(NaiveDate::from_ymd_opt(2025, 9, 1).unwrap()) {
+            describe(user, &mut Draw::new(42, user.id), &mut batch);
+        }
+        assert_eq!(batch.unlike_the_description(), Vec::<String>::new());
     }
 
     #[test]

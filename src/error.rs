@@ -56,7 +56,7 @@ pub enum Error {
     /// It was assembled for nobody, and would have taken an AI call. Whoever waits assembles for itself: no caller
     /// is ever told this.
     #[error("left to whoever waits for it")]
-    Withheld,
+    BudgetExceeded,
     /// A defect of ours; the log says more.
     #[error("internal error")]
     Internal,

@@ -1,7 +1,7 @@
 //! The planning application's tables, as far as this service reads them.
 //!
-//! This is the only description of them: the readers of the sources' statements, the change triggers, the doctor and the
-//! demo's inserts all work from it. docs/data.md sections 12 and 13 say the same in prose.
+//! This is the only description of them: the readers of the sources' statements, the change triggers, the doctor and
+//! the demo's inserts all work from it. docs/data.md sections 12 and 13 say the same in prose.
 //! Invariant: each column that a `.sql` file of a source names is described here, and each one described is named there
 //! (the triggers alone need every table's `id`).
 
@@ -36,7 +36,8 @@ pub(crate) enum Owner {
 pub(crate) struct SourceTable {
     pub(crate) name: &'static str,
     pub(crate) owner: Owner,
-    /// The column that names the enhanced strategy that a row is about. None: a row concerns all of the user's documents.
+    /// The column that names the enhanced strategy that a row is about. None: a row concerns all of the user's
+    /// documents.
     pub(crate) strategy: Option<&'static str>,
     /// The sections that are read from the table. Sections made from these follow by themselves.
     pub(crate) sections: &'static [Section],

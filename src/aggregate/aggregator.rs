@@ -1,11 +1,11 @@
-//! The sources, each behind its guard, and what is known about their runs.
+//! The sources, each behind its guard, and the metrics of their runs.
 
 use std::time::Duration;
 
 use super::{ai_analysis::AiAnalysis, guard::Guard, sql::SourceDatabase};
 use crate::{clock::Clock, config, proto::v1::SourceStats, telemetry::Meter};
 
-/// The five sources, each behind its guard; the AI analysis brings its own.
+/// The five sources, each behind its guard; the AI analysis has its own.
 #[derive(Debug)]
 pub struct Aggregator {
     pub(super) database: SourceDatabase,
@@ -17,12 +17,11 @@ pub struct Aggregator {
     pub(super) strategy: Guard,
     pub(super) gap_analysis: Guard,
     pub(super) performance: Guard,
-    /// The performance source's second section: its own statement, limits and figures.
+    /// The performance source's second section, with a statement, limits and metrics of its own.
     pub(super) recommendations: Guard,
 }
 
 impl Aggregator {
-    /// Reads from `database`, and asks `ai`.
     #[must_use]
     pub fn new(database: SourceDatabase, ai: AiAnalysis, config: &config::Sources, clock: Clock) -> Self {
         let guard = |name, limits| Guard::new(name, limits, clock.clone());
@@ -41,26 +40,26 @@ impl Aggregator {
         }
     }
 
-    /// The same, and each source's runs are recorded. The AI analysis brings its guard measured already.
+    /// Records each source's runs. The AI analysis's guard records its own already.
     #[must_use]
-    pub fn measured(self, meter: &Meter) -> Self {
+    pub fn with_metrics(self, meter: &Meter) -> Self {
         Self {
-            onboarding: self.onboarding.measured(meter),
-            strategy: self.strategy.measured(meter),
-            gap_analysis: self.gap_analysis.measured(meter),
-            performance: self.performance.measured(meter),
-            recommendations: self.recommendations.measured(meter),
+            onboarding: self.onboarding.with_metrics(meter),
+            strategy: self.strategy.with_metrics(meter),
+            gap_analysis: self.gap_analysis.with_metrics(meter),
+            performance: self.performance.with_metrics(meter),
+            recommendations: self.recommendations.with_metrics(meter),
             ..self
         }
     }
 
-    /// The sources' figures, in a fixed order.
+    /// In a fixed order.
     #[must_use]
     pub fn stats(&self) -> Vec<SourceStats> {
         self.guards().map(Guard::stats).collect()
     }
 
-    /// Of each source its name, its runs under way, and whether it is left alone.
+    /// Each source's name, the number of its runs under way, and the state of its circuit breaker.
     pub fn levels(&self) -> impl Iterator<Item = (&'static str, i32, &'static str)> {
         self.guards().map(Guard::levels)
     }
@@ -71,15 +70,15 @@ impl Aggregator {
         [&self.onboarding, &self.strategy].into_iter().chain(made).chain(read)
     }
 
-    /// The AI analysis, for its own figures and its response cache's upkeep.
+    /// The AI analysis, for its metrics and the sweep of its response cache.
     #[must_use]
     pub fn ai(&self) -> &AiAnalysis {
         &self.ai
     }
 }
 
-/// The limits of a source that can be done without. All sources share one pool: three of them that hang
-/// leave a quarter of it to what is required.
+/// The limits of an optional source. All sources share one pool: three of them that hang leave a quarter of it to the
+/// required ones.
 fn optional_limits(config: &config::Sources) -> config::Sources {
     let share = usize::try_from(config.max_connections / 4).unwrap_or(usize::MAX).max(1);
     config::Sources { max_concurrent: config.max_concurrent.min(share), ..config.clone() }

@@ -1,15 +1,15 @@
-//! AI_ANALYSIS: a strategic analysis of what onboarding and strategy say, by one of two generators.
+//! AI_ANALYSIS: a strategic analysis of onboarding and strategy, by one of two generators.
 //!
-//! Without an endpoint fixed rules make it; with one, the model does, and if the model fails the
-//! section fails with a reason: the rules never stand in for it. The model's answer is a function of
-//! its input, so it is remembered under the input's hash for every user with the same input, and
-//! nothing that changes without meaning (dates, ids, analytics) is part of that input.
+//! Without an endpoint, fixed rules make it. With one, the model makes it, and if the model fails, the section fails
+//! with a reason: the rules never stand in for the model. A response is a function of the input, so it is cached under
+//! the input's hash for all users with the same input. The input holds no dates, ids or analytics, which change without
+//! meaning.
 //!
-//! What the source's guard watches over is the making: the rules, or one call to the endpoint, to its
-//! end. What is remembered is handed out without it: a response cache is there whatever the endpoint's state.
+//! The source's guard is around the generator only: the rules, or one call to the endpoint until it ends. Cached
+//! responses are returned whatever the endpoint's state.
 //!
-//! `rules` and `input` read the `subject`; `calls` decides between memo and call; `endpoint` makes one
-//! call; `reply` and `answer` check what came back against one table, `shape`.
+//! `rules` and `input` read the `subject`; `calls` decides between response cache and call; `endpoint` makes one call;
+//! `reply` and `answer` check the response against one table, `shape`.
 
 mod answer;
 mod budget;
@@ -57,42 +57,39 @@ use crate::{
     sync::TaskTracker,
 };
 
-/// For the rules, which take less than a millisecond: none waits that long for its turn.
+/// Time limit of the rules, which take less than a millisecond.
 const RULES_LIMIT: Duration = Duration::from_secs(1);
 
 /// The source of the AI analysis. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct AiAnalysis {
     guard: Arc<Guard>,
-    /// None: the rules.
+    /// None: the rules are used.
     model: Option<Arc<ModelCalls>>,
 }
 
-/// What an analysis is asked of.
+/// A request for an analysis.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Whose it is; kept beside a remembered answer for erasure, never sent.
+    /// Stored beside a cached response, so that it can be erased; never sent to the endpoint.
     pub user: &'a UserId,
-    /// The assembly's time.
+    /// The start of the assembly.
     pub as_of: DateTime<Utc>,
-    /// What onboarding found.
     pub onboarding: &'a Onboarding,
-    /// The resolved strategy, if there is one.
     pub strategy: Option<&'a Strategy>,
-    /// Whether a new answer is wanted though one is remembered.
+    /// Whether a cached response is to be replaced.
     pub refresh: bool,
-    /// Nobody waits any longer than this.
+    /// The caller waits until this instant at most.
     pub until: Instant,
-    /// Nobody waits at all: a call is made only within this.
+    /// Set for a prefetch: a call is made only within this budget.
     pub calls: Option<&'a Budget>,
 }
 
-/// An analysis and who made it.
+/// An analysis and its generator.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Analysis {
-    /// None: there is nothing that a model could be asked about.
+    /// None: the input is empty.
     pub results: Option<AiAnalysisResults>,
-    /// Who made it.
     pub generator: Generator,
     /// For the section's report: the endpoint's host and the model; empty for the rules.
     pub detail: String,
@@ -100,8 +97,7 @@ pub struct Analysis {
 
 impl AiAnalysis {
     /// Chooses the generator: the model if an endpoint is configured, else the rules.
-    /// ModelCalls run under `guard` as tasks of `tracker`, one for all instances that share `leases`, and
-    /// answers are kept in `memo`.
+    /// Calls run under `guard` as tasks of `tracker`, one for all instances that share `leases`, and fill `responses`.
     pub fn new(
         config: &config::Ai,
         guard: Guard,
@@ -117,13 +113,12 @@ impl AiAnalysis {
         Ok(Self { guard, model: Some(Arc::new(calls)) })
     }
 
-    /// What watches over it.
     #[must_use]
     pub fn guard(&self) -> &Guard {
         &self.guard
     }
 
-    /// Whether an answer may cost a call.
+    /// Whether an analysis may cost a call.
     #[must_use]
     pub fn asks_a_model(&self) -> bool {
         self.model.is_some()
@@ -131,8 +126,8 @@ impl AiAnalysis {
 
     /// The analysis of one user and strategy.
     ///
-    /// With a model this waits until the soft timeout, or `until`; the call itself goes on until the
-    /// hard one and is remembered all the same. [`Unanswered::late`] tells when.
+    /// With a model, this waits until the soft timeout or `until`. The call itself goes on until the hard timeout, and
+    /// its response is cached all the same; [`Unanswered::late`] waits for it.
     pub async fn analyse(&self, request: Request<'_>) -> Result<Analysis, Unanswered> {
         let subject = Subject::new(request.onboarding, request.strategy);
         let Some(calls) = &self.model else {
@@ -151,7 +146,7 @@ impl AiAnalysis {
                 if let Some(budget) = request.calls
                     && !calls.may_answer_within(budget, request.user, &input).await
                 {
-                    return Err(SourceError::Withheld.into());
+                    return Err(SourceError::BudgetExceeded.into());
                 }
                 let answer = calls.answer(request.user, &input, request.refresh, request.until).await?;
                 Some(of_strategy(answer.results(), request.strategy))
@@ -160,14 +155,14 @@ impl AiAnalysis {
         Ok(Analysis { results, generator: Generator::Model, detail: calls.detail() })
     }
 
-    /// Before a user's answers are deleted: calls that are under way will leave none behind.
+    /// Called before a user's responses are deleted: calls under way will not store theirs.
     pub async fn forget(&self, user: &UserId) {
         if let Some(calls) = &self.model {
             calls.forget(user).await;
         }
     }
 
-    /// Forgets answers that nobody has used for long; at most `rows_max` at once. Returns how many.
+    /// Deletes at most `rows_max` responses that have been unused for long. Returns their number.
     pub async fn sweep_responses(&self, rows_max: u64) -> Result<u64, sea_orm::DbErr> {
         match &self.model {
             Some(calls) => calls.sweep_responses(rows_max).await,
@@ -175,14 +170,14 @@ impl AiAnalysis {
         }
     }
 
-    /// What the model has cost and saved since the start; all 0 for the rules.
+    /// Calls and tokens since the start; all 0 for the rules.
     #[must_use]
     pub fn metrics(&self) -> AiMetrics {
         self.model.as_ref().map(|calls| calls.metrics()).unwrap_or_default()
     }
 }
 
-/// Names the strategy that was analysed.
+/// Adds the strategy that was analysed.
 fn of_strategy(mut results: AiAnalysisResults, strategy: Option<&Strategy>) -> AiAnalysisResults {
     let resolved = strategy.map(|strategy| strategy.resolved);
     results.set_strategy_kind(resolved.map_or(StrategyKind::Unspecified, |resolved| resolved.kind));

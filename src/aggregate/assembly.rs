@@ -1,7 +1,7 @@
-//! One assembly: each section's run under its source's guard, and what its outcome becomes.
+//! One assembly: runs each section's source under its guard, and turns the results into parts.
 //!
-//! A required source's failure is an error. An optional section's failure ends here: it is logged
-//! once and becomes a FAILED part without bytes. Nothing is made up in its place.
+//! The failure of a required source is an error. The failure of an optional section ends here: it is logged once and
+//! becomes a FAILED part without bytes. No value is made up in its place.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -27,17 +27,17 @@ use crate::{
     proto::v1::{ComprehensiveUserData, GapAnalysis},
 };
 
-/// What the end of a load is kept for: sealing, and telling those who wait.
+/// Time kept for the end of a load: sealing the document, and answering the callers that wait.
 const RESERVE: Duration = Duration::from_millis(500);
-/// Comparing more text than this takes long enough to make other requests wait for their turn.
+/// Comparing more text than this would delay other requests on the same thread.
 const BLOCKING_ABOVE_BYTES: usize = 64 * 1024;
 
 impl Aggregator {
-    /// Reads the sections of `plan` for the user of `query`. Optional sections fail by themselves;
-    /// a required source that fails, an unknown user or an unknown strategy fail the call, at once.
+    /// Reads the sections of `plan` for the user of `query`. An optional section that fails affects no other; a
+    /// required source that fails, an unknown user or an unknown strategy fail the call at once.
     pub async fn aggregate(&self, query: &UserDataQuery, plan: &Plan) -> Result<Assembled, AggregateError> {
         let assembly = Assembly::new(self, query, plan);
-        // Set by the strategy source's first statement; never set if that fails, which ends the call.
+        // The strategy source's first statement sets it. If that fails, it is never set, and the call ends.
         let resolved = SetOnce::new();
         let (from_both, from_resolved) = tokio::try_join!(
             async {
@@ -72,17 +72,17 @@ impl Aggregator {
     }
 }
 
-/// What one call of the aggregator is about.
+/// One call of the aggregator.
 pub(super) struct Assembly<'a> {
     sources: &'a Aggregator,
     user: &'a UserId,
     asked: Option<StrategyId>,
     plan: &'a Plan,
-    /// Nothing optional is waited for any longer.
+    /// Optional sections are waited for until this instant.
     deadline: Instant,
 }
 
-/// A required source's rows, to be shared by the sections made from them.
+/// A required source's rows, shared by the sections made from them.
 pub(super) struct SourceRows<T> {
     value: T,
     warnings: Vec<String>,
@@ -90,10 +90,10 @@ pub(super) struct SourceRows<T> {
 }
 
 pub(super) type OnboardingRead = SourceRows<Arc<Onboarding>>;
-/// None: the user has no strategy.
+/// The inner value is absent if the user has no strategy.
 pub(super) type StrategyRead = SourceRows<Option<Arc<Strategy>>>;
 
-/// What a source said for a section. The rest of its facts are the assembly's.
+/// A source's result for one section.
 struct SourceAnswer {
     found: bool,
     reason: &'static str,
@@ -107,7 +107,7 @@ impl<'a> Assembly<'a> {
         Self { sources, user: &query.user, asked: query.strategy, plan, deadline }
     }
 
-    /// The onboarding rows, if a section needs them: read, unless they are known.
+    /// The onboarding rows, if a section needs them. They are read unless the plan has them.
     pub(super) async fn onboarding(&self) -> Result<Option<OnboardingRead>, AggregateError> {
         if !self.wants_any(&[Section::Onboarding, Section::AiAnalysis, Section::GapAnalysis, Section::Derived]) {
             return Ok(None);
@@ -120,8 +120,8 @@ impl<'a> Assembly<'a> {
         Ok(Some(SourceRows::new(read, took, Arc::new)))
     }
 
-    /// The strategy's rows, if a section needs them. Which strategy is meant is always found out and
-    /// told through `resolved` before the rest is read.
+    /// The strategy's rows, if a section needs them. In any case `resolved` is set to the strategy that is meant,
+    /// before the rest is read.
     pub(super) async fn strategy(
         &self,
         resolved: &SetOnce<Option<ResolvedStrategy>>,
@@ -134,11 +134,11 @@ impl<'a> Assembly<'a> {
             if found.is_none() && self.asked.is_some() {
                 return Ok(None);
             }
-            // It is set here only, once.
+            // Set only here, once.
             let _ = resolved.set(found);
             if rest_wanted { resolution.read().await.map(Some) } else { Ok(None) }
         };
-        // On the heap: two kinds of strategies with all their columns make it large.
+        // On the heap, because the future is large.
         let (read, took) = self.required(&self.sources.strategy, Box::pin(work)).await?;
         if !resolved.initialized() {
             return Err(AggregateError::UnknownStrategy);
@@ -146,8 +146,8 @@ impl<'a> Assembly<'a> {
         Ok(read.map(|read| SourceRows::new(read, took, |strategy| strategy.map(Arc::new))))
     }
 
-    /// A user without session and without strategy is unknown. Without onboarding rows nobody asks:
-    /// then sections of a user who was known are read again.
+    /// A user without session and without strategy is unknown. Without onboarding rows this is not checked: such a plan
+    /// reads sections of a known user again.
     pub(super) fn check_known(
         &self,
         onboarding: Option<&OnboardingRead>,
@@ -190,8 +190,9 @@ impl<'a> Assembly<'a> {
         Some(self.answered(Section::Derived, SourceAnswer::new(true, Vec::new(), document), took))
     }
 
-    /// The AI analysis has a soft timeout of its own, after which its call runs on to fill the response cache. A call that is
-    /// not to be made for nobody ends the assembly: a document without it would be worse than none.
+    /// The AI analysis has a soft timeout of its own, after which its call goes on and fills the response cache. A
+    /// prefetch whose AI budget is used up ends here: storing a document without the analysis would be worse than
+    /// storing none.
     pub(super) async fn ai_analysis(
         &self,
         onboarding: &OnboardingRead,
@@ -210,13 +211,13 @@ impl<'a> Assembly<'a> {
             calls: self.plan.ai_calls.as_deref(),
         };
         let begun = self.sources.clock.now();
-        // Its guard is around what makes the analysis; a panic before that costs one section too.
+        // The guard is around the generator only; a panic before it costs one section, too.
         let analysing = AssertUnwindSafe(self.sources.ai.analyse(request)).catch_unwind();
         let result = analysing.await.unwrap_or_else(|_panic| Err(SourceError::Panic.into()));
         let took = self.sources.clock.now().since(begun);
         let analysis = match result {
             Ok(analysis) => analysis,
-            Err(Unanswered { error: SourceError::Withheld, .. }) => return Err(AggregateError::Withheld),
+            Err(Unanswered { error: SourceError::BudgetExceeded, .. }) => return Err(AggregateError::BudgetExceeded),
             Err(Unanswered { error, late }) => {
                 return Ok((Some(self.failed(Section::AiAnalysis, &error, took)), late));
             }
@@ -254,7 +255,7 @@ impl<'a> Assembly<'a> {
         if gap_analysis::text_bytes(&input) <= BLOCKING_ABOVE_BYTES {
             return Ok(gap_analysis::analyse(&input));
         }
-        // Bounded by its input's limits, it ends by itself if nobody waits for it any more.
+        // Its input is limited, so it ends by itself if the assembly is dropped.
         tokio::task::spawn_blocking(move || {
             let input = GapInput { onboarding: &onboarding, strategy: strategy.as_deref(), events: &events };
             gap_analysis::analyse(&input)
@@ -285,7 +286,7 @@ impl<'a> Assembly<'a> {
         self.optional(Section::Recommendations, &self.sources.recommendations, work).await
     }
 
-    /// Runs a required source: it has its hard limit only.
+    /// Runs a required source, up to its hard timeout.
     async fn required<T>(
         &self,
         guard: &Guard,
@@ -298,7 +299,7 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// Runs an optional section, if it is wanted, up to its soft limit.
+    /// Runs an optional section, if the plan has it, up to its soft timeout.
     async fn optional(
         &self,
         section: Section,
@@ -329,18 +330,20 @@ impl<'a> Assembly<'a> {
         let cause = error as &dyn std::error::Error;
         let section_name = section.as_str_name();
         match error {
-            SourceError::Panic => tracing::error!(section = section_name, "a source panicked; its section is left out"),
-            // Told when it failed; every document meanwhile would say the same.
-            SourceError::BreakerOpen => tracing::debug!(section = section_name, "a source is left alone"),
-            _ => tracing::warn!(section = section_name, error = cause, "a source failed; its section is left out"),
+            SourceError::Panic => tracing::error!(section = section_name, "source panicked; its section is left out"),
+            // The failures that opened the circuit are logged; each document until it closes would repeat them.
+            SourceError::BreakerOpen => {
+                tracing::debug!(section = section_name, "source circuit open; its section is left out");
+            }
+            _ => tracing::warn!(section = section_name, error = cause, "source failed; its section is left out"),
         }
         let facts =
             SectionFacts { state: State::Failed, reason: error.reason().to_owned(), ..self.facts(section, took) };
         AssembledPart { facts, bytes: Bytes::new(), rows: Bytes::new() }
     }
 
-    /// What is the same however it ended. Ages are counted from the assembly's start, which is when
-    /// the first source began to be read: a section is never taken for newer than it is.
+    /// The facts that do not depend on the result. `read_at` is the assembly's start, before the first source is read:
+    /// a section never seems newer than it is.
     fn facts(&self, section: Section, took: Duration) -> SectionFacts {
         SectionFacts {
             section,
@@ -379,8 +382,7 @@ impl SourceAnswer {
     }
 }
 
-/// What makes a section. The AI analysis says itself whether rules or a model did; only the model
-/// can fail.
+/// The generator of a section. The AI analysis itself says whether rules or a model made it; only the model can fail.
 fn generator(section: Section) -> Generator {
     match section {
         Section::Onboarding | Section::Strategy | Section::Performance | Section::Recommendations => {

@@ -1,5 +1,5 @@
-//! The DERIVED section: the document's first five fields, made from onboarding and strategy by
-//! rules (data.md, section 9).
+//! The DERIVED section: the document's first five fields, made by rules from onboarding and strategy (data.md, section
+//! 9).
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use crate::{
     },
 };
 
-/// For a user whose strategy names no goals.
+/// Used if the strategy names no goals.
 const BUSINESS_GOALS: [&str; 3] = ["Increase brand awareness", "Generate leads", "Establish thought leadership"];
 
-/// A document with these five fields alone.
+/// A document with only these five fields.
 #[must_use]
 pub fn derive(user: &UserId, onboarding: &Onboarding, strategy: Option<&StrategyData>) -> ComprehensiveUserData {
     let known = &onboarding.data;
@@ -49,7 +49,7 @@ fn target_audience(known: &OnboardingData, website: &WebsiteAnalysis, strategy: 
     })
 }
 
-/// `value::filled`, for a value that is in a message already.
+/// `value::filled`, for the value of a message.
 fn filled(value: &Value) -> bool {
     match &value.kind {
         None | Some(Kind::NullValue(_)) => false,
@@ -65,17 +65,16 @@ fn business_goals(strategy: Option<&StrategyData>) -> Vec<String> {
     goals.unwrap_or_else(|| BUSINESS_GOALS.map(str::to_owned).to_vec())
 }
 
-/// Whom a platform is advised to who has not selected it.
+/// The condition under which a platform is advised to users who have not selected it.
 #[derive(Debug)]
 enum Applies {
     Always,
-    /// Industries, by their key.
+    /// The industry's key is one of these.
     Industry(&'static [&'static str]),
-    /// Who publishes content whose type has one of these words.
+    /// The user publishes content whose type has one of these words.
     ContentType(&'static [&'static str]),
 }
 
-/// What is advised for a platform.
 #[derive(Debug)]
 struct Advice {
     priority: &'static str,
@@ -157,7 +156,7 @@ impl Advice {
     }
 }
 
-/// The platforms whose condition holds, and every selected one, whatever its condition says.
+/// The platforms whose condition holds, and all selected ones.
 fn platform_preferences(
     industry_key: &str,
     known: &OnboardingData,
@@ -189,7 +188,7 @@ mod tests {
         derive(&UserId::parse("7").unwrap(), &onboarding, strategy)
     }
 
-    /// What the onboarding source says of a user who entered nothing.
+    /// The onboarding message of a user who entered nothing.
     fn nothing_known() -> OnboardingData {
         OnboardingData {
             website_analysis: Some(WebsiteAnalysis {

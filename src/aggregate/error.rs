@@ -2,30 +2,26 @@
 
 use std::sync::Arc;
 
-/// Why a source could not answer.
+/// Why a source has no result.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SourceError {
-    /// A statement failed.
     #[error("a statement failed")]
     Sql(#[source] Arc<sea_orm::DbErr>),
-    /// It did not answer in time.
     #[error("timed out")]
     Timeout,
-    /// It failed often and is left alone for a while.
-    #[error("left alone after failures")]
+    #[error("circuit open after failures; the source is not read until a probe succeeds")]
     BreakerOpen,
-    /// It panicked; only this section fails.
+    /// Only this section fails.
     #[error("panicked")]
     Panic,
-    /// It would take an AI call, which is left to whoever waits for it.
-    #[error("left to whoever waits for it")]
-    Withheld,
+    /// A prefetch that would take an AI call beyond its budget. Never returned to a caller.
+    #[error("the prefetch budget for AI calls is used up")]
+    BudgetExceeded,
     /// The AI analysis failed; the reason is one of data.md's `AI_*`.
     #[error("{reason}: {detail}")]
     Ai {
-        /// `AI_TIMEOUT` and the like.
         reason: &'static str,
-        /// What happened, for the log; never a body, never a key.
+        /// For the log; never a body, never a key.
         detail: String,
     },
 }
@@ -39,7 +35,7 @@ impl SourceError {
             Self::Timeout => "TIMEOUT",
             Self::BreakerOpen => "BREAKER_OPEN",
             Self::Panic => "PANIC",
-            Self::Withheld => "WITHHELD",
+            Self::BudgetExceeded => "BUDGET_EXCEEDED",
             Self::Ai { reason, .. } => reason,
         }
     }
@@ -61,21 +57,19 @@ impl From<crate::fault::Injected> for SourceError {
 /// Why no document could be assembled.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AggregateError {
-    /// The user is unknown: no session and no strategy.
+    /// There is no session and no strategy of this user.
     #[error("the user is unknown")]
     UnknownUser,
-    /// The strategy asked for is not there, or is somebody else's.
+    /// The strategy asked for does not exist, or belongs to another user.
     #[error("the strategy is unknown")]
     UnknownStrategy,
-    /// Nobody waits for it, and it would take an AI call beyond the budget.
-    #[error("an AI call is left to whoever waits for it")]
-    Withheld,
-    /// A required source failed.
-    #[error("the source {name} failed")]
+    /// A prefetch would take an AI call beyond its budget. Never returned to a caller: a waiting one starts its own
+    /// load.
+    #[error("the prefetch budget for AI calls is used up")]
+    BudgetExceeded,
+    #[error("the required source {name} failed")]
     Source {
-        /// Which one.
         name: &'static str,
-        /// How.
         #[source]
         error: SourceError,
     },

@@ -1,9 +1,9 @@
-//! The comparison of what competitors write about with what the user covers: a pure function of
-//! rows that other sources have loaded, plus one statement for the user's calendar.
+//! Compares the topics of competitors with those that the user covers: a pure function of rows that other sources have
+//! read, plus one statement for the user's calendar.
 //!
-//! Topics are found, not configured: terms that competitors' passages have in common, weighed with
-//! BM25's saturation. Every figure can be recomputed by hand from data.md section 7, whose worked
-//! example is a test here. Nothing asks a model, so equal rows give equal results.
+//! Topics are not configured: they are terms that competitors' passages have in common, weighted with BM25's
+//! saturation. Each number can be recomputed by hand from data.md section 7, whose worked example is a test here. No
+//! model is asked, so equal rows give equal results.
 
 mod corpus;
 mod events;
@@ -31,14 +31,14 @@ pub use input::GapInput;
 /// The section's reason when no competitor has a text to compare with.
 pub const NO_COMPETITOR_TEXT: &str = "NO_COMPETITOR_TEXT";
 
-/// Bytes of the texts that [`analyse`] will compare: above 64 KiB it belongs on the blocking pool.
+/// Bytes of the texts that [`analyse`] will compare: above 64 KiB it has to run on the blocking pool.
 #[must_use]
 pub fn text_bytes(input: &GapInput<'_>) -> usize {
     let competitors = input.onboarding.competitors.iter().flat_map(passages::of_competitor);
     competitors.chain(passages::own(input)).map(|passage| passage.text.len()).sum()
 }
 
-/// Compares. Empty inputs give empty lists; none of it is an error.
+/// Empty inputs give empty lists and are no error.
 #[must_use]
 pub fn analyse(input: &GapInput<'_>) -> GapAnalysis {
     let corpus = Corpus::new(input);
@@ -58,7 +58,7 @@ pub fn analyse(input: &GapInput<'_>) -> GapAnalysis {
     }
 }
 
-/// Why an analysis found nothing to compare with; none if it did.
+/// The reason if there was no text to compare with.
 #[must_use]
 pub fn reason(analysis: &GapAnalysis) -> Option<&'static str> {
     (analysis.competitors_compared == 0).then_some(NO_COMPETITOR_TEXT)

@@ -1,8 +1,8 @@
-//! The same care for each source: how many run at once, how long a run may take, when the source circuit
-//! opens, that a panic costs one section only, and what is known and told about its runs.
+//! Guards one source: limits how many runs there are at once and how long each may take, opens a circuit breaker after
+//! failures, catches panics, and records the runs.
 //!
-//! A guard has no opinion on what is required or optional: its caller says how long it waits, and
-//! dropping a run is as good as ending it.
+//! A guard does not know whether its source is required: the caller says how long it waits, and may drop a run at any
+//! time.
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
@@ -21,26 +21,25 @@ use crate::{
     config,
     fault::{Call, Faults},
     proto::v1::SourceStats,
-    sync::{Mutex, MutexGuard},
+    sync::Mutex,
     telemetry::{Durations, Meter, names::SOURCE_DURATION},
 };
 
-/// Longer runs count as this: twice the longest hard timeout, an AI call's.
+/// Longer runs are recorded as this: twice the longest hard timeout, which is that of an AI call.
 const MICROS_MAX: u64 = 120_000_000;
 
-/// Guards one source.
 #[derive(Debug)]
 pub struct Guard {
     name: &'static str,
     clock: Clock,
     permits: Semaphore,
     breaker: CircuitBreaker,
-    ledger: Mutex<Ledger>,
+    metrics: Mutex<RunMetrics>,
     runs: Runs,
     faults: Faults,
 }
 
-/// Durations by how a run ended.
+/// Durations by outcome.
 #[derive(Debug, Default)]
 struct Runs {
     ok: Durations,
@@ -49,9 +48,9 @@ struct Runs {
     abandoned: Durations,
 }
 
-/// What is known about a source's runs.
+/// The runs of a source since the start.
 #[derive(Debug)]
-struct Ledger {
+struct RunMetrics {
     runs: i64,
     failures: i64,
     in_flight: i32,
@@ -63,17 +62,15 @@ struct Ledger {
 /// How a run ended.
 #[derive(Debug)]
 pub struct Run<T> {
-    /// What the source said.
     pub result: Result<T, SourceError>,
-    /// How long that took, waiting for a permit included.
+    /// Includes the wait for a permit.
     pub took: Duration,
 }
 
 impl Guard {
-    /// Guards the source `name` with the limits that hold for every source.
     #[must_use]
     pub fn new(name: &'static str, limits: &config::Sources, clock: Clock) -> Self {
-        let ledger = Ledger {
+        let metrics = RunMetrics {
             runs: 0,
             failures: 0,
             in_flight: 0,
@@ -83,13 +80,20 @@ impl Guard {
         let permits = Semaphore::new(limits.max_concurrent);
         let breaker =
             CircuitBreaker::new(name, Probing::NextCall, limits.breaker_failures, limits.breaker_pause, clock.clone());
-        let ledger = Mutex::new(ledger);
-        Self { name, clock, permits, breaker, ledger, runs: Runs::default(), faults: Faults::here() }
+        Self {
+            name,
+            clock,
+            permits,
+            breaker,
+            metrics: Mutex::new(metrics),
+            runs: Runs::default(),
+            faults: Faults::here(),
+        }
     }
 
-    /// The same, and each run is recorded.
+    /// Records each run.
     #[must_use]
-    pub fn measured(self, meter: &Meter) -> Self {
+    pub fn with_metrics(self, meter: &Meter) -> Self {
         let runs = |outcome| meter.durations(&SOURCE_DURATION, &[self.name, outcome]);
         let runs =
             Runs { ok: runs("ok"), error: runs("error"), timeout: runs("timeout"), abandoned: runs("abandoned") };
@@ -102,7 +106,7 @@ impl Guard {
         self.name
     }
 
-    /// Runs `work` for at most `limit`, in which waiting for a permit counts too.
+    /// Runs `work` for at most `limit`, which includes the wait for a permit.
     pub async fn run<T>(&self, limit: Duration, work: impl Future<Output = Result<T, SourceError>>) -> Run<T> {
         let asked = self.clock.now();
         let span = tracing::info_span!("source", otel.name = %format_args!("source {}", self.name), name = self.name);
@@ -115,14 +119,14 @@ impl Guard {
         deadline: Instant,
         work: impl Future<Output = Result<T, SourceError>>,
     ) -> Result<T, SourceError> {
-        // Nothing closes the semaphore. Waiting in vain tells nothing about the source.
+        // The semaphore is never closed. A wait without a permit says nothing about the source's health.
         let Ok(Ok(_permit)) = timeout_at(deadline, self.permits.acquire()).await else {
             return Err(SourceError::Timeout);
         };
-        // After the wait: the source may have been given up meanwhile.
+        // After the wait, because the circuit may have opened meanwhile.
         let running = self.begin().ok_or(SourceError::BreakerOpen)?;
         let work = self.faults.through(Call::Source(self.name), work);
-        // A source's state is its own: what a panic leaves half done in it, nobody sees again.
+        // A source shares no state between runs, so nothing that a panic left half done is seen again.
         let result = match timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await {
             Ok(Ok(result)) => result,
             Ok(Err(_panic)) => Err(SourceError::Panic),
@@ -135,50 +139,45 @@ impl Guard {
     fn begin(&self) -> Option<ActiveRun<'_>> {
         let now = self.clock.now();
         let pass = self.breaker.pass()?;
-        let mut ledger = self.ledger();
-        ledger.runs += 1;
-        ledger.in_flight += 1;
+        let mut metrics = self.metrics.lock();
+        metrics.runs += 1;
+        metrics.in_flight += 1;
         Some(ActiveRun { guard: self, pass, begun: now, durations: &self.runs.abandoned })
     }
 
-    /// Its name, its runs under way, and the state of its circuit.
+    /// The source's name, the number of its runs under way, and the state of its circuit breaker.
     #[must_use]
     pub fn levels(&self) -> (&'static str, i32, &'static str) {
-        let ledger = self.ledger();
-        (self.name, ledger.in_flight, self.breaker.state())
+        let metrics = self.metrics.lock();
+        (self.name, metrics.in_flight, self.breaker.state())
     }
 
-    /// The source's figures.
     #[must_use]
     pub fn stats(&self) -> SourceStats {
-        let ledger = self.ledger();
+        let metrics = self.metrics.lock();
         let percentile = |share: f64| {
-            let micros = (!ledger.durations.is_empty()).then(|| ledger.durations.value_at_quantile(share))?;
+            let micros = (!metrics.durations.is_empty()).then(|| metrics.durations.value_at_quantile(share))?;
             Some(Duration::from_micros(micros).into())
         };
         SourceStats {
             source: self.name.to_owned(),
-            runs: ledger.runs,
-            failures: ledger.failures,
+            runs: metrics.runs,
+            failures: metrics.failures,
             latency_p50: percentile(0.5),
             latency_p99: percentile(0.99),
-            in_flight: ledger.in_flight,
+            in_flight: metrics.in_flight,
             breaker_state: self.breaker.state().to_owned(),
-            last_error: ledger.last_error.to_owned(),
+            last_error: metrics.last_error.to_owned(),
         }
-    }
-
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock()
     }
 }
 
-/// A run that is going on. Dropped without an end it was given up by its caller.
+/// A run under way. Dropped without [`Self::end`], it was abandoned by its caller.
 struct ActiveRun<'a> {
     guard: &'a Guard,
     pass: Pass,
     begun: Moment,
-    /// Where its own is recorded when it is over.
+    /// The histogram in which its duration is recorded when it is dropped.
     durations: &'a Durations,
 }
 
@@ -187,16 +186,16 @@ impl ActiveRun<'_> {
         self.durations = self.guard.runs.of(error);
         let now = self.guard.clock.now();
         let took = now.since(self.begun);
-        let mut ledger = self.guard.ledger();
-        ledger.durations.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        let mut metrics = self.guard.metrics.lock();
+        metrics.durations.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         if let Some(error) = error {
-            ledger.failures += 1;
-            ledger.last_error = error.reason();
+            metrics.failures += 1;
+            metrics.last_error = error.reason();
         }
-        match verdict(error) {
-            Health::Well => self.guard.breaker.succeeded(),
-            Health::Ill => self.guard.breaker.failed(&error.map_or("", SourceError::reason)),
-            Health::Unknown => {}
+        match health(error) {
+            SourceHealth::Healthy => self.guard.breaker.succeeded(),
+            SourceHealth::Unhealthy => self.guard.breaker.failed(&error.map_or("", SourceError::reason)),
+            SourceHealth::Unknown => {}
         }
     }
 }
@@ -205,8 +204,8 @@ impl Drop for ActiveRun<'_> {
     fn drop(&mut self) {
         let now = self.guard.clock.now();
         self.durations.record(now.since(self.begun));
-        let mut ledger = self.guard.ledger();
-        ledger.in_flight -= 1;
+        let mut metrics = self.guard.metrics.lock();
+        metrics.in_flight -= 1;
         if self.pass == Pass::Probe {
             // Has an effect only if the run neither succeeded nor failed.
             self.guard.breaker.probe_lost();
@@ -224,24 +223,25 @@ impl Runs {
     }
 }
 
-/// What a run says about the source's health.
-enum Health {
-    Well,
-    Ill,
+/// The source's health after a run.
+enum SourceHealth {
+    Healthy,
+    Unhealthy,
     Unknown,
 }
 
-/// The endpoint itself is in trouble, whatever it was asked.
-const AI_ILL: [&str; 5] = ["AI_TIMEOUT", "AI_UNREACHABLE", "AI_RATE_LIMITED", "AI_UNAUTHORIZED", "AI_SERVER_ERROR"];
+/// Reasons that concern the endpoint itself, whatever it was asked.
+const AI_UNHEALTHY: [&str; 5] =
+    ["AI_TIMEOUT", "AI_UNREACHABLE", "AI_RATE_LIMITED", "AI_UNAUTHORIZED", "AI_SERVER_ERROR"];
 
-/// An AI endpoint that refuses one input, or answers it badly, is up: others' inputs must not wait
-/// for it. What was never sent says nothing.
-fn verdict(error: Option<&SourceError>) -> Health {
+/// An AI endpoint that refuses one input, or answers it badly, is healthy: it may answer other inputs. A call that was
+/// never sent says nothing about it.
+fn health(error: Option<&SourceError>) -> SourceHealth {
     match error {
-        None => Health::Well,
-        Some(SourceError::Ai { reason, .. }) if *reason == "AI_BUDGET" => Health::Unknown,
-        Some(SourceError::Ai { reason, .. }) if !AI_ILL.contains(reason) => Health::Well,
-        Some(_) => Health::Ill,
+        None => SourceHealth::Healthy,
+        Some(SourceError::Ai { reason, .. }) if *reason == "AI_BUDGET" => SourceHealth::Unknown,
+        Some(SourceError::Ai { reason, .. }) if !AI_UNHEALTHY.contains(reason) => SourceHealth::Healthy,
+        Some(_) => SourceHealth::Unhealthy,
     }
 }
 

@@ -1,9 +1,7 @@
-//! The onboarding source: what the user entered and what was found out about the site and its
-//! competitors (data.md, section 5).
+//! The onboarding source: the user's own answers, and findings about the site and its competitors (data.md, section 5).
 //!
-//! ReadTransaction and judging are apart: [`load`] sends the statements and hands out rows, everything else
-//! is pure and turns the same rows into the same message. Where a rule or a constant stands in for
-//! what is not known, `sources` says so.
+//! [`load`] sends the statements and returns rows; all other files are pure and turn equal rows into equal messages.
+//! The message's `sources` say where a rule or a constant stands in for an unknown value.
 
 mod competitors;
 mod content;
@@ -35,7 +33,7 @@ use crate::{
     proto::v1::{BusinessInfo, CompetitorAnalysis, ComprehensiveUserData, OnboardingData},
 };
 
-/// Reads everything of a user's onboarding, in one transaction.
+/// Reads all of a user's onboarding, in one transaction.
 pub async fn read(database: &SourceDatabase, user: &UserId) -> Result<Read<Onboarding>, SourceError> {
     let mut warnings = Warnings::default();
     let reading = database.begin().await?;
@@ -68,10 +66,10 @@ fn onboarding(loaded: OnboardingRows, warnings: &mut Warnings) -> Onboarding {
     }
 }
 
-/// Every field's rule, in the order of section 5.
+/// The rule of each field, in the order of section 5.
 fn data(loaded: &OnboardingRows, warnings: &mut Warnings) -> OnboardingData {
-    // A missing row and a row in which everything is absent give the same fields, but for
-    // `website_analysis` and `research_preferences`, which ask for the row itself.
+    // A missing row and an empty one give the same fields, except for `website_analysis` and `research_preferences`,
+    // which depend on the row itself.
     let (no_website, no_research, no_persona, no_gap) = Default::default();
     let web = loaded.website.as_ref().unwrap_or(&no_website);
     let res = loaded.research.as_ref().unwrap_or(&no_research);
@@ -100,7 +98,7 @@ fn data(loaded: &OnboardingRows, warnings: &mut Warnings) -> OnboardingData {
         seo_profile: seo::profile(web, loaded.page_audits.as_ref(), &loaded.competitors, &mut sources),
         competitive_intelligence: intelligence::competitive(loaded.deep_task.as_ref(), web, warnings),
         platform_preferences: profile::platform_preferences(per, &mut sources),
-        research_depth: res.depth.clone(),
+        research_depth: res.depth().map(str::to_owned),
         auto_research: res.auto_research,
         factual_content: res.factual_content,
         posting_preferences: Some(defaults::posting(&mut sources)),

@@ -1,7 +1,7 @@
-//! The performance source: how the user's content and strategy did, and the stored recommendations.
+//! The performance source: the results of the user's content and strategy, and the stored recommendations.
 //!
-//! It needs to know only which strategy is meant. Sums and counts are formed by the database, means
-//! and trends in code, so that platform and overall figures come from the same numbers.
+//! It depends only on which strategy is meant. The database forms sums and counts; means and trends are computed from
+//! them here, so that the values of platforms and of the whole come from the same numbers.
 
 mod analytics;
 mod metrics;
@@ -27,16 +27,16 @@ use crate::{
     proto::v1::{ContentRecommendation, PerformanceData, StrategyKind},
 };
 
-/// The PERFORMANCE section, and whether there is anything in it.
+/// The PERFORMANCE section.
 #[derive(Clone, Debug)]
 pub struct Performance {
-    /// The message; its three windows are always there.
+    /// Always has its three windows.
     pub data: PerformanceData,
-    /// Whether any row was found; NOT_FOUND otherwise.
+    /// Whether there is any row; the section is NOT_FOUND otherwise.
     pub found: bool,
 }
 
-/// Reads the performance of the resolved strategy, or of everything the user published.
+/// Reads the performance of the resolved strategy, or of all content of the user.
 pub async fn performance(
     database: &SourceDatabase,
     user: &UserId,
@@ -49,8 +49,8 @@ pub async fn performance(
     let mut data = PerformanceData::default();
     let mut sums = Vec::new();
     if let Some(scope) = AnalyticsScope::of(user, resolved) {
-        data.strategy_ids = scope::strategy_ids(&reading, scope, &mut warnings).await?;
-        // Without a strategy of the legacy kind nothing can hang on one.
+        data.strategy_ids = scope.strategy_ids(&reading, &mut warnings).await?;
+        // Events and analytics belong to legacy strategies: without one there are none.
         if !data.strategy_ids.is_empty() {
             sums = analytics::sums(&reading, scope, as_of, &mut warnings).await?;
             data.top_content = top_content::read(&reading, scope, as_of, &mut warnings).await?;
@@ -66,17 +66,16 @@ pub async fn performance(
     Ok(Read { value: Performance { data, found }, warnings })
 }
 
-/// Reads the stored recommendations; none is NOT_FOUND.
+/// Reads the stored recommendations; without any, the section is NOT_FOUND.
 pub async fn recommendations(
     database: &SourceDatabase,
     user: &UserId,
     resolved: Option<ResolvedStrategy>,
 ) -> Result<Read<Vec<ContentRecommendation>>, SourceError> {
     let mut warnings = Warnings::default();
-    // The table's users are integers: others have no rows there.
-    let Some(owner) = user.integer() else { return Ok(Read { value: Vec::new(), warnings }) };
+    let Some(scope) = AnalyticsScope::of(user, resolved) else { return Ok(Read { value: Vec::new(), warnings }) };
     let reading = database.begin().await?;
-    let value = recommendations::read(&reading, owner, resolved, &mut warnings).await?;
+    let value = recommendations::read(&reading, scope, &mut warnings).await?;
     reading.end().await?;
     Ok(Read { value, warnings })
 }

@@ -1,70 +1,67 @@
-//! ReadTransaction tables that somebody else owns, on either database, with one text per statement.
+//! Reads tables that belong to the planning application, on either database.
 //!
-//! Every column is cast to text, bigint or double precision in the statement itself, so that both
-//! databases hand out the same three types whatever is stored: SQLite takes anything in any column,
-//! and a broken column must never fail a section. What cannot be read is absent, with a warning.
+//! Each statement stands whole in a `.sql` file. It casts the columns that it selects to text, bigint or double
+//! precision, so that both databases return the same three types whatever is stored: SQLite stores any value in any
+//! column, and a broken column must never fail a section. A value that cannot be read is absent, with a warning.
 //!
-//! Placeholders are written `:name`. Each source reads in one read-only transaction of its own, so
-//! that its rows agree with each other.
+//! A statement names each column with its table's alias. Each source reads in one read-only transaction, so that its
+//! rows agree with each other.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, IsolationLevel, QueryResult, Statement,
-    TransactionTrait, Value,
+    AccessMode, ConnectionTrait, DatabaseTransaction, DbErr, IsolationLevel, QueryResult, TransactionTrait, Value,
 };
-use serde_json::Value as Json;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::database::{Pool, unless_refused};
+use super::value::from_members;
+use crate::{
+    database::{Dialect, Pool, SqlFile, unless_refused},
+    source_schema::{Family, SourceTable},
+};
 
 /// JSON deeper than this is treated as broken: protobuf decoders stop at 100 levels, and each level
 /// of a `Value` takes three of them.
 const JSON_LEVELS_MAX: usize = 24;
 
-/// The database that the sources read from, and the limits for what they read.
+/// The database that the sources read from, and the limits of reading.
 #[derive(Clone, Debug)]
 pub struct SourceDatabase {
     pool: Pool,
-    /// As many as the pool has connections. Waiting happens here, for as long as the source may take; the
-    /// pool's own limit is left to opening a connection, which is quick or hopeless.
-    turns: Arc<Semaphore>,
-    /// Bytes of a JSON column at most; a larger one counts as absent.
-    column_bytes_max: usize,
+    /// As many as the pool has connections. A source waits here, up to its own time limit. The pool's time limit then
+    /// covers only the opening of a connection, which is quick or hopeless.
+    permits: Arc<Semaphore>,
+    /// A larger JSON column counts as absent.
+    json_bytes_max: i64,
 }
 
 impl SourceDatabase {
-    /// Reads through `pool`.
     #[must_use]
     pub fn new(pool: Pool, column_bytes_max: usize) -> Self {
-        let turns = Arc::new(Semaphore::new(pool.max_connections() as usize));
-        Self { pool, turns, column_bytes_max }
+        let permits = Arc::new(Semaphore::new(pool.max_connections() as usize));
+        Self { pool, permits, json_bytes_max: i64::try_from(column_bytes_max).unwrap_or(i64::MAX) }
     }
 
     /// Begins a read-only transaction in which all statements see the same rows.
     pub async fn begin(&self) -> Result<ReadTransaction, DbErr> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await;
-        let turn = turn.map_err(|_closed| DbErr::Custom("nothing closes it".to_owned()))?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        let permit = permit.map_err(|_closed| DbErr::Custom("the semaphore is never closed".to_owned()))?;
+        let dialect = Dialect::of(&self.pool);
         let transaction = unless_refused(&self.pool, async {
-            match self.pool.get_database_backend() {
+            match dialect {
                 // A deferred transaction: in WAL mode its first read fixes the snapshot.
-                DatabaseBackend::Sqlite => self.pool.begin().await,
-                _ => {
+                Dialect::Sqlite => self.pool.begin().await,
+                Dialect::Postgres => {
                     let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
                     self.pool.begin_with_config(Some(isolation), Some(access)).await
                 }
             }
         })
         .await?;
-        Ok(ReadTransaction { transaction, dialect: self.dialect(), _turn: turn })
-    }
-
-    /// How this database's statements are spelled.
-    #[must_use]
-    pub fn dialect(&self) -> Dialect {
-        let backend = self.pool.get_database_backend();
-        Dialect { backend, column_bytes_max: self.column_bytes_max }
+        Ok(ReadTransaction { transaction, dialect, json_bytes_max: self.json_bytes_max, _permit: permit })
     }
 }
 
@@ -73,129 +70,54 @@ impl SourceDatabase {
 pub struct ReadTransaction {
     transaction: DatabaseTransaction,
     dialect: Dialect,
-    _turn: OwnedSemaphorePermit,
+    json_bytes_max: i64,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl ReadTransaction {
-    /// How statements are spelled here.
-    #[must_use]
-    pub fn dialect(&self) -> Dialect {
-        self.dialect
-    }
-
-    /// All rows of a statement whose placeholders are `:name`.
-    pub async fn all(&self, sql: &str, values: &[(&str, Value)]) -> Result<Vec<SourceRow>, DbErr> {
-        let rows = self.transaction.query_all_raw(self.dialect.statement(sql, values)).await?;
+    pub(super) async fn all<const N: usize>(
+        &self,
+        statement: SqlFile,
+        values: [Value; N],
+    ) -> Result<Vec<SourceRow>, DbErr> {
+        let rows = self.transaction.query_all_raw(self.dialect.file(statement, values)).await?;
         Ok(rows.into_iter().map(SourceRow).collect())
     }
 
-    /// The first row of a statement, if there is one.
-    pub async fn one(&self, sql: &str, values: &[(&str, Value)]) -> Result<Option<SourceRow>, DbErr> {
-        Ok(self.transaction.query_one_raw(self.dialect.statement(sql, values)).await?.map(SourceRow))
+    /// The first row.
+    pub(super) async fn one<const N: usize>(
+        &self,
+        statement: SqlFile,
+        values: [Value; N],
+    ) -> Result<Option<SourceRow>, DbErr> {
+        Ok(self.transaction.query_one_raw(self.dialect.file(statement, values)).await?.map(SourceRow))
     }
 
-    /// Ends the transaction. Nothing was written; dropping it does the same, later.
+    /// The limit of a JSON column, for the statements that read one.
+    pub(super) fn json_bytes_max(&self) -> Value {
+        self.json_bytes_max.into()
+    }
+
+    pub(super) fn time(&self, time: DateTime<Utc>) -> Value {
+        self.dialect.time(time)
+    }
+
+    /// Ends the transaction, in which nothing was written. Dropping it does the same, later.
     pub async fn end(self) -> Result<(), DbErr> {
         self.transaction.rollback().await
     }
-}
 
-/// The differences between the two databases, and nothing else.
-#[derive(Clone, Copy, Debug)]
-pub struct Dialect {
-    backend: DatabaseBackend,
-    column_bytes_max: usize,
-}
-
-/// A column to select and how it is read.
-#[derive(Clone, Copy, Debug)]
-pub enum Column {
-    /// Text as stored.
-    Text(&'static str),
-    /// JSON, parsed strictly; absent if broken, too large or too deep.
-    Json(&'static str),
-    /// An integer.
-    Integer(&'static str),
-    /// A finite double.
-    Double(&'static str),
-    /// A boolean.
-    Boolean(&'static str),
-    /// A timestamp without zone, read as UTC.
-    Time(&'static str),
-}
-
-impl Dialect {
-    /// Whether this is SQLite; PostgreSQL otherwise.
-    #[must_use]
-    pub fn is_sqlite(self) -> bool {
-        self.backend == DatabaseBackend::Sqlite
-    }
-
-    /// A select list: each column cast to the type it is read as, named as the column.
-    #[must_use]
-    pub fn select(self, alias: &str, columns: &[Column]) -> String {
-        let items: Vec<String> = columns.iter().map(|column| self.item(alias, *column)).collect();
-        items.join(", ")
-    }
-
-    fn item(self, alias: &str, column: Column) -> String {
-        let dot = if alias.is_empty() { "" } else { "." };
-        match column {
-            Column::Text(c) | Column::Time(c) => format!("CAST({alias}{dot}{c} AS TEXT) AS {c}"),
-            Column::Integer(c) => format!("CAST({alias}{dot}{c} AS BIGINT) AS {c}"),
-            Column::Double(c) => format!("CAST({alias}{dot}{c} AS DOUBLE PRECISION) AS {c}"),
-            Column::Boolean(c) => format!("CAST(CAST({alias}{dot}{c} AS INTEGER) AS BIGINT) AS {c}"),
-            Column::Json(c) => {
-                let column = format!("{alias}{dot}{c}");
-                let bytes = if self.is_sqlite() {
-                    format!("length(CAST({column} AS BLOB))")
-                } else {
-                    format!("octet_length(CAST({column} AS TEXT))")
-                };
-                // '#' is no JSON: too large reads as malformed.
-                format!(
-                    "CASE WHEN {column} IS NULL THEN NULL WHEN {bytes} <= {max} THEN CAST({column} AS TEXT) ELSE '#' END AS {c}",
-                    max = self.column_bytes_max
-                )
-            }
-        }
-    }
-
-    /// A timestamp to bind. SQLite compares text, so all its timestamps have six decimals.
-    #[must_use]
-    pub fn time(self, time: DateTime<Utc>) -> Value {
-        if self.is_sqlite() { time.format("%Y-%m-%d %H:%M:%S%.6f").to_string().into() } else { time.naive_utc().into() }
-    }
-
-    /// Replaces `:name` by the database's placeholders, in the order they appear. `::` is left alone.
-    fn statement(self, sql: &str, values: &[(&str, Value)]) -> Statement {
-        let mut text = String::with_capacity(sql.len());
-        let mut bound: Vec<Value> = Vec::new();
-        let mut rest = sql;
-        while let Some(at) = rest.find(':') {
-            let (before, after) = rest.split_at(at);
-            text.push_str(before);
-            let name_len = after[1..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
-            let name = &after[1..=name_len];
-            match values.iter().find(|(known, _)| *known == name) {
-                Some((_, value)) if name_len > 0 => {
-                    bound.push(value.clone());
-                    text.push_str(&if self.is_sqlite() { "?".to_owned() } else { format!("${}", bound.len()) });
-                    rest = &after[1 + name_len..];
-                }
-                _ => {
-                    let skip = if after.starts_with("::") { 2 } else { 1 };
-                    text.push_str(&after[..skip]);
-                    rest = &after[skip..];
-                }
-            }
-        }
-        text.push_str(rest);
-        Statement::from_sql_and_values(self.backend, text, bound)
+    /// SQLite's plan of a statement, one step a line.
+    #[cfg(test)]
+    pub(super) async fn plan<const N: usize>(&self, statement: SqlFile, values: [Value; N]) -> String {
+        let explain = format!("EXPLAIN QUERY PLAN {}", self.dialect.text_of(statement));
+        let steps = self.transaction.query_all_raw(self.dialect.statement(explain, values)).await.unwrap();
+        let steps: Vec<String> = steps.into_iter().filter_map(|step| SourceRow(step).text("detail")).collect();
+        steps.join("\n")
     }
 }
 
-/// What was left out, for the section's report: `MALFORMED_COLUMN table.column` and the like.
+/// Warnings for the section's report, such as `MALFORMED_COLUMN table.column`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Warnings(Vec<String>);
 
@@ -204,12 +126,12 @@ impl Warnings {
     pub fn add(&mut self, code: &str, what: impl std::fmt::Display) {
         let warning = format!("{code} {what}");
         if !self.0.contains(&warning) {
-            tracing::warn!(warning, "part of a row was left out");
+            tracing::warn!(warning, "source column left out of the document");
             self.0.push(warning);
         }
     }
 
-    /// The warnings, in the order they came up.
+    /// In the order in which they were added.
     #[must_use]
     pub fn into_vec(self) -> Vec<String> {
         self.0
@@ -218,65 +140,120 @@ impl Warnings {
 
 /// A row whose columns are text, bigint or double precision.
 #[derive(Debug)]
-pub struct SourceRow(QueryResult);
+pub(super) struct SourceRow(QueryResult);
 
 impl SourceRow {
     /// Text as stored; absent if NULL.
-    #[must_use]
-    pub fn text(&self, column: &str) -> Option<String> {
+    pub(super) fn text(&self, column: &str) -> Option<String> {
         self.0.try_get("", column).ok().flatten()
     }
 
-    /// An integer; absent if NULL.
-    #[must_use]
-    pub fn integer(&self, column: &str) -> Option<i64> {
+    pub(super) fn integer(&self, column: &str) -> Option<i64> {
         self.0.try_get("", column).ok().flatten()
+    }
+
+    /// A finite double; absent otherwise.
+    pub(super) fn double(&self, column: &str) -> Option<f64> {
+        self.0.try_get::<Option<f64>>("", column).ok().flatten().filter(|number| number.is_finite())
+    }
+
+    /// The row's columns that come from this table.
+    pub(super) fn of<'a>(&'a self, table: &'static SourceTable, warnings: &'a mut Warnings) -> Columns<'a> {
+        Columns { row: self, table, warnings }
+    }
+}
+
+/// The columns of a row that come from one table. Readers that may add a warning are here.
+#[derive(Debug)]
+pub(super) struct Columns<'a> {
+    row: &'a SourceRow,
+    table: &'static SourceTable,
+    warnings: &'a mut Warnings,
+}
+
+impl Columns<'_> {
+    pub(super) fn text(&self, column: &str) -> Option<String> {
+        self.check(column, Family::Text);
+        self.row.text(column)
     }
 
     /// An integer that fits an int32 field; absent, with a warning, if it does not.
-    pub fn int32(&self, table: &str, column: &str, warnings: &mut Warnings) -> Option<i32> {
-        let number = self.integer(column)?;
+    pub(super) fn integer(&mut self, column: &str) -> Option<i32> {
+        self.check(column, Family::Integer);
+        let number = self.row.integer(column)?;
         let fits = i32::try_from(number).ok();
         if fits.is_none() {
-            warnings.add("OUT_OF_RANGE", format_args!("{table}.{column}"));
+            self.warn("OUT_OF_RANGE", column);
         }
         fits
     }
 
-    /// A finite double; absent otherwise.
-    #[must_use]
-    pub fn double(&self, column: &str) -> Option<f64> {
-        self.0.try_get::<Option<f64>>("", column).ok().flatten().filter(|number| number.is_finite())
+    pub(super) fn double(&self, column: &str) -> Option<f64> {
+        self.check(column, Family::Double);
+        self.row.double(column)
     }
 
-    /// A boolean; absent if NULL.
-    #[must_use]
-    pub fn boolean(&self, column: &str) -> Option<bool> {
-        self.integer(column).map(|number| number != 0)
+    pub(super) fn boolean(&self, column: &str) -> Option<bool> {
+        self.check(column, Family::Boolean);
+        self.row.integer(column).map(|number| number != 0)
     }
 
     /// A timestamp, read as UTC; absent, with a warning, if it is in another form.
-    pub fn time(&self, table: &str, column: &str, warnings: &mut Warnings) -> Option<DateTime<Utc>> {
-        let text = self.text(column)?;
+    pub(super) fn time(&mut self, column: &str) -> Option<DateTime<Utc>> {
+        self.check(column, Family::Time);
+        let text = self.row.text(column)?;
         let time = parse_time(&text);
         if time.is_none() {
-            warnings.add("MALFORMED_COLUMN", format_args!("{table}.{column}"));
+            self.warn("MALFORMED_COLUMN", column);
         }
         time
     }
 
     /// A JSON column; `Null` if absent, and with a warning if it is broken, too large or too deep.
-    pub fn json(&self, table: &str, column: &str, warnings: &mut Warnings) -> Json {
-        let parsed = match self.0.try_get::<Option<String>>("", column) {
+    pub(super) fn json(&mut self, column: &str) -> Json {
+        self.check(column, Family::Json);
+        let parsed = match self.row.0.try_get::<Option<String>>("", column) {
             Ok(None) => return Json::Null,
             Ok(Some(text)) => parse_json(&text),
             // SQLite keeps any bytes in any column, also such as are no UTF-8.
             Err(_) => None,
         };
         parsed.unwrap_or_else(|| {
-            warnings.add("MALFORMED_COLUMN", format_args!("{table}.{column}"));
+            self.warn("MALFORMED_COLUMN", column);
             Json::Null
         })
+    }
+
+    /// The row as a type whose fields are named as the columns.
+    pub(super) fn read<T: DeserializeOwned>(&mut self) -> T {
+        from_members(self.all())
+    }
+
+    /// All columns of the table that are selected and not absent, by name, in the form in which a message's JSON has them.
+    pub(super) fn all(&mut self) -> Map<String, Json> {
+        let mut all = Map::new();
+        for (column, family) in self.table.columns() {
+            let value = match family {
+                Family::Integer => self.integer(column).into(),
+                Family::Double => self.double(column).into(),
+                Family::Boolean => self.boolean(column).into(),
+                Family::Text => self.text(column).into(),
+                Family::Time => self.time(column).map(|time| time.to_rfc3339()).into(),
+                Family::Json => self.json(column),
+            };
+            if !value.is_null() {
+                all.insert(column.to_owned(), value);
+            }
+        }
+        all
+    }
+
+    fn check(&self, column: &str, family: Family) {
+        debug_assert_eq!(self.table.family(column), Some(family), "{}.{column}", self.table.name);
+    }
+
+    fn warn(&mut self, code: &str, column: &str) {
+        self.warnings.add(code, format_args!("{}.{column}", self.table.name));
     }
 }
 
@@ -323,24 +300,83 @@ fn tidy(value: &mut Json, level: usize) -> bool {
     }
 }
 
-/// A failed read, kept for the log.
-pub type ReadError = Arc<DbErr>;
-
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
-    use crate::{aggregate::value, testing::withstands_mutated};
+    use crate::{aggregate::value, source_schema::TABLES, testing::withstands_mutated};
+
+    /// Each `.sql` file of the sources: its name and its text without comments.
+    fn statements() -> Vec<(String, String)> {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/aggregate");
+        let (mut statements, mut directories) = (Vec::new(), vec![root]);
+        while let Some(directory) = directories.pop() {
+            for path in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "sql") {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("--")).collect();
+                    statements.push((path.display().to_string(), lines.join("\n")));
+                }
+            }
+        }
+        assert!(statements.len() > 20, "the statements are looked for in the wrong place");
+        statements
+    }
 
     #[test]
     fn placeholders_are_the_databases_own() {
-        let dialect = |backend| Dialect { backend, column_bytes_max: 10 };
-        let sql = "SELECT x::text FROM t WHERE a = :a AND b = :b OR a = :a AND c = ':no'";
-        let values = [("a", Value::from(1)), ("b", Value::from(2))];
-        let postgres = dialect(DatabaseBackend::Postgres).statement(sql, &values);
-        assert_eq!(postgres.sql, "SELECT x::text FROM t WHERE a = $1 AND b = $2 OR a = $3 AND c = ':no'");
-        assert_eq!(postgres.values.map(|v| v.0.len()), Some(3));
-        let sqlite = dialect(DatabaseBackend::Sqlite).statement(sql, &values);
-        assert_eq!(sqlite.sql, "SELECT x::text FROM t WHERE a = ? AND b = ? OR a = ? AND c = ':no'");
+        for (file, text) in statements() {
+            let numbers: BTreeSet<u32> = text
+                .split('$')
+                .skip(1)
+                .filter_map(|after| after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+                .collect();
+            let last = numbers.last().copied().unwrap_or_default();
+            assert_eq!(numbers, (1..=last).collect(), "both databases number them from $1: {file}");
+        }
+    }
+
+    #[test]
+    fn statements_name_the_columns_that_are_described_and_no_other() {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let mut named = BTreeSet::new();
+        for (file, text) in statements() {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            // An alias follows its table; a part of the statement (`WITH own AS`) has its own name.
+            let tables: BTreeMap<&str, &SourceTable> = words
+                .windows(2)
+                .filter_map(|pair| {
+                    Some((pair[1].trim_matches(')'), *TABLES.iter().find(|table| table.name == pair[0])?))
+                })
+                .collect();
+            assert!(!tables.is_empty(), "{file}");
+            for (at, _) in text.match_indices('.') {
+                let alias = text[..at].rsplit(|c| !is_word(c)).next().unwrap();
+                let column = text[at + 1..].split(|c| !is_word(c)).next().unwrap();
+                if let Some(table) = tables.get(alias) {
+                    assert!(table.family(column).is_some(), "{}.{column} is not described: {file}", table.name);
+                    named.insert((table.name, column.to_owned()));
+                }
+            }
+        }
+        for table in TABLES {
+            for (column, _) in table.columns() {
+                let is_named = column == "id" || named.contains(&(table.name, column.to_owned()));
+                assert!(is_named, "no statement reads {}.{column}", table.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_statement_reads_secrets_or_crawled_pages() {
+        for (file, text) in statements() {
+            for never in ["api_keys", "crawl_result", ".*", "SELECT *"] {
+                assert!(!text.contains(never), "{never}: {file}");
+            }
+        }
     }
 
     #[test]

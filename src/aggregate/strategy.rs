@@ -1,8 +1,8 @@
-//! The strategy source: which strategy is meant, its columns, and four objects on its quality.
+//! The strategy source: the strategy that a document is about, its columns, and four objects on its quality.
 //!
-//! Two steps in one read transaction. [`resolve`] tells which strategy is meant as soon as that is
-//! known, because the performance source starts on it; [`Resolution::read`] loads the rest. A
-//! strategy is found through its own row's `user_id` only, so somebody else's is the same as none.
+//! It reads in two steps, in one transaction. [`resolve`] finds the strategy, because the performance source waits for
+//! that; [`Resolution::read`] reads the rest. A strategy is found only through the `user_id` of its own row, so another
+//! user's strategy is the same as none.
 
 mod message;
 mod quality;
@@ -15,13 +15,15 @@ use super::{
     Read, SourceError,
     rows::{ResolvedStrategy, Strategy},
     sql::{ReadTransaction, SourceDatabase, Warnings},
+    strategy_metrics,
 };
 use crate::{
     model::{StrategyId, UserId},
     proto::v1::{ComprehensiveUserData, StrategyKind},
+    source_schema::STRATEGY_METRICS,
 };
 
-/// Which strategy is meant, and the transaction in which the rest of it is read.
+/// The strategy, and the transaction in which the rest of it is read.
 #[derive(Debug)]
 pub struct Resolution {
     reading: ReadTransaction,
@@ -30,8 +32,8 @@ pub struct Resolution {
     warnings: Warnings,
 }
 
-/// Finds the strategy that is asked for, or without `asked` the user's active, newest analysed or
-/// newest one, an ENHANCED one before a LEGACY one.
+/// Finds the strategy `asked` for; without `asked` the user's active, else newest analysed, else newest one, an
+/// ENHANCED one before a LEGACY one.
 pub async fn resolve(
     database: &SourceDatabase,
     user: &UserId,
@@ -49,7 +51,7 @@ async fn find(
     asked: Option<StrategyId>,
     warnings: &mut Warnings,
 ) -> Result<Option<FoundStrategy>, SourceError> {
-    // Both tables' ids are 32 bits wide: a greater number is nobody's.
+    // Both tables' ids have 32 bits: no strategy has a greater one.
     let Ok(id) = asked.map(|asked| i32::try_from(asked.get())).transpose() else { return Ok(None) };
     if let Some(found) = statements::enhanced(reading, user, id, warnings).await? {
         return Ok(Some(found));
@@ -59,13 +61,13 @@ async fn find(
 }
 
 impl Resolution {
-    /// Which strategy is meant; none if the user has none, or not the one asked for.
+    /// None if the user has no strategy, or not the one asked for.
     #[must_use]
     pub fn resolved(&self) -> Option<ResolvedStrategy> {
         self.found.as_ref().map(|found| found.resolved)
     }
 
-    /// Reads what is missing, judges the whole and ends the transaction.
+    /// Reads the rest, adds the quality objects and ends the transaction.
     pub async fn read(self) -> Result<Read<Option<Strategy>>, SourceError> {
         let Self { reading, user, found, mut warnings } = self;
         let Some(mut found) = found else {
@@ -73,15 +75,18 @@ impl Resolution {
             return Ok(Read { value: None, warnings });
         };
         if found.resolved.kind == StrategyKind::Enhanced {
-            found.row.performance_metrics =
-                statements::newest_metrics(&reading, found.resolved.id, &user, &mut warnings).await?;
+            let newest = strategy_metrics::newest(&reading, found.resolved.id, &user).await?;
+            let metrics = newest.map(|row| strategy_metrics::of(&mut row.of(&STRATEGY_METRICS, &mut warnings)));
+            // An input like the columns, from a table of its own.
+            if let Some(metrics) = metrics.filter(|metrics| !metrics.is_empty()) {
+                found.row["performance_metrics"] = metrics.into();
+            }
         }
         reading.end().await?;
         Ok(Read { value: Some(message::strategy(&user, found)), warnings })
     }
 }
 
-/// The section's part of the document.
 #[must_use]
 pub fn document(strategy: Option<&Strategy>) -> ComprehensiveUserData {
     let data = strategy.map(|strategy| strategy.data.clone());

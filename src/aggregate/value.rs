@@ -1,15 +1,16 @@
-//! Total readers for JSON columns that somebody else writes: a value of another shape counts as
-//! absent, nothing fails. Each follows data.md's table of readers to the letter.
+//! Readers for the JSON columns of the planning application. They never fail: a value of another shape counts as
+//! absent. Each follows the table of readers in data.md exactly.
 
-use serde_json::Value as Json;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
 
-/// Items that [`strings`] returns at most, and characters of each.
+/// Limits of [`strings`]: items, and characters of each.
 const STRINGS_MAX: usize = 50;
 const STRING_CHARS_MAX: usize = 300;
-/// Where the text of an object element stands, in the order of preference.
+/// The members that may hold the text of an object, in the order of preference.
 const TEXT_KEYS: [&str; 6] = ["name", "title", "topic", "keyword", "label", "value"];
 
-/// The absent value, to borrow.
+/// An absent value that can be borrowed.
 pub(crate) static ABSENT: Json = Json::Null;
 
 /// A member of an object; absent if the value is no object or has no such member.
@@ -111,7 +112,7 @@ pub(crate) fn score01(value: &Json) -> Option<f64> {
     })
 }
 
-/// "high", "medium" or "low"; "medium" if it cannot be told.
+/// "high", "medium" or "low"; "medium" if the value is none of them.
 pub(crate) fn level(value: &Json) -> &'static str {
     if number(value).is_some() {
         return match score01(value) {
@@ -169,12 +170,16 @@ pub(crate) fn round(number: f64, digits: usize) -> f64 {
     if rounded == 0.0 { 0.0 } else { rounded }
 }
 
-/// A count for an int32 field; one that does not fit is the greatest.
+/// A count for an int32 field, saturating.
 pub(crate) fn count(number: impl TryInto<i32>) -> i32 {
     number.try_into().unwrap_or(i32::MAX)
 }
 
-/// A content pillar as sources use it; the contract's message.
+/// The value whose fields these members are, by name.
+pub(crate) fn from_members<T: DeserializeOwned>(members: Map<String, Json>) -> T {
+    T::deserialize(Json::Object(members)).expect("the members have the names and types of the fields")
+}
+
 pub(crate) use crate::proto::v1::Pillar;
 
 /// The pillars of a column that has one of four shapes: texts, objects, `{name: weight}` or one text.

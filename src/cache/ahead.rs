@@ -220,7 +220,7 @@ impl UserDataCache {
 async fn follow(ahead: Arc<Ahead>, key: CacheKey, handle: LoadHandle<LoadOutcome>, _place: OwnedSemaphorePermit) {
     let reason = match handle.wait().await.map(|landed| landed.result) {
         Some(Ok(_)) => return ahead.counts.finished.add(1),
-        Some(Err(Error::Withheld)) => SkipReason::OverBudget,
+        Some(Err(Error::BudgetExceeded)) => SkipReason::OverBudget,
         Some(Err(_)) | None => SkipReason::Failed,
     };
     ahead.readers().withdraw(&key);

@@ -148,7 +148,7 @@ impl UserDataCache {
         let fresh = match tokio::time::timeout(budget, Box::pin(reading)).await.ok()? {
             Ok(assembled) => assembled.parts,
             Err(AggregateError::UnknownUser | AggregateError::UnknownStrategy) => Vec::new(),
-            Err(AggregateError::Source { .. } | AggregateError::Withheld) => return None,
+            Err(AggregateError::Source { .. } | AggregateError::BudgetExceeded) => return None,
         };
         let made = |state| matches!(state, State::Ok | State::NotFound);
         let served = sections.iter().filter_map(|section| snapshot.part(section)).filter(|part| made(part.facts.state));

@@ -163,7 +163,7 @@ impl Loader {
             leases,
             redis: redis.map(|redis| redis.measured(&meter)),
             database: database.measured(&meter),
-            aggregator: aggregator.measured(&meter),
+            aggregator: aggregator.with_metrics(&meter),
             loads: Loads::measured(&meter),
             clock,
             tasks,
@@ -274,7 +274,7 @@ impl Loader {
         let loader = Arc::clone(self);
         self.tasks.spawn(async move {
             // A shutdown does not wait for it: whoever starts next finds the answer.
-            if loader.stop.run_until_cancelled(late.is_remembered()).await == Some(true) {
+            if loader.stop.run_until_cancelled(late.is_cached()).await == Some(true) {
                 // If it fails, the document without the answer expires soon enough.
                 let _ = loader.load(query, LoadMode::Revalidate(as_of)).await;
             }
@@ -319,7 +319,7 @@ impl Loader {
         match tokio::time::timeout(budget, Box::pin(self.aggregator.aggregate(query, &plan))).await {
             Ok(Ok(assembled)) => Ok(assembled),
             Ok(Err(AggregateError::UnknownUser)) => Err(LoadFailure::NotFound(Missing::User)),
-            Ok(Err(AggregateError::Withheld)) => Err(LoadFailure::Withheld),
+            Ok(Err(AggregateError::BudgetExceeded)) => Err(LoadFailure::BudgetExceeded),
             Ok(Err(AggregateError::UnknownStrategy)) => Err(LoadFailure::NotFound(Missing::Strategy)),
             Ok(Err(AggregateError::Source { name, error })) => Err(source_failed(name, error)),
             Err(_) => Err(source_failed("onboarding", SourceError::Timeout)),
@@ -336,7 +336,7 @@ impl Loader {
         failure: LoadFailure,
     ) -> Result<LoadedSnapshot, Error> {
         match &failure {
-            LoadFailure::Withheld => {}
+            LoadFailure::BudgetExceeded => {}
             LoadFailure::NotFound(what) => self.remember_missing(key, view, read_position, *what),
             LoadFailure::SourceFailed { cause, .. } => {
                 // Judged now: a fence may have come while the sources were tried.

@@ -1,17 +1,17 @@
-//! PostgreSQL's triggers: one function per table, called once per statement with all rows that it
-//! changed, so that a bulk change of one user's rows is one row in the outbox.
+//! PostgreSQL's triggers: one function per table. It is called once per statement, with all rows that the statement
+//! changed, so that a bulk change of one user's rows adds one row to the outbox.
 //!
-//! The functions run with the rights of whoever installed them: writers need none on the outbox.
+//! The functions run with the rights of the role that installed them, so that writers need no rights on the outbox.
 
 use super::watched::{compared, section_bits, strategy_of, user_of};
 use crate::source_schema::{Family, SourceTable};
 
-/// The function's and the triggers' name.
+/// The name of the function, and the beginning of the triggers' names.
 pub(super) fn name(table: &SourceTable) -> String {
     format!("userdata_{}", table.name)
 }
 
-/// The function's body: what tells one version of it from another.
+/// The function's body, by which an installed version is recognised.
 pub(super) fn body(table: &SourceTable) -> String {
     format!(
         " BEGIN IF TG_OP = 'INSERT' THEN {inserted}; ELSIF TG_OP = 'DELETE' THEN {deleted}; \
@@ -30,7 +30,7 @@ pub(super) fn body(table: &SourceTable) -> String {
     )
 }
 
-/// Makes the function and the triggers.
+/// The statements that create the function and the triggers.
 pub(super) fn statements(table: &SourceTable) -> Vec<String> {
     let name = name(table);
     let function = format!(
@@ -50,7 +50,7 @@ pub(super) fn statements(table: &SourceTable) -> Vec<String> {
         trigger("insert", "AFTER INSERT", "REFERENCING NEW TABLE AS new_rows"),
         trigger("update", "AFTER UPDATE", "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows"),
         trigger("delete", "AFTER DELETE", "REFERENCING OLD TABLE AS old_rows"),
-        // Before: afterwards nobody knows whose rows they were.
+        // Before, because afterwards the owners of the rows are unknown.
         trigger("truncate", "BEFORE TRUNCATE", ""),
     ]
 }
@@ -63,10 +63,10 @@ fn note(table: &SourceTable, concerned: &str) -> String {
     )
 }
 
-/// Whom the rows `r` of `from` concern, each once.
+/// The users and strategies that the rows `r` of `from` concern, each once.
 fn concerned(table: &SourceTable, from: &str, condition: &str) -> String {
     let strategy = strategy_of(table, "r");
-    // Said, because NULL alone has no type that could be joined with a bigint.
+    // Cast, because NULL without a type cannot be combined with a bigint in a UNION.
     format!(
         "SELECT DISTINCT {} AS user_id, CAST({strategy} AS BIGINT) AS strategy_id FROM {from}{condition}",
         user_of(table, "r")

@@ -1,12 +1,12 @@
 //! SQLite's triggers: one per event, for each row.
 //!
-//! `INSERT OR REPLACE` runs no delete trigger unless `recursive_triggers` is on: the row that it pushes
-//! out concerns the same owner as a rule, whom the insert trigger names.
+//! `INSERT OR REPLACE` runs no delete trigger unless `recursive_triggers` is on. The replaced row nearly always has the
+//! same owner, whom the insert trigger names.
 
 use super::watched::{compared, section_bits, strategy_of, user_of};
 use crate::source_schema::SourceTable;
 
-/// A trigger's name and the statement that makes it.
+/// The name of each trigger, and the statement that creates it.
 pub(super) fn triggers(table: &SourceTable) -> Vec<(String, String)> {
     let trigger = |event: &str, when: &str, rows: &[&str]| {
         let name = format!("userdata_{}_{event}", table.name);
@@ -31,7 +31,7 @@ pub(super) fn triggers(table: &SourceTable) -> Vec<(String, String)> {
     ]
 }
 
-/// Whom these rows concern, each once.
+/// The users and strategies that these rows concern, each once.
 fn concerned(table: &SourceTable, rows: &[&str]) -> String {
     let of =
         |row: &&str| format!("SELECT {} AS user_id, {} AS strategy_id", user_of(table, row), strategy_of(table, row));

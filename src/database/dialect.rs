@@ -26,6 +26,14 @@ pub struct SqlFile {
     pub sqlite: &'static str,
 }
 
+impl SqlFile {
+    /// A statement that both databases read as it is: its placeholders are `$1`.
+    #[must_use]
+    pub const fn same(text: &'static str) -> Self {
+        Self { postgres: text, sqlite: text }
+    }
+}
+
 impl Dialect {
     /// The dialect of a connection, pool or transaction.
     pub fn of(db: &impl ConnectionTrait) -> Self {

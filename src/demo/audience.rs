@@ -1,4 +1,4 @@
-//! Whom a strategy is for and what it stands on, in every shape that the planning application writes.
+//! Target audiences and content pillars, in all shapes that the planning application writes.
 
 use serde_json::{Value as Json, json};
 
@@ -8,7 +8,6 @@ use super::{
     words::capitalised,
 };
 
-/// Audiences come in every shape that the planning application writes.
 pub(super) fn audience(user: &User) -> Json {
     let industry = user.industry();
     match user.turn % 4 {
@@ -33,7 +32,6 @@ pub(super) fn audience(user: &User) -> Json {
     }
 }
 
-/// Pillars come in all four shapes.
 pub(super) fn pillars(user: &User, draw: &mut Draw) -> Json {
     let topics = &user.industry().topics;
     let names: Vec<String> = topics.iter().take(draw.count(3, 4)).map(|topic| capitalised(topic)).collect();

@@ -1,32 +1,31 @@
-//! TableRows on their way into the database, the same on either.
+//! Inserts the rows, with the same content in either database.
 //!
-//! JSON goes as text with a cast, not as the driver's JSON type: that one is `jsonb`, and its key
-//! order and spaces are not those of the text that SQLite keeps.
+//! JSON is bound as text with a cast and not as the driver's JSON type: that is `jsonb`, which changes the order of
+//! keys and the spaces of the text that SQLite keeps.
 
 use chrono::NaiveDateTime;
 use sea_orm::{
-    ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, Statement, Value,
-    sea_query::{Alias, Expr, ExprTrait, Query},
+    ConnectionTrait, DatabaseTransaction, DbErr, Value,
+    sea_query::{Alias, Expr, Query},
 };
 use serde_json::Value as Json;
 
-/// SQLite takes 32,766 values a statement; the widest of our tables has 47 columns.
+#[cfg(test)]
+use crate::source_schema::{Family, TABLES};
+use crate::{
+    database::{Dialect, SIX_DECIMALS},
+    source_schema::SourceTable,
+};
+
+/// SQLite accepts 32,766 values per statement; the widest table has 47 columns.
 const ROWS_PER_STATEMENT: usize = 500;
 
-/// A table and the columns that the demo fills, `id` first.
-#[derive(Debug)]
-pub(super) struct Table<const N: usize> {
-    pub(super) name: &'static str,
-    pub(super) columns: [&'static str; N],
-}
-
-/// One value.
 #[derive(Clone, Debug)]
 pub(super) enum Cell {
     Plain(Value),
     Time(Option<NaiveDateTime>),
     Json(Json),
-    /// Text that is no JSON, in a JSON column. PostgreSQL would not take it: there it is a JSON string.
+    /// Text in a JSON column that is not JSON. PostgreSQL would refuse it: there it becomes a JSON string.
     Broken(&'static str),
 }
 
@@ -52,83 +51,105 @@ impl From<Json> for Cell {
 }
 
 impl Cell {
-    fn into_expression(self, backend: DatabaseBackend) -> Expr {
-        let sqlite = backend == DatabaseBackend::Sqlite;
-        let json = |text: String| if sqlite { Expr::val(text) } else { Expr::val(text).cast_as("json") };
+    fn into_expression(self, dialect: Dialect) -> Expr {
         match self {
             Self::Plain(value) => Expr::val(value),
-            // Always six decimals: SQLite compares text.
-            Self::Time(time) if sqlite => Expr::val(time.map(|time| time.format("%Y-%m-%d %H:%M:%S%.6f").to_string())),
+            Self::Time(time) if dialect.is_sqlite() => {
+                Expr::val(time.map(|time| time.format(SIX_DECIMALS).to_string()))
+            }
             Self::Time(time) => Expr::val(time),
-            Self::Json(value) => json(value.to_string()),
-            Self::Broken(text) if sqlite => Expr::val(text),
-            Self::Broken(text) => json(Json::from(text).to_string()),
+            Self::Json(value) => dialect.json(Expr::val(value.to_string())),
+            Self::Broken(text) if dialect.is_sqlite() => Expr::val(text),
+            Self::Broken(text) => dialect.json(Expr::val(Json::from(text).to_string())),
         }
     }
 }
 
-/// The rows of all tables. Invariant: a row is added after the rows that it refers to, so the order
-/// in which tables got their first rows is one in which foreign keys hold.
+/// The rows of all tables. Invariant: a row is added after the rows that it refers to, so that foreign keys hold if
+/// tables are filled in the order of their first rows.
 #[derive(Debug, Default)]
 pub(super) struct RowBatch(Vec<TableRows>);
 
 #[derive(Debug)]
 struct TableRows {
-    table: &'static str,
-    columns: &'static [&'static str],
+    table: &'static SourceTable,
+    columns: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
 }
 
 impl RowBatch {
-    pub(super) fn add<const N: usize>(&mut self, table: &'static Table<N>, row: [Cell; N]) {
-        let rows = match self.0.iter_mut().position(|rows| rows.table == table.name) {
-            Some(at) => &mut self.0[at],
-            None => {
-                self.0.push(TableRows { table: table.name, columns: &table.columns, rows: Vec::new() });
-                let last = self.0.len() - 1;
-                &mut self.0[last]
+    /// All rows of a table name the same columns in the same order.
+    pub(super) fn add(&mut self, table: &'static SourceTable, row: impl IntoIterator<Item = (&'static str, Cell)>) {
+        let (columns, cells): (Vec<_>, Vec<_>) = row.into_iter().unzip();
+        match self.0.iter_mut().find(|rows| rows.table.name == table.name) {
+            Some(rows) => {
+                debug_assert_eq!(rows.columns, columns, "{}", table.name);
+                rows.rows.push(cells);
             }
-        };
-        rows.rows.push(row.into());
+            None => self.0.push(TableRows { table, columns, rows: vec![cells] }),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
         self.0.iter().map(|rows| rows.rows.len()).sum()
     }
 
-    /// Every row with its table, for comparisons.
+    /// Each row with its table, for comparisons.
     #[cfg(test)]
     pub(super) fn described(&self) -> Vec<String> {
         let tables = self.0.iter();
-        tables.flat_map(|rows| rows.rows.iter().map(|row| format!("{} {row:?}", rows.table))).collect()
+        tables.flat_map(|rows| rows.rows.iter().map(|row| format!("{} {row:?}", rows.table.name))).collect()
     }
 
-    /// Inserts everything, and tells after each statement how many rows are in.
+    /// The described columns that no row fills, or fills with a value of another family.
+    #[cfg(test)]
+    pub(super) fn unlike_the_description(&self) -> Vec<String> {
+        let fits = |cell: &Cell, family| match cell {
+            Cell::Plain(_) => !matches!(family, Family::Time | Family::Json),
+            Cell::Time(_) => family == Family::Time,
+            Cell::Json(_) | Cell::Broken(_) => family == Family::Json,
+        };
+        let mut unlike = Vec::new();
+        for table in TABLES {
+            let filled = self.0.iter().find(|rows| rows.table.name == table.name);
+            for (column, family) in table.columns() {
+                let at = filled.and_then(|filled| filled.columns.iter().position(|name| *name == column));
+                if !at
+                    .is_some_and(|at| filled.is_some_and(|filled| filled.rows.iter().all(|row| fits(&row[at], family))))
+                {
+                    unlike.push(format!("{}.{column}", table.name));
+                }
+            }
+        }
+        unlike
+    }
+
+    /// Inserts all rows, and reports their number so far after each statement.
     pub(super) async fn insert(
         self,
         transaction: &DatabaseTransaction,
         mut progress: impl FnMut(usize),
     ) -> Result<(), DbErr> {
-        let backend = transaction.get_database_backend();
+        let dialect = Dialect::of(transaction);
         let mut done = 0;
         for TableRows { table, columns, rows } in self.0 {
             let mut rows = rows.into_iter().peekable();
             while rows.peek().is_some() {
                 let mut insert = Query::insert();
-                insert.into_table(Alias::new(table)).columns(columns.iter().map(|column| Alias::new(*column)));
+                insert.into_table(Alias::new(table.name)).columns(columns.iter().map(|column| Alias::new(*column)));
                 for row in rows.by_ref().take(ROWS_PER_STATEMENT) {
-                    // `Table<N>` and its rows have the same length.
-                    insert.values_panic(row.into_iter().map(|cell| cell.into_expression(backend)));
+                    insert.values_panic(row.into_iter().map(|cell| cell.into_expression(dialect)));
                     done += 1;
                 }
                 transaction.execute(&insert).await?;
                 progress(done);
             }
-            if backend == DatabaseBackend::Postgres {
-                // The ids were ours; the next one has to come after them.
+            if dialect == Dialect::Postgres {
+                // The ids were set here, so the sequence has to continue after them.
+                let table = table.name;
                 let bump =
                     format!("SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}))");
-                transaction.query_one_raw(Statement::from_string(backend, bump)).await?;
+                transaction.query_one_raw(dialect.statement(bump, [])).await?;
             }
         }
         Ok(())

@@ -1,66 +1,14 @@
-//! Competitors, the weekly deep analysis of them, and what an earlier gap analysis stored.
+//! Competitors, their weekly deep analysis, and the result of an earlier gap analysis.
 
 use serde_json::{Value as Json, json};
 
 use super::{
-    batch::{RowBatch, Table},
+    batch::RowBatch,
     draw::Draw,
     user::User,
     words::{TOPICS_PLANNED, capitalised},
 };
-
-static COMPETITORS: Table<9> = Table {
-    name: "competitor_analyses",
-    columns: [
-        "id",
-        "session_id",
-        "competitor_url",
-        "competitor_domain",
-        "analysis_date",
-        "analysis_data",
-        "status",
-        "created_at",
-        "updated_at",
-    ],
-};
-
-static TASKS: Table<11> = Table {
-    name: "deep_competitor_analysis_tasks",
-    columns: [
-        "id",
-        "user_id",
-        "website_url",
-        "status",
-        "last_executed",
-        "last_success",
-        "consecutive_failures",
-        "next_execution",
-        "payload",
-        "created_at",
-        "updated_at",
-    ],
-};
-
-static LOGS: Table<7> = Table {
-    name: "deep_competitor_analysis_execution_logs",
-    columns: ["id", "task_id", "execution_date", "status", "result_data", "execution_time_ms", "created_at"],
-};
-
-static GAPS: Table<10> = Table {
-    name: "content_gap_analyses",
-    columns: [
-        "id",
-        "user_id",
-        "website_url",
-        "competitor_urls",
-        "target_keywords",
-        "analysis_results",
-        "recommendations",
-        "opportunities",
-        "created_at",
-        "updated_at",
-    ],
-};
+use crate::source_schema::{COMPETITOR_ANALYSES, CONTENT_GAP_ANALYSES, DEEP_TASK_LOGS, DEEP_TASKS};
 
 pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut RowBatch) {
     let count = draw.count(2, 5);
@@ -68,17 +16,17 @@ pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut R
     for (n, domain) in (1..).zip(&domains) {
         let days = draw.between(3, 45);
         batch.add(
-            &COMPETITORS,
+            &COMPETITOR_ANALYSES,
             [
-                user.row(n).into(),
-                session.into(),
-                format!("https://www.{domain}/").into(),
-                (*domain).into(),
-                user.days_ago(days, 3).into(),
-                page(user, domain, n, draw).into(),
-                "completed".into(),
-                user.days_ago(days, 3).into(),
-                user.days_ago(days, 4).into(),
+                ("id", user.row(n).into()),
+                ("session_id", session.into()),
+                ("competitor_url", format!("https://www.{domain}/").into()),
+                ("competitor_domain", (*domain).into()),
+                ("analysis_date", user.days_ago(days, 3).into()),
+                ("analysis_data", page(user, domain, n, draw).into()),
+                ("status", "completed".into()),
+                ("created_at", user.days_ago(days, 3).into()),
+                ("updated_at", user.days_ago(days, 4).into()),
             ],
         );
     }
@@ -88,7 +36,7 @@ pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut R
     }
 }
 
-/// What the search service found about a competitor. It writes about all of the industry's topics.
+/// The search service's findings about a competitor, which writes about all of the industry's topics.
 fn page(user: &User, domain: &str, n: usize, draw: &mut Draw) -> Json {
     let industry = user.industry();
     let main = draw.some(&industry.topics, 4);
@@ -131,19 +79,19 @@ fn deep_analysis(user: &User, domains: &[&str], draw: &mut Draw, batch: &mut Row
     let competitors: Vec<Json> =
         domains.iter().map(|domain| json!({"url": format!("https://www.{domain}/")})).collect();
     batch.add(
-        &TASKS,
+        &DEEP_TASKS,
         [
-            task.into(),
-            user.id.into(),
-            user.site().into(),
-            "active".into(),
-            user.days_ago(days, 2).into(),
-            user.days_ago(days, 2).into(),
-            0.into(),
-            user.days_ago(days - 7, 2).into(),
-            json!({"competitors": competitors, "max_competitors": 5}).into(),
-            user.days_ago(90, 2).into(),
-            user.days_ago(days, 2).into(),
+            ("id", task.into()),
+            ("user_id", user.id.into()),
+            ("website_url", user.site().into()),
+            ("status", "active".into()),
+            ("last_executed", user.days_ago(days, 2).into()),
+            ("last_success", user.days_ago(days, 2).into()),
+            ("consecutive_failures", 0.into()),
+            ("next_execution", user.days_ago(days - 7, 2).into()),
+            ("payload", json!({"competitors": competitors, "max_competitors": 5}).into()),
+            ("created_at", user.days_ago(90, 2).into()),
+            ("updated_at", user.days_ago(days, 2).into()),
         ],
     );
     let topics = &user.industry().topics;
@@ -154,21 +102,29 @@ fn deep_analysis(user: &User, domains: &[&str], draw: &mut Draw, batch: &mut Row
         ],
 
     });
-    // The newest run, and an older one that had nothing to do.
+    // The newest run, and an older one without work.
     let runs =
         [(2, days, "success", report), (1, days + 7, "skipped", json!({"status": "skipped", "reason": "nothing new"}))];
     for (n, days, status, result) in runs {
         let (when, took) = (user.days_ago(days, 2), draw.between(4_000, 90_000));
         batch.add(
-            &LOGS,
-            [user.row(n).into(), task.into(), when.into(), status.into(), result.into(), took.into(), when.into()],
+            &DEEP_TASK_LOGS,
+            [
+                ("id", user.row(n).into()),
+                ("task_id", task.into()),
+                ("execution_date", when.into()),
+                ("status", status.into()),
+                ("result_data", result.into()),
+                ("execution_time_ms", took.into()),
+                ("created_at", when.into()),
+            ],
         );
     }
 }
 
 fn stored_gaps(user: &User, number: i32, domains: &[&str], draw: &mut Draw, batch: &mut RowBatch) {
     let topics = &user.industry().topics;
-    // The more competitors, the fewer keywords: nobody's document has most of everything.
+    // Users with more competitors have fewer keywords, so that no document has the maximum of both.
     let most = 20 - 2 * i32::try_from(domains.len()).unwrap_or_default();
     let keywords = keywords(user, most, draw);
     let targets: Vec<Json> = keywords.iter().take(6).map(|keyword| keyword["keyword"].clone()).collect();
@@ -193,18 +149,18 @@ fn stored_gaps(user: &User, number: i32, domains: &[&str], draw: &mut Draw, batc
     let urls: Vec<String> = domains.iter().map(|domain| format!("https://www.{domain}/")).collect();
     let days = draw.between(5, 60);
     batch.add(
-        &GAPS,
+        &CONTENT_GAP_ANALYSES,
         [
-            user.row(1).into(),
-            number.into(),
-            user.site().into(),
-            json!(urls).into(),
-            json!(targets).into(),
-            results.into(),
-            recommendations.into(),
-            json!([format!("Glossary of {gap}"), "Comparison tables"]).into(),
-            user.days_ago(days, 7).into(),
-            user.days_ago(days, 7).into(),
+            ("id", user.row(1).into()),
+            ("user_id", number.into()),
+            ("website_url", user.site().into()),
+            ("competitor_urls", json!(urls).into()),
+            ("target_keywords", json!(targets).into()),
+            ("analysis_results", results.into()),
+            ("recommendations", recommendations.into()),
+            ("opportunities", json!([format!("Glossary of {gap}"), "Comparison tables"]).into()),
+            ("created_at", user.days_ago(days, 7).into()),
+            ("updated_at", user.days_ago(days, 7).into()),
         ],
     );
 }
@@ -218,7 +174,7 @@ fn keywords(user: &User, most: i32, draw: &mut Draw) -> Vec<Json> {
     all.into_iter()
         .take(count)
         .map(|keyword| {
-            // Both forms occur in what the planning application stores.
+            // The planning application stores both forms.
             let competition = match draw.between(0, 5) {
                 0 => json!(f64::from(draw.between(50, 95)) / 100.0),
                 1 => json!("low"),

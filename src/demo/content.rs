@@ -1,71 +1,31 @@
-//! The calendar, what became of it, and what is recommended next.
+//! The calendar, its analytics, and content recommendations.
 
 use serde_json::{Value as Json, json};
 
 use super::{
-    batch::{Cell, RowBatch, Table},
+    batch::{Cell, RowBatch},
     draw::Draw,
     user::{Story, User},
     words::{PLATFORMS, TOPICS_PLANNED, capitalised},
 };
+use crate::source_schema::{CALENDAR_EVENTS, CONTENT_ANALYTICS, CONTENT_RECOMMENDATIONS};
 
-static EVENTS: Table<10> = Table {
-    name: "calendar_events",
-    columns: [
-        "id",
-        "strategy_id",
-        "title",
-        "description",
-        "content_type",
-        "platform",
-        "scheduled_date",
-        "status",
-        "created_at",
-        "updated_at",
-    ],
-};
-
-static ANALYTICS: Table<7> = Table {
-    name: "content_analytics",
-    columns: ["id", "event_id", "strategy_id", "platform", "metrics", "performance_score", "recorded_at"],
-};
-
-static RECOMMENDATIONS: Table<14> = Table {
-    name: "content_recommendations",
-    columns: [
-        "id",
-        "strategy_id",
-        "user_id",
-        "recommendation_type",
-        "title",
-        "description",
-        "target_keywords",
-        "estimated_length",
-        "priority",
-        "platforms",
-        "estimated_performance",
-        "status",
-        "created_at",
-        "updated_at",
-    ],
-};
-
-/// Days of analytics, and how far the calendar reaches back.
+/// Days of analytics, and of the calendar's past.
 const DAYS: i32 = 90;
 
-/// Every so many days the figures are those of one event; otherwise of the platform as a whole.
+/// Analytics name an event once in this many days; otherwise they concern the platform as a whole.
 const DAYS_PER_EVENT: i32 = 15;
 
 pub(super) fn describe(user: &User, strategy: i32, draw: &mut Draw, batch: &mut RowBatch) {
     let events = calendar(user, strategy, draw, batch);
-    // By turns, and recommendations in inverse proportion: nobody's document has most of everything.
+    // Users with more platforms have fewer recommendations, so that no document has the maximum of both.
     let platforms = draw.some(&PLATFORMS, 2 + usize::try_from(user.turn % 3).unwrap_or_default());
     analytics(user, strategy, &platforms, &events, draw, batch);
     let most = 26 - 5 * i32::try_from(platforms.len()).unwrap_or_default();
     recommendations(user, strategy, most, draw, batch);
 }
 
-/// 20 to 60 events from 90 days back to 30 days ahead. Returns the ids and platforms of published ones.
+/// 20 to 60 events, from 90 days ago to 30 days ahead. Returns the ids and platforms of the published ones.
 fn calendar(user: &User, strategy: i32, draw: &mut Draw, batch: &mut RowBatch) -> Vec<(i32, &'static str)> {
     let planned = &user.industry().topics[..TOPICS_PLANNED];
     let mut published = Vec::new();
@@ -89,25 +49,25 @@ fn calendar(user: &User, strategy: i32, draw: &mut Draw, batch: &mut RowBatch) -
             published.push((id, platform));
         }
         batch.add(
-            &EVENTS,
+            &CALENDAR_EVENTS,
             [
-                id.into(),
-                strategy.into(),
-                capitalised(&form.replace("{}", topic)).into(),
-                format!("On {topic}, for {}.", draw.pick(&user.industry().roles)).into(),
-                kind.into(),
-                platform.into(),
-                user.days_ago(days, 9).into(),
-                status.into(),
-                user.days_ago(days + 20, 9).into(),
-                user.days_ago(days + 10, 9).into(),
+                ("id", id.into()),
+                ("strategy_id", strategy.into()),
+                ("title", capitalised(&form.replace("{}", topic)).into()),
+                ("description", format!("On {topic}, for {}.", draw.pick(&user.industry().roles)).into()),
+                ("content_type", kind.into()),
+                ("platform", platform.into()),
+                ("scheduled_date", user.days_ago(days, 9).into()),
+                ("status", status.into()),
+                ("created_at", user.days_ago(days + 20, 9).into()),
+                ("updated_at", user.days_ago(days + 10, 9).into()),
             ],
         );
     }
     published
 }
 
-/// Once a day per platform, rising, falling or flat by user.
+/// One row per day and platform; the values of a user rise, fall or stay.
 fn analytics(
     user: &User,
     strategy: i32,
@@ -116,7 +76,7 @@ fn analytics(
     draw: &mut Draw,
     batch: &mut RowBatch,
 ) {
-    // A thousandth a day: over 90 days from two thirds of the mean to four thirds.
+    // 0.004 per day: over 90 days from two thirds of the mean to four thirds.
     let slope = [4, -4, 0][usize::try_from(user.turn % 3).unwrap_or_default()];
     let mut n = 0;
     for platform in platforms {
@@ -134,16 +94,16 @@ fn analytics(
             };
             let of_event = event.filter(|_| day % DAYS_PER_EVENT == 0);
             batch.add(
-                &ANALYTICS,
+                &CONTENT_ANALYTICS,
                 [
-                    user.row(n).into(),
-                    of_event.into(),
-                    strategy.into(),
-                    (*platform).into(),
-                    metrics,
-                    score.into(),
-                    // The newest is of the evening before the base day: never in the future.
-                    user.days_ago(day + 1, 18).into(),
+                    ("id", user.row(n).into()),
+                    ("event_id", of_event.into()),
+                    ("strategy_id", strategy.into()),
+                    ("platform", (*platform).into()),
+                    ("metrics", metrics),
+                    ("performance_score", score.into()),
+                    // The newest is in the evening before the base day, never in the future.
+                    ("recorded_at", user.days_ago(day + 1, 18).into()),
                 ],
             );
         }
@@ -165,34 +125,37 @@ fn recommendations(user: &User, strategy: i32, most: i32, draw: &mut Draw, batch
     for n in 1..=draw.count(5, most) {
         let topic = draw.pick(topics);
         let kind = draw.pick(&["blog_post", "video", "case_study", "social_post"]);
-        // Some are not about any strategy.
+        // Some concern no strategy.
         let about = (draw.between(0, 4) > 0).then_some(strategy);
         let days = draw.between(1, 60);
-        // The planning application leaves it out as often as not.
+        // The planning application often leaves it out.
         let reason =
             (draw.between(0, 1) == 0).then(|| format!("{} ask.", capitalised(draw.pick(&user.industry().roles))));
         batch.add(
-            &RECOMMENDATIONS,
+            &CONTENT_RECOMMENDATIONS,
             [
-                user.row(n).into(),
-                about.into(),
-                number.into(),
-                kind.into(),
-                format!(
-                    "{}: {}",
-                    capitalised(topic),
-                    draw.pick(&["a checklist", "common mistakes", "a case", "an overview"])
-                )
-                .into(),
-                Cell::Plain(reason.into()),
-                json!([topic]).into(),
-                draw.pick(&["800 words", "1500 words", "3 minutes"]).into(),
-                draw.pick(&["high", "medium", "low"]).into(),
-                json!([draw.pick(&PLATFORMS)]).into(),
-                draw.pick(&["good", "average"]).into(),
-                draw.pick(&["pending", "pending", "accepted", "implemented", "rejected"]).into(),
-                user.days_ago(days + 1, 15).into(),
-                user.days_ago(days, 15).into(),
+                ("id", user.row(n).into()),
+                ("strategy_id", about.into()),
+                ("user_id", number.into()),
+                ("recommendation_type", kind.into()),
+                (
+                    "title",
+                    format!(
+                        "{}: {}",
+                        capitalised(topic),
+                        draw.pick(&["a checklist", "common mistakes", "a case", "an overview"])
+                    )
+                    .into(),
+                ),
+                ("description", Cell::Plain(reason.into())),
+                ("target_keywords", json!([topic]).into()),
+                ("estimated_length", draw.pick(&["800 words", "1500 words", "3 minutes"]).into()),
+                ("priority", draw.pick(&["high", "medium", "low"]).into()),
+                ("platforms", json!([draw.pick(&PLATFORMS)]).into()),
+                ("estimated_performance", draw.pick(&["good", "average"]).into()),
+                ("status", draw.pick(&["pending", "pending", "accepted", "implemented", "rejected"]).into()),
+                ("created_at", user.days_ago(days + 1, 15).into()),
+                ("updated_at", user.days_ago(days, 15).into()),
             ],
         );
     }

@@ -1,6 +1,6 @@
-//! Chance that comes out the same everywhere: a stream per user, and integer arithmetic only.
+//! Random numbers that are the same on each machine: one stream per user, and integer arithmetic only.
 //!
-//! `rand`'s own ranges are not used: it may change how they are drawn with any minor version.
+//! `rand`'s own ranges are not used, because any minor version may change them.
 
 use rand_chacha::{
     ChaCha8Rng,
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 pub(super) struct Draw(ChaCha8Rng);
 
 impl Draw {
-    /// Depends on nothing but the seed and the user, so another user more changes no other.
+    /// Depends only on the seed and the user, so that a further user changes no other.
     pub(super) fn new(seed: u64, user: &str) -> Self {
         let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(user).finalize();
         Self(ChaCha8Rng::from_seed(digest.into()))
@@ -21,24 +21,23 @@ impl Draw {
 
     /// From `low` to `high`, both included.
     pub(super) fn between(&mut self, low: i32, high: i32) -> i32 {
-        // Multiply and shift: its bias, below one in a million here, is of no matter.
+        // Multiply and shift: the bias is below one in a million here.
         let width = u64::from(high.abs_diff(low)) + 1;
         let offset = (u64::from(self.0.next_u32()) * width) >> 32;
         low.saturating_add(i32::try_from(offset).unwrap_or(i32::MAX))
     }
 
-    /// A number of things to make.
     pub(super) fn count(&mut self, low: i32, high: i32) -> usize {
         usize::try_from(self.between(low, high)).unwrap_or_default()
     }
 
-    /// One of these; there has to be one.
+    /// One of these, which must not be empty.
     pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         let last = i32::try_from(from.len().saturating_sub(1)).unwrap_or(i32::MAX);
         from[self.count(0, last)]
     }
 
-    /// `count` different ones, or all if there are fewer, in the order drawn.
+    /// `count` different elements, or all if there are fewer, in the order drawn.
     pub(super) fn some<T: Copy>(&mut self, from: &[T], count: usize) -> Vec<T> {
         let mut left = from.to_vec();
         let mut drawn = Vec::with_capacity(count.min(left.len()));
@@ -60,7 +59,7 @@ mod tests {
             let mut draw = Draw::new(seed, user);
             (0..5).map(|_| draw.between(0, 999)).collect::<Vec<_>>()
         };
-        // Pinned: another value here means that every stored demo differs from now on.
+        // Pinned: another value means that all demo data differ from now on.
         assert_eq!(numbers(42, "1"), PINNED);
         assert_ne!(numbers(42, "2"), PINNED);
         assert_ne!(numbers(43, "1"), PINNED);

@@ -1,27 +1,9 @@
-//! Personas: how the user sounds, in general and on each platform.
+//! Personas: the user's voice, in general and on each platform.
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{
-    batch::{RowBatch, Table},
-    draw::Draw,
-    user::User,
-    words::PLATFORMS,
-};
-
-static PERSONAS: Table<8> = Table {
-    name: "persona_data",
-    columns: [
-        "id",
-        "session_id",
-        "core_persona",
-        "platform_personas",
-        "quality_metrics",
-        "selected_platforms",
-        "created_at",
-        "updated_at",
-    ],
-};
+use super::{batch::RowBatch, draw::Draw, user::User, words::PLATFORMS};
+use crate::source_schema::PERSONA_DATA;
 
 pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut RowBatch) {
     let industry = user.industry();
@@ -36,7 +18,7 @@ pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut R
         "tonal_range": {"default": "calm", "permissible": ["encouraging", "dry"]},
         "stylistic_constraints": {"punctuation": "no exclamation marks"},
     });
-    // Rare, and then it comes before everything else that knows an industry.
+    // Rare. It takes precedence over all other sources of an industry.
     if user.turn % 7 == 0 {
         core["industry"] = industry.name.into();
         core["target_audience"] = industry.roles[0].into();
@@ -49,16 +31,16 @@ pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut R
         .collect();
     let days = draw.between(3, 50);
     batch.add(
-        &PERSONAS,
+        &PERSONA_DATA,
         [
-            user.row(1).into(),
-            session.into(),
-            core.into(),
-            Json::from(voices).into(),
-            json!({"confidence": 0.9}).into(),
-            json!(platforms).into(),
-            user.days_ago(days, 12).into(),
-            user.days_ago(days, 13).into(),
+            ("id", user.row(1).into()),
+            ("session_id", session.into()),
+            ("core_persona", core.into()),
+            ("platform_personas", Json::from(voices).into()),
+            ("quality_metrics", json!({"confidence": 0.9}).into()),
+            ("selected_platforms", json!(platforms).into()),
+            ("created_at", user.days_ago(days, 12).into()),
+            ("updated_at", user.days_ago(days, 13).into()),
         ],
     );
 }

@@ -1,17 +1,17 @@
-//! The demo's users, and what each of them is for.
+//! The demo's users and their stories.
 
 use chrono::{Days, NaiveDate, NaiveDateTime, TimeDelta};
 
 use super::words::{INDUSTRIES, Industry};
 
-/// What is special about a user.
+/// The special feature of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Story {
-    /// Everything there is.
+    /// Rows in all tables.
     Full,
-    /// No persona, competitors, gap row, page audits: rules and defaults have to do.
+    /// No persona, competitors, gap row or page audits: rules and defaults stand in.
     NoCompetition,
-    /// A legacy strategy only, nothing planned, no research.
+    /// Only a legacy strategy, no calendar, no research.
     LegacyOnly,
     /// Columns that do not parse.
     Broken,
@@ -19,7 +19,7 @@ pub(super) enum Story {
     OnboardingOnly,
     /// Two active activations, and both kinds of strategy under one number.
     Twins,
-    /// An id that is no number: nothing in tables whose users are integers.
+    /// A text id: no rows in tables whose user ids are integers.
     TextId,
 }
 
@@ -28,20 +28,20 @@ pub(super) enum Story {
 pub(super) struct User {
     pub(super) id: &'static str,
     pub(super) story: Story,
-    /// Decides what comes by turns.
+    /// Selects among alternatives that users get in turn.
     pub(super) turn: i32,
     /// Its block of row ids.
     slot: i32,
     base_day: NaiveDate,
 }
 
-/// Text ids have their blocks after those of all numbers to come.
+/// Users with text ids have their blocks after those of all numbers.
 const TEXT_SLOTS: i32 = 100_000;
 
-/// Ids of a table in a user's block.
+/// The size of a user's block of ids, per table.
 const IDS_PER_USER: i32 = 1000;
 
-/// Ids of strategies are short: people type them.
+/// The block of strategies is smaller, so that their ids are short: people type them.
 const STRATEGIES_PER_USER: i32 = 10;
 
 #[rustfmt::skip]
@@ -51,7 +51,6 @@ const NUMBERED: [&str; 30] = [
 ];
 const TEXT: [&str; 3] = ["demo_anna", "demo_ben", "demo_chloé"];
 
-/// All of them.
 pub(super) fn users(base_day: NaiveDate) -> Vec<User> {
     let numbered = NUMBERED.into_iter().zip(1..).map(|(id, number)| {
         let (story, turn) = match number {
@@ -75,7 +74,7 @@ pub(super) fn users(base_day: NaiveDate) -> Vec<User> {
 }
 
 impl User {
-    /// The id as tables with integer users have it.
+    /// The id in tables whose user ids are integers.
     pub(super) fn number(&self) -> Option<i32> {
         (self.story != Story::TextId).then_some(self.slot)
     }
@@ -103,7 +102,7 @@ impl User {
         format!("{} {}", self.industry().company, self.slot)
     }
 
-    /// A time of day, so many days before the base day; negative: after it.
+    /// A time of day, this many days before the base day, or after it if negative.
     pub(super) fn days_ago(&self, days: i32, hour: i32) -> NaiveDateTime {
         let offset = Days::new(u64::from(days.unsigned_abs()));
         let day = if days < 0 { self.base_day + offset } else { self.base_day - offset };

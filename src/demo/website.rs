@@ -1,61 +1,17 @@
-//! The user's own site: its analysis, and audits of its pages.
+//! The analysis of the user's site, and audits of its pages.
 
 use serde_json::{Value as Json, json};
 
 use super::{
-    batch::{Cell, RowBatch, Table},
+    batch::{Cell, RowBatch},
     draw::Draw,
     user::{Story, User},
     words::{TOPICS_PLANNED, capitalised},
 };
-
-static WEBSITES: Table<20> = Table {
-    name: "website_analyses",
-    columns: [
-        "id",
-        "session_id",
-        "website_url",
-        "analysis_date",
-        "writing_style",
-        "content_characteristics",
-        "target_audience",
-        "content_type",
-        "recommended_settings",
-        "brand_analysis",
-        "content_strategy_insights",
-        "social_media_presence",
-        "crawl_result",
-        "style_patterns",
-        "style_guidelines",
-        "seo_audit",
-        "strategic_insights_history",
-        "status",
-        "created_at",
-        "updated_at",
-    ],
-};
-
-static PAGES: Table<12> = Table {
-    name: "seo_page_audits",
-    columns: [
-        "id",
-        "user_id",
-        "website_url",
-        "page_url",
-        "overall_score",
-        "status",
-        "category_scores",
-        "issues",
-        "analysis_source",
-        "last_analyzed_at",
-        "created_at",
-        "updated_at",
-    ],
-};
+use crate::source_schema::{SEO_PAGE_AUDITS, WEBSITE_ANALYSES};
 
 pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut RowBatch) {
     let days = draw.between(2, 40);
-    let industry = user.industry();
     let tone = draw.pick(&["professional", "casual", "friendly", "confident"]);
     let style = json!({
         "tone": tone,
@@ -66,15 +22,7 @@ pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut R
         "formality_level": "semi-formal",
         "emotional_appeal": "reassuring",
     });
-    let audience = json!({
-        "demographics": [industry.roles[0], industry.roles[1], industry.roles[2]],
-        "expertise_level": draw.pick(&["beginner", "intermediate", "advanced"]),
-        "industry_focus": capitalised(industry.name),
-        "geographic_focus": draw.pick(&["Europe", "North America", "global"]),
-        "psychographic_profile": "pragmatic, short of time",
-        "pain_points": industry.pains,
-        "motivations": ["save time", "show results"],
-    });
+    let audience = audience(user, draw);
     let content = json!({
         "primary_type": draw.pick(&["blog", "article", "video"]),
         "secondary_types": draw.some(&["case study", "newsletter", "webinar", "infographic"], 2),
@@ -88,31 +36,44 @@ pub(super) fn describe(user: &User, session: i32, draw: &mut Draw, batch: &mut R
         _ => homepage_audit(user, draw).into(),
     };
     batch.add(
-        &WEBSITES,
+        &WEBSITE_ANALYSES,
         [
-            user.row(1).into(),
-            session.into(),
-            user.site().into(),
-            user.days_ago(days, 8).into(),
-            style.into(),
-            json!({"sentence_structure": "short", "vocabulary": "plain"}).into(),
-            audience.into(),
-            content.into(),
-            json!({"writing_tone": tone, "creativity": "medium"}).into(),
-            brand(user).into(),
-            insights(user, draw).into(),
-            json!({"linkedin": true, "twitter": false}).into(),
-            // Never selected; here so that a test can see that it is not.
-            json!({"markdown": "never read ".repeat(20)}).into(),
-            json!({"patterns": ["question in the title"]}).into(),
-            guidelines().into(),
-            seo_audit,
-            history(user, draw).into(),
-            "completed".into(),
-            user.days_ago(days + 1, 8).into(),
-            user.days_ago(days, 8).into(),
+            ("id", user.row(1).into()),
+            ("session_id", session.into()),
+            ("website_url", user.site().into()),
+            ("analysis_date", user.days_ago(days, 8).into()),
+            ("writing_style", style.into()),
+            ("content_characteristics", json!({"sentence_structure": "short", "vocabulary": "plain"}).into()),
+            ("target_audience", audience.into()),
+            ("content_type", content.into()),
+            ("recommended_settings", json!({"writing_tone": tone, "creativity": "medium"}).into()),
+            ("brand_analysis", brand(user).into()),
+            ("content_strategy_insights", insights(user, draw).into()),
+            ("social_media_presence", json!({"linkedin": true, "twitter": false}).into()),
+            // Never selected; a test relies on it.
+            ("crawl_result", json!({"markdown": "never read ".repeat(20)}).into()),
+            ("style_patterns", json!({"patterns": ["question in the title"]}).into()),
+            ("style_guidelines", guidelines().into()),
+            ("seo_audit", seo_audit),
+            ("strategic_insights_history", history(user, draw).into()),
+            ("status", "completed".into()),
+            ("created_at", user.days_ago(days + 1, 8).into()),
+            ("updated_at", user.days_ago(days, 8).into()),
         ],
     );
+}
+
+fn audience(user: &User, draw: &mut Draw) -> Json {
+    let industry = user.industry();
+    json!({
+        "demographics": [industry.roles[0], industry.roles[1], industry.roles[2]],
+        "expertise_level": draw.pick(&["beginner", "intermediate", "advanced"]),
+        "industry_focus": capitalised(industry.name),
+        "geographic_focus": draw.pick(&["Europe", "North America", "global"]),
+        "psychographic_profile": "pragmatic, short of time",
+        "pain_points": industry.pains,
+        "motivations": ["save time", "show results"],
+    })
 }
 
 fn brand(user: &User) -> Json {
@@ -195,7 +156,7 @@ fn history(user: &User, draw: &mut Draw) -> Json {
     weeks.map(report).collect()
 }
 
-/// Audits of 10 to 60 pages; one in eight could not be scored.
+/// Audits of 10 to 60 pages; one in eight has no score.
 pub(super) fn audit_pages(user: &User, draw: &mut Draw, batch: &mut RowBatch) {
     let (site, topics) = (user.site(), &user.industry().topics);
     for page in 1..=draw.count(10, 60) {
@@ -204,20 +165,20 @@ pub(super) fn audit_pages(user: &User, draw: &mut Draw, batch: &mut RowBatch) {
         let status = if score.is_some_and(|score| score < 60) { "fix_scheduled" } else { "needs_review" };
         let days = draw.between(1, 30);
         batch.add(
-            &PAGES,
+            &SEO_PAGE_AUDITS,
             [
-                user.row(page).into(),
-                user.id.into(),
-                site.as_str().into(),
-                format!("{site}/{slug}-{page}").into(),
-                score.into(),
-                status.into(),
-                json!({"meta": draw.between(40, 99)}).into(),
-                json!(["The title repeats the heading"]).into(),
-                "crawler".into(),
-                user.days_ago(days, 4).into(),
-                user.days_ago(days + 60, 4).into(),
-                user.days_ago(days, 4).into(),
+                ("id", user.row(page).into()),
+                ("user_id", user.id.into()),
+                ("website_url", site.as_str().into()),
+                ("page_url", format!("{site}/{slug}-{page}").into()),
+                ("overall_score", score.into()),
+                ("status", status.into()),
+                ("category_scores", json!({"meta": draw.between(40, 99)}).into()),
+                ("issues", json!(["The title repeats the heading"]).into()),
+                ("analysis_source", "crawler".into()),
+                ("last_analyzed_at", user.days_ago(days, 4).into()),
+                ("created_at", user.days_ago(days + 60, 4).into()),
+                ("updated_at", user.days_ago(days, 4).into()),
             ],
         );
     }

@@ -1,4 +1,4 @@
-//! The sources' tables: readable and as we know them; and whether their changes make themselves known.
+//! The sources' tables: whether they have the described columns, may be read, and report their changes.
 
 use std::time::Duration;
 

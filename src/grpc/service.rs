@@ -181,7 +181,7 @@ pub(super) fn refused(error: &Error, id: &RequestId) -> Status {
             let cause = cause.as_deref().map(|cause| cause as &dyn std::error::Error);
             id.in_log(|| warn!(%reason, cause, "unavailable"));
         }
-        Error::Internal | Error::Withheld => id.in_log(|| error!(%error, "internal error")),
+        Error::Internal | Error::BudgetExceeded => id.in_log(|| error!(%error, "internal error")),
         _ => {}
     }
     status::of(error, id)

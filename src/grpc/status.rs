@@ -31,7 +31,7 @@ pub fn of(error: &Error, id: &RequestId) -> Status {
         Error::Unavailable { reason, retry_after, .. } => unavailable(reason, *retry_after),
         Error::DeadlineExceeded => deadline_exceeded(),
         Error::TooLarge { bytes, sections } => too_large(*bytes, sections),
-        Error::Internal | Error::Withheld => internal(id),
+        Error::Internal | Error::BudgetExceeded => internal(id),
     }
 }
 

@@ -185,7 +185,7 @@ async fn a_document_that_was_not_waited_for_says_when_to_assemble_it_again() {
     assert_eq!((facts.section, facts.state, &facts.reason[..]), (Section::AiAnalysis, State::Failed, "AI_TIMEOUT"));
     let late = hurried.late.expect("the call goes on");
     endpoint.release();
-    assert!(late.is_remembered().await);
+    assert!(late.is_cached().await);
     let again = assemble(Duration::from_secs(60)).await;
     assert_eq!(again.parts[0].facts.state, State::Ok);
     assert!(again.late.is_none());

@@ -1,7 +1,7 @@
-//! A model's answer, checked: the only form in which it is remembered or shown.
+//! A model's answer after its check: the only form in which it is cached or returned.
 //!
-//! It is kept as the JSON that was checked. Its member names are those of our message, so the
-//! message is read from it and no third form exists.
+//! It is stored as the JSON that was checked. Its member names are those of the contract's message, so that the message
+//! is read from it directly.
 
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -12,40 +12,40 @@ use super::{
 };
 use crate::proto::v1::{AiAnalysisResults, Generator};
 
-/// Bytes of an answer at most: several times what the output tokens asked for can hold.
+/// Limit of an answer: several times the size of the output tokens that are asked for.
 const BYTES_MAX: usize = 64 * 1024;
 
-/// An answer that keeps every limit.
+/// An answer that keeps all limits.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ModelAnswer(Json);
 
 impl ModelAnswer {
-    /// Reads the text that a model wrote.
+    /// Reads a model's text.
     pub(super) fn read(text: &str) -> Result<Self, CallFailure> {
         if text.len() > BYTES_MAX {
             return Err(CallFailure::new(FailureReason::TooLarge, format!("the answer has {} bytes", text.len())));
         }
         let mut value: Json = serde_json::from_str(text).map_err(|error| {
-            CallFailure::new(FailureReason::Malformed, format!("the answer is no JSON: {}", place(&error)))
+            CallFailure::new(FailureReason::Malformed, format!("the answer is not JSON: {}", place(&error)))
         })?;
         remove_controls(&mut value);
         Self::check(value).map_err(|why| CallFailure::new(FailureReason::Invalid, why))
     }
 
-    /// Takes what is said to be an answer, such as a remembered one, if it keeps every limit.
+    /// Checks the limits of an answer, which may be a cached one.
     pub(super) fn check(value: Json) -> Result<Self, String> {
         ANSWER.check(&value)?;
         Ok(Self(value))
     }
 
-    /// The checked JSON, to be remembered.
+    /// The checked JSON, to be stored.
     pub(super) fn as_json(&self) -> &Json {
         &self.0
     }
 
-    /// The message; who answered, and about what, is the caller's to add.
+    /// The message. The caller adds the model and the strategy.
     pub(super) fn results(&self) -> AiAnalysisResults {
-        // A default would be an answer nobody gave; but the shape that was checked is the message's own.
+        // The checked shape has the message's members, so this cannot fail. A default would be a made-up answer.
         let mut results = AiAnalysisResults::deserialize(&self.0).expect("every member of the shape is in the message");
         results.set_generator(Generator::Model);
         for recommendation in &mut results.content_recommendations {
@@ -55,13 +55,12 @@ impl ModelAnswer {
     }
 }
 
-/// Where a text stops being JSON; the error's own words could repeat the text.
+/// The place of an error. serde's own message could repeat the text.
 fn place(error: &serde_json::Error) -> String {
     format!("line {}, column {}", error.line(), error.column())
 }
 
-/// Control characters other than newline have no place in a text for people, and some databases
-/// refuse U+0000. Removing them is the one thing that is done to an answer.
+/// Removes control characters other than newline; some databases refuse U+0000. Nothing else of an answer is changed.
 fn remove_controls(value: &mut Json) {
     match value {
         Json::String(text) => text.retain(|c| c == '\n' || !c.is_control()),

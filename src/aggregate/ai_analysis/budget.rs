@@ -1,8 +1,9 @@
-//! How many calls may be made for documents that nobody waits for: per hour, per day, and per user and day.
+//! Limits the AI calls of prefetches: per hour, per day, and per user and day. Loads with a waiting caller are not
+//! limited.
 //!
-//! It restrains nothing that somebody waits for. A call counts when it is decided on, be it needed in the end or not:
-//! a limit that is too tight costs a wait, one that is too wide costs money. What counts are the calls of the last
-//! hour and day, not of the clock's, so that no midnight lets twice as many through.
+//! A call counts when it is decided on, even if it turns out not to be needed: a limit that is too tight costs a wait,
+//! one that is too wide costs money. The windows are the last hour and the last day, so that midnight does not double a
+//! limit.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -28,7 +29,6 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Nothing spent.
     #[must_use]
     pub fn new(config: &config::Reassembly, clock: Clock) -> Self {
         let limit = |calls: u32| usize::try_from(calls).unwrap_or(usize::MAX);
@@ -41,10 +41,9 @@ impl Budget {
         }
     }
 
-    /// Takes one call for this user; false if there is none left.
+    /// Takes one call of this user's budget; false if it is used up.
     pub(super) fn take_one(&self, user: &UserId) -> bool {
         let now = self.clock.now();
-        // Every change of the calls leaves them whole.
         let mut calls = self.calls.lock();
         while calls.front().is_some_and(|(at, _)| now.since(*at) >= DAY) {
             calls.pop_front();

@@ -1,12 +1,11 @@
-//! Between a question and the model: the response cache first, then one call, however many ask.
+//! Answers an input from the response cache, else by one call to the model for all waiting callers.
 //!
-//! Look-up, call and writing to the response cache are one task of the app's tracker. Those who ask wait for
-//! it until their soft timeout; the task goes on to the hard one, because an answer that is paid for
-//! is worth keeping. A response cache that fails costs a call and never an answer. Of all instances, one asks:
-//! [`once`].
+//! Look-up, call and storing are one task of the app's tracker. Callers wait for it until their soft timeout. The task
+//! goes on until the hard timeout, because its call is already paid for. If the response cache fails, that costs a call
+//! and never an answer. Of all instances, one calls: [`once`].
 //!
-//! The source's guard is around the call alone. A breaker that is open refuses no remembered answer,
-//! and a call that is slow but answers is no failure, though those who asked have left.
+//! The source's guard is around the call alone: an open circuit refuses no cached response, and a slow call that
+//! answers is no failure, even if its callers have left.
 
 mod once;
 
@@ -38,30 +37,28 @@ use crate::{
     config,
     lease::{Lease, Leases},
     model::UserId,
-    sync::{Mutex, MutexGuard, TaskTracker},
+    sync::{Mutex, TaskTracker},
     telemetry::trace,
 };
 
 type CallOutcome = Result<Answered, SourceError>;
-/// A task as those who wait for it have it.
+/// A task, shared by its callers.
 type Task = Shared<BoxFuture<'static, CallOutcome>>;
 
-/// An answer, and what has become of it.
 #[derive(Clone, Debug)]
 struct Answered {
     answer: Arc<CachedResponse>,
-    /// Whether it is in the response cache.
+    /// Whether it is in the response cache now.
     kept: bool,
 }
 
-/// An answer that those who asked did not wait for. Cloning shares it.
+/// A call that outlasts its callers' soft timeout. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Late(Task);
 
 impl Late {
-    /// Waits for the call's end, at most about twice its hard timeout; whether the answer came and is
-    /// remembered now, for the next one who asks.
-    pub async fn is_remembered(self) -> bool {
+    /// Waits for the call's end, at most about twice its hard timeout. Returns whether its response is cached now.
+    pub async fn is_cached(self) -> bool {
         self.0.await.is_ok_and(|answered| answered.kept)
     }
 }
@@ -69,9 +66,8 @@ impl Late {
 /// Why there is no analysis.
 #[derive(Clone, Debug)]
 pub struct Unanswered {
-    /// How it failed.
     pub error: SourceError,
-    /// The call that goes on, if it is only its answer that has not come yet.
+    /// The call that goes on, if the soft timeout was the reason.
     pub late: Option<Late>,
 }
 
@@ -81,45 +77,43 @@ impl From<SourceError> for Unanswered {
     }
 }
 
-/// The model and all that keeps it from being called.
+/// The model, and everything that saves or limits calls to it.
 #[derive(Debug)]
 pub(super) struct ModelCalls {
     endpoint: AiEndpoint,
     guard: Arc<Guard>,
     responses: ResponseCache,
     leases: Arc<Leases>,
-    /// Tells this instance's word from another's.
+    /// Distinguishes failures that this instance has shared from those of others.
     instance: String,
     clock: Clock,
     tracker: TaskTracker,
     soft_timeout: Duration,
     hard_timeout: Duration,
     spend: Spend,
-    /// Tasks under way; each removes itself when it ends. Bounded by the loads that wait for one
-    /// and, beyond them, by the loads that can come and go within the hard timeout.
+    /// Tasks under way; each removes itself when it ends. Bounded by the loads that can start within the hard timeout.
     running: Mutex<HashMap<Job, Task>>,
-    /// Users erased lately, and when: what was asked about them before is not remembered. Held for
-    /// reading while an answer is written, so that none is on its way when an erasure begins.
+    /// Users erased recently, and when: responses to inputs from before that are not stored. A task holds the read lock
+    /// while it stores a response, so that an erasure waits for it.
     erased: RwLock<Vec<(UserId, Moment)>>,
 }
 
-/// What a task is for. A refresh joins no task that would be content with the response cache.
+/// The key of a task. A refresh does not join a task that may use a cached response.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Job {
     key: ResponseKey,
     refresh: bool,
 }
 
-/// The response cache could not be read: its database is of no help, for a lease neither.
+/// The response cache could not be read. Its database is then not asked for a lease either.
 #[derive(Clone, Copy, Debug)]
 struct Unreadable;
 
-/// Where an answer is to come from.
+/// The next step to an answer.
 #[derive(Debug)]
 pub(super) enum Way {
-    /// It is there.
     Cached(CachedResponse),
-    /// From a call of this instance; for all who wait for the lease, if it has one.
+    /// A call by this instance, on behalf of all that wait for the lease, if it has one.
     Ask(Option<Lease>),
 }
 
@@ -149,24 +143,21 @@ impl ModelCalls {
         }
     }
 
-    /// Forgets what nobody has used for long.
     pub(super) async fn sweep_responses(&self, rows_max: u64) -> Result<u64, sea_orm::DbErr> {
         self.responses.sweep(self.clock.utc(), rows_max).await
     }
 
-    /// From now on nothing is remembered that was asked about this user before. What has been
-    /// remembered can be deleted afterwards.
+    /// From now on, no response to an earlier input of this user is stored. Stored ones can be deleted afterwards.
     pub(super) async fn forget(&self, user: &UserId) {
         let now = self.clock.now();
         let mut erased = self.erased.write().await;
-        // Waiting for another instance's call and a call of one's own each end at the hard timeout;
-        // the third one is for the look-ups around them.
+        // The wait for another instance's call and the own call end at the hard timeout each; the third one covers the
+        // look-ups around them.
         erased.retain(|(other, at)| other != user && now.since(*at) < 3 * self.hard_timeout);
         erased.push((user.clone(), now));
     }
 
-    /// The answer to an input, from the response cache or from the model, if it comes before the soft timeout
-    /// and before `until`.
+    /// The response to an input, from the cache or the model, if it comes before the soft timeout and before `until`.
     pub(super) async fn answer(
         self: &Arc<Self>,
         user: &UserId,
@@ -186,19 +177,18 @@ impl ModelCalls {
         }
     }
 
-    /// Whether an answer that nobody waits for costs no call, or one that the budget has.
+    /// For a prefetch: whether an answer costs no call, or one that is within the budget.
     pub(super) async fn may_answer_within(&self, budget: &Budget, user: &UserId, input: &Input) -> bool {
         let job = Job { key: input.response_key(&self.endpoint.asking()), refresh: false };
-        let is_under_way = self.running().contains_key(&job);
+        let is_under_way = self.running.lock().contains_key(&job);
         is_under_way || matches!(self.recall(&job.key).await, Ok(Some(_))) || budget.take_one(user)
     }
 
-    /// The provider and the model, for reports.
+    /// The endpoint's host and the model, for reports.
     pub(super) fn detail(&self) -> String {
         format!("{} {}", self.endpoint.host(), self.endpoint.model)
     }
 
-    /// How the model is asked.
     #[cfg(test)]
     pub(super) fn asking(&self) -> super::input::Asking<'_> {
         self.endpoint.asking()
@@ -208,14 +198,14 @@ impl ModelCalls {
         self.spend.metrics()
     }
 
-    /// Joins the task that is under way for the same job, or starts it.
+    /// Joins the task for this job, or starts it.
     fn join(self: &Arc<Self>, job: Job, user: &UserId, input: &Input) -> Task {
-        let mut running = self.running();
+        let mut running = self.running.lock();
         if let Some(task) = running.get(&job) {
             self.spend.share_call();
             return task.clone();
         }
-        // Order: the task cannot remove itself before it is in the map, because the lock is held.
+        // Order: the task cannot remove itself before it is in the map, because this function holds the lock.
         let work = run(self.clone(), job.clone(), user.clone(), input.text().to_owned());
         let span = tracing::info_span!(parent: None, "ai_call", trace_id = tracing::field::Empty);
         let task = self.tracker.spawn(work.instrument(trace::outliving(span)));
@@ -224,19 +214,15 @@ impl ModelCalls {
         outcome
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<Job, Task>> {
-        self.running.lock()
-    }
-
-    /// The remembered answer, if the response cache can be read.
+    /// The cached response, if the cache can be read.
     async fn recall(&self, key: &ResponseKey) -> Result<Option<CachedResponse>, Unreadable> {
         if !self.leases.is_in_reach() {
             return Err(Unreadable);
         }
         match timeout(self.leases.timeout(), self.responses.find(key, self.clock.utc())).await {
-            Ok(Ok(remembered)) => Ok(remembered),
+            Ok(Ok(cached)) => Ok(cached),
             failed => {
-                tracing::warn!(error = ?failed.map(|found| found.err()), "the AI response cache could not be read");
+                tracing::warn!(error = ?failed.map(|found| found.err()), "AI response cache could not be read; the model is asked");
                 Err(Unreadable)
             }
         }
@@ -246,13 +232,13 @@ impl ModelCalls {
     async fn ask(&self, input: &str, give_up: Instant) -> Result<ModelReply, CallFailure> {
         let asked = timeout_at(give_up, async {
             let Some(first) = self.ask_once(input).await else {
-                return Err(CallFailure::new(FailureReason::Budget, "this minute's calls are spent"));
+                return Err(CallFailure::new(FailureReason::Budget, "the limit of calls per minute is reached"));
             };
             let failure = match first {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
-            // A second try that could not end in time would only hide why the first one failed.
+            // A second try that cannot end in time would only hide the first failure.
             let Some(pause) = failure.retry_after.filter(|pause| Instant::now() + *pause < give_up) else {
                 return Err(failure);
             };
@@ -264,23 +250,23 @@ impl ModelCalls {
             .unwrap_or_else(|_| Err(CallFailure::new(FailureReason::Timeout, "no answer until the hard timeout")))
     }
 
-    /// One call; none if there are none left.
+    /// One call; none if the limit per minute is reached.
     async fn ask_once(&self, input: &str) -> Option<Result<ModelReply, CallFailure>> {
         let call = self.spend.begin_call()?;
         let reply = self.endpoint.ask(input).await;
-        call.end(&self.spend, &reply);
+        call.end(&reply);
         Some(reply)
     }
 
-    /// A new answer, unless the endpoint is left alone. If the call itself fails, those who wait for
-    /// the lease are told.
+    /// A new response, unless the circuit is open. If the call fails, the lease passes the failure to the instances
+    /// that wait for it.
     async fn fresh(
         &self,
         key: ResponseKey,
         input: &str,
         lease: &mut Option<Lease>,
     ) -> Result<CachedResponse, SourceError> {
-        // Waiting for a permit counts: who waits for one longer than a call may take gets none.
+        // Includes the wait for a permit.
         let give_up = Instant::now() + self.hard_timeout;
         let made = async {
             let made = self.make(key, input, give_up).await;
@@ -294,7 +280,7 @@ impl ModelCalls {
         }
     }
 
-    /// Asks the model and checks what it says.
+    /// Asks the model and checks its answer.
     async fn make(&self, key: ResponseKey, input: &str, give_up: Instant) -> Result<CachedResponse, CallFailure> {
         let reply = self.ask(input, give_up).await?;
         let usage = reply.usage();
@@ -310,23 +296,23 @@ impl ModelCalls {
     }
 }
 
-/// One task: look up, wait for its turn, ask, remember.
+/// One task: look up, wait for the lease, ask, store.
 async fn run(calls: Arc<ModelCalls>, job: Job, user: UserId, input: String) -> CallOutcome {
     let _leaving = Leaving { calls: &calls, job: &job };
     let began = calls.clock.now();
     let way = if job.refresh { Way::Ask(None) } else { calls.way(&job.key).await? };
     let mut lease = match way {
         Way::Ask(lease) => lease,
-        Way::Cached(remembered) => {
+        Way::Cached(cached) => {
             calls.spend.avoid_call();
-            return Ok(Answered { answer: Arc::new(remembered), kept: true });
+            return Ok(Answered { answer: Arc::new(cached), kept: true });
         }
     };
     let fresh = calls.fresh(job.key.clone(), &input, &mut lease).await.inspect_err(|error| match error {
-        // SharedFailure when it failed; every call refused meanwhile would say the same.
+        // The failures that opened the circuit are logged; each refused call would repeat them.
         SourceError::BreakerOpen => {}
-        // Said here because those who asked may be gone.
-        _ => tracing::warn!(error = error as &dyn std::error::Error, "the AI endpoint gave no answer"),
+        // Logged here, because the callers may have left.
+        _ => tracing::warn!(error = error as &dyn std::error::Error, "AI endpoint gave no answer"),
     })?;
     let erased = calls.erased.read().await;
     let was_erased = erased.iter().any(|(other, at)| *other == user && *at >= began);
@@ -338,18 +324,18 @@ async fn run(calls: Arc<ModelCalls>, job: Job, user: UserId, input: String) -> C
     } else {
         calls.responses.keep(&user, fresh.clone()).await
     };
-    // Order: whoever sees it go finds the answer.
+    // Order: an instance that sees the lease released finds the response.
     drop(lease);
     Ok(match kept {
         Ok(answer) => Answered { answer: Arc::new(answer), kept: true },
         Err(error) => {
-            tracing::warn!(%error, "an AI answer could not be remembered");
+            tracing::warn!(%error, "AI response could not be stored; the next request asks the model again");
             Answered { answer: Arc::new(fresh), kept: false }
         }
     })
 }
 
-/// Takes a task out of the map when it ends, also by a panic.
+/// Removes a task from the map when it ends, also by a panic.
 struct Leaving<'a> {
     calls: &'a ModelCalls,
     job: &'a Job,
@@ -357,6 +343,6 @@ struct Leaving<'a> {
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        self.calls.running().remove(self.job);
+        self.calls.running.lock().remove(self.job);
     }
 }

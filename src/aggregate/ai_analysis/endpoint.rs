@@ -1,7 +1,7 @@
-//! One call to the configured endpoint: request, limits, and which failure is which.
+//! One call to the configured endpoint: the request, its limits and its failures.
 //!
-//! The endpoint is not trusted: only the configured host is spoken to, without proxies from the
-//! environment and without redirects, and a reply is read up to a limit.
+//! The endpoint is not trusted: calls go only to the configured host, without proxies from the environment and without
+//! redirects, and a reply is read up to a limit.
 
 use std::{error::Error as _, net::IpAddr, time::Duration};
 
@@ -20,38 +20,34 @@ use super::{
 };
 use crate::config::{Ai, Structured};
 
-/// A host that does not accept a connection in this time is better tried again.
+/// After this time without a connection, another try is better.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Below the minute after which most servers close an idle connection, or calls would fall into the closing.
+/// Shorter than the minute after which most servers close an idle connection, so that no call meets a closing one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of a reply at most: sixteen times the longest answer.
+/// Limit of a reply: sixteen times the longest answer.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Between two tries, unless the endpoint says how long: long enough for a restarted connection.
+/// The pause between two tries, unless the endpoint names one: long enough for a restarted connection.
 const PAUSE: Duration = Duration::from_millis(250);
-/// An endpoint that wants to be left alone for longer is not asked again for this document.
+/// If the endpoint asks for a longer pause, it is not tried again for this document.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// Why the AI settings cannot work.
+/// Why the AI settings are refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AiConfigError {
-    /// The base URL is none, or has parts that do not belong there.
     #[error("ai.base_url must be an address such as https://host/v1, without user, query and fragment")]
     BaseUrl,
-    /// Neither https nor plain http to this machine.
     #[error("ai.base_url must be https; plain http is for loopback only")]
     Insecure,
-    /// No model is named, or its name is too long.
     #[error("ai.model must have 1 to {MODEL_CHARS_MAX} characters")]
     Model,
-    /// The key cannot be sent in a header.
     #[error("ai.api_key must be printable ASCII")]
     ApiKey,
-    /// The HTTP client cannot be built, for example because the system trusts no certificate authority.
+    /// For example because the system trusts no certificate authority.
     #[error("the HTTP client for the AI endpoint cannot be built")]
     Client(#[source] reqwest::Error),
 }
 
-/// Where the model is and how it is asked.
+/// The model's address and the parameters of each call.
 #[derive(Debug)]
 pub(super) struct AiEndpoint {
     client: Client,
@@ -78,12 +74,11 @@ impl AiEndpoint {
         })
     }
 
-    /// The host, for reports.
     pub(super) fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default()
     }
 
-    /// How it is asked: what besides the input an answer depends on.
+    /// The parameters that a response depends on besides the input.
     pub(super) fn asking(&self) -> Asking<'_> {
         Asking {
             model: &self.model,
@@ -94,7 +89,7 @@ impl AiEndpoint {
         }
     }
 
-    /// Asks once, however long that takes.
+    /// One call, without a time limit.
     pub(super) async fn ask(&self, input: &str) -> Result<ModelReply, CallFailure> {
         let request = json!({
             "model": self.model,
@@ -134,8 +129,8 @@ fn completions_url(base_url: &str) -> Result<Url, AiConfigError> {
 }
 
 fn client(config: &Ai, url: &Url) -> Result<Client, AiConfigError> {
-    // reqwest brings no cryptography of its own, it takes the process's. Several parts of this
-    // program may install it; it is the same one, so coming second is as good.
+    // reqwest uses the process's cryptography provider. If another part of this program has installed it already, the
+    // error is ignored: it is the same provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut headers = HeaderMap::new();
     if let Some(key) = &config.api_key {
@@ -151,19 +146,19 @@ fn client(config: &Ai, url: &Url) -> Result<Client, AiConfigError> {
         .redirect(redirect::Policy::none())
         .retry(retry::never())
         .no_proxy();
-    // Plain http needs no certificate authorities, and a bare container has none to load.
+    // Plain http needs no certificate authorities, and a minimal container has none.
     let builder = if url.scheme() == "https" { builder.https_only(true) } else { builder.tls_certs_only([]) };
     builder.build().map_err(AiConfigError::Client)
 }
 
-/// A reply that is no answer, by its status.
+/// The failure that a status means.
 fn refused(response: &Response) -> CallFailure {
     let status = response.status();
     let reason = match status.as_u16() {
         429 => FailureReason::RateLimited,
         401 | 403 => FailureReason::Unauthorized,
         500.. => FailureReason::ServerError,
-        // Redirects among them: they are not followed.
+        // Includes redirects, which are not followed.
         _ => FailureReason::Rejected,
     };
     let failure = CallFailure::new(reason, format!("the endpoint answered {}", status.as_u16()));
@@ -194,8 +189,8 @@ async fn body(mut response: Response) -> Result<Vec<u8>, CallFailure> {
     Ok(body)
 }
 
-/// A connection that could not be made or broke. The innermost cause says most, and the address is
-/// left out: it may hold more than a host.
+/// A connection that could not be made, or broke. The innermost cause says most. The address is left out, because it
+/// may hold more than a host.
 fn unreachable(error: reqwest::Error) -> CallFailure {
     let error = error.without_url();
     let innermost = std::iter::successors(error.source(), |&cause| cause.source()).last();

@@ -1,4 +1,4 @@
-//! The closed list of ways a call to the model can fail.
+//! All failures of a call to the model.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::SourceError;
 
-/// What may pass at any moment is tried again soon; this long, so that nobody who waited misses it.
+/// A failure that may pass is shared for this long: enough for each instance that waits to read it.
 const PASSING: Duration = Duration::from_secs(1);
-/// For as long as any lease's outcome is shared.
+/// As long as a lease's outcome is shared at most.
 const LASTING: Duration = Duration::MAX;
 
-/// Why there is no answer; data.md section 6, "Reasons".
+/// Data.md section 6, "Reasons".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum FailureReason {
@@ -30,7 +30,7 @@ pub(super) enum FailureReason {
 }
 
 impl FailureReason {
-    /// As the section's report says it.
+    /// The reason in the section's report.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Timeout => "AI_TIMEOUT",
@@ -48,13 +48,13 @@ impl FailureReason {
         }
     }
 
-    /// For how long it holds for the other instances too; none: it is this instance's own.
+    /// How long the failure is shared with other instances; none if it concerns this instance only.
     pub(super) fn shared_for(self) -> Option<Duration> {
         match self {
-            // Others have calls left, and perhaps another key.
+            // Another instance has its own limit, and may have another key.
             Self::Budget | Self::Unauthorized => None,
             Self::Timeout | Self::Unreachable | Self::ServerError => Some(PASSING),
-            // The endpoint asked for rest, or would say the same again.
+            // The endpoint asked for a pause, or would fail in the same way.
             Self::RateLimited
             | Self::Rejected
             | Self::TooLarge
@@ -66,23 +66,22 @@ impl FailureReason {
     }
 }
 
-/// A call that brought no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CallFailure {
     pub(super) reason: FailureReason,
     /// For the log; never a body, never a key.
     pub(super) detail: String,
-    /// After which pause it may be tried once more; none: trying again is of no use.
+    /// The pause before a second try; none if a second try would fail, too.
     pub(super) retry_after: Option<Duration>,
 }
 
 impl CallFailure {
-    /// A failure that would repeat itself.
+    /// A failure without a second try.
     pub(super) fn new(reason: FailureReason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into(), retry_after: None }
     }
 
-    /// The same, worth another try after a pause.
+    /// Allows a second try after this pause.
     pub(super) fn retry_after(self, pause: Duration) -> Self {
         Self { retry_after: Some(pause), ..self }
     }

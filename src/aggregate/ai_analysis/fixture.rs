@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     aggregate::{
-        rows::{CompetitorRow, Onboarding, ResolvedStrategy, Strategy, StrategyRow, WebsiteRow},
+        rows::{CompetitorRow, Onboarding, ResolvedStrategy, Strategy, WebsiteRow},
         value::pillars,
     },
     proto::v1::{
@@ -19,7 +19,7 @@ pub(super) fn strategy(content_pillars: Json) -> Strategy {
     Strategy {
         resolved: ResolvedStrategy { kind: StrategyKind::Legacy, id: 7 },
         pillars: pillars(&content_pillars),
-        row: StrategyRow { content_pillars, ..StrategyRow::default() },
+        row: json!({"content_pillars": content_pillars}),
         data: StrategyData::default(),
     }
 }
@@ -27,8 +27,8 @@ pub(super) fn strategy(content_pillars: Json) -> Strategy {
 /// A LEGACY strategy with what check A of the rules has: technology, four pillars, an audience.
 pub(super) fn plain_strategy() -> Strategy {
     let mut strategy = strategy(json!(["a", "b", "c", "d"]));
-    strategy.row.industry = Some("technology".to_owned());
-    strategy.row.target_audience = json!("developers");
+    strategy.row["industry"] = "technology".into();
+    strategy.row["target_audience"] = json!("developers");
     strategy
 }
 

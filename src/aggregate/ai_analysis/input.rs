@@ -1,8 +1,7 @@
-//! What the model is told about a user: the same text for everybody with the same situation.
+//! The model's input about a user: equal situations give equal texts.
 //!
-//! Its canonical JSON is both the message that is sent and what the response cache's key is made of, so it
-//! holds no ids, no address of the user's site, no dates and no analytics. Competitors' texts are
-//! untrusted; they stand in JSON strings and nowhere else.
+//! The canonical JSON is the message to the model, and the response key is made from it. It holds no ids, no address of
+//! the user's site, no dates and no analytics. Competitors' texts are untrusted; they appear only inside JSON strings.
 
 use std::collections::BTreeMap;
 
@@ -20,18 +19,18 @@ use crate::{
     proto::{Kind, Struct, Value},
 };
 
-/// Bytes of the canonical JSON at most: what a model reads with care, and what a call may cost.
+/// Limit of the canonical JSON: it bounds the cost of a call, and models attend less to longer inputs.
 const BYTES_MAX: usize = 24 * 1024;
 const AUDIENCE_BYTES_MAX: usize = 2 * 1024;
 const PILLARS_MAX: usize = 12;
 const COMPETITORS_MAX: usize = 8;
-/// Characters of a competitor's summary and of a pillar's description at most.
+/// For a competitor's summary and a pillar's description.
 const PROSE_CHARS_MAX: usize = 400;
-/// Characters of any other text at most, as in a list that [`strings`] reads.
+/// For any other text, as in a list that [`strings`] reads.
 const WORDS_CHARS_MAX: usize = 300;
 
-/// What is left out, in this order, until the rest is small enough: first the three things that are
-/// long and say least, then, should other texts be far longer than usual, whole keys.
+/// The parts that are left out, in this order, until the rest is small enough: first three that are long and say least,
+/// then whole keys.
 const OMISSIONS: [Omission; 13] = [
     Omission::Of("competitors", "summary"),
     Omission::Of("pillars", "description"),
@@ -50,7 +49,6 @@ const OMISSIONS: [Omission; 13] = [
 
 #[derive(Clone, Copy, Debug)]
 enum Omission {
-    /// The value of this key.
     Key(&'static str),
     /// This member of each element of the key's list.
     Of(&'static str, &'static str),
@@ -64,17 +62,17 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// None if nothing is known that a model could be asked about.
+    /// None if the subject has none of the values that a model needs.
     pub(super) fn new(subject: &Subject<'_>) -> Option<Self> {
         let known = subject.industry().is_some()
             || !subject.pillars().is_empty()
-            || !strings(subject.column(|row| &row.business_objectives)).is_empty()
+            || !strings(subject.column("business_objectives")).is_empty()
             || (subject.provenance("high_value_keywords").is_some() && !subject.keywords().is_empty())
             || !subject.onboarding.competitors.is_empty();
         known.then(|| Self::fitting(collect(subject)))
     }
 
-    /// Leaves out what has to be left out.
+    /// Applies as many omissions as needed.
     fn fitting(mut members: BTreeMap<&'static str, Json>) -> Self {
         let mut omissions = OMISSIONS.iter();
         loop {
@@ -103,7 +101,7 @@ impl Input {
         &self.text
     }
 
-    /// Under what an answer to this is remembered.
+    /// The key of the response to this input.
     pub(super) fn response_key(&self, asking: &Asking<'_>) -> ResponseKey {
         let word = |text: &str| Value::from(Kind::StringValue(text.to_owned()));
         let number = |number: f64| Value::from(Kind::NumberValue(number));
@@ -123,8 +121,8 @@ impl Input {
     }
 }
 
-/// All that an answer depends on besides the input. Not the endpoint's address: the same model behind another one is
-/// the same function.
+/// The parameters that a response depends on besides the input. The endpoint's address is none of them: the same model
+/// behind another address gives the same responses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asking<'a> {
     pub(super) model: &'a str,
@@ -134,7 +132,7 @@ pub(super) struct Asking<'a> {
     pub(super) structured: Structured,
 }
 
-/// Hex SHA-256 of the input and of how the model is asked.
+/// Hex SHA-256 of the input and of the parameters of the call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ResponseKey(String);
 
@@ -168,11 +166,11 @@ fn collect(subject: &Subject<'_>) -> BTreeMap<&'static str, Json> {
         ("brand_values", list(&data.brand_values, 10)),
         ("content_types", list(&data.content_types, 20)),
         ("pillars", known(pillars.collect())),
-        ("business_objectives", list(&strings(subject.column(|row| &row.business_objectives)), 10)),
-        ("pain_points", list(&strings(subject.column(|row| &row.audience_pain_points)), 10)),
-        ("preferred_formats", list(&strings(subject.column(|row| &row.preferred_formats)), 10)),
-        ("content_frequency", words(subject.words(|row| row.content_frequency.as_ref()))),
-        ("market_gaps", list(&strings(subject.column(|row| &row.market_gaps)), 10)),
+        ("business_objectives", list(&strings(subject.column("business_objectives")), 10)),
+        ("pain_points", list(&strings(subject.column("audience_pain_points")), 10)),
+        ("preferred_formats", list(&strings(subject.column("preferred_formats")), 10)),
+        ("content_frequency", words(subject.words("content_frequency"))),
+        ("market_gaps", list(&strings(subject.column("market_gaps")), 10)),
         ("competitors", known(competitors.collect())),
         ("content_gaps", list(subject.content_gaps(), 10)),
         ("keywords", list(subject.keywords(), 20)),
@@ -186,7 +184,7 @@ fn audience(subject: &Subject<'_>) -> Json {
 }
 
 fn competitor(row: &CompetitorRow) -> Json {
-    // Where the texts stand depends on what wrote the row; gap analysis reads the same places.
+    // The place of the texts depends on the writer of the row; gap analysis reads the same places.
     let first_text = |paths: [&str; 3]| first_filled(paths.map(|at| path(&row.analysis_data, at))).and_then(text);
     let title = first_text(["title", "crawl_result.title", "crawl_result.meta_info.title"]);
     let summary = first_text(["summary", "crawl_result.description", "crawl_result.meta_info.description"]);
@@ -197,7 +195,7 @@ fn competitor(row: &CompetitorRow) -> Json {
     })
 }
 
-/// The mean score of the site's audited pages; the summary says 0 if none of them has one.
+/// The mean score of the site's audited pages. Without a scored page, the summary's mean is 0 and not used.
 fn site_score(subject: &Subject<'_>) -> Option<f64> {
     let summary = subject.onboarding.data.seo_profile.as_ref()?.full_site_seo_summary.as_ref()?;
     (summary.pages_scored > 0).then(|| round(summary.avg_score, 0))
@@ -207,12 +205,12 @@ fn homepage_score(subject: &Subject<'_>) -> Option<f64> {
     number(member(&subject.onboarding.website.seo_audit, "overall_score")).map(|score| round(score, 0))
 }
 
-/// A text, or `Null` if there is nothing in it.
+/// A text, or `Null` if it is empty.
 fn words(text: Option<&str>) -> Json {
     text.map(|text| Json::from(cut(text, WORDS_CHARS_MAX))).filter(filled).unwrap_or_default()
 }
 
-/// The first texts of a list, or `Null` if it has none.
+/// The first texts of a list, or `Null` if it is empty.
 fn list(texts: &[String], max: usize) -> Json {
     known(texts.iter().take(max).map(|text| cut(text, WORDS_CHARS_MAX).into()).collect())
 }

@@ -1,17 +1,16 @@
-//! What the model is told. A changed prompt is another function of the input, hence another version
-//! and other response key; a test holds version and text together.
+//! The prompt. A change of it changes the responses, so it needs a new version and new response keys; a test checks
+//! that version and text belong together.
 
 use serde_json::{Value as Json, json};
 
 use super::shape::ANSWER;
 use crate::config::Structured;
 
-/// Part of every response key: raise it with any change of `prompt.txt` or of the answer's shape.
+/// Part of each response key: raise it with any change of `prompt.txt` or of the answer's shape.
 pub(super) const PROMPT_VERSION: &str = "1";
 
 const PROMPT: &str = include_str!("prompt.txt");
 
-/// The system message.
 pub(super) fn system_message(structured: Structured) -> String {
     match structured {
         Structured::JsonSchema => PROMPT.to_owned(),
@@ -19,7 +18,6 @@ pub(super) fn system_message(structured: Structured) -> String {
     }
 }
 
-/// How the answer's form is asked for.
 pub(super) fn response_format(structured: Structured) -> Json {
     match structured {
         Structured::JsonSchema => json!({

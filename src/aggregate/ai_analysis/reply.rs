@@ -1,4 +1,4 @@
-//! The envelope around an answer, in the words of OpenAI's chat completions.
+//! The envelope of an answer, in the format of OpenAI's chat completions.
 
 use serde_json::Value as Json;
 
@@ -8,16 +8,16 @@ use super::{
 };
 use crate::aggregate::value::{path, text};
 
-/// Levels of a reply at most: far above what an honest one has.
+/// Limit of nesting, far above that of a correct reply.
 const LEVELS_MAX: usize = 64;
-/// Characters of the model's name at most: the width of the response cache's column.
+/// Limit of the model's name: the width of the response cache's column.
 pub(super) const MODEL_CHARS_MAX: usize = 128;
 
-/// A reply that is JSON; whether it holds an answer is another question.
+/// A reply that is JSON. It may not hold an answer.
 #[derive(Clone, Debug)]
 pub(super) struct ModelReply(Json);
 
-/// What a reply has cost, as far as it says so.
+/// The cost of a reply, if it states it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
     pub(super) prompt_tokens: Option<i32>,
@@ -25,12 +25,11 @@ pub(super) struct Usage {
 }
 
 impl ModelReply {
-    /// Reads a body.
     pub(super) fn read(body: &[u8]) -> Result<Self, CallFailure> {
         match serde_json::from_slice(body) {
             Ok(value) if levels(&value) <= LEVELS_MAX => Ok(Self(value)),
             Ok(_) => Err(CallFailure::new(FailureReason::Malformed, "the reply is nested too deeply")),
-            Err(_) => Err(CallFailure::new(FailureReason::Malformed, "the reply is no JSON")),
+            Err(_) => Err(CallFailure::new(FailureReason::Malformed, "the reply is not JSON")),
         }
     }
 
@@ -50,7 +49,7 @@ impl ModelReply {
         )
     }
 
-    /// The model that answered, if it says so.
+    /// The model that answered, if the reply names it.
     pub(super) fn model(&self) -> Option<String> {
         let name = text(path(&self.0, "model"))?;
         Some(name.chars().filter(|c| !c.is_control()).take(MODEL_CHARS_MAX).collect())
@@ -62,7 +61,7 @@ impl ModelReply {
     }
 }
 
-/// How deep a value is nested; the parser stops at 128, so this cannot overflow the stack.
+/// The depth of a value. The parser stops at 128, so this cannot overflow the stack.
 fn levels(value: &Json) -> usize {
     match value {
         Json::Array(items) => 1 + items.iter().map(levels).max().unwrap_or(0),

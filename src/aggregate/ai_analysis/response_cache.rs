@@ -1,5 +1,5 @@
-//! `ai_response_cache`: answers that were paid for once. A row is a function of its key, so it never
-//! outdates; it goes when nobody has used it for 30 days, or when the user who caused it is erased.
+//! `ai_response_cache`: the cache of AI responses. A row is a function of its key, so it never becomes outdated. It is
+//! deleted when it has been unused for 30 days, or when the user whose request caused it is erased.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
@@ -16,9 +16,8 @@ use crate::{
     proto::v1::AiAnalysisResults,
 };
 
-/// `last_used_at` is written when it is this old: a hit is not worth a write each time.
+/// `last_used_at` is written when it is this old, so that not every hit is a write.
 const USE_WRITTEN_EVERY: TimeDelta = TimeDelta::days(1);
-/// Rows unused for this long are swept.
 const UNUSED_MAX: TimeDelta = TimeDelta::days(30);
 
 /// The table, in the cache's own database.
@@ -27,7 +26,7 @@ pub struct ResponseCache {
     pool: Pool,
 }
 
-/// An answer and how it came about.
+/// An answer and its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct CachedResponse {
     pub(super) key: ResponseKey,
@@ -39,7 +38,7 @@ pub(super) struct CachedResponse {
 }
 
 impl CachedResponse {
-    /// The message; the strategy is the caller's to add.
+    /// The message. The caller adds the strategy.
     pub(super) fn results(&self) -> AiAnalysisResults {
         AiAnalysisResults {
             analysis_date: Some(self.created_at.into()),
@@ -54,26 +53,25 @@ impl CachedResponse {
 }
 
 impl ResponseCache {
-    /// Keeps answers through this connection.
     #[must_use]
     pub fn new(pool: Pool) -> Self {
         Self { pool }
     }
 
-    /// The question whether there is an answer under a key.
-    pub(super) fn is_kept(&self, key: &ResponseKey) -> DoneCheck {
+    /// SQL that says whether a response is stored under a key.
+    pub(super) fn is_stored(&self, key: &ResponseKey) -> DoneCheck {
         let sql = "EXISTS (SELECT 1 FROM ai_response_cache WHERE request_hash = $7)";
         DoneCheck { sql, values: vec![key.as_str().into()] }
     }
 
-    /// The answer under a key, and notes that it was of use.
+    /// The response under a key. Notes its use.
     pub(super) async fn find(&self, key: &ResponseKey, now: DateTime<Utc>) -> Result<Option<CachedResponse>, DbErr> {
         let Some(row) = row::Entity::find_by_id(key.as_str()).one(&self.pool).await? else { return Ok(None) };
         if row.last_used_at <= (now - USE_WRITTEN_EVERY).naive_utc()
             && let Err(error) = self.note_use(key, now).await
         {
-            // The answer is here; at worst it is swept too early and asked for again.
-            tracing::warn!(%error, "the use of a remembered AI answer could not be noted");
+            // At worst, the response is swept too early and the model asked again.
+            tracing::warn!(%error, "use of a cached AI response could not be noted");
         }
         Ok(read(key, row))
     }
@@ -87,7 +85,7 @@ impl ResponseCache {
         Ok(())
     }
 
-    /// Keeps a new answer, unless another process was first: then theirs is the answer.
+    /// Stores a new response, unless another process was first: then returns the stored one.
     pub(super) async fn keep(&self, user: &UserId, fresh: CachedResponse) -> Result<CachedResponse, DbErr> {
         let first = OnConflict::column(row::Column::RequestHash).do_nothing().to_owned();
         let rows = self.insert(user, &fresh, first).await?;
@@ -96,12 +94,12 @@ impl ResponseCache {
         }
         match self.find(&fresh.key, fresh.created_at).await? {
             Some(theirs) => Ok(theirs),
-            // Theirs cannot be read, or was erased meanwhile.
+            // The stored one cannot be read, or was erased meanwhile.
             None => self.overwrite(user, fresh).await,
         }
     }
 
-    /// Keeps a new answer in place of any other.
+    /// Stores a new response in place of any other.
     pub(super) async fn overwrite(&self, user: &UserId, fresh: CachedResponse) -> Result<CachedResponse, DbErr> {
         use row::Column;
         let newest = OnConflict::column(Column::RequestHash)
@@ -120,7 +118,7 @@ impl ResponseCache {
         Ok(fresh)
     }
 
-    /// What was paid for is not given up because somebody else is writing.
+    /// Repeats while another writer holds the database, because the call is already paid for.
     async fn insert(&self, user: &UserId, fresh: &CachedResponse, conflict: OnConflict) -> Result<u64, DbErr> {
         let insert = || {
             let row = row::Entity::insert(write(user, fresh)).on_conflict(conflict.clone());
@@ -129,7 +127,7 @@ impl ResponseCache {
         database::repeat_while(database::is_busy, insert).await
     }
 
-    /// Deletes rows that nobody has used for 30 days, at most `rows_max` of them. Returns how many.
+    /// Deletes at most `rows_max` rows that have been unused for 30 days. Returns their number.
     pub async fn sweep(&self, now: DateTime<Utc>, rows_max: u64) -> Result<u64, DbErr> {
         let unused = Query::select()
             .column(row::Column::RequestHash)
@@ -143,10 +141,12 @@ impl ResponseCache {
     }
 }
 
-/// A row that breaks the answer's limits is no answer: it is asked for again and replaced.
+/// None if the row breaks the answer's limits: the model is asked again, and the row replaced.
 fn read(key: &ResponseKey, row: row::Model) -> Option<CachedResponse> {
     let answer = ModelAnswer::check(row.response)
-        .inspect_err(|why| tracing::warn!(memo_key = key.as_str(), why, "a remembered AI answer cannot be read"))
+        .inspect_err(|why| {
+            tracing::warn!(key = key.as_str(), why, "cached AI response cannot be read; the model is asked again")
+        })
         .ok()?;
     Some(CachedResponse {
         key: key.clone(),

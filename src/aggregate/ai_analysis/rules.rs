@@ -1,7 +1,7 @@
-//! The rule engine: what can be said about a strategy without a model.
+//! The analysis by rules, without a model.
 //!
-//! A pure function of the rows. What somebody *declared* in the strategy is passed on as such; what
-//! a rule table of onboarding made up is never used as evidence for advice.
+//! It is a pure function of the rows. Values that the user *declared* in the strategy are passed on as such. Values
+//! that a rule table of onboarding supplied are never used as evidence for advice.
 
 use serde_json::Value as Json;
 
@@ -22,7 +22,7 @@ const DECLARED_OPPORTUNITIES_MAX: usize = 3;
 const MARKET_GAPS_MAX: usize = 3;
 const SUGGESTIONS_MAX: usize = 8;
 
-/// The analysis by rules; its date and strategy are the caller's to add.
+/// The caller adds date and strategy.
 pub(super) fn analyse(subject: &Subject<'_>) -> AiAnalysisResults {
     let declared = declared_advantages(subject);
     let industry_position = industry_position(subject);
@@ -33,7 +33,7 @@ pub(super) fn analyse(subject: &Subject<'_>) -> AiAnalysisResults {
         market_positioning: Some(MarketPositioning {
             industry_position,
             competitive_advantage: best_declared.unwrap_or_else(|| "content_quality".to_owned()),
-            market_share: subject.words(|row| row.market_share.as_ref()).map(str::to_owned),
+            market_share: subject.words("market_share").map(str::to_owned),
             differentiation_factors: subject
                 .pillars()
                 .iter()
@@ -52,7 +52,7 @@ pub(super) fn analyse(subject: &Subject<'_>) -> AiAnalysisResults {
 }
 
 fn industry_position(subject: &Subject<'_>) -> String {
-    let stated = subject.words(|row| row.competitive_position.as_ref()).map(str::to_lowercase);
+    let stated = subject.words("competitive_position").map(str::to_lowercase);
     if let Some(stated) = stated.filter(|s| matches!(s.as_str(), "leader" | "challenger" | "niche" | "emerging")) {
         return stated;
     }
@@ -61,14 +61,14 @@ fn industry_position(subject: &Subject<'_>) -> String {
     if established { "established" } else { "emerging" }.to_owned()
 }
 
-/// The elements of a column that have the text they are about.
+/// The elements of a column that have this member, with its text.
 fn declared<'a>(column: &'a Json, about: &str) -> impl Iterator<Item = (String, &'a Json)> {
     let elements = column.as_array().map_or(&[][..], Vec::as_slice);
     elements.iter().filter_map(move |element| Some((text(member(element, about))?, element)))
 }
 
 fn declared_advantages(subject: &Subject<'_>) -> Vec<CompetitiveAdvantage> {
-    declared(subject.column(|row| &row.competitive_advantages), "advantage")
+    declared(subject.column("competitive_advantages"), "advantage")
         .take(DECLARED_ADVANTAGES_MAX)
         .map(|(name, element)| CompetitiveAdvantage {
             r#type: "declared".to_owned(),
@@ -102,7 +102,7 @@ fn competitive_advantages(subject: &Subject<'_>, declared: Vec<CompetitiveAdvant
 
 fn scores(subject: &Subject<'_>, industry_position: &str, advantages: usize) -> StrategicScores {
     let bonus = |earned: bool| if earned { 0.1 } else { 0.0 };
-    let mixed = filled(subject.column(|row| &row.content_mix)) || filled(subject.column(|row| &row.preferred_formats));
+    let mixed = filled(subject.column("content_mix")) || filled(subject.column("preferred_formats"));
     let per_pillar: f64 = subject.pillars().iter().take(4).map(|_| 0.05).sum();
     let market = 0.7 + bonus(matches!(industry_position, "established" | "leader"));
     let competitive = 0.8 + bonus(advantages > 2);
@@ -153,18 +153,19 @@ fn risks(subject: &Subject<'_>) -> Vec<Risk> {
         description: description.to_owned(),
         mitigation: mitigation.to_owned(),
     });
-    let of_strategy = declared(subject.column(|row| &row.strategic_risks), "risk").take(DECLARED_RISKS_MAX).map(
-        |(description, element)| Risk {
-            r#type: "declared".to_owned(),
-            severity: level(member(element, "impact")).to_owned(),
-            description,
-            mitigation: text(member(element, "mitigation")).unwrap_or_default(),
-        },
-    );
+    let of_strategy =
+        declared(subject.column("strategic_risks"), "risk").take(DECLARED_RISKS_MAX).map(|(description, element)| {
+            Risk {
+                r#type: "declared".to_owned(),
+                severity: level(member(element, "impact")).to_owned(),
+                description,
+                mitigation: text(member(element, "mitigation")).unwrap_or_default(),
+            }
+        });
     of_rule.chain(of_strategy).collect()
 }
 
-/// Whether one of several pillars carries more than 60 % of the weight that is known.
+/// Whether one of several pillars has more than 60 % of all known weight.
 fn concentrated(pillars: &[Pillar]) -> bool {
     let weights = || pillars.iter().filter_map(|pillar| pillar.weight);
     let total: f64 = weights().sum();
@@ -192,11 +193,11 @@ fn opportunities(subject: &Subject<'_>) -> Vec<StrategicOpportunity> {
         let description = "The content pillars can be extended.".to_owned();
         opportunity("content_expansion", "medium", description, actions.map(str::to_owned).into())
     });
-    let market_gaps = strings(subject.column(|row| &row.market_gaps)).into_iter().take(MARKET_GAPS_MAX).map(|gap| {
+    let market_gaps = strings(subject.column("market_gaps")).into_iter().take(MARKET_GAPS_MAX).map(|gap| {
         let actions = ["Confirm demand with keyword data", "Publish one reference piece", "Measure after 30 days"];
         opportunity("market_gap", "high", gap, actions.map(str::to_owned).into())
     });
-    let of_strategy = declared(subject.column(|row| &row.opportunity_analysis), "opportunity")
+    let of_strategy = declared(subject.column("opportunity_analysis"), "opportunity")
         .take(DECLARED_OPPORTUNITIES_MAX)
         .map(|(text, element)| opportunity("declared", level(member(element, "potential_impact")), text, Vec::new()));
     growth.into_iter().chain(expansion).chain(market_gaps).chain(of_strategy).collect()
@@ -248,7 +249,7 @@ fn recommendations(subject: &Subject<'_>) -> Vec<ContentSuggestion> {
     recommendations
 }
 
-/// The first three opportunities that onboarding found, as opposed to those a rule table supplied.
+/// The first three opportunities that onboarding found. Those of a rule table do not count.
 fn content_opportunities(subject: &Subject<'_>) -> Vec<String> {
     let found = subject.provenance("content_opportunities").and(subject.onboarding.data.gap_analysis.as_ref());
     found.map(|gaps| gaps.content_opportunities.iter().take(3).cloned().collect()).unwrap_or_default()

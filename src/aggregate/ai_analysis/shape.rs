@@ -1,19 +1,18 @@
-//! What an answer has to look like, as one table: the JSON schema sent to the endpoint and the check
-//! of what comes back are both read from it, so they cannot disagree.
+//! The shape of an answer, as one table: the JSON schema for the endpoint and the check of the answer are both made
+//! from it, so they cannot disagree.
 //!
-//! Ranges and lengths are ours to check: strict schemas cannot carry them. Nothing is repaired; an
-//! answer that breaks one limit is refused as a whole.
+//! Ranges and lengths are checked here only, because strict schemas cannot express them. Nothing is repaired: an answer
+//! that breaks one limit is refused as a whole.
 
 use serde_json::{Map, Value as Json, json};
 
-/// The form of a JSON value.
 #[derive(Debug)]
 pub(super) enum Shape {
     /// Exactly these members, each required.
     Object(&'static [(&'static str, Shape)]),
-    /// At least and at most so many elements.
+    /// From `min` to `max` elements.
     List { of: &'static Shape, min: usize, max: usize },
-    /// A text of at most so many characters.
+    /// A text of at most this many characters.
     Text(usize),
     /// One of [`LEVELS`].
     Level,
@@ -99,7 +98,7 @@ pub(super) static ANSWER: Shape = Object(&[
 ]);
 
 impl Shape {
-    /// As a JSON schema: types, enums, required and nothing else, which is all that strict mode knows.
+    /// As a JSON schema with types, enums and required members: strict mode allows no more.
     pub(super) fn schema(&self) -> Json {
         match self {
             Object(members) => json!({
@@ -115,7 +114,7 @@ impl Shape {
         }
     }
 
-    /// Refuses a value of another form. The error says where and why, and repeats nothing of the value.
+    /// Refuses a value of another shape. The error says where and why, and repeats no part of the value.
     pub(super) fn check(&self, value: &Json) -> Result<(), String> {
         self.check_at(value, "answer")
     }
@@ -123,23 +122,23 @@ impl Shape {
     fn check_at(&self, value: &Json, at: &str) -> Result<(), String> {
         match self {
             Object(members) => {
-                let object = value.as_object().ok_or_else(|| format!("{at} is no object"))?;
+                let object = value.as_object().ok_or_else(|| format!("{at} is not an object"))?;
                 for (name, of) in *members {
                     let member = object.get(*name).ok_or_else(|| format!("{at}.{name} is missing"))?;
                     of.check_at(member, &format!("{at}.{name}"))?;
                 }
-                // All of ours are there, so one more is unknown.
+                // All required members are there, so a further one is unknown.
                 if object.len() > members.len() { Err(format!("{at} has an unknown member")) } else { Ok(()) }
             }
             List { of, min, max } => {
-                let items = value.as_array().ok_or_else(|| format!("{at} is no list"))?;
+                let items = value.as_array().ok_or_else(|| format!("{at} is not a list"))?;
                 if !(*min..=*max).contains(&items.len()) {
                     return Err(format!("{at} has {} elements, not {min} to {max}", items.len()));
                 }
                 items.iter().enumerate().try_for_each(|(index, item)| of.check_at(item, &format!("{at}[{index}]")))
             }
             Text(max) => {
-                let text = value.as_str().ok_or_else(|| format!("{at} is no text"))?;
+                let text = value.as_str().ok_or_else(|| format!("{at} is not a text"))?;
                 if text.chars().count() > *max { Err(format!("{at} is longer than {max}")) } else { Ok(()) }
             }
             Level => match value.as_str() {
@@ -148,7 +147,7 @@ impl Shape {
             },
             Share => match value.as_f64() {
                 Some(share) if (0.0..=1.0).contains(&share) => Ok(()),
-                _ => Err(format!("{at} is no number from 0 to 1")),
+                _ => Err(format!("{at} is not a number from 0 to 1")),
             },
         }
     }

@@ -1,10 +1,6 @@
-//! What the model may cost and has cost: the limit of calls per minute, and the counts.
+//! The limit of calls per minute, and the counts of calls and tokens.
 
-use std::{
-    collections::VecDeque,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use super::reply::Usage;
 use crate::{
@@ -14,121 +10,98 @@ use crate::{
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What the model has cost and saved since the start.
+/// Calls and tokens since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AiMetrics {
-    /// ModelCalls made to the endpoint, repeated ones included.
+    /// Calls to the endpoint, including second tries.
     pub calls: u64,
-    /// Those that have ended with an answer that can be read.
+    /// Calls that have ended with a readable reply.
     pub answered: u64,
-    /// Those that have ended without one.
+    /// Calls that have ended without one.
     pub failed: u64,
-    /// ModelCalls that were not needed, because the answer was remembered.
+    /// Calls that a cached response saved.
     pub avoided: u64,
-    /// Questions that joined one under way in this process.
+    /// Inputs that joined a call under way in this process.
     pub shared: u64,
-    /// Tokens sent, as far as reported.
+    /// Tokens sent, as reported.
     pub prompt_tokens: u64,
-    /// Tokens received, as far as reported.
+    /// Tokens received, as reported.
     pub completion_tokens: u64,
 }
 
-/// The limit and the counts of one process.
 #[derive(Debug)]
 pub(super) struct Spend {
     clock: Clock,
     calls_per_minute: usize,
-    /// When the calls of the last minute began; never more than `calls_per_minute`.
-    recent: Mutex<VecDeque<Moment>>,
-    calls: AtomicU64,
-    answered: AtomicU64,
-    failed: AtomicU64,
-    avoided: AtomicU64,
-    shared: AtomicU64,
-    prompt_tokens: AtomicU64,
-    completion_tokens: AtomicU64,
+    state: Mutex<SpendState>,
 }
 
-/// A call under way: failed, unless it is said to have been answered.
-#[derive(Debug)]
-pub(super) struct CountedCall<'a>(&'a AtomicU64);
+#[derive(Debug, Default)]
+struct SpendState {
+    /// When the calls of the last minute began; never more than `calls_per_minute`.
+    recent: VecDeque<Moment>,
+    metrics: AiMetrics,
+}
 
-impl<'a> CountedCall<'a> {
-    /// Counts its end.
-    pub(super) fn end<T, E>(mut self, spend: &'a Spend, result: &Result<T, E>) {
-        if result.is_ok() {
-            self.0 = &spend.answered;
-        }
+/// A call under way. Dropped without [`Self::end`], it counts as failed.
+#[derive(Debug)]
+pub(super) struct CountedCall<'a> {
+    spend: &'a Spend,
+    answered: bool,
+}
+
+impl CountedCall<'_> {
+    pub(super) fn end<T, E>(mut self, result: &Result<T, E>) {
+        self.answered = result.is_ok();
     }
 }
 
 impl Drop for CountedCall<'_> {
     fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.spend.state.lock();
+        if self.answered { state.metrics.answered += 1 } else { state.metrics.failed += 1 }
     }
 }
 
 impl Spend {
     pub(super) fn new(clock: Clock, calls_per_minute: u32) -> Self {
-        Self {
-            clock,
-            calls_per_minute: usize::try_from(calls_per_minute).unwrap_or(usize::MAX),
-            recent: Mutex::default(),
-            calls: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            avoided: AtomicU64::new(0),
-            shared: AtomicU64::new(0),
-            prompt_tokens: AtomicU64::new(0),
-            completion_tokens: AtomicU64::new(0),
-        }
+        let calls_per_minute = usize::try_from(calls_per_minute).unwrap_or(usize::MAX);
+        Self { clock, calls_per_minute, state: Mutex::default() }
     }
 
-    /// Counts a call that is about to begin; none if the last minute leaves none.
+    /// Counts a call that is about to begin; none if the limit is reached.
     pub(super) fn begin_call(&self) -> Option<CountedCall<'_>> {
         let now = self.clock.now();
-        // A panic elsewhere cannot leave the moments half changed.
-        let mut recent = self.recent.lock();
-        while recent.front().is_some_and(|begun| now.since(*begun) >= MINUTE) {
-            recent.pop_front();
+        let mut state = self.state.lock();
+        while state.recent.front().is_some_and(|begun| now.since(*begun) >= MINUTE) {
+            state.recent.pop_front();
         }
-        if recent.len() >= self.calls_per_minute {
+        if state.recent.len() >= self.calls_per_minute {
             return None;
         }
-        recent.push_back(now);
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        Some(CountedCall(&self.failed))
+        state.recent.push_back(now);
+        state.metrics.calls += 1;
+        Some(CountedCall { spend: self, answered: false })
     }
 
-    /// Counts a call that was not needed.
     pub(super) fn avoid_call(&self) {
-        self.avoided.fetch_add(1, Ordering::Relaxed);
+        self.state.lock().metrics.avoided += 1;
     }
 
-    /// Counts a question that waits for another one's answer.
     pub(super) fn share_call(&self) {
-        self.shared.fetch_add(1, Ordering::Relaxed);
+        self.state.lock().metrics.shared += 1;
     }
 
-    /// Counts what a reply has cost, be its answer of use or not.
+    /// Counts the tokens of a reply, even if its answer is refused.
     pub(super) fn count_tokens(&self, usage: Usage) {
-        let count = |counter: &AtomicU64, tokens: Option<i32>| {
-            counter.fetch_add(tokens.and_then(|tokens| tokens.try_into().ok()).unwrap_or(0), Ordering::Relaxed);
-        };
-        count(&self.prompt_tokens, usage.prompt_tokens);
-        count(&self.completion_tokens, usage.completion_tokens);
+        let tokens = |count: Option<i32>| count.and_then(|count| count.try_into().ok()).unwrap_or(0);
+        let mut state = self.state.lock();
+        state.metrics.prompt_tokens += tokens(usage.prompt_tokens);
+        state.metrics.completion_tokens += tokens(usage.completion_tokens);
     }
 
     pub(super) fn metrics(&self) -> AiMetrics {
-        AiMetrics {
-            calls: self.calls.load(Ordering::Relaxed),
-            answered: self.answered.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-            avoided: self.avoided.load(Ordering::Relaxed),
-            shared: self.shared.load(Ordering::Relaxed),
-            prompt_tokens: self.prompt_tokens.load(Ordering::Relaxed),
-            completion_tokens: self.completion_tokens.load(Ordering::Relaxed),
-        }
+        self.state.lock().metrics
     }
 }
 
@@ -147,7 +120,7 @@ mod tests {
         clock.advance(Duration::from_secs(20));
         assert!(spend.begin_call().is_some());
         assert!(spend.begin_call().is_none());
-        first.end(&spend, &Ok::<_, ()>(()));
+        first.end(&Ok::<_, ()>(()));
         let figures = spend.metrics();
         assert_eq!((figures.calls, figures.answered, figures.failed), (3, 1, 2));
     }

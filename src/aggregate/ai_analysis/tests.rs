@@ -323,12 +323,12 @@ async fn the_same_input_costs_one_call_and_a_changed_one_another() {
     setup.clock.advance(Duration::from_secs(3600));
     setup.user = UserId::parse("another").unwrap();
     assert_eq!(setup.analyse().await.unwrap(), first, "also for another user, and with the first one's date");
-    setup.strategy.row.updated_at = Some(setup.clock.utc());
+    setup.strategy.row["updated_at"] = json!(setup.clock.utc());
     assert_eq!(setup.analyse().await.unwrap(), first, "no change in meaning");
     assert_eq!(setup.endpoint.calls(), 1);
     assert_eq!(setup.source.metrics().avoided, 2);
 
-    setup.strategy.row.industry = Some("finance".to_owned());
+    setup.strategy.row["industry"] = "finance".into();
     assert_eq!(title(&setup.analyse().await.unwrap()), "second");
     assert_eq!(setup.endpoint.calls(), 2);
     assert_eq!(setup.remembered().await, 2);
@@ -373,7 +373,7 @@ async fn callers_that_leave_do_not_end_the_call() {
 async fn a_minute_has_so_many_calls() {
     let mut setup = Setup::with([titled("a")], |config| config.calls_per_minute = 1).await;
     setup.analyse().await.unwrap();
-    setup.strategy.row.industry = Some("finance".to_owned());
+    setup.strategy.row["industry"] = "finance".into();
     assert_eq!(setup.reason().await, "AI_BUDGET");
     assert_eq!(setup.endpoint.calls(), 1);
     setup.clock.advance(Duration::from_secs(60));

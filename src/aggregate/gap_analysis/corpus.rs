@@ -1,4 +1,4 @@
-//! All compared texts, counted: which term stands where, and how strongly each side covers it.
+//! The terms of all compared texts: in which passages they occur, and how strongly each side covers them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::aggregate::rows::CompetitorRow;
 
-/// BM25's usual constants: how fast repetition saturates, and how much length counts.
+/// BM25's usual constants: K1 for the saturation of repeated terms, B for the weight of length.
 const K1: f64 = 1.2;
 const B: f64 = 0.75;
 
@@ -18,34 +18,32 @@ const B: f64 = 0.75;
 pub(super) struct Corpus<'a> {
     /// The competitors with at least one kept word.
     pub competitors: Vec<Competitor<'a>>,
-    /// Every term in the competitors' passages, in code-point order.
+    /// The terms of the competitors' passages, in code-point order.
     pub terms: BTreeMap<String, Occurrences>,
     /// Weighted occurrences by term in the user's own passages.
     own: HashMap<String, f64>,
 }
 
-/// A competitor and its texts.
 #[derive(Debug)]
 pub(super) struct Competitor<'a> {
     pub row: &'a CompetitorRow,
     pub passages: Vec<Passage>,
-    /// Kept words, each weighted by its passage.
+    /// The number of kept words, each weighted by its passage.
     length: f64,
 }
 
-/// Where a term occurs among the competitors.
+/// The occurrences of a term among the competitors.
 #[derive(Debug, Default)]
 pub(super) struct Occurrences {
-    /// Weighted occurrences by competitor (its place in the corpus).
+    /// Weighted occurrences by the competitor's index in the corpus.
     pub by_competitor: BTreeMap<usize, f64>,
     /// The passages that contain it, as (competitor, passage), in order.
     pub passages: Vec<(usize, usize)>,
-    /// The texts that produced it, with their weights.
+    /// The texts that have this stem, with their weights.
     texts: BTreeMap<String, f64>,
 }
 
 impl<'a> Corpus<'a> {
-    /// Counts everything.
     pub(super) fn new(input: &GapInput<'a>) -> Self {
         let mut corpus = Self { competitors: Vec::new(), terms: BTreeMap::new(), own: HashMap::new() };
         for row in &input.onboarding.competitors {
@@ -93,7 +91,7 @@ impl<'a> Corpus<'a> {
         self.competitors.iter().enumerate().map(of).collect()
     }
 
-    /// How well the user covers a term, 0 to 1. No length counts: publishing more must not lower it.
+    /// How well the user covers a term, 0 to 1. Length does not count: publishing more must not lower it.
     pub(super) fn own_coverage(&self, term: &str) -> f64 {
         self.own.get(term).map_or(0.0, |tf| tf / (tf + K1))
     }
@@ -112,7 +110,7 @@ impl Occurrences {
         self.by_competitor.values().sum()
     }
 
-    /// The text that stands for the term: the one with most weight, then the shortest, then the first.
+    /// The text that is shown for the term: the one with most weight, then the shortest, then the first.
     pub(super) fn label(&self) -> &str {
         let order = |a: &(&String, &f64), b: &(&String, &f64)| {
             b.1.total_cmp(a.1).then_with(|| a.0.chars().count().cmp(&b.0.chars().count())).then_with(|| a.0.cmp(b.0))

@@ -1,4 +1,4 @@
-//! The gaps: computed ones with their evidence, then those that somebody stored.
+//! The gaps: computed ones with their evidence, then stored ones.
 
 use serde_json::Value as Json;
 
@@ -19,7 +19,7 @@ const COMPUTED_MAX: usize = 20;
 const STORED_MAX: usize = 10;
 const EVIDENCE_MAX: usize = 3;
 const EVIDENCE_CHARS_MAX: usize = 160;
-/// Below this a topic is covered well enough, or hardly anybody's.
+/// Below this, the user covers a topic well enough, or few competitors cover it.
 const GAP_SCORE_MIN: f64 = 0.05;
 
 /// The topics that competitors cover and the user does not, the widest gap first.
@@ -56,7 +56,7 @@ fn size(gap_score: f64) -> &'static str {
     }
 }
 
-/// The weightiest passages with the topic.
+/// The passages of greatest weight with the topic.
 fn evidence(corpus: &Corpus<'_>, topic: &Topic<'_>) -> Vec<Evidence> {
     let mut places: Vec<_> = topic
         .passages
@@ -86,7 +86,7 @@ fn cut(text: &str) -> String {
     text.chars().take(EVIDENCE_CHARS_MAX - 1).chain(['…']).collect()
 }
 
-/// The stored gaps that are none of the topics, in their order.
+/// The stored gaps that are not among the topics, in their order.
 pub(super) fn stored(row: &GapRow, topics: &Topics<'_>) -> Vec<ContentGap> {
     let Some(items) = member(&row.analysis_results, "content_gaps").as_array() else { return Vec::new() };
     let score = |item: &Json| number(member(item, "gap_score"));

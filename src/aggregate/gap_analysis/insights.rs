@@ -1,4 +1,4 @@
-//! One entry per competitor: its strongest topics, and how much of them the user shares.
+//! One entry per competitor: its strongest topics, and how much of them the user covers.
 
 use serde_json::Value as Json;
 
@@ -51,7 +51,7 @@ fn insight(row: &CompetitorRow, corpus: &Corpus<'_>, topics: &Topics<'_>, stored
     }
 }
 
-/// What it covers best among what is rare.
+/// The rare topics that it covers best.
 fn strongest(topics: &Topics<'_>, coverage: impl Fn(&Topic<'_>) -> f64) -> Vec<String> {
     let mut ranked: Vec<(f64, &Topic<'_>)> = topics
         .all
@@ -63,7 +63,7 @@ fn strongest(topics: &Topics<'_>, coverage: impl Fn(&Topic<'_>) -> f64) -> Vec<S
     ranked.into_iter().take(TOPICS_MAX).map(|(_, topic)| topic.label.to_owned()).collect()
 }
 
-/// The mean coverage over all topics, and the share of both sides' coverage that is common to both.
+/// The mean coverage over all topics, and the part of both sides' coverage that they have in common.
 fn shares(topics: &Topics<'_>, coverage: impl Fn(&Topic<'_>) -> f64) -> (f64, f64) {
     let sum = |of: &dyn Fn(f64, f64) -> f64| -> f64 {
         topics.all.iter().map(|topic| of(coverage(topic), topic.own_coverage)).sum()
@@ -72,8 +72,8 @@ fn shares(topics: &Topics<'_>, coverage: impl Fn(&Topic<'_>) -> f64) -> (f64, f6
     (share(sum(&|theirs, _| theirs), topics.all.len() as f64), share(sum(&f64::min), sum(&f64::max)))
 }
 
-/// Strengths, weaknesses and how often it publishes: from the stored analysis if it names the
-/// competitor, else the advantages that its own analysis found.
+/// Strengths, weaknesses and publishing frequency: from the stored analysis if it names the competitor, else the
+/// advantages in the competitor's own analysis.
 fn points(row: &CompetitorRow, stored: &Json) -> (Vec<String>, Vec<String>, Option<String>) {
     let first = |value: &Json| strings(value).into_iter().take(POINTS_MAX).collect::<Vec<_>>();
     let names_it = |item: &&Json| text(member(item, "competitor")).is_some_and(|name| host(&name) == row.domain);

@@ -1,4 +1,4 @@
-//! The user's keywords: how much each is searched for, how hard it is, and what it is worth.
+//! The user's keywords: their search volume, competition and opportunity score.
 
 use std::collections::HashMap;
 
@@ -15,14 +15,14 @@ use crate::{
 
 const KEYWORDS_MAX: usize = 200;
 const OPPORTUNITIES_MAX: usize = 30;
-/// What an unknown volume or competition counts as.
+/// The value of an unknown volume or competition.
 const MIDDLE: f64 = 0.5;
 
 /// Distinct keywords.
 #[derive(Debug)]
 pub(super) struct Keywords {
     list: Vec<Keyword>,
-    /// The greatest volume that is a number.
+    /// The greatest numeric volume.
     volume_max: f64,
     origin: GapOrigin,
 }
@@ -37,14 +37,14 @@ struct Keyword {
 
 #[derive(Clone, Copy, Debug)]
 enum Volume {
-    /// Searches, not negative.
+    /// Searches; not negative.
     Searches(f64),
-    /// A word for it, already as a share of the greatest.
+    /// A word such as "high", as a share of the greatest.
     Share(f64),
 }
 
 impl Keywords {
-    /// The stored keywords; without any, the rules' ones, which nobody has ever measured.
+    /// The stored keywords; without any, those of the rule tables, which have no measured volume.
     pub(super) fn of(onboarding: &Onboarding) -> Self {
         let opportunities = member(&onboarding.gap.analysis_results, "keyword_opportunities");
         let stored: Vec<_> = listed(opportunities).into_iter().chain(listed(&onboarding.gap.target_keywords)).collect();
@@ -55,8 +55,8 @@ impl Keywords {
         Self::distinct(rules.iter().map(|keyword| (keyword.clone(), &ABSENT)).collect(), GapOrigin::RuleDefault)
     }
 
-    /// The same stems in the same order are one keyword: its first text, and each attribute from the
-    /// first that has it.
+    /// Keywords with the same stems in the same order are one: it gets the first text, and each attribute from the
+    /// first keyword that has it.
     fn distinct(found: Vec<(String, &Json)>, origin: GapOrigin) -> Self {
         let mut list: Vec<Keyword> = Vec::new();
         let mut places: HashMap<(Vec<String>, String), usize> = HashMap::new();
@@ -82,8 +82,8 @@ impl Keywords {
         Self { list, volume_max, origin }
     }
 
-    /// Whether people search for a term: 0.5 if no stored keyword has all its stems, up to 1 for the
-    /// most searched one. The rules' keywords tell nothing about demand.
+    /// The demand for a term: 0.5 if no stored keyword has all its stems, up to 1 for the one with most searches.
+    /// Keywords of the rule tables do not count.
     pub(super) fn demand(&self, term: &str) -> f64 {
         if self.origin == GapOrigin::RuleDefault {
             return MIDDLE;
@@ -95,7 +95,7 @@ impl Keywords {
             .fold(MIDDLE, f64::max)
     }
 
-    /// What each keyword is worth, the best first.
+    /// The opportunities, best first.
     pub(super) fn opportunities(&self, corpus: &Corpus<'_>) -> Vec<KeywordOpportunity> {
         let mut opportunities: Vec<_> = self.list.iter().map(|keyword| self.opportunity(keyword, corpus)).collect();
         opportunities.sort_by(|a, b| {
@@ -134,7 +134,7 @@ impl Keywords {
 }
 
 impl Volume {
-    /// As the contract's integer; absent if it is a word or does not fit.
+    /// The integer of the contract; absent if the volume is a word or does not fit.
     fn searches(self) -> Option<i64> {
         match self {
             #[expect(clippy::cast_possible_truncation, reason = "checked: far below 2^63")]
@@ -144,7 +144,7 @@ impl Volume {
     }
 }
 
-/// The keywords of a list of texts and objects, or the keys of an object; each with its attributes.
+/// The elements of a list (texts and objects), or the keys of an object, each with its attributes.
 fn listed(value: &Json) -> Vec<(String, &Json)> {
     match value {
         Json::Array(items) => items.iter().filter_map(element).collect(),
@@ -157,7 +157,7 @@ fn listed(value: &Json) -> Vec<(String, &Json)> {
     }
 }
 
-/// An element's keyword, if it names one, and where its attributes stand.
+/// An element's keyword, if it has one, and its attributes.
 fn element(item: &Json) -> Option<(String, &Json)> {
     match item {
         Json::String(_) => Some((text(item)?, &ABSENT)),

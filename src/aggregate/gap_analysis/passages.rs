@@ -1,5 +1,5 @@
-//! The texts that are compared, piece by piece, each with the weight of the place it stands in: a
-//! title says more about what a page is about than its summary does.
+//! The texts that are compared, each with the weight of its place: a title says more about the subject of a page than
+//! its summary does.
 
 use serde_json::Value as Json;
 
@@ -9,16 +9,15 @@ use crate::aggregate::{
     value::{first_filled, member, path, strings, text},
 };
 
-/// Of one competitor at most: one that was crawled deeply must not drown the others.
+/// Limits per competitor: one that was crawled deeply must not outweigh the others.
 const PASSAGES_MAX: usize = 60;
 const BYTES_MAX: usize = 16 * 1024;
 /// The members of `content_insights` that name topics.
 const TOPIC_LISTS: [&str; 5] = ["topics", "themes", "keywords", "main_topics", "content_focus"];
 
-/// A text in one place.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Passage {
-    /// The place as evidence names it, such as `subpages[2].title`.
+    /// Its place as evidence names it, such as `subpages[2].title`.
     pub field: String,
     pub text: String,
     pub weight: f64,
@@ -30,7 +29,7 @@ impl Passage {
     }
 }
 
-/// A competitor's title: as stated, else as crawled.
+/// A competitor's title: the stored one, else the crawled one.
 pub(super) fn title(competitor: &CompetitorRow) -> Option<String> {
     let places = ["title", "crawl_result.title", "crawl_result.meta_info.title"];
     text(first_filled(places.map(|place| path(&competitor.analysis_data, place)))?)
@@ -81,7 +80,7 @@ pub(super) fn of_competitor(competitor: &CompetitorRow) -> Vec<Passage> {
     passages
 }
 
-/// What the user covers, or plans to.
+/// The passages that the user has published or planned.
 pub(super) fn own(input: &GapInput<'_>) -> Vec<Passage> {
     let pillars = input.strategy.map_or(&[][..], |strategy| &strategy.pillars);
     let website = &input.onboarding.website;

@@ -1,4 +1,4 @@
-//! What follows from gaps and keywords, beside what the planning application has stored itself.
+//! Advice from gaps and keywords, followed by advice that the planning application has stored.
 
 use serde_json::Value as Json;
 
@@ -15,7 +15,7 @@ const GAPS_MAX: usize = 5;
 const KEYWORDS_MAX: usize = 5;
 const KEYWORDS_ADVISED_MAX: usize = 3;
 const STORED_MAX: usize = 5;
-/// From here a keyword is worth aiming at.
+/// Keywords below this score are not recommended.
 const KEYWORD_SCORE_MIN: f64 = 50.0;
 
 /// Advice made from computed gaps and keywords, then stored advice.
@@ -69,7 +69,7 @@ pub(super) fn recommendations(
     gaps.chain(targets).chain(stored).collect()
 }
 
-/// Topics, then keywords, then what is stored.
+/// Topics, then keywords, then stored opportunities.
 pub(super) fn opportunities(
     computed: &[ContentGap],
     keywords: &[KeywordOpportunity],

@@ -1,5 +1,5 @@
-//! Text to terms: what two texts have in common is judged by stems and by pairs of neighbouring
-//! stems, so "email automation" and "automated emails" meet, while function words never do.
+//! The terms of a text. Texts are compared by stems and by pairs of neighbouring stems, so that "email automation" and
+//! "automated emails" have terms in common, while function words are dropped.
 
 use std::{collections::HashSet, sync::LazyLock};
 
@@ -7,7 +7,7 @@ use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// Words that the list of stop words lacks and that say nothing about a page's topic.
+/// Further stop words: they say nothing about a page's topic, and the list lacks them.
 const MORE_STOP_WORDS: [&str; 30] = [
     "across", "also", "com", "every", "get", "gets", "http", "https", "like", "make", "makes", "many", "may", "much",
     "new", "one", "per", "the", "us", "use", "used", "uses", "using", "via", "way", "ways", "well", "within",
@@ -17,25 +17,25 @@ const MORE_STOP_WORDS: [&str; 30] = [
 static STOP_WORDS: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| stop_words::get("en").iter().copied().chain(MORE_STOP_WORDS).collect());
 
-/// A kept word of a text.
+/// A word of a text that is not dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {
     /// Its Snowball stem.
     pub stem: String,
     /// In lower case, without a trailing `'s`.
     pub text: String,
-    /// What stands between it and the kept word before it, if they make a pair: a space or a hyphen.
+    /// The space or hyphen between it and the kept word before it, if the two make a pair.
     pub joined_by: Option<char>,
 }
 
-/// A stem, or two stems with a space between them, and the text that it was made of.
+/// A stem, or two stems with a space between them, and their text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Term {
     pub stems: String,
     pub text: String,
 }
 
-/// The words of a text that say something.
+/// The words of a text, without stop words and numbers.
 pub(super) fn words(text: &str) -> Vec<Word> {
     let stemmer = Stemmer::create(Algorithm::English);
     let text = text.nfkc().collect::<String>().to_lowercase().replace('\u{2019}', "'");
@@ -54,7 +54,7 @@ pub(super) fn words(text: &str) -> Vec<Word> {
     words
 }
 
-/// Every word's stem, each followed by the pair that the word makes with the one before it.
+/// The stem of each word, followed by the pair of the word with the one before it.
 pub(super) fn terms(words: &[Word]) -> impl Iterator<Item = Term> {
     words.iter().enumerate().flat_map(move |(at, word)| {
         let single = Term { stems: word.stem.clone(), text: word.text.clone() };
@@ -69,7 +69,7 @@ pub(super) fn terms(words: &[Word]) -> impl Iterator<Item = Term> {
     })
 }
 
-/// The stems of a text in their order, with a space between them: comparable with a term.
+/// The stems of a text in their order, with spaces between them, to be compared with a term.
 pub(super) fn stems(text: &str) -> String {
     words(text).into_iter().map(|word| word.stem).collect::<Vec<_>>().join(" ")
 }
@@ -79,7 +79,7 @@ fn is_kept(word: &str) -> bool {
     !single_ascii && word.chars().any(char::is_alphabetic) && !STOP_WORDS.contains(word)
 }
 
-/// White space of any length and kind reads as one space.
+/// White space of any length and kind counts as one space.
 fn joint(between: &str) -> Option<char> {
     match between {
         "-" | "\u{2010}" => Some('-'),

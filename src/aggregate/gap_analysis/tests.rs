@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::{
-    aggregate::rows::{CompetitorRow, GapRow, Onboarding, ResolvedStrategy, Strategy, StrategyRow, WebsiteRow},
+    aggregate::rows::*,
     proto::v1::{
         GapOrigin, Generator, KeywordAnalysis, OnboardingData, OpportunityType, Pillar, StrategyData, StrategyKind,
     },
@@ -29,7 +29,7 @@ impl Rows {
         Strategy {
             resolved: ResolvedStrategy { kind: StrategyKind::Legacy, id: 1 },
             pillars: self.pillars.clone(),
-            row: StrategyRow::default(),
+            row: Json::Null,
             data: StrategyData::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! Which of the competitors' terms are topics, and how each stands between them and the user.
+//! The topics: which of the competitors' terms they are, and how well competitors and the user cover each.
 
 use std::collections::HashSet;
 
@@ -7,46 +7,43 @@ use super::{
     keywords::Keywords,
 };
 
-/// Topics at most: more are noise, and every further one costs each competitor a figure.
+/// More topics would be noise, and each adds one number per competitor.
 const TOPICS_MAX: usize = 200;
 
-/// The set that everything else is told of, the most salient first.
+/// The topics, most salient first.
 #[derive(Debug)]
 pub(super) struct Topics<'a> {
     pub all: Vec<Topic<'a>>,
 }
 
-/// A term worth talking about. All figures are unrounded.
+/// Its numbers are not rounded.
 #[derive(Debug)]
 pub(super) struct Topic<'a> {
-    /// The term.
     pub stems: &'a str,
-    /// The term in words.
+    /// The term as it is shown.
     pub label: &'a str,
-    /// Passages of competitors that contain it, as (competitor, passage).
+    /// The passages of competitors that contain it, as (competitor, passage).
     pub passages: &'a [(usize, usize)],
     /// How well each competitor covers it, in the corpus's order.
     pub coverage: Vec<f64>,
     /// The mean of `coverage`.
     pub competitor_coverage: f64,
-    /// How well the user covers it.
     pub own_coverage: f64,
-    /// Whether people search for it: 0.5 (unknown) to 1.
+    /// 0.5 (unknown) to 1.
     pub demand: f64,
-    /// How rare it is.
     pub idf: f64,
 }
 
 impl Topic<'_> {
-    /// How much of what competitors cover and people look for is missing, 0 to 1.
+    /// How far the user lacks a topic that competitors cover and that is in demand, 0 to 1.
     pub(super) fn gap_score(&self) -> f64 {
         self.competitor_coverage * (1.0 - self.own_coverage) * self.demand
     }
 }
 
 impl<'a> Topics<'a> {
-    /// Finds them: terms that are used more than in passing, by more than one competitor where there
-    /// are three; a single stem that only ever occurs in a pair is that pair.
+    /// Topics are terms that occur at least twice, and with more than one competitor if there are three. A single stem
+    /// that occurs only in a pair is left out in favour of the pair.
     pub(super) fn find(corpus: &'a Corpus<'_>, keywords: &Keywords) -> Self {
         let competitors_min = if corpus.competitors.len() >= 3 { 2 } else { 1 };
         let frequent: Vec<(&str, &Occurrences)> = corpus

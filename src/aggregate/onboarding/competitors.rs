@@ -1,4 +1,4 @@
-//! Who the competitors are: one row per domain, and the most relevant ones.
+//! The competitors: one row per domain, and the most relevant ones.
 
 use std::collections::HashSet;
 
@@ -11,24 +11,23 @@ use crate::aggregate::{
     value::host,
 };
 
-/// Domains named at most.
 const TOP_PERFORMERS_MAX: usize = 10;
 
-/// The domain that a row is about: the column if filled, else the address's host.
+/// The domain of a row: the column if filled, else the host of the address.
 pub(super) fn domain(column: Option<&str>, url: &str) -> String {
     let column = column.map(|text| text.trim().to_lowercase()).filter(|text| !text.is_empty());
     column.map_or_else(|| host(url), |text| text.strip_prefix("www.").unwrap_or(&text).to_owned())
 }
 
-/// Of each domain the first row, which is the newest as read. A row that names no domain is left
-/// out: nothing could be said of whom it is about.
+/// The first row of each domain, which is the newest. A row that names no domain is left out: its competitor is
+/// unknown.
 pub(super) fn one_per_domain(mut rows: Vec<CompetitorRow>) -> Vec<CompetitorRow> {
     let mut seen = HashSet::new();
     rows.retain(|row| !row.domain.is_empty() && seen.insert(row.domain.clone()));
     rows
 }
 
-/// Their domains, most relevant first; without competitors the rule table names some, for two industries.
+/// The competitors' domains, most relevant first. Without competitors, the rule table names some for two industries.
 pub(super) fn top_performers(competitors: &[CompetitorRow], basis: &Basis, sources: &mut Sources) -> Vec<String> {
     let ranked = by_relevance(competitors).into_iter().take(TOP_PERFORMERS_MAX).map(|row| row.domain.clone());
     let known = first_list([

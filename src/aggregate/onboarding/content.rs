@@ -1,5 +1,5 @@
-//! What the site lacks and which words to aim at: `gap_analysis` and `keyword_analysis`, from what
-//! is stored, else from the rule tables.
+//! `gap_analysis` and `keyword_analysis`: gaps of the site and keywords to aim at, from stored analyses, else from the
+//! rule tables.
 
 use serde_json::Value as Json;
 
@@ -15,10 +15,9 @@ use crate::{
     proto::v1::{KeywordAnalysis, OnboardingGaps},
 };
 
-/// Items of each list at most.
 const ITEMS_MAX: usize = 20;
 
-/// The message; `insights` are the website's content strategy insights.
+/// `insights` are the website's content strategy insights.
 pub(super) fn gaps(insights: &Json, gap: &GapRow, basis: &Basis, sources: &mut Sources) -> OnboardingGaps {
     let content_gaps = [
         (strings(member(insights, "content_gaps")), Provenance::WebsiteAnalysis),
@@ -41,7 +40,6 @@ pub(super) fn gaps(insights: &Json, gap: &GapRow, basis: &Basis, sources: &mut S
     }
 }
 
-/// The message.
 pub(super) fn keywords(gap: &GapRow, basis: &Basis, sources: &mut Sources) -> KeywordAnalysis {
     let high_value_keywords = [
         (by_stored_score(member(&gap.analysis_results, "keyword_opportunities")), Provenance::ContentGapAnalyses),
@@ -66,7 +64,7 @@ fn in_stored_order(keywords: &Json) -> Vec<String> {
     distinct(stored(keywords).into_iter().map(|(keyword, _)| keyword))
 }
 
-/// Highest `opportunity_score` first (absent counts as 0), then by text.
+/// By `opportunity_score` descending (absent counts as 0), then by text.
 fn by_stored_score(keywords: &Json) -> Vec<String> {
     let score = |attributes: &Json| number(member(attributes, "opportunity_score")).unwrap_or(0.0);
     let mut keywords = stored(keywords);
@@ -74,8 +72,8 @@ fn by_stored_score(keywords: &Json) -> Vec<String> {
     distinct(keywords.into_iter().map(|(keyword, _)| keyword))
 }
 
-/// Keywords and their attributes: an array's elements (texts, or objects that name one), or an
-/// object's keys.
+/// Keywords and their attributes: the elements of an array (texts, or objects with a keyword), or the keys of an
+/// object.
 fn stored(keywords: &Json) -> Vec<(String, &Json)> {
     let of_element = |element: &'_ Json| match element {
         Json::String(_) => text(element),

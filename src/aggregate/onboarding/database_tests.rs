@@ -1,60 +1,15 @@
 //! The statements against real tables: what is read, of whom, and what odd rows do.
 
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use serde_json::{Value as Json, json};
 
-use super::{read, statements};
+use super::{read, statements::*};
 use crate::{
-    aggregate::{
-        Read,
-        rows::Onboarding,
-        sql::{Dialect, SourceDatabase},
-    },
+    aggregate::{plan::Read, rows::Onboarding, testing::SourceTables},
     model::UserId,
 };
 
 /// More than any row below has, and little enough to exceed in a test.
 const COLUMN_BYTES_MAX: usize = 1000;
-
-/// data.md's columns, with types that both databases know.
-const TABLES: [&str; 9] = [
-    "CREATE TABLE onboarding_sessions (id INTEGER PRIMARY KEY, user_id VARCHAR(255) NOT NULL, current_step INTEGER, \
-     progress FLOAT, started_at TIMESTAMP, updated_at TIMESTAMP)",
-    "CREATE TABLE website_analyses (id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, \
-     website_url VARCHAR(500) NOT NULL, writing_style JSON, target_audience JSON, content_type JSON, \
-     brand_analysis JSON, content_strategy_insights JSON, crawl_result JSON, style_guidelines JSON, seo_audit JSON, \
-     strategic_insights_history JSON, status VARCHAR(50), updated_at TIMESTAMP)",
-    "CREATE TABLE research_preferences (id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, \
-     research_depth VARCHAR(50) NOT NULL, content_types JSON NOT NULL, auto_research BOOLEAN, \
-     factual_content BOOLEAN, writing_style JSON, target_audience JSON, updated_at TIMESTAMP)",
-    "CREATE TABLE persona_data (id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, core_persona JSON, \
-     platform_personas JSON, selected_platforms JSON, updated_at TIMESTAMP)",
-    "CREATE TABLE competitor_analyses (id INTEGER PRIMARY KEY, session_id INTEGER NOT NULL, \
-     competitor_url TEXT NOT NULL, competitor_domain VARCHAR(255), analysis_date TIMESTAMP, analysis_data JSON, \
-     updated_at TIMESTAMP)",
-    "CREATE TABLE seo_page_audits (id INTEGER PRIMARY KEY, user_id VARCHAR(255) NOT NULL, \
-     website_url VARCHAR(500) NOT NULL, page_url VARCHAR(1000) NOT NULL, overall_score INTEGER, status VARCHAR(50))",
-    "CREATE TABLE deep_competitor_analysis_tasks (id INTEGER PRIMARY KEY, user_id VARCHAR(255) NOT NULL, \
-     website_url VARCHAR(500) NOT NULL, status VARCHAR(50), next_execution TIMESTAMP, payload JSON, \
-     updated_at TIMESTAMP)",
-    "CREATE TABLE deep_competitor_analysis_execution_logs (id INTEGER PRIMARY KEY, task_id INTEGER NOT NULL, \
-     execution_date TIMESTAMP NOT NULL, status VARCHAR(50) NOT NULL, result_data JSON)",
-    "CREATE TABLE content_gap_analyses (id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, \
-     website_url VARCHAR(500) NOT NULL, target_keywords JSON, analysis_results JSON, recommendations JSON, \
-     opportunities JSON, updated_at TIMESTAMP)",
-];
-
-/// data.md's indexes.
-const INDEXES: [&str; 8] = [
-    "CREATE INDEX sessions_by_user ON onboarding_sessions (user_id, updated_at DESC, id DESC)",
-    "CREATE INDEX websites_by_session ON website_analyses (session_id)",
-    "CREATE INDEX research_by_session ON research_preferences (session_id)",
-    "CREATE INDEX personas_by_session ON persona_data (session_id)",
-    "CREATE INDEX competitors_by_session ON competitor_analyses (session_id)",
-    "CREATE INDEX audits_by_site ON seo_page_audits (user_id, website_url, overall_score, page_url)",
-    "CREATE INDEX tasks_by_user ON deep_competitor_analysis_tasks (user_id)",
-    "CREATE INDEX logs_by_task ON deep_competitor_analysis_execution_logs (task_id, execution_date DESC, id DESC)",
-];
 
 /// User 1 with several rows wherever several can be; the right ones say so.
 const ROWS: [&str; 13] = [
@@ -99,41 +54,24 @@ const ROWS: [&str; 13] = [
 ];
 
 struct Fixture {
-    connection: DatabaseConnection,
+    tables: SourceTables,
 }
 
 impl Fixture {
     async fn new() -> Self {
-        let mut options = sea_orm::ConnectOptions::new("sqlite::memory:");
-        // Each connection would have a database of its own.
-        options.max_connections(1);
-        let fixture = Self { connection: Database::connect(options).await.unwrap() };
-        for statement in TABLES.iter().chain(&INDEXES).chain(&ROWS) {
+        let fixture = Self { tables: SourceTables::create(COLUMN_BYTES_MAX).await };
+        for statement in ROWS {
             fixture.run(statement).await;
         }
         fixture
     }
 
     async fn run(&self, statement: &str) {
-        self.connection.execute_unprepared(statement).await.unwrap();
-    }
-
-    fn database(&self) -> SourceDatabase {
-        SourceDatabase::new(self.connection.clone().into(), COLUMN_BYTES_MAX)
+        self.tables.execute(statement).await;
     }
 
     async fn read(&self, user: &str) -> Read<Onboarding> {
-        read(&self.database(), &UserId::parse(user).unwrap()).await.unwrap()
-    }
-
-    /// How SQLite would go about a statement.
-    async fn plan(&self, statement: fn(Dialect) -> String) -> Vec<String> {
-        let reading = self.database().begin().await.unwrap();
-        let sql = format!("EXPLAIN QUERY PLAN {}", statement(reading.dialect()));
-        let values = ["user", "session", "url", "task"].map(|name| (name, sea_orm::Value::from(1)));
-        let plan = reading.all(&sql, &values).await.unwrap();
-        reading.end().await.unwrap();
-        plan.iter().filter_map(|row| row.text("detail")).collect()
+        read(&self.tables.database, &UserId::parse(user).unwrap()).await.unwrap()
     }
 }
 
@@ -235,7 +173,7 @@ async fn a_table_of_numbered_users_is_not_asked_for_others() {
     let fixture = Fixture::new().await;
     fixture.run("DROP TABLE content_gap_analyses").await;
     assert!(fixture.read("demo_anna").await.value.session);
-    let error = read(&fixture.database(), &UserId::parse("1").unwrap()).await.unwrap_err();
+    let error = read(&fixture.tables.database, &UserId::parse("1").unwrap()).await.unwrap_err();
     assert_eq!(error.reason(), "SQL_ERROR");
 }
 
@@ -319,32 +257,22 @@ async fn odd_times_and_numbers_are_absent_with_a_warning() {
 }
 
 #[tokio::test]
-async fn no_statement_reads_secrets_or_crawled_pages() {
-    let dialect = Fixture::new().await.database().dialect();
-    for statement in statements::ALL {
-        let sql = statement(dialect);
-        for never in ["api_keys", "crawl_result", "t.*", "SELECT *"] {
-            assert!(!sql.contains(never), "{never}: {sql}");
-        }
-    }
-}
-
-#[tokio::test]
 async fn every_statement_finds_its_rows_by_index() {
     let fixture = Fixture::new().await;
-    for (statement, index, sorts) in [
-        (statements::session as fn(_) -> _, "sessions_by_user", false),
-        (statements::website, "websites_by_session", true),
-        (statements::research, "research_by_session", true),
-        (statements::persona, "personas_by_session", true),
-        (statements::competitors, "competitors_by_session", true),
-        (statements::page_audit_summary, "audits_by_site", false),
-        (statements::worst_pages, "audits_by_site", false),
-        (statements::deep_task, "tasks_by_user", true),
-        (statements::last_run, "logs_by_task", false),
-        (statements::last_report, "logs_by_task", false),
+    let reading = fixture.tables.reading().await;
+    let (one, max) = (|| 1.into(), || reading.json_bytes_max());
+    for (plan, index, sorts) in [
+        (reading.plan(SESSION, [one()]).await, "ix_onboarding_sessions_user", false),
+        (reading.plan(WEBSITE, [one(), max()]).await, "ix_website_analyses_session", true),
+        (reading.plan(RESEARCH_PREFERENCES, [one(), max()]).await, "ix_research_preferences_session", true),
+        (reading.plan(PERSONA, [one(), max()]).await, "ix_persona_data_session", true),
+        (reading.plan(COMPETITORS, [one(), max()]).await, "ix_competitor_analyses_session", true),
+        (reading.plan(PAGE_AUDIT_SUMMARY, [one(), one()]).await, "ix_seo_page_audits_site", false),
+        (reading.plan(WORST_PAGES, [one(), one()]).await, "ix_seo_page_audits_site", false),
+        (reading.plan(DEEP_TASK, [one(), one(), max()]).await, "ix_deep_tasks_user", true),
+        (reading.plan(DEEP_TASK_LAST_RUN, [one()]).await, "ix_deep_logs_task", false),
+        (reading.plan(DEEP_TASK_LAST_REPORT, [one(), max()]).await, "ix_deep_logs_task", false),
     ] {
-        let plan = fixture.plan(statement).await.join("; ");
         assert!(plan.contains(index), "{index}: {plan}");
         assert_eq!(plan.contains("TEMP B-TREE"), sorts, "{index}: {plan}");
     }

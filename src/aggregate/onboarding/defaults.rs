@@ -1,5 +1,5 @@
-//! What stands in for the unknown: data.md's rule tables, chosen by what the website analysis says,
-//! and the constants. No competitor is ever invented where the table names none.
+//! Values for unknown fields: data.md's rule tables, entered with the website analysis, and the constants. Where the
+//! table names no competitor, none is made up.
 
 use serde_json::Value as Json;
 
@@ -9,24 +9,20 @@ use crate::{
     proto::v1::{PostingPreferences, SearchIntent, WebsiteAnalysis},
 };
 
-/// Every day of the week.
 pub(super) const POSTING_DAYS: [&str; 7] =
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-/// Times of day.
 pub(super) const OPTIMAL_TIMES: [&str; 5] = ["09:00", "12:00", "15:00", "18:00", "20:00"];
 
-/// How often to post.
 pub(super) fn posting(sources: &mut Sources) -> PostingPreferences {
     let posting = PostingPreferences { daily: 2, weekly: 10, monthly: 40 };
     sources.note("posting", (posting, Provenance::Default))
 }
 
-/// A table's row as a message carries it.
 pub(super) fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// What the rule tables are entered with.
+/// The values with which the rule tables are entered.
 #[derive(Debug)]
 pub(super) struct Basis {
     industry: String,
@@ -36,7 +32,7 @@ pub(super) struct Basis {
     expertise: String,
 }
 
-/// What a site mostly publishes.
+/// The medium of most of a site's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Medium {
     Blog,
@@ -45,7 +41,7 @@ enum Medium {
 }
 
 impl Basis {
-    /// From the website analysis, defaults included, and `web.content_type`.
+    /// From the website analysis, including its defaults, and `web.content_type`.
     pub(super) fn of(website: &WebsiteAnalysis, content_type: &Json) -> Self {
         let lower = |text: &str| text.trim().to_lowercase();
         Self {
@@ -138,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// A basis in which everything is unknown, changed by what a case is about.
+    /// A basis of unknown values, with a case's changes.
     fn basis(change: impl FnOnce(&mut WebsiteAnalysis), content_type: Json) -> Basis {
         let mut website = WebsiteAnalysis {
             writing_style: "professional".to_owned(),

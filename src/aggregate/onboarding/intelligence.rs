@@ -15,12 +15,11 @@ use crate::{
     },
 };
 
-/// Reports of the history at most, and bytes of them together: each may be a page long, and readers
-/// look at the newest.
+/// Limits of the history: a report may be a page long, and readers look at the newest.
 const HISTORY_REPORTS_MAX: usize = 12;
 const HISTORY_BYTES_MAX: usize = 32 * 1024;
 
-/// The message; absent if none of its parts is there.
+/// Absent if all of its parts are absent.
 pub(super) fn competitive(
     task: Option<&DeepTask>,
     web: &Website,
@@ -66,12 +65,12 @@ fn count(value: &Json, warnings: &mut Warnings) -> Option<i32> {
     Some(number as i32)
 }
 
-/// How long an array is; absent for anything else.
+/// The length of an array; absent for any other value.
 fn length(value: &Json) -> Option<i32> {
     value.as_array().and_then(|items| i32::try_from(items.len()).ok())
 }
 
-/// The newest reports, as many as fit as one JSON array.
+/// The newest reports, as many as fit into one JSON array.
 fn history(column: &Json) -> Vec<Value> {
     let mut bytes = "[]".len();
     let fits = |report: &&Json| {

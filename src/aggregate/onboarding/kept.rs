@@ -1,26 +1,25 @@
-//! The rows of the onboarding source that gap and AI analysis are made from too, in a form that lies beside the
-//! section wherever the document does. So an edit of the strategy reads none of them again, on whichever instance the
-//! user is asked for next.
+//! The onboarding rows that gap and AI analysis are made from too, in the form in which each tier stores them beside
+//! the section. A change of the strategy then reads none of them again, on any instance.
 //!
-//! Decision: compressed JSON of what the section's message does not say (competitors' texts most of all). Keeping the
-//! parsed rows in memory only was rejected: of several instances, the one that loads next is seldom the one that did.
-//! Invariant: rows and message are of one reading, and share its tag.
+//! Decision: compressed JSON of the rows that the section's message does not contain, mainly competitors' texts.
+//! Keeping parsed rows in memory only was rejected: with several instances, the next load is seldom on the same one.
+//! Invariant: rows and message were read in one transaction, and share its read position.
 
 use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{aggregate::rows::Onboarding, proto::v1::ComprehensiveUserData};
 
-/// Of this form: raise it when [`Onboarding`] changes, or what is read into it.
+/// The version of this form: raise it when [`Onboarding`] or the statements that fill it change.
 const VERSION: u8 = 1;
-/// Bytes of JSON at most, far above the usual 8 KB. Who has more costs a reading at each change.
+/// Limit of the JSON, far above the usual 8 KB. Rows beyond it are read again at each change.
 const JSON_BYTES_MAX: usize = 256 * 1024;
-/// Bytes kept at most: what a document grows by in every tier.
+/// Limit of the stored form, by which a document grows in each tier.
 const KEPT_BYTES_MAX: usize = 32 * 1024;
-/// zstd's default: texts shrink to about a quarter in some 0.1 ms.
+/// zstd's default: texts shrink to about a quarter in about 0.1 ms.
 const COMPRESSION_LEVEL: i32 = 3;
 
-/// What is kept of them beside the section; nothing if that is too large.
+/// The stored form; empty if it would be too large.
 #[must_use]
 pub fn keep(onboarding: &Onboarding) -> Bytes {
     let json = serde_json::to_vec(onboarding).ok().filter(|json| json.len() <= JSON_BYTES_MAX);
@@ -29,7 +28,7 @@ pub fn keep(onboarding: &Onboarding) -> Bytes {
     frame.map(|frame| [&[VERSION], &frame[..]].concat().into()).unwrap_or_default()
 }
 
-/// The rows again, from what was kept and the section's bytes. None: nothing was kept, or by another version.
+/// The rows, from the stored form and the section's bytes. None if nothing was stored, or by another version.
 #[must_use]
 pub fn restore(kept: &[u8], section: &Bytes) -> Option<Onboarding> {
     let (_, frame) = kept.split_first().filter(|(version, _)| **version == VERSION)?;
@@ -85,7 +84,7 @@ mod tests {
     #[test]
     fn rows_that_are_too_large_are_not_kept() {
         assert!(keep(&rows("x".repeat(JSON_BYTES_MAX).into())).is_empty());
-        // As long as it may be, but it hardly shrinks.
+        // Within the limit of the JSON, but hardly compressible.
         let mut state = 1_u64;
         let mut draw = |_| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -113,13 +112,13 @@ mod tests {
         let (mut restored, mut refused) = (0, 0);
         let mut count = |is: bool| if is { restored += 1 } else { refused += 1 };
         let bound = |length| JSON_BYTES_MAX as u64 + 256 * length + 256 * 1024;
-        // As it lies beside the section, and what is in it.
+        // The stored form, and the JSON in it.
         withstands_mutated(&[keep(&read).to_vec()], bound, |kept| count(restore(&kept, &section).is_some()));
         withstands_mutated(&[json], bound, |json| {
             let frame = zstd::bulk::compress(&json, COMPRESSION_LEVEL).unwrap();
             count(restore(&[&[VERSION], &frame[..]].concat(), &section).is_some());
         });
-        // And the section itself, which is somebody else's bytes too once it comes from a tier.
+        // And the section itself, which comes from a tier and is not trusted.
         withstands_mutated(&[section.to_vec()], bound, |bytes| count(restore(&keep(&read), &bytes.into()).is_some()));
         assert!(restored > 100 && refused > 100, "{restored} restored, {refused} not");
     }

@@ -1,7 +1,8 @@
-//! Sends the statements, in one transaction, and hands out rows whose columns are parsed.
+//! Sends the statements, in one transaction, and returns rows with parsed columns.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{DbErr, Value};
+use sea_orm::DbErr;
+use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::{competitors, statements};
@@ -9,12 +10,17 @@ use crate::{
     aggregate::{
         rows::{CompetitorRow, GapRow, WebsiteRow},
         sql::{ReadTransaction, SourceRow, Warnings},
+        value::count,
     },
     model::UserId,
     proto::v1::SeoPage,
+    source_schema::{
+        COMPETITOR_ANALYSES, CONTENT_GAP_ANALYSES, DEEP_TASK_LOGS, DEEP_TASKS, PERSONA_DATA, RESEARCH_PREFERENCES,
+        SEO_PAGE_AUDITS, WEBSITE_ANALYSES,
+    },
 };
 
-/// Everything that was found. What hangs on a session is empty without one.
+/// All rows of a user. Rows that belong to a session are missing without one.
 #[derive(Debug, Default)]
 pub(super) struct OnboardingRows {
     pub(super) session: bool,
@@ -23,29 +29,33 @@ pub(super) struct OnboardingRows {
     pub(super) persona: Option<Persona>,
     /// One per domain, newest first.
     pub(super) competitors: Vec<CompetitorRow>,
-    /// Of the website's pages; none without a website.
+    /// None without a website.
     pub(super) page_audits: Option<PageAudits>,
     pub(super) deep_task: Option<DeepTask>,
     pub(super) gap: Option<GapRow>,
 }
 
 /// `website_analyses`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Website {
+    #[serde(rename = "website_url")]
     pub(super) url: Option<String>,
     pub(super) writing_style: Json,
     pub(super) target_audience: Json,
     pub(super) content_type: Json,
     pub(super) style_guidelines: Json,
     pub(super) strategic_insights_history: Json,
-    /// The columns that other sources read, too.
+    /// The columns that other sources read too.
+    #[serde(flatten)]
     pub(super) shared: WebsiteRow,
 }
 
 /// `research_preferences`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Research {
-    /// Absent if blank.
+    #[serde(rename = "research_depth")]
     pub(super) depth: Option<String>,
     pub(super) content_types: Json,
     pub(super) auto_research: Option<bool>,
@@ -54,15 +64,24 @@ pub(super) struct Research {
     pub(super) target_audience: Json,
 }
 
+impl Research {
+    /// Absent if blank.
+    pub(super) fn depth(&self) -> Option<&str> {
+        self.depth.as_deref().filter(|depth| !depth.trim().is_empty())
+    }
+}
+
 /// `persona_data`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Persona {
+    #[serde(rename = "core_persona")]
     pub(super) core: Json,
     pub(super) platform_personas: Json,
     pub(super) selected_platforms: Json,
 }
 
-/// `seo_page_audits` of one site, summed up.
+/// A summary of one site's `seo_page_audits`.
 #[derive(Debug, Default)]
 pub(super) struct PageAudits {
     pub(super) pages_audited: i32,
@@ -85,7 +104,6 @@ pub(super) struct DeepTask {
     pub(super) report: Json,
 }
 
-/// Loads everything of one user.
 pub(super) async fn load(
     reading: &ReadTransaction,
     user: &UserId,
@@ -100,7 +118,7 @@ pub(super) async fn load(
         loaded.page_audits = page_audits(reading, user, url, warnings).await?;
     }
     loaded.deep_task = deep_task(reading, user, url.as_deref(), warnings).await?;
-    // This table knows users by number: who has none has no row there.
+    // This table's user ids are integers: other users have no row there.
     if let Some(number) = user.integer() {
         loaded.gap = gap(reading, number, url.as_deref(), warnings).await?;
     }
@@ -108,81 +126,35 @@ pub(super) async fn load(
 }
 
 async fn session(reading: &ReadTransaction, user: &UserId) -> Result<Option<i64>, DbErr> {
-    let sql = statements::session(reading.dialect());
-    let row = reading.one(&sql, &[("user", user.as_str().into())]).await?;
+    let row = reading.one(statements::SESSION, [user.as_str().into()]).await?;
     Ok(row.and_then(|row| row.integer("id")))
 }
 
 async fn of_session(reading: &ReadTransaction, session: i64, warnings: &mut Warnings) -> Result<OnboardingRows, DbErr> {
-    let dialect = reading.dialect();
-    let of_session = [("session", Value::from(session))];
-    let website = reading.one(&statements::website(dialect), &of_session).await?;
-    let research = reading.one(&statements::research(dialect), &of_session).await?;
-    let persona = reading.one(&statements::persona(dialect), &of_session).await?;
-    let competitors = reading.all(&statements::competitors(dialect), &of_session).await?;
+    let values = [session.into(), reading.json_bytes_max()];
+    let website = reading.one(statements::WEBSITE, values.clone()).await?;
+    let research = reading.one(statements::RESEARCH_PREFERENCES, values.clone()).await?;
+    let persona = reading.one(statements::PERSONA, values.clone()).await?;
+    let competitors = reading.all(statements::COMPETITORS, values).await?;
     Ok(OnboardingRows {
         session: true,
-        website: website.map(|row| Website::from_row(&row, warnings)),
-        research: research.map(|row| Research::from_row(&row, warnings)),
-        persona: persona.map(|row| Persona::from_row(&row, warnings)),
+        website: website.map(|row| row.of(&WEBSITE_ANALYSES, warnings).read()),
+        research: research.map(|row| row.of(&RESEARCH_PREFERENCES, warnings).read()),
+        persona: persona.map(|row| row.of(&PERSONA_DATA, warnings).read()),
         competitors: competitors::one_per_domain(competitors.iter().map(|row| competitor(row, warnings)).collect()),
         ..OnboardingRows::default()
     })
 }
 
-impl Website {
-    fn from_row(row: &SourceRow, warnings: &mut Warnings) -> Self {
-        let mut json = |column| row.json("website_analyses", column, warnings);
-        Self {
-            url: row.text("website_url"),
-            writing_style: json("writing_style"),
-            target_audience: json("target_audience"),
-            content_type: json("content_type"),
-            style_guidelines: json("style_guidelines"),
-            strategic_insights_history: json("strategic_insights_history"),
-            shared: WebsiteRow {
-                brand_analysis: json("brand_analysis"),
-                content_strategy_insights: json("content_strategy_insights"),
-                seo_audit: json("seo_audit"),
-            },
-        }
-    }
-}
-
-impl Research {
-    fn from_row(row: &SourceRow, warnings: &mut Warnings) -> Self {
-        let mut json = |column| row.json("research_preferences", column, warnings);
-        Self {
-            depth: row.text("research_depth").filter(|depth| !depth.trim().is_empty()),
-            content_types: json("content_types"),
-            auto_research: row.boolean("auto_research"),
-            factual_content: row.boolean("factual_content"),
-            writing_style: json("writing_style"),
-            target_audience: json("target_audience"),
-        }
-    }
-}
-
-impl Persona {
-    fn from_row(row: &SourceRow, warnings: &mut Warnings) -> Self {
-        let mut json = |column| row.json("persona_data", column, warnings);
-        Self {
-            core: json("core_persona"),
-            platform_personas: json("platform_personas"),
-            selected_platforms: json("selected_platforms"),
-        }
-    }
-}
-
 fn competitor(row: &SourceRow, warnings: &mut Warnings) -> CompetitorRow {
-    const TABLE: &str = "competitor_analyses";
+    let mut row = row.of(&COMPETITOR_ANALYSES, warnings);
     let url = row.text("competitor_url").unwrap_or_default();
     CompetitorRow {
         domain: competitors::domain(row.text("competitor_domain").as_deref(), &url),
         url,
-        analysis_date: row.time(TABLE, "analysis_date", warnings),
-        updated_at: row.time(TABLE, "updated_at", warnings),
-        analysis_data: row.json(TABLE, "analysis_data", warnings),
+        analysis_date: row.time("analysis_date"),
+        updated_at: row.time("updated_at"),
+        analysis_data: row.json("analysis_data"),
     }
 }
 
@@ -192,26 +164,24 @@ async fn page_audits(
     url: &str,
     warnings: &mut Warnings,
 ) -> Result<Option<PageAudits>, DbErr> {
-    const TABLE: &str = "seo_page_audits";
-    let of_site = [("user", user.as_str().into()), ("url", url.into())];
-    let Some(summary) = reading.one(&statements::page_audit_summary(reading.dialect()), &of_site).await? else {
-        return Ok(None);
-    };
-    let worst = reading.all(&statements::worst_pages(reading.dialect()), &of_site).await?;
+    let of_site = [user.as_str().into(), url.into()];
+    let Some(summary) = reading.one(statements::PAGE_AUDIT_SUMMARY, of_site.clone()).await? else { return Ok(None) };
+    let worst = reading.all(statements::WORST_PAGES, of_site).await?;
     let page = |row: &SourceRow| {
+        let mut row = row.of(&SEO_PAGE_AUDITS, warnings);
         Some(SeoPage {
             page_url: row.text("page_url")?,
-            overall_score: row.int32(TABLE, "overall_score", warnings)?,
+            overall_score: row.integer("overall_score")?,
             status: row.text("status"),
         })
     };
     let worst_pages = worst.iter().filter_map(page).collect();
-    let mut count = |column| summary.int32(TABLE, column, warnings).unwrap_or_default();
+    let pages = |column| count(summary.integer(column).unwrap_or_default());
     Ok(Some(PageAudits {
-        pages_audited: count("pages_audited"),
-        pages_scored: count("pages_scored"),
+        pages_audited: pages("pages_audited"),
+        pages_scored: pages("pages_scored"),
         avg_score: summary.double("avg_score"),
-        fix_scheduled_pages: count("fix_scheduled_pages"),
+        fix_scheduled_pages: pages("fix_scheduled_pages"),
         worst_pages,
     }))
 }
@@ -222,23 +192,25 @@ async fn deep_task(
     url: Option<&str>,
     warnings: &mut Warnings,
 ) -> Result<Option<DeepTask>, DbErr> {
-    const TASKS: &str = "deep_competitor_analysis_tasks";
-    const LOGS: &str = "deep_competitor_analysis_execution_logs";
-    let dialect = reading.dialect();
-    let of_user = [("user", user.as_str().into()), ("url", url.into())];
-    let Some(task) = reading.one(&statements::deep_task(dialect), &of_user).await? else { return Ok(None) };
+    let of_user = [user.as_str().into(), url.into(), reading.json_bytes_max()];
+    let Some(row) = reading.one(statements::DEEP_TASK, of_user).await? else { return Ok(None) };
 
-    let of_task = [("task", Value::from(task.integer("id")))];
-    let run = reading.one(&statements::last_run(dialect), &of_task).await?;
-    let report = reading.one(&statements::last_report(dialect), &of_task).await?;
-    Ok(Some(DeepTask {
+    let id = row.integer("id");
+    let run = reading.one(statements::DEEP_TASK_LAST_RUN, [id.into()]).await?;
+    let report = reading.one(statements::DEEP_TASK_LAST_REPORT, [id.into(), reading.json_bytes_max()]).await?;
+    let mut task = row.of(&DEEP_TASKS, warnings);
+    let mut task = DeepTask {
         status: task.text("status"),
-        next_execution: task.time(TASKS, "next_execution", warnings),
-        payload: task.json(TASKS, "payload", warnings),
-        last_run: run.as_ref().and_then(|run| run.time(LOGS, "execution_date", warnings)),
-        last_status: run.and_then(|run| run.text("status")),
-        report: report.map(|report| report.json(LOGS, "result_data", warnings)).unwrap_or_default(),
-    }))
+        next_execution: task.time("next_execution"),
+        payload: task.json("payload"),
+        ..DeepTask::default()
+    };
+    if let Some(run) = run {
+        let mut run = run.of(&DEEP_TASK_LOGS, warnings);
+        (task.last_run, task.last_status) = (run.time("execution_date"), run.text("status"));
+    }
+    task.report = report.map(|row| row.of(&DEEP_TASK_LOGS, warnings).json("result_data")).unwrap_or_default();
+    Ok(Some(task))
 }
 
 async fn gap(
@@ -247,15 +219,7 @@ async fn gap(
     url: Option<&str>,
     warnings: &mut Warnings,
 ) -> Result<Option<GapRow>, DbErr> {
-    let of_user = [("user", user.into()), ("url", url.into())];
-    let row = reading.one(&statements::gap(reading.dialect()), &of_user).await?;
-    Ok(row.map(|row| {
-        let mut json = |column| row.json("content_gap_analyses", column, warnings);
-        GapRow {
-            target_keywords: json("target_keywords"),
-            analysis_results: json("analysis_results"),
-            recommendations: json("recommendations"),
-            opportunities: json("opportunities"),
-        }
-    }))
+    let of_user = [user.into(), url.into(), reading.json_bytes_max()];
+    let row = reading.one(statements::STORED_GAPS, of_user).await?;
+    Ok(row.map(|row| row.of(&CONTENT_GAP_ANALYSES, warnings).read()))
 }

@@ -1,5 +1,5 @@
-//! The user's own side: industry, audience, writing, brand and platforms, each from the first of
-//! persona, website and research preferences that knows it.
+//! The user's profile: industry, audience, writing, brand and platforms, each from the first of persona, website and
+//! research preferences that has it.
 
 use serde_json::Value as Json;
 
@@ -16,7 +16,6 @@ use crate::{
     },
 };
 
-/// The industry, in words as stored.
 pub(super) fn industry(web: &Website, res: &Research, per: &Persona, sources: &mut Sources) -> Option<String> {
     let known = first_text([
         (member(&per.core, "industry"), Provenance::PersonaCore),
@@ -38,12 +37,12 @@ pub(super) fn target_audience(web: &Website, res: &Research, per: &Persona, sour
     sources.note_if_known("target_audience", known).cloned().map(Value::from)
 }
 
-/// One trait of the writing style; each is looked for by itself.
+/// One trait of the writing style. Each may come from another row.
 #[derive(Debug)]
 pub(super) struct WritingTrait {
-    /// The field, which is its key in `sources`.
+    /// The message's field and its key in `sources`.
     field: &'static str,
-    /// Its name in `writing_style`.
+    /// Its member of `writing_style`.
     member: &'static str,
     otherwise: &'static str,
 }
@@ -57,7 +56,6 @@ pub(super) const ENGAGEMENT: WritingTrait =
     WritingTrait { field: "writing_engagement", member: "engagement_level", otherwise: "moderate" };
 
 impl WritingTrait {
-    /// The trait, or its default.
     pub(super) fn read(&self, web: &Website, res: &Research, sources: &mut Sources) -> String {
         let known = first_text([
             (member(&web.writing_style, self.member), Provenance::WebsiteAnalysis),
@@ -67,7 +65,7 @@ impl WritingTrait {
     }
 }
 
-/// The types wished for, else those of the site.
+/// The preferred types, else those of the site.
 pub(super) fn content_types(web: &Website, res: &Research, sources: &mut Sources) -> Vec<String> {
     let known = first_list([
         (strings(&res.content_types), Provenance::ResearchPreferences),
@@ -82,7 +80,7 @@ pub(super) fn brand_list(web: &Website, key: &str, sources: &mut Sources) -> Vec
     sources.note_if_known("brand_identity", first_list([(list, Provenance::WebsiteAnalysis)])).unwrap_or_default()
 }
 
-/// Absent if neither part is known.
+/// Absent if both parts are absent.
 pub(super) fn visual_style(style_guidelines: &Json) -> Option<VisualStyle> {
     let style = VisualStyle {
         aesthetic: text(member(style_guidelines, "aesthetic")),
@@ -91,12 +89,12 @@ pub(super) fn visual_style(style_guidelines: &Json) -> Option<VisualStyle> {
     (style != VisualStyle::default()).then_some(style)
 }
 
-/// The website's content strategy insights, if they are an object with something in it.
+/// The website's content strategy insights, if they are a non-empty object.
 pub(super) fn strategy_insights(insights: &Json) -> Option<Struct> {
     insights.as_object().filter(|_| filled(insights)).cloned().map(Struct::from)
 }
 
-/// The platforms selected, else those that the persona has texts for.
+/// The selected platforms, else those that the persona describes.
 pub(super) fn platform_preferences(per: &Persona, sources: &mut Sources) -> Vec<String> {
     let mut described: Vec<String> =
         per.platform_personas.as_object().into_iter().flat_map(|personas| personas.keys().cloned()).collect();
@@ -108,7 +106,7 @@ pub(super) fn platform_preferences(per: &Persona, sources: &mut Sources) -> Vec<
     sources.note_if_known("platform_preferences", known).unwrap_or_default()
 }
 
-/// Lower case, under one name each.
+/// In lower case, with one name per platform.
 fn platform_names(names: Vec<String>) -> Vec<String> {
     distinct(names.into_iter().map(|name| {
         let name = name.trim().to_lowercase();
@@ -116,10 +114,10 @@ fn platform_names(names: Vec<String>) -> Vec<String> {
     }))
 }
 
-/// The research preferences with the planning application's defaults for what its row leaves open.
+/// The research preferences, with the planning application's defaults for absent columns.
 pub(super) fn research_preferences(res: &Research) -> ResearchPreferences {
     ResearchPreferences {
-        research_depth: res.depth.clone().unwrap_or_else(|| "Standard".to_owned()),
+        research_depth: res.depth().unwrap_or("Standard").to_owned(),
         content_types: strings(&res.content_types),
         auto_research: res.auto_research.unwrap_or(true),
         factual_content: res.factual_content.unwrap_or(true),

@@ -1,5 +1,4 @@
-//! Where values come from: the candidates of a rule in the order they are asked, and the `sources`
-//! map that names the one which answered.
+//! The candidates of a rule, in their order, and the `sources` map that names the one that gave the value.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +6,7 @@ use serde_json::Value as Json;
 
 use crate::aggregate::value::{filled, text};
 
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Provenance {
     /// The persona's core.
@@ -26,7 +25,7 @@ pub(super) enum Provenance {
 }
 
 impl Provenance {
-    /// Its name in the `sources` map.
+    /// Its name in `sources`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::PersonaCore => "persona_core",
@@ -42,7 +41,7 @@ impl Provenance {
     }
 }
 
-/// A value and where it comes from.
+/// A value and its origin.
 pub(super) type Known<T> = (T, Provenance);
 
 /// The first candidate that is a text.
@@ -65,13 +64,13 @@ pub(super) fn first_list(candidates: impl IntoIterator<Item = Known<Vec<String>>
 pub(super) struct Sources(BTreeMap<String, String>);
 
 impl Sources {
-    /// Notes where a field's value comes from and hands out the value.
+    /// Notes the origin of a field's value and returns the value.
     pub(super) fn note<T>(&mut self, key: &str, (value, origin): Known<T>) -> T {
         self.0.insert(key.to_owned(), origin.name().to_owned());
         value
     }
 
-    /// The same for a value that may be unknown.
+    /// The same for a value that may be absent.
     pub(super) fn note_if_known<T>(&mut self, key: &str, known: Option<Known<T>>) -> Option<T> {
         known.map(|known| self.note(key, known))
     }

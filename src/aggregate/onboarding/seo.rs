@@ -1,4 +1,4 @@
-//! `seo_profile`: the homepage's audit, the site's pages and the competitors' homepages.
+//! `seo_profile`: audits of the homepage, of the site's pages and of competitors' homepages.
 
 use serde_json::Value as Json;
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// The message; absent if none of its parts is there.
+/// Absent if all of its parts are absent.
 pub(super) fn profile(
     web: &Website,
     page_audits: Option<&PageAudits>,
@@ -55,13 +55,13 @@ fn site_summary(audits: &PageAudits) -> Option<SiteSeoSummary> {
     })
 }
 
-/// Over the competitors whose audit has a score; absent if none has, or if their mean is not finite.
+/// The benchmarks of competitors whose audit has a score; absent if there is none, or if the mean is not finite.
 fn benchmarks(competitors: &[CompetitorRow]) -> Option<CompetitorSeoBenchmarks> {
     let mut scored: Vec<(f64, &CompetitorRow)> =
         competitors.iter().filter_map(|row| Some((seo_score(&row.analysis_data)?, row))).collect();
     scored.sort_by(|(a, left), (b, right)| b.total_cmp(a).then_with(|| left.domain.cmp(&right.domain)));
     let best = *scored.first()?;
-    // Of equal ones the first by domain, here too.
+    // Of equal scores the first by domain, as for the best.
     let worst = *scored.iter().find(|(score, _)| score.total_cmp(&scored[scored.len() - 1].0).is_eq())?;
     let count = i32::try_from(scored.len()).ok()?;
     let mean = scored.iter().map(|(score, _)| score).sum::<f64>() / f64::from(count);

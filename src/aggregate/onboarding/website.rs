@@ -1,4 +1,4 @@
-//! `website_analysis`: what the site is about and whom it is written for.
+//! `website_analysis`: the site's subject and audience.
 
 use serde_json::Value as Json;
 
@@ -12,7 +12,7 @@ use crate::{
     proto::v1::WebsiteAnalysis,
 };
 
-/// The message; without a row it consists of defaults and says so.
+/// Without a row, the message consists of defaults, and `sources` says so.
 pub(super) fn analysis(row: Option<&Website>, sources: &mut Sources) -> WebsiteAnalysis {
     let known = match row {
         Some(web) => (from_row(web), Provenance::WebsiteAnalysis),

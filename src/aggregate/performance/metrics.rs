@@ -2,26 +2,24 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
+use serde_json::Map;
 
 use super::{
     super::{
-        rows::STRATEGY_METRICS,
-        sql::{
-            Column::{Integer, Text, Time},
-            ReadTransaction, SourceRow, Warnings,
-        },
-        value::round,
+        sql::{ReadTransaction, SourceRow, Warnings},
+        strategy_metrics::{self, METRICS},
+        value::{count, from_members, round},
     },
     windows::start,
 };
 use crate::{
+    database::SqlFile,
     model::UserId,
     proto::v1::{StrategyMetrics, StrategyMetricsAverage, StrategyMetricsRow},
+    source_schema::STRATEGY_METRICS,
 };
 
-const METRICS: &str = "strategy_performance_metrics";
-/// The means' windows.
-const DAYS: [i64; 2] = [30, 90];
+const AVERAGES: SqlFile = SqlFile::same(include_str!("sql/strategy_metrics_averages.sql"));
 
 /// The metrics of the strategy; none if no row was ever recorded.
 pub(super) async fn read(
@@ -31,71 +29,30 @@ pub(super) async fn read(
     as_of: DateTime<Utc>,
     warnings: &mut Warnings,
 ) -> Result<Option<StrategyMetrics>, DbErr> {
-    let dialect = reading.dialect();
-    let owner = [("strategy", strategy.into()), ("user", user.as_str().into())];
-
-    let shown = dialect.select("p", &[Time("metric_date"), Text("data_source")]);
-    let figures = dialect.select("p", &STRATEGY_METRICS.map(Integer));
-    let latest_sql = format!(
-        "SELECT {shown}, {figures} FROM {METRICS} p WHERE p.strategy_id = :strategy AND p.user_id = :user
-         ORDER BY p.metric_date DESC NULLS LAST, p.id DESC LIMIT 1"
-    );
-    let Some(row) = reading.one(&latest_sql, &owner).await? else { return Ok(None) };
-    let latest = Some(latest(&row, warnings));
-
-    let averages_sql = format!("{} ORDER BY days", DAYS.map(average_sql).join(" UNION ALL "));
-    let mut values = owner.to_vec();
-    values.push(("as_of", dialect.time(as_of)));
-    values.extend([("since30", dialect.time(start(as_of, 30))), ("since90", dialect.time(start(as_of, 90)))]);
-    let averages = reading.all(&averages_sql, &values).await?.iter().map(average).collect();
-    Ok(Some(StrategyMetrics { latest, averages }))
-}
-
-/// Without GROUP BY: a window without rows has a row, too.
-fn average_sql(days: i64) -> String {
-    let means = STRATEGY_METRICS.map(|metric| format!("AVG(CAST(p.{metric} AS DOUBLE PRECISION)) AS {metric}"));
-    format!(
-        "SELECT CAST({days} AS BIGINT) AS days, COUNT(*) AS n, {means} FROM {METRICS} p
-         WHERE p.strategy_id = :strategy AND p.user_id = :user
-           AND p.metric_date > :since{days} AND p.metric_date <= :as_of",
-        means = means.join(", ")
-    )
+    let Some(newest) = strategy_metrics::newest(reading, strategy, user).await? else { return Ok(None) };
+    let [month, quarter, end] = [start(as_of, 30), start(as_of, 90), as_of].map(|time| reading.time(time));
+    let averages = reading.all(AVERAGES, [strategy.into(), user.as_str().into(), month, quarter, end]).await?;
+    let averages = averages.iter().map(average).collect();
+    Ok(Some(StrategyMetrics { latest: Some(latest(&newest, warnings)), averages }))
 }
 
 fn latest(row: &SourceRow, warnings: &mut Warnings) -> StrategyMetricsRow {
-    let metric_date = row.time(METRICS, "metric_date", warnings).map(Into::into);
-    let [traffic, engagement, conversion, roi, adoption, quality, rank, audience, confidence] =
-        STRATEGY_METRICS.map(|metric| row.int32(METRICS, metric, warnings));
+    let mut row = row.of(&STRATEGY_METRICS, warnings);
     StrategyMetricsRow {
-        metric_date,
-        traffic_growth_percentage: traffic,
-        engagement_rate_percentage: engagement,
-        conversion_rate_percentage: conversion,
-        roi_ratio: roi,
-        strategy_adoption_rate: adoption,
-        content_quality_score: quality,
-        competitive_position_rank: rank,
-        audience_growth_percentage: audience,
-        confidence_score: confidence,
+        metric_date: row.time("metric_date").map(Into::into),
         data_source: row.text("data_source"),
+        ..from_members(strategy_metrics::of(&mut row))
     }
 }
 
 fn average(row: &SourceRow) -> StrategyMetricsAverage {
-    let whole = |column| row.integer(column).and_then(|number| i32::try_from(number).ok()).unwrap_or(i32::MAX);
-    let [traffic, engagement, conversion, roi, adoption, quality, rank, audience, confidence] =
-        STRATEGY_METRICS.map(|metric| row.double(metric).map(|mean| round(mean, 2)));
+    let means: Map<_, _> = METRICS
+        .iter()
+        .filter_map(|metric| Some(((*metric).to_owned(), round(row.double(metric)?, 2).into())))
+        .collect();
     StrategyMetricsAverage {
-        days: whole("days"),
-        rows: whole("n"),
-        traffic_growth_percentage: traffic,
-        engagement_rate_percentage: engagement,
-        conversion_rate_percentage: conversion,
-        roi_ratio: roi,
-        strategy_adoption_rate: adoption,
-        content_quality_score: quality,
-        competitive_position_rank: rank,
-        audience_growth_percentage: audience,
-        confidence_score: confidence,
+        days: count(row.integer("days").unwrap_or_default()),
+        rows: count(row.integer("n").unwrap_or_default()),
+        ..from_members(means)
     }
 }

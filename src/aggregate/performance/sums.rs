@@ -1,11 +1,11 @@
-//! Counts and sums as the database forms them, and the means and totals that are shown.
+//! Counts and sums from the database, and the means and totals made from them.
 
 use super::super::value::round;
 
-/// Beyond it a reach no longer fits an int64; it is exactly a double.
+/// The first reach that an int64 cannot hold; it is exactly a double.
 const REACH_BELOW: f64 = 9_223_372_036_854_775_808.0;
 
-/// How many values there are, and their sum.
+/// A number of values and their sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Sum {
     pub(super) count: i64,
@@ -18,18 +18,18 @@ impl Sum {
         self.total += other.total;
     }
 
-    /// Divides by its own count; absent without values.
+    /// Absent without values.
     pub(super) fn mean(self) -> Option<f64> {
         (self.count > 0).then(|| self.total / self.count as f64).filter(|mean| mean.is_finite())
     }
 
-    /// The mean as shown.
+    /// The mean as the document has it.
     pub(super) fn rounded_mean(self) -> Option<f64> {
         self.mean().map(|mean| round(mean, 6))
     }
 }
 
-/// What is summed over some records.
+/// The sums over some records.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Sums {
     pub(super) records: i64,
@@ -51,7 +51,7 @@ impl Sums {
     }
 }
 
-/// One row of the analytics statement: the figures of one half of a window on one platform.
+/// One row of the analytics statement: one platform in one half of a window.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PlatformSums {
     pub(super) days: i64,
@@ -60,7 +60,7 @@ pub(super) struct PlatformSums {
     pub(super) sums: Sums,
 }
 
-/// The total of a reach as shown; absent if an int64 cannot hold it.
+/// The total reach as the document has it; absent if an int64 cannot hold it.
 pub(super) fn total(reach: Sum) -> Option<i64> {
     let rounded = round(reach.total, 0);
     (reach.count > 0 && rounded.abs() < REACH_BELOW).then_some(rounded as i64)

@@ -2,7 +2,10 @@
 
 mod recommendations;
 
-use super::{super::strategy_tables::StrategyTables, *};
+use super::{
+    super::testing::{COLUMN_BYTES_MAX, SourceTables},
+    *,
+};
 use crate::proto::v1::{PerformanceAggregate, TrendDirection};
 
 const AS_OF: &str = "2025-09-01T12:00:00Z";
@@ -24,8 +27,8 @@ fn enhanced(id: i32) -> Option<ResolvedStrategy> {
 }
 
 /// User 1 has the strategies 10 and 11 with one event each; user 2 has 20.
-async fn tables() -> StrategyTables {
-    let tables = StrategyTables::create().await;
+async fn tables() -> SourceTables {
+    let tables = SourceTables::create(COLUMN_BYTES_MAX).await;
     tables
         .execute("INSERT INTO content_strategies (id, user_id, name) VALUES (11, 1, 'b'), (10, 1, 'a'), (20, 2, 'c')")
         .await;
@@ -35,7 +38,7 @@ async fn tables() -> StrategyTables {
     tables
 }
 
-async fn event(tables: &StrategyTables, id: i32, strategy: i32) {
+async fn event(tables: &SourceTables, id: i32, strategy: i32) {
     tables
         .execute(&format!(
             "INSERT INTO calendar_events (id, strategy_id, title, content_type, platform, scheduled_date)
@@ -45,7 +48,7 @@ async fn event(tables: &StrategyTables, id: i32, strategy: i32) {
 }
 
 /// Rows of (event, strategy, platform, metrics, score, recorded at), each as SQL.
-async fn analytics(tables: &StrategyTables, rows: &[&str]) {
+async fn analytics(tables: &SourceTables, rows: &[&str]) {
     for row in rows {
         let sql = format!(
             "INSERT INTO content_analytics (id, event_id, strategy_id, platform, metrics, performance_score, recorded_at)
@@ -55,7 +58,7 @@ async fn analytics(tables: &StrategyTables, rows: &[&str]) {
     }
 }
 
-async fn read(tables: &StrategyTables, of: &str, resolved: Option<ResolvedStrategy>) -> Performance {
+async fn read(tables: &SourceTables, of: &str, resolved: Option<ResolvedStrategy>) -> Performance {
     let read = performance(&tables.database, &user(of), resolved, as_of()).await.unwrap();
     assert_eq!(read.warnings.into_vec(), Vec::<String>::new());
     read.value
@@ -310,7 +313,7 @@ async fn strategy_metrics_are_the_newest_row_and_means_of_30_and_90_days() {
 
 #[tokio::test]
 async fn more_than_a_hundred_strategies_count_but_a_hundred_are_listed() {
-    let tables = StrategyTables::create().await;
+    let tables = SourceTables::create(COLUMN_BYTES_MAX).await;
     for id in (1..=130).rev() {
         tables.execute(&format!("INSERT INTO content_strategies (id, user_id, name) VALUES ({id}, 1, 's')")).await;
         analytics(&tables, &[&format!("NULL, {id}, 'blog', NULL, 0.5, '2025-08-31 00:00:00'")]).await;
@@ -323,17 +326,19 @@ async fn more_than_a_hundred_strategies_count_but_a_hundred_are_listed() {
 #[tokio::test]
 async fn statements_use_the_indexes() {
     let tables = tables().await;
-    let dialect = tables.database.dialect();
-    for scope in [AnalyticsScope::User(1), AnalyticsScope::Strategy(10)] {
-        let plan = tables.plan(&analytics::sql(dialect, scope), &analytics::values(dialect, scope, as_of())).await;
+    let reading = tables.reading().await;
+    for resolved in [None, legacy(10)] {
+        let scope = AnalyticsScope::of(&user("1"), resolved).unwrap();
+        let plan = reading.plan(analytics::ANALYTICS_SUMS, analytics::values(&reading, scope, as_of())).await;
         for index in [
-            "ix_analytics_strategy (strategy_id=? AND recorded_at>? AND recorded_at<?)",
-            "ix_analytics_event (event_id=? AND recorded_at>? AND recorded_at<?)",
-            "ix_events (strategy_id=?)",
+            "ix_content_analytics_strategy (strategy_id=? AND recorded_at>? AND recorded_at<?)",
+            "ix_content_analytics_event (event_id=? AND recorded_at>? AND recorded_at<?)",
+            "ix_calendar_events_strategy (strategy_id=?)",
         ] {
             assert!(plan.contains(index), "{index} in\n{plan}");
         }
-        let plan = tables.plan(&top_content::sql(scope), &top_content::values(dialect, scope, as_of())).await;
-        assert!(plan.contains("ix_analytics_event (event_id=? AND recorded_at>? AND recorded_at<?)"), "{plan}");
+        let plan = reading.plan(top_content::TOP_CONTENT, top_content::values(&reading, scope, as_of())).await;
+        let index = "ix_content_analytics_event (event_id=? AND recorded_at>? AND recorded_at<?)";
+        assert!(plan.contains(index), "{plan}");
     }
 }

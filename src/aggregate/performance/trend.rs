@@ -1,15 +1,15 @@
-//! How the recent half of a window compares with the older one.
+//! Compares the recent half of a window with the older one.
 //!
-//! Halves by time, and each half's mean divides by its own count: odd numbers of values and uneven
-//! spreads need no care, and no value is compared with itself.
+//! A window is halved by time, and the mean of each half divides by its own count. So an odd number of values needs no
+//! special case, and no value is compared with itself.
 
 use super::{super::value::round, sums::Sum};
 use crate::proto::v1::{Trend, TrendDirection};
 
-/// A change of at most so many percent either way is none.
+/// A change of at most this many percent, up or down, counts as stable.
 const STABLE_PERCENT: f64 = 5.0;
 
-/// The trend between two halves. The change is of the exact means; shown are rounded ones.
+/// The change is computed from the exact means; the message has rounded ones.
 pub(super) fn trend(recent: Sum, older: Sum) -> Trend {
     let (direction, change_percent) = match (recent.mean(), older.mean()) {
         (Some(recent), Some(older)) => compare(recent, older),
@@ -27,7 +27,7 @@ pub(super) fn trend(recent: Sum, older: Sum) -> Trend {
 
 fn compare(recent: f64, older: f64) -> (TrendDirection, Option<f64>) {
     if older == 0.0 {
-        // No share of nothing: the direction is known, its size is not.
+        // A percentage of zero has no meaning: only the direction is known.
         return match recent {
             r if r > 0.0 => (TrendDirection::Increasing, None),
             r if r < 0.0 => (TrendDirection::Decreasing, None),

@@ -1,4 +1,4 @@
-//! From sums to windows: the last 7, 30 and 90 days, overall and by platform.
+//! The windows of the last 7, 30 and 90 days, overall and by platform.
 //!
 //! A window excludes its start and includes its end; its older half includes its middle.
 
@@ -12,21 +12,19 @@ use super::{
 };
 use crate::proto::v1::{PerformanceAggregate, PerformanceWindow};
 
-/// The windows' lengths.
 pub(super) const DAYS: [i64; 3] = [7, 30, 90];
-/// Platforms listed in a window at most; the overall figures include all.
+/// Platforms listed in a window; the overall values include all.
 const PLATFORMS_MAX: usize = 20;
-/// Where a window of so many days starts.
+/// The start of a window of this many days.
 pub(super) fn start(as_of: DateTime<Utc>, days: i64) -> DateTime<Utc> {
     as_of - TimeDelta::days(days)
 }
 
-/// Where its recent half starts.
+/// The start of its recent half.
 pub(super) fn middle(as_of: DateTime<Utc>, days: i64) -> DateTime<Utc> {
     as_of - TimeDelta::hours(12 * days)
 }
 
-/// Both halves of a window.
 #[derive(Clone, Copy, Debug, Default)]
 struct Halves {
     older: Sums,
@@ -46,7 +44,7 @@ impl Halves {
     }
 }
 
-/// The three windows; one without sums has 0 records.
+/// All windows; one without sums has 0 records.
 pub(super) fn windows(as_of: DateTime<Utc>, sums: &[PlatformSums]) -> Vec<PerformanceWindow> {
     DAYS.into_iter().map(|days| window(as_of, days, sums)).collect()
 }
@@ -54,12 +52,12 @@ pub(super) fn windows(as_of: DateTime<Utc>, sums: &[PlatformSums]) -> Vec<Perfor
 fn window(as_of: DateTime<Utc>, days: i64, sums: &[PlatformSums]) -> PerformanceWindow {
     let mut platforms: BTreeMap<String, Halves> = BTreeMap::new();
     for row in sums.iter().filter(|row| row.days == days) {
-        // Lower case once more: SQLite's LOWER knows ASCII only.
+        // Lower case again, because SQLite's LOWER changes ASCII letters only.
         let halves = platforms.entry(row.platform.to_lowercase()).or_default();
         let half = if row.recent { &mut halves.recent } else { &mut halves.older };
         half.add(row.sums);
     }
-    // Added up in the order of names: the order of rows must not be seen in the last digit.
+    // Added in the order of names, so that the order of rows does not show in the last digit.
     let mut overall = Halves::default();
     platforms.values().for_each(|halves| overall.add(*halves));
 

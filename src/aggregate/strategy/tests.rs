@@ -1,13 +1,11 @@
 //! The source on a real database: which strategy is meant, whose it is, and what odd columns do.
 
 use super::{
-    super::{
-        sql::Column,
-        strategy_tables::{COLUMN_BYTES_MAX, StrategyTables},
-    },
-    statements::{enhanced_sql, legacy_sql},
+    super::testing::{COLUMN_BYTES_MAX, SourceTables},
+    statements::{ENHANCED_STRATEGY, LEGACY_STRATEGY, NEWEST_LEGACY_STRATEGY},
     *,
 };
+use crate::source_schema::{ENHANCED_STRATEGIES, Family};
 
 const ENHANCED: StrategyKind = StrategyKind::Enhanced;
 const LEGACY: StrategyKind = StrategyKind::Legacy;
@@ -17,20 +15,20 @@ fn user(id: &str) -> UserId {
     UserId::parse(id).unwrap()
 }
 
-async fn resolved(tables: &StrategyTables, of: &str, asked: Option<i64>) -> Option<(StrategyKind, i32)> {
+async fn resolved(tables: &SourceTables, of: &str, asked: Option<i64>) -> Option<(StrategyKind, i32)> {
     let asked = asked.map(|number| StrategyId::new(number).unwrap());
     let resolution = resolve(&tables.database, &user(of), asked).await.unwrap();
     resolution.resolved().map(|strategy| (strategy.kind, strategy.id))
 }
 
-async fn read(tables: &StrategyTables, of: &str) -> (Strategy, Vec<String>) {
+async fn read(tables: &SourceTables, of: &str) -> (Strategy, Vec<String>) {
     let read = resolve(&tables.database, &user(of), None).await.unwrap().read().await.unwrap();
     (read.value.unwrap(), read.warnings.into_vec())
 }
 
 #[tokio::test]
 async fn the_active_strategy_is_meant_then_the_newest_analysed_then_the_newest() {
-    let tables = StrategyTables::create().await;
+    let tables = SourceTables::create(COLUMN_BYTES_MAX).await;
     tables
         .execute(
             "INSERT INTO enhanced_content_strategies (id, user_id, name, created_at, comprehensive_ai_analysis) VALUES
@@ -67,16 +65,16 @@ async fn the_active_strategy_is_meant_then_the_newest_analysed_then_the_newest()
 
 #[tokio::test]
 async fn of_two_active_rows_of_one_strategy_the_dated_one_is_shown() {
-    let tables = StrategyTables::create().await;
+    let tables = SourceTables::create(COLUMN_BYTES_MAX).await;
     tables
         .execute("INSERT INTO enhanced_content_strategies (id, user_id, name) VALUES (30, '30', 'twice active')")
         .await;
     tables
         .execute(
             "INSERT INTO strategy_activation_status
-               (id, strategy_id, activation_date, status, performance_score, last_updated) VALUES
-               (1, 30, '2025-05-01 10:00:00', 'active', 71, '2025-05-02 10:00:00'),
-               (2, 30, NULL, 'active', 12, NULL)",
+               (id, strategy_id, user_id, activation_date, status, performance_score, last_updated) VALUES
+               (1, 30, 0, '2025-05-01 10:00:00', 'active', 71, '2025-05-02 10:00:00'),
+               (2, 30, 0, NULL, 'active', 12, NULL)",
         )
         .await;
     let (strategy, warnings) = read(&tables, "30").await;
@@ -88,7 +86,7 @@ async fn of_two_active_rows_of_one_strategy_the_dated_one_is_shown() {
 
 #[tokio::test]
 async fn somebody_elses_strategy_is_the_same_as_none() {
-    let tables = StrategyTables::create().await;
+    let tables = SourceTables::create(COLUMN_BYTES_MAX).await;
     tables
         .execute(
             "INSERT INTO enhanced_content_strategies (id, user_id, name) VALUES
@@ -117,7 +115,7 @@ async fn somebody_elses_strategy_is_the_same_as_none() {
 
 #[tokio::test]
 async fn an_enhanced_strategy_comes_before_a_legacy_one_of_its_number() {
-    let tables = StrategyTables::create().await;
+    let tables = SourceTables::create(COLUMN_BYTES_MAX).await;
     tables.execute("INSERT INTO content_strategies (id, user_id, name) VALUES (7, 1, 'a'), (9, 1, 'b')").await;
     assert_eq!(resolved(&tables, "1", None).await, Some((LEGACY, 9)));
     assert_eq!(resolved(&tables, "1", Some(7)).await, Some((LEGACY, 7)));
@@ -128,7 +126,7 @@ async fn an_enhanced_strategy_comes_before_a_legacy_one_of_its_number() {
 
 #[tokio::test]
 async fn a_legacy_strategy_has_the_basic_columns_only() {
-    let tables = StrategyTables::create().await;
+    let tables = SourceTables::create(COLUMN_BYTES_MAX).await;
     tables
         .execute(
             "INSERT INTO content_strategies VALUES (4, 1, 'Plan', 'finance', '\"savers\"', '[\"a\", \"b\", \"c\", \"d\"]',
@@ -157,15 +155,16 @@ async fn a_legacy_strategy_has_the_basic_columns_only() {
 }
 
 /// Fills every column of the table that can be filled.
-async fn fill(tables: &StrategyTables, id: i32, of: &str) {
-    let columns = statements::columns().filter_map(|column| match column {
-        Column::Json(name) => Some((name, format!("'[\"{name}\", \"b\", \"c\"]'"))),
-        Column::Text(name) => Some((name, format!("'{name}'"))),
-        Column::Time(name) => Some((name, "'2025-01-02 03:04:05'".to_owned())),
-        Column::Double(name) => Some((name, "250.5".to_owned())),
-        Column::Boolean(name) => Some((name, "FALSE".to_owned())),
-        Column::Integer("id") => None,
-        Column::Integer(name) => Some((name, "3".to_owned())),
+async fn fill(tables: &SourceTables, id: i32, of: &str) {
+    let columns = ENHANCED_STRATEGIES.columns().filter_map(|(name, family)| match family {
+        Family::Json => Some((name, format!("'[\"{name}\", \"b\", \"c\"]'"))),
+        Family::Text if name == "user_id" => None,
+        Family::Text => Some((name, format!("'{name}'"))),
+        Family::Time => Some((name, "'2025-01-02 03:04:05'".to_owned())),
+        Family::Double => Some((name, "250.5".to_owned())),
+        Family::Boolean => Some((name, "FALSE".to_owned())),
+        Family::Integer if name == "id" => None,
+        Family::Integer => Some((name, "3".to_owned())),
     });
     let (names, values): (Vec<&str>, Vec<String>) = columns.unzip();
     tables
@@ -179,7 +178,7 @@ async fn fill(tables: &StrategyTables, id: i32, of: &str) {
 
 #[tokio::test]
 async fn a_filled_enhanced_strategy_carries_every_column_under_its_own_name() {
-    let tables = StrategyTables::create().await;
+    let tables = SourceTables::create(COLUMN_BYTES_MAX).await;
     fill(&tables, 7, "demo_anna").await;
     tables
         .execute(
@@ -193,18 +192,19 @@ async fn a_filled_enhanced_strategy_carries_every_column_under_its_own_name() {
     assert!(warnings.is_empty(), "{warnings:?}");
 
     let data = serde_json::to_value(&strategy.data).unwrap();
-    for column in statements::columns() {
-        let (name, expected) = match column {
-            Column::Json(name) => (name, serde_json::json!([name, "b", "c"])),
-            Column::Text("name") => ("strategy_name", "name".into()),
-            Column::Text(name) => (name, name.into()),
-            Column::Time(name) => (name, "2025-01-02T03:04:05Z".into()),
+    for (column, family) in ENHANCED_STRATEGIES.columns() {
+        let (name, expected) = match (family, column) {
+            (Family::Json, _) => (column, serde_json::json!([column, "b", "c"])),
+            (Family::Text, "name") => ("strategy_name", "name".into()),
+            (Family::Text, "user_id") => (column, "demo_anna".into()),
+            (Family::Text, _) => (column, column.into()),
+            (Family::Time, _) => (column, "2025-01-02T03:04:05Z".into()),
             // Clamped.
-            Column::Double("completion_percentage") => ("completion_percentage", 100.0.into()),
-            Column::Double(name) => (name, 250.5.into()),
-            Column::Boolean(name) => (name, false.into()),
-            Column::Integer("id") => ("strategy_id", "7".into()),
-            Column::Integer(name) => (name, 3.into()),
+            (Family::Double, "completion_percentage") => (column, 100.0.into()),
+            (Family::Double, _) => (column, 250.5.into()),
+            (Family::Boolean, _) => (column, false.into()),
+            (Family::Integer, "id") => ("strategy_id", "7".into()),
+            (Family::Integer, _) => (column, 3.into()),
         };
         assert_eq!(data[name], expected, "{name}");
     }
@@ -230,7 +230,7 @@ async fn a_filled_enhanced_strategy_carries_every_column_under_its_own_name() {
 
 #[tokio::test]
 async fn odd_columns_are_absent_and_never_fail() {
-    let tables = StrategyTables::create().await;
+    let tables = SourceTables::create(COLUMN_BYTES_MAX).await;
     tables.execute("INSERT INTO enhanced_content_strategies (id, user_id, name) VALUES (1, '1', 'odd')").await;
     let large = format!("'\"{}\"'", "x".repeat(COLUMN_BYTES_MAX));
     let deep = format!("'{}{}'", "[".repeat(25), "]".repeat(25));
@@ -273,18 +273,20 @@ async fn odd_columns_are_absent_and_never_fail() {
 
 #[tokio::test]
 async fn resolving_statements_use_the_indexes() {
-    let tables = StrategyTables::create().await;
-    let dialect = tables.database.dialect();
-    let user_text = ("user", "1".into());
-    let strategy = ("strategy", 1.into());
-    for (sql, values, index) in [
-        (enhanced_sql(dialect, None), vec![user_text.clone()], "ix_enhanced (user_id=?)"),
-        (enhanced_sql(dialect, None), vec![user_text.clone()], "ix_activation (strategy_id=? AND status=?)"),
-        (enhanced_sql(dialect, Some(1)), vec![user_text, strategy.clone()], "INTEGER PRIMARY KEY (rowid=?)"),
-        (legacy_sql(dialect, None), vec![("user", 1.into())], "ix_legacy (user_id=?)"),
-        (legacy_sql(dialect, Some(1)), vec![("user", 1.into()), strategy], "INTEGER PRIMARY KEY (rowid=?)"),
+    let tables = SourceTables::create(COLUMN_BYTES_MAX).await;
+    let reading = tables.reading().await;
+    let enhanced = |id: Option<i32>| ["1".into(), id.into(), reading.json_bytes_max()];
+    let (newest, asked) = ([1.into(), reading.json_bytes_max()], [1.into(), reading.json_bytes_max(), 1.into()]);
+    for (plan, index) in [
+        (reading.plan(ENHANCED_STRATEGY, enhanced(None)).await, "ix_enhanced_strategies_user (user_id=?)"),
+        (
+            reading.plan(ENHANCED_STRATEGY, enhanced(None)).await,
+            "ix_strategy_activation_strategy (strategy_id=? AND status=?)",
+        ),
+        (reading.plan(ENHANCED_STRATEGY, enhanced(Some(1))).await, "INTEGER PRIMARY KEY (rowid=?)"),
+        (reading.plan(NEWEST_LEGACY_STRATEGY, newest).await, "ix_content_strategies_user (user_id=?)"),
+        (reading.plan(LEGACY_STRATEGY, asked).await, "INTEGER PRIMARY KEY (rowid=?)"),
     ] {
-        let plan = tables.plan(&sql, &values).await;
         assert!(plan.contains(index), "{index} in\n{plan}");
         assert!(!plan.contains("SCAN e"), "{plan}");
     }

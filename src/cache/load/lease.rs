@@ -56,7 +56,7 @@ pub(super) enum LoadFailure {
         cause: Option<Arc<AggregateError>>,
     },
     /// Nobody waits for it here, and it would take an AI call.
-    Withheld,
+    BudgetExceeded,
 }
 
 impl From<RecentFailure> for LoadFailure {
@@ -69,7 +69,7 @@ impl From<LoadFailure> for Error {
     fn from(failure: LoadFailure) -> Self {
         match failure {
             LoadFailure::NotFound(what) => Self::NotFound { what },
-            LoadFailure::Withheld => Self::Withheld,
+            LoadFailure::BudgetExceeded => Self::BudgetExceeded,
             LoadFailure::SourceFailed { source_name, retry_after, cause } => {
                 Self::Unavailable { reason: Unavailable::SourceFailed { source_name }, retry_after, cause }
             }
@@ -88,7 +88,7 @@ impl NoDocument {
                 (OutcomeKind::SourceFailed { source: (*source_name).to_owned() }, *retry_after)
             }
             // Whoever waits elsewhere is not bound by it, and loads as soon as the lease is free.
-            Self::Failed(LoadFailure::Withheld) => return,
+            Self::Failed(LoadFailure::BudgetExceeded) => return,
             Self::TooLarge => (OutcomeKind::TooLarge, FINAL),
         };
         let shared = StoredOutcome { epoch: view.epoch.to_string(), read_position: view.applied, kind };

@@ -37,11 +37,11 @@ fn every_list_has_its_limit() {
     let topics = (0..9).map(|n| format!("t{n}")).collect::<Vec<_>>();
     let pillars = (0..13).map(|n| json!({"name": format!("p{n}"), "topics": topics})).collect::<Vec<_>>();
     let mut strategy = strategy(pillars.into());
-    strategy.row.business_objectives = many();
-    strategy.row.audience_pain_points = many();
-    strategy.row.preferred_formats = many();
-    strategy.row.market_gaps = many();
-    strategy.row.content_frequency = Some(" weekly ".to_owned());
+    strategy.row["business_objectives"] = many();
+    strategy.row["audience_pain_points"] = many();
+    strategy.row["preferred_formats"] = many();
+    strategy.row["market_gaps"] = many();
+    strategy.row["content_frequency"] = " weekly ".into();
     let input = input(&known, Some(&strategy));
     for (key, length) in [
         ("brand_values", 10),
@@ -75,7 +75,7 @@ fn too_large_inputs_lose_summaries_then_descriptions_then_the_audience() {
         let topics = (0..topics).map(|n| format!("{n}{}", "é".repeat(chars))).collect::<Vec<_>>();
         let pillar = json!({"name": "p", "description": "é".repeat(400), "topics": topics});
         let mut strategy = strategy(vec![pillar; 6].into());
-        strategy.row.target_audience = json!("é".repeat(900));
+        strategy.row["target_audience"] = json!("é".repeat(900));
         strategy
     };
     let mut known = onboarding("website_analysis");
@@ -103,10 +103,10 @@ fn whatever_is_stored_fits() {
     let long = || json!((0..50).map(|n| format!("{n}{}", "😀".repeat(600))).collect::<Vec<_>>());
     let pillar = json!({"name": "😀".repeat(600), "description": "😀".repeat(600), "topics": long()});
     let mut strategy = strategy(vec![pillar; 20].into());
-    strategy.row.industry = Some("😀".repeat(600));
-    strategy.row.content_frequency = Some("😀".repeat(600));
-    strategy.row.business_objectives = long();
-    strategy.row.market_gaps = long();
+    strategy.row["industry"] = "😀".repeat(600).into();
+    strategy.row["content_frequency"] = "😀".repeat(600).into();
+    strategy.row["business_objectives"] = long();
+    strategy.row["market_gaps"] = long();
     let mut known = onboarding("website_analysis");
     known.data.writing_tone = "😀".repeat(600);
     known.data.writing_voice = "😀".repeat(600);
@@ -118,9 +118,9 @@ fn whatever_is_stored_fits() {
 #[test]
 fn a_large_audience_is_unknown() {
     let mut strategy = plain_strategy();
-    strategy.row.target_audience = "x".repeat(2046).into();
+    strategy.row["target_audience"] = "x".repeat(2046).into();
     assert_eq!(input(&Onboarding::default(), Some(&strategy))["target_audience"], "x".repeat(2046));
-    strategy.row.target_audience = "x".repeat(2047).into();
+    strategy.row["target_audience"] = "x".repeat(2047).into();
     assert_eq!(input(&Onboarding::default(), Some(&strategy))["target_audience"], Json::Null);
 }
 
@@ -135,7 +135,7 @@ fn rule_defaults_alone_are_nothing_to_ask_about() {
     assert!(!asks(&empty, None));
     let mut objectives = strategy(json!([]));
     assert!(!asks(&empty, Some(&objectives)));
-    objectives.row.business_objectives = json!("grow");
+    objectives.row["business_objectives"] = json!("grow");
     assert!(asks(&empty, Some(&objectives)));
     assert!(asks(&empty, Some(&strategy(json!(["p"])))));
     let mut found = onboarding("content_gap_analyses");
@@ -188,16 +188,16 @@ fn changed(change: fn(&mut Onboarding, &mut Strategy)) -> bool {
 #[test]
 fn what_the_model_is_told_is_part_of_the_key() {
     let changes: [fn(&mut Onboarding, &mut Strategy); 20] = [
-        |_, s| s.row.industry = Some("x".to_owned()),
-        |_, s| s.row.target_audience = json!("x"),
+        |_, s| s.row["industry"] = "x".into(),
+        |_, s| s.row["target_audience"] = json!("x"),
         |_, s| s.pillars[0].name = "x".to_owned(),
         |_, s| s.pillars[0].description = Some("x".to_owned()),
         |_, s| s.pillars[0].topics = vec!["x".to_owned()],
-        |_, s| s.row.business_objectives = json!("x"),
-        |_, s| s.row.audience_pain_points = json!("x"),
-        |_, s| s.row.preferred_formats = json!("x"),
-        |_, s| s.row.content_frequency = Some("x".to_owned()),
-        |_, s| s.row.market_gaps = json!("x"),
+        |_, s| s.row["business_objectives"] = json!("x"),
+        |_, s| s.row["audience_pain_points"] = json!("x"),
+        |_, s| s.row["preferred_formats"] = json!("x"),
+        |_, s| s.row["content_frequency"] = "x".into(),
+        |_, s| s.row["market_gaps"] = json!("x"),
         |o, _| o.data.writing_tone = "x".to_owned(),
         |o, _| o.data.writing_voice = "x".to_owned(),
         |o, _| o.data.writing_complexity = "x".to_owned(),
@@ -218,12 +218,12 @@ fn what_the_model_is_told_is_part_of_the_key() {
 fn what_changes_without_meaning_is_no_part_of_the_key() {
     let changes: [fn(&mut Onboarding, &mut Strategy); 16] = [
         |_, s| s.resolved.id += 1,
-        |_, s| s.row.name = "x".to_owned(),
-        |_, s| s.row.created_at = Some(chrono::DateTime::UNIX_EPOCH),
-        |_, s| s.row.updated_at = Some(chrono::DateTime::UNIX_EPOCH),
-        |_, s| s.row.completion_percentage = Some(12.5),
-        |_, s| s.row.performance_metrics = json!({"roi_ratio": 3}),
-        |_, s| s.row.ai_recommendations = json!("x"),
+        |_, s| s.row["name"] = "x".into(),
+        |_, s| s.row["created_at"] = json!(chrono::DateTime::UNIX_EPOCH),
+        |_, s| s.row["updated_at"] = json!(chrono::DateTime::UNIX_EPOCH),
+        |_, s| s.row["completion_percentage"] = 12.5.into(),
+        |_, s| s.row["performance_metrics"] = json!({"roi_ratio": 3}),
+        |_, s| s.row["ai_recommendations"] = json!("x"),
         |_, s| s.pillars[0].weight = Some(12.5),
         |o, _| {
             o.data.website_analysis = Some(WebsiteAnalysis { website_url: Some("x".to_owned()), ..Default::default() })

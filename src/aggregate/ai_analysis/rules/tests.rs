@@ -65,8 +65,8 @@ fn industry_position_is_stated_or_follows_from_the_industry() {
         (None, Some("  "), "unknown", 0.7),
     ] {
         let mut strategy = strategy(json!([]));
-        strategy.row.competitive_position = stated.map(str::to_owned);
-        strategy.row.industry = industry.map(str::to_owned);
+        strategy.row["competitive_position"] = stated.map(str::to_owned).into();
+        strategy.row["industry"] = industry.map(str::to_owned).into();
         let results = run(&Onboarding::default(), Some(&strategy));
         assert_eq!(scores_of(&results)[0], score, "{stated:?} {industry:?}");
         assert_eq!(results.market_positioning.unwrap().industry_position, expected, "{stated:?} {industry:?}");
@@ -80,12 +80,12 @@ fn advantages_are_pillars_then_audience_then_declared() {
     strategy.pillars[1].frequency = Some("Weekly".to_owned());
     strategy.pillars[2].frequency = Some("monthly".to_owned());
     strategy.pillars[0].description = Some("about a".to_owned());
-    strategy.row.competitive_advantages = json!([
+    strategy.row["competitive_advantages"] = json!([
         {"advantage": "Own data", "impact": "High", "implementation": "Publish it"},
         {"impact": "low"},
         {"advantage": "Speed", "impact": 0.1},
     ]);
-    strategy.row.market_share = Some(" 5 % ".to_owned());
+    strategy.row["market_share"] = " 5 % ".into();
     let results = run(&Onboarding::default(), Some(&strategy));
     let shown =
         kinds(&results.competitive_advantages, |a| format!("{}/{}/{}/{}", a.r#type, a.name, a.description, a.strength));
@@ -104,7 +104,7 @@ fn advantages_are_pillars_then_audience_then_declared() {
 #[test]
 fn advantages_are_at_most_twenty_and_five_declared() {
     let mut many = strategy(json!((0..20).map(|n| format!("p{n}")).collect::<Vec<_>>()));
-    many.row.competitive_advantages = json!([{"advantage": "Own data"}]);
+    many.row["competitive_advantages"] = json!([{"advantage": "Own data"}]);
     let results = run(&Onboarding::default(), Some(&many));
     assert_eq!(results.competitive_advantages.len(), 20);
     let position = results.market_positioning.unwrap();
@@ -112,9 +112,9 @@ fn advantages_are_at_most_twenty_and_five_declared() {
     assert_eq!(position.differentiation_factors.len(), 10);
 
     let mut none = strategy(json!([]));
-    none.row.competitive_advantages = json!(vec![json!({"advantage": "x"}); 6]);
+    none.row["competitive_advantages"] = json!(vec![json!({"advantage": "x"}); 6]);
     assert_eq!(run(&Onboarding::default(), Some(&none)).competitive_advantages.len(), 5);
-    none.row.competitive_advantages = json!({"advantage": "no list"});
+    none.row["competitive_advantages"] = json!({"advantage": "no list"});
     let results = run(&Onboarding::default(), Some(&none));
     assert!(results.competitive_advantages.is_empty());
     assert_eq!(results.market_positioning.unwrap().competitive_advantage, "content_quality");
@@ -125,10 +125,10 @@ fn content_score_counts_four_pillars_audience_and_formats() {
     let mut five = strategy(json!(["a", "b", "c", "d", "e"]));
     let content = |strategy: &Strategy| scores_of(&run(&Onboarding::default(), Some(strategy)))[2];
     assert_eq!(content(&five), 0.75);
-    five.row.preferred_formats = json!(["video"]);
+    five.row["preferred_formats"] = json!(["video"]);
     assert_eq!(content(&five), 0.85);
-    five.row.content_mix = json!({"blog": 1});
-    five.row.target_audience = json!("all");
+    five.row["content_mix"] = json!({"blog": 1});
+    five.row["target_audience"] = json!("all");
     assert_eq!(content(&five), 0.95);
 }
 
@@ -153,7 +153,7 @@ fn each_risk_has_its_condition() {
     );
 
     let mut declared = strategy(json!(["a", "b"]));
-    declared.row.strategic_risks = json!([
+    declared.row["strategic_risks"] = json!([
         {"risk": "Churn", "impact": "very high", "mitigation": "Call them"},
         {"impact": "high"}, {"risk": "r2"}, {"risk": "r3"}, {"risk": "r4"}, {"risk": "r5"}, {"risk": "r6"},
     ]);
@@ -178,8 +178,8 @@ fn each_opportunity_has_its_condition() {
     assert_eq!(shown(&Onboarding::default(), &strategy(json!(["a"]))), "content_expansion:medium:3");
 
     let mut declared = strategy(json!([]));
-    declared.row.market_gaps = json!(["g1", "g2", "g3", "g4"]);
-    declared.row.opportunity_analysis = json!([
+    declared.row["market_gaps"] = json!(["g1", "g2", "g3", "g4"]);
+    declared.row["opportunity_analysis"] = json!([
         {"opportunity": "o1", "potential_impact": "low"}, {"potential_impact": "high"},
         {"opportunity": "o2"}, {"opportunity": "o3"}, {"opportunity": "o4"},
     ]);

@@ -12,7 +12,7 @@ async fn found(setup: &Setup) -> AiAnalysisResults {
     loop {
         match setup.analyse().await {
             Ok(results) => return results,
-            Err(Unanswered { late, .. }) => assert!(late.expect("it is under way").is_remembered().await),
+            Err(Unanswered { late, .. }) => assert!(late.expect("it is under way").is_cached().await),
         }
     }
 }
@@ -24,7 +24,7 @@ async fn a_late_answer_is_told_when_the_next_one_who_asks_finds_it() {
     let late = setup.late(setup.request()).await;
     let joined = setup.late(setup.request()).await;
     setup.endpoint.release();
-    assert!(late.is_remembered().await && joined.is_remembered().await);
+    assert!(late.is_cached().await && joined.is_cached().await);
     assert_eq!(title(&found(&setup).await), "late");
     assert_eq!(setup.endpoint.calls(), 1);
 }
@@ -35,7 +35,7 @@ async fn an_assembly_whose_time_is_up_is_told_too() {
     setup.endpoint.hold();
     let late = setup.late(Request { until: Instant::now(), ..setup.request() }).await;
     setup.endpoint.release();
-    assert!(late.is_remembered().await);
+    assert!(late.is_cached().await);
     assert_eq!(title(&found(&setup).await), "late");
 }
 
@@ -46,7 +46,7 @@ async fn a_late_answer_to_a_refresh_stands_in_the_old_ones_place() {
     setup.endpoint.hold();
     let late = setup.late(Request { refresh: true, until: Instant::now(), ..setup.request() }).await;
     setup.endpoint.release();
-    assert!(late.is_remembered().await);
+    assert!(late.is_cached().await);
     assert_eq!(title(&found(&setup).await), "new");
     assert_eq!(setup.endpoint.calls(), 2);
 }
@@ -58,7 +58,7 @@ async fn a_call_that_fails_late_is_told_as_such() {
         setup.endpoint.hold();
         let late = setup.late(Request { refresh, ..setup.request() }).await;
         setup.endpoint.release();
-        assert!(!late.is_remembered().await);
+        assert!(!late.is_cached().await);
         assert_eq!(setup.remembered().await, 0);
     }
 }
@@ -70,14 +70,14 @@ async fn a_late_answer_that_nobody_will_find_is_no_reason_to_ask_again() {
     let late = erased.late(erased.request()).await;
     erased.source.forget(&erased.user).await;
     erased.endpoint.release();
-    assert!(!late.is_remembered().await, "its user was erased");
+    assert!(!late.is_cached().await, "its user was erased");
 
     let broken = Setup::with([titled("a")], hurried).await;
     broken.sql("DROP TABLE ai_response_cache").await;
     broken.endpoint.hold();
     let late = broken.late(broken.request()).await;
     broken.endpoint.release();
-    assert!(!late.is_remembered().await, "the response cache takes nothing");
+    assert!(!late.is_cached().await, "the response cache takes nothing");
 }
 
 #[tokio::test]

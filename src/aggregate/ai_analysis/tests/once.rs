@@ -45,7 +45,7 @@ async fn one_instance_asks_and_the_others_find_its_answer() {
     a.turns(3).await;
     a.endpoint.release();
     for late in late {
-        assert!(late.is_remembered().await);
+        assert!(late.is_cached().await);
     }
     for instance in [&a, &b, &c] {
         assert_eq!(title(&instance.analyse().await.unwrap()), "one");
@@ -69,7 +69,7 @@ async fn a_failure_is_told_to_those_who_wait_and_its_own_callers_ask_anew() {
         a.endpoint.release();
     });
     assert_eq!(told.0, "AI_REJECTED");
-    assert!(!late.is_remembered().await);
+    assert!(!late.is_cached().await);
     assert_eq!(a.endpoint.calls(), 1);
     assert_eq!((b.source.metrics(), b.source.guard().stats().runs), (AiMetrics::default(), 0));
 
@@ -82,7 +82,7 @@ async fn a_failure_is_told_to_those_who_wait_and_its_own_callers_ask_anew() {
 #[tokio::test]
 async fn an_instance_without_calls_left_or_with_a_wrong_key_leaves_the_question_to_others() {
     let mut spent = Setup::with([titled("another"), titled("ours")], |config| config.calls_per_minute = 1).await;
-    spent.strategy.row.industry = Some("finance".to_owned());
+    spent.strategy.row["industry"] = "finance".into();
     spent.analyse().await.unwrap();
     spent.strategy = plain_strategy();
     assert_eq!(spent.reason().await, "AI_BUDGET");
@@ -137,7 +137,7 @@ async fn a_shutdown_waits_for_no_other_instance() {
     let late = b.begin().await;
     b.turns(2).await;
     b.stop.cancel();
-    assert!(!late.is_remembered().await);
+    assert!(!late.is_cached().await);
     b.idle().await;
     assert_eq!(a.endpoint.calls(), 1);
 }

@@ -25,8 +25,8 @@ async fn the_first_answer_of_several_processes_is_everybodys() {
 async fn another_way_of_asking_is_another_question() {
     let setup = Setup::new(["one", "two", "three", "four"].map(titled)).await;
     assert_eq!(title(&setup.analyse().await.unwrap()), "one");
-    type Change = fn(&mut Ai);
-    let otherwise: [(&str, Change); 4] = [
+    type ConfigChange = fn(&mut Ai);
+    let otherwise: [(&str, ConfigChange); 4] = [
         ("two", |config| config.temperature = 0.3),
         ("three", |config| config.max_output_tokens = 4095),
         ("four", |config| config.structured = Structured::JsonObject),
@@ -43,7 +43,7 @@ async fn another_way_of_asking_is_another_question() {
 async fn an_endpoint_that_is_left_alone_keeps_nobody_from_what_is_remembered() {
     let mut setup = Setup::new([titled("kept"), Say::status(501)]).await;
     setup.analyse().await.unwrap();
-    setup.strategy.row.industry = Some("finance".to_owned());
+    setup.strategy.row["industry"] = "finance".into();
     for _ in 0..3 {
         assert_eq!(setup.reason().await, "AI_SERVER_ERROR");
     }
@@ -61,7 +61,7 @@ async fn slow_answers_that_come_are_no_failures() {
     let mut setup = Setup::with([titled("a")], |config| config.soft_timeout = Duration::from_millis(20)).await;
     setup.endpoint.hold();
     for n in 0..4 {
-        setup.strategy.row.industry = Some(format!("industry {n}"));
+        setup.strategy.row["industry"] = format!("industry {n}").into();
         assert_eq!(setup.reason().await, "AI_TIMEOUT");
     }
     setup.endpoint.release();
@@ -128,7 +128,7 @@ async fn a_call_under_way_when_its_user_is_erased_leaves_nothing_behind() {
     setup.idle().await;
     assert_eq!(setup.remembered().await, 0);
 
-    setup.strategy.row.industry = Some("finance".to_owned());
+    setup.strategy.row["industry"] = "finance".into();
     setup.analyse().await.unwrap();
     assert_eq!(setup.remembered().await, 1, "what is asked afterwards is remembered");
 }

@@ -1,7 +1,11 @@
 //! Which recommendations are shown, in which order, and how they are read.
 
 use super::{enhanced, legacy, tables, user};
-use crate::aggregate::performance::{recommendations, recommendations::sql, recommendations::values};
+use crate::aggregate::performance::{
+    recommendations,
+    recommendations::{RECOMMENDATIONS, values},
+    scope::AnalyticsScope,
+};
 
 #[tokio::test]
 async fn recommendations_come_by_priority_then_newest_without_the_rejected() {
@@ -81,8 +85,10 @@ async fn a_recommendation_is_carried_whole_and_its_odd_columns_are_left_out() {
 #[tokio::test]
 async fn the_statement_uses_the_index() {
     let tables = tables().await;
-    for strategy in [None, Some(10)] {
-        let plan = tables.plan(&sql(tables.database.dialect(), strategy), &values(1, strategy)).await;
-        assert!(plan.contains("ix_recommendations (user_id=?)"), "{plan}");
+    let reading = tables.reading().await;
+    for resolved in [None, legacy(10)] {
+        let scope = AnalyticsScope::of(&user("1"), resolved).unwrap();
+        let plan = reading.plan(RECOMMENDATIONS, values(&reading, scope)).await;
+        assert!(plan.contains("ix_content_recommendations_user (user_id=?)"), "{plan}");
     }
 }
