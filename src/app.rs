@@ -19,11 +19,10 @@ use crate::{
         guard::Guard,
         sql::SourceDatabase,
     },
-    background,
+    background::{self, notifications},
     cache::{
-        CacheParts, TierError, UserDataCache, hint,
+        CacheParts, TierError, UserDataCache,
         invalidation_log::{InvalidationLog, InvalidationLogError, LogValidity},
-        relay::Relay,
         tiers::{
             database::DatabaseTier,
             redis::{RedisTier, Subscriber},
@@ -213,7 +212,7 @@ impl App {
             None => None,
         };
         let parts = CacheParts {
-            relay: relay_pool.clone().map(|pool| Relay::new(Outbox::new(pool), clock.clone())),
+            outbox: relay_pool.clone().map(Outbox::new),
             invalidation_log,
             leases,
             redis,
@@ -268,9 +267,9 @@ impl App {
                 told.set(Instant::now()).expect("set here only");
             }
         };
-        background::start(&cache, &config, &tasks, &stop);
+        background::Jobs::new(&cache).start(&config, &tasks, &stop);
         if let Some(subscriber) = hints {
-            tasks.spawn(hint::listen(Arc::clone(&cache), subscriber, stop.clone()));
+            tasks.spawn(notifications::listen(Arc::clone(cache.invalidation_log()), subscriber, stop.clone()));
         }
         let sources_elsewhere = config.sources.database_url.is_some();
         probes::serve(probes_listener, server.health(), telemetry.scrape(), &tasks, &stop);

@@ -1,17 +1,145 @@
-//! What runs by itself: each thing takes no input and is idempotent, so the next run is the retry.
+//! Background jobs. A job takes no input and is idempotent, so its next run is the retry.
 
-use std::{future::Future, sync::Arc, time::Duration};
+mod change_relay;
+pub mod notifications;
+mod prefetch;
+mod staleness_check;
+mod sweep;
 
-use tokio::time::{Instant, sleep_until};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{cache::UserDataCache, config::Config, sync::TaskTracker};
+use self::{change_relay::ChangeRelay, prefetch::Prefetch, staleness_check::StalenessCheck, sweep::Sweep};
+use crate::{
+    cache::{UserDataCache, invalidation_log::InvalidationLog, tiers::Tiers},
+    config::Config,
+    sync::{Mutex, TaskTracker},
+};
+
+/// How often to probe a tier whose circuit is open.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+/// How often to look for changes that are due: little beside the quiet period that they wait for.
+const PREFETCH_EVERY: Duration = Duration::from_millis(100);
+
+/// The jobs of one cache.
+#[derive(Debug)]
+pub struct Jobs {
+    log: Arc<InvalidationLog>,
+    tiers: Arc<Tiers>,
+    sweep: Sweep,
+    /// None without a change feed.
+    relay: Option<Arc<ChangeRelay>>,
+    staleness_check: Option<StalenessCheck>,
+    /// None if prefetching is off.
+    prefetch: Option<Arc<Prefetch>>,
+}
+
+impl Jobs {
+    #[must_use]
+    pub fn new(cache: &UserDataCache) -> Self {
+        let UserDataCache { config, log, tiers, readers, samples, counters, aggregator, clock, .. } = cache;
+        let relay = cache.outbox.clone().map(|outbox| {
+            let (log, tiers, counters) = (Arc::clone(log), Arc::clone(tiers), Arc::clone(counters));
+            Arc::new(ChangeRelay::new(outbox, log, tiers, counters, clock.clone()))
+        });
+        let staleness_check = relay.clone().map(|relay| StalenessCheck {
+            samples: Arc::clone(samples),
+            relay,
+            aggregator: Arc::clone(aggregator),
+            log: Arc::clone(log),
+            counters: Arc::clone(counters),
+            config: config.clone(),
+            clock: clock.clone(),
+            findings: Mutex::default(),
+        });
+        let prefetch = config.reassembly.enabled.then(|| Prefetch {
+            config: config.reassembly.clone(),
+            readers: Arc::clone(readers),
+            loads: Arc::clone(&cache.loads),
+            tiers: Arc::clone(tiers),
+            log: Arc::clone(log),
+            aggregator: Arc::clone(aggregator),
+            counters: Arc::clone(counters),
+            permits: Arc::new(Semaphore::new(config.flight.max_concurrent.div_ceil(2))),
+            tasks: cache.tasks.clone(),
+        });
+        let sweep = Sweep {
+            tiers: Arc::clone(tiers),
+            aggregator: Arc::clone(aggregator),
+            leases: Arc::clone(&cache.leases),
+            log: Arc::clone(log),
+            config: config.database.clone(),
+        };
+        let (log, tiers) = (Arc::clone(log), Arc::clone(tiers));
+        Self { log, tiers, sweep, relay, staleness_check, prefetch: prefetch.map(Arc::new) }
+    }
+
+    /// Runs all jobs periodically until `stop`.
+    pub fn start(self, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
+        let jobs = Arc::new(self);
+        let run = |period: Duration, job: Job| {
+            let jobs = Arc::clone(&jobs);
+            every(tasks, stop, period, move || job(Arc::clone(&jobs)));
+        };
+        run(config.fence.poll, |jobs| Box::pin(async move { jobs.poll_invalidation_log().await }));
+        run(config.sources.relay_poll, |jobs| Box::pin(async move { jobs.relay_changes().await }));
+        run(config.database.sweep_every, |jobs| Box::pin(async move { jobs.sweep().await }));
+        run(config.database.tally_every, |jobs| Box::pin(async move { jobs.flush_access_counts().await }));
+        run(PREFETCH_EVERY, |jobs| Box::pin(async move { jobs.prefetch() }));
+        run(config.inspector.every, |jobs| Box::pin(async move { jobs.check_staleness().await }));
+        run(PROBE_EVERY, |jobs| Box::pin(async move { jobs.probe_tiers().await }));
+    }
+
+    /// Applies what other instances have appended to the log, which extends this instance's lease.
+    pub async fn poll_invalidation_log(&self) {
+        if let Err(error) = self.log.catch_up().await {
+            tracing::debug!(%error, "invalidation log not read; the next poll retries");
+        }
+    }
+
+    pub async fn relay_changes(&self) {
+        if let Some(relay) = &self.relay {
+            relay.run().await;
+        }
+    }
+
+    pub async fn check_staleness(&self) {
+        if let Some(check) = &self.staleness_check {
+            check.run().await;
+        }
+    }
+
+    pub fn prefetch(&self) {
+        if let Some(prefetch) = &self.prefetch {
+            prefetch.run();
+        }
+    }
+
+    pub async fn sweep(&self) {
+        self.sweep.run().await;
+    }
+
+    pub async fn flush_access_counts(&self) {
+        self.tiers.flush_access_counts().await;
+    }
+
+    pub async fn probe_tiers(&self) {
+        self.tiers.probe().await;
+    }
+}
+
+type Job = fn(Arc<Jobs>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs `work` every `period` until `stop`, never two runs at a time.
 ///
-/// Runs begin up to a tenth of the period early, and the first one anywhere within it: instances that
-/// were started together, or that waited for the same database, do not go on in step.
-pub fn every<F>(
+/// Each run starts up to a tenth of the period early, and the first one anywhere within it: instances that started
+/// together, or that waited for the same database, do not stay in step.
+fn every<F>(
     tasks: &TaskTracker,
     stop: &CancellationToken,
     period: Duration,
@@ -23,7 +151,7 @@ pub fn every<F>(
     tasks.spawn(async move {
         let mut next = Instant::now() + period.mul_f64(rand::random());
         while stop.run_until_cancelled(sleep_until(next)).await.is_some() {
-            // Counted from the beginning of a run; when one takes longer, the next follows at once.
+            // Counted from the start of a run; after a longer run the next one follows at once.
             next = Instant::now() + period.mul_f64(rand::random_range(0.9..=1.0));
             if stop.run_until_cancelled(work()).await.is_none() {
                 break;
@@ -31,25 +159,3 @@ pub fn every<F>(
         }
     });
 }
-
-/// How often a tier that is left alone is tried again.
-const PROBE_EVERY: Duration = Duration::from_millis(250);
-/// How often changes are looked at that are to be assembled: little beside the quiet that they wait for.
-const REASSEMBLE_EVERY: Duration = Duration::from_millis(100);
-
-/// Starts everything that the cache needs done behind the requests.
-pub fn start(cache: &Arc<UserDataCache>, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
-    let run = |period: Duration, work: Work| {
-        let cache = Arc::clone(cache);
-        every(tasks, stop, period, move || work(Arc::clone(&cache)));
-    };
-    run(config.fence.poll, |cache| Box::pin(async move { cache.poll_invalidation_log().await }));
-    run(config.sources.relay_poll, |cache| Box::pin(async move { cache.relay_changes().await }));
-    run(config.database.sweep_every, |cache| Box::pin(async move { cache.sweep().await }));
-    run(config.database.tally_every, |cache| Box::pin(async move { cache.flush_tally().await }));
-    run(REASSEMBLE_EVERY, |cache| Box::pin(async move { cache.reassemble() }));
-    run(config.inspector.every, |cache| Box::pin(async move { cache.inspect().await }));
-    run(PROBE_EVERY, |cache| Box::pin(async move { cache.probe_tiers().await }));
-}
-
-type Work = fn(Arc<UserDataCache>) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -1,195 +1,197 @@
-//! The cache: three tiers in front of the sources, and the rules by which an answer may be given.
+//! The cache: three tiers in front of the sources, and the rules by which it answers.
 //!
-//! The way of a request is [`UserDataCache::get`]: check how far the invalidation log is known, look into
-//! memory, else wait for a flight. What a flight does is [`load`]. Redis, the table and memory are
-//! plain value stores: a failing one is a miss, and nothing that they lose, replay or write late can
-//! make an answer wrong, because every section is judged by the fence when it is read.
+//! [`UserDataCache::get`] checks how far the invalidation log is known, looks into memory, and otherwise waits for a
+//! load ([`load`]). The log decides at each read which sections of a snapshot are valid, so that no failure of a tier
+//! ([`tiers`]) can make an answer wrong.
+//!
+//! Requests leave two things for the background jobs: which documents they read ([`readers`]), and which one to compare
+//! with its sources ([`samples`]).
 
-mod ahead;
+pub(crate) mod counters;
 pub mod invalidation_log;
-pub mod single_flight;
-pub mod hint;
-mod inspector;
-mod load;
+pub(crate) mod load;
 mod metrics;
-pub mod relay;
+pub(crate) mod readers;
+mod request;
+pub(crate) mod samples;
+pub mod single_flight;
 mod stats;
 #[cfg(test)]
 mod testing;
 pub mod tiers;
-mod upkeep;
 
 use std::{sync::Arc, time::Duration};
 
-use tracing::{Instrument as _, Span, field::Empty, info_span};
+use tokio_util::sync::CancellationToken;
+use tracing::{field::Empty, info_span};
 
-use ahead::Ahead;
-use inspector::Inspector;
-use invalidation_log::{InvalidationLog, InvalidationLogError, LogValidity};
-use load::{LoadMode, LoadOutcome, LoadedSnapshot, Loader};
-use relay::Relay;
-use single_flight::{LoadHandle, LoadRole, Refreshes, SingleFlight};
-use tiers::memory::MemoryValue;
-
-pub use load::CacheParts;
-pub use tiers::error::TierError;
-
+use self::{
+    counters::Counters,
+    invalidation_log::{InvalidationLog, InvalidationLogError, LogValidity},
+    load::{
+        Loads,
+        admission::Admission,
+        backoff::FailureBackoff,
+        loader::Loader,
+        metrics::LoadMetrics,
+        outcome::{LoadMode, LoadedSnapshot},
+    },
+    readers::Readers,
+    samples::Samples,
+    tiers::{Tiers, database::DatabaseTier, memory::MemoryValue, redis::RedisTier},
+};
+pub use self::{
+    request::{Freshness, InvalidateOptions, Invalidated, ReadOptions},
+    tiers::error::TierError,
+};
 use crate::{
-    clock::Moment,
+    aggregate::{Aggregator, ai_analysis::Budget},
+    changes::Outbox,
+    clock::{Clock, Moment},
+    config::Config,
     error::{Error, Unavailable},
-    model::{CacheKey, CacheStatus, Scope, SectionSet, Served, Snapshot, State, Tier, Token, UserDataQuery},
+    lease::Leases,
+    model::{CacheStatus, Scope, SectionSet, Served, Snapshot, State, Tier, Token, UserDataQuery},
     mutant::{self, Mutant},
     sync::TaskTracker,
-    telemetry::trace,
+    telemetry::{Meter, trace},
 };
 
-/// What a caller wants of an answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReadOptions {
-    /// The sections that will be handed out: only they have to be valid.
-    pub sections: SectionSet,
-    /// How much has to be known about their freshness.
-    pub freshness: Freshness,
-    /// Nothing older than this invalidation.
-    pub min_token: Option<Token>,
-    /// An older snapshot is treated as missing.
-    pub max_age: Option<Duration>,
+/// What the cache consists of.
+#[derive(Debug)]
+pub struct CacheParts {
+    pub config: Config,
+    pub invalidation_log: InvalidationLog,
+    pub leases: Arc<Leases>,
+    pub redis: Option<RedisTier>,
+    pub database: DatabaseTier,
+    pub aggregator: Aggregator,
+    /// The sources' outbox, if the change feed is on.
+    pub outbox: Option<Outbox>,
+    pub clock: Clock,
+    /// Cancelled at shutdown.
+    pub stop: CancellationToken,
+    pub meter: Meter,
 }
 
-impl Default for ReadOptions {
-    fn default() -> Self {
-        Self { sections: SectionSet::ALL, freshness: Freshness::Default, min_token: None, max_age: None }
-    }
-}
-
-/// How much has to be known about an answer's freshness.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Freshness {
-    /// Verified within the lease, or flagged.
-    #[default]
-    Default,
-    /// Never unverified, never stale.
-    Strict,
-    /// The log is read first; otherwise as strict.
-    Linearizable,
-}
-
-/// How an invalidation is carried out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct InvalidateOptions {
-    /// Return only once every instance honours it.
-    pub wait_all: bool,
-    /// Erase: rows, Redis copies and memos are gone before it returns.
-    pub purge: bool,
-}
-
-/// An acknowledged invalidation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Invalidated {
-    /// Rows deleted, best effort.
-    pub removed: u64,
-    /// The fence's position.
-    pub token: Token,
-}
-
-/// What a look into memory comes to.
-enum InMemory {
-    /// An answer, which may be that there is no such document.
+/// The result of a lookup in memory.
+enum MemoryLookup {
+    /// An answer, or that there is no such document.
     Found(Result<Served, Error>),
-    /// What is there has been fenced.
+    /// An invalidation has outdated the snapshot.
     Superseded,
-    /// Nothing that would do.
+    /// No usable entry.
     Absent,
 }
 
-/// The three tiers, the fence, the flights and the sources behind them.
+/// The three tiers, the invalidation log, the loads and the sources behind them.
 #[derive(Debug)]
 pub struct UserDataCache {
-    loader: Arc<Loader>,
-    /// By key and log: the positions of two logs cannot be compared, so their loads are never shared.
-    single_flight: SingleFlight<(CacheKey, Arc<str>), LoadOutcome>,
-    /// Loads that skip the tiers, for callers who want nothing older than a moment ago.
-    fresh: Refreshes<CacheKey, LoadOutcome>,
-    /// Loads that skip the memo too.
-    refreshes: Refreshes<CacheKey, LoadOutcome>,
-    /// Changes in the sources, if this instance looks for them.
-    relay: Option<Relay>,
-    /// Loads behind changes, which nobody waits for.
-    ahead: Arc<Ahead>,
-    inspector: Inspector,
+    pub(crate) config: Config,
+    pub(crate) log: Arc<InvalidationLog>,
+    pub(crate) tiers: Arc<Tiers>,
+    pub(crate) loads: Arc<Loads>,
+    pub(crate) readers: Arc<Readers>,
+    pub(crate) samples: Arc<Samples>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) aggregator: Arc<Aggregator>,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) outbox: Option<Outbox>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) clock: Clock,
 }
 
 impl UserDataCache {
-    /// Puts the parts together; `tasks` owns every load and every write behind an answer.
+    /// Connects the parts; `tasks` owns every load and every background write.
     #[must_use]
-    pub fn new(mut parts: CacheParts, tasks: &TaskTracker) -> Self {
-        if parts.config.reassembly.enabled {
-            // It listens from now on: a change may come before anybody has looked for one.
-            parts.invalidation_log.record_scopes();
+    pub fn new(parts: CacheParts, tasks: &TaskTracker) -> Self {
+        let CacheParts { config, leases, redis, database, outbox, clock, stop, meter, .. } = parts;
+        let (log, aggregator) = (Arc::new(parts.invalidation_log), Arc::new(parts.aggregator.with_metrics(&meter)));
+        if config.reassembly.enabled {
+            // From now on: a change may arrive before the first look for one.
+            log.record_scopes();
         }
+        let counters = Arc::new(Counters::new(clock.now()));
+        let tiers = Tiers::new(&config, redis, database, Arc::clone(&log), &meter, tasks.clone(), clock.clone());
+        let tiers = Arc::new(tiers);
+        let loader = Loader {
+            config: config.clone(),
+            tiers: Arc::clone(&tiers),
+            log: Arc::clone(&log),
+            leases: Arc::clone(&leases),
+            aggregator: Arc::clone(&aggregator),
+            counters: Arc::clone(&counters),
+            metrics: LoadMetrics::measured(&meter),
+            admission: Admission::new(&config.flight, &clock),
+            backoff: FailureBackoff::new(clock.clone()),
+            prefetch_budget: Arc::new(Budget::new(&config.reassembly, clock.clone())),
+            tasks: tasks.clone(),
+            stop,
+            clock: clock.clone(),
+        };
+        // Only the change feed tells a stale document from one that is merely cached.
+        let share = if outbox.is_some() { config.inspector.share } else { 0.0 };
         Self {
-            relay: parts.relay.take(),
-            ahead: Arc::new(Ahead::new(
-                &parts.config.reassembly,
-                parts.config.flight.max_concurrent,
-                parts.clock.clone(),
-            )),
-            inspector: Inspector::default(),
-            loader: Arc::new(Loader::new(parts, tasks.clone())),
-            single_flight: SingleFlight::new(tasks.clone()),
-            fresh: Refreshes::new(tasks.clone()),
-            refreshes: Refreshes::new(tasks.clone()),
+            loads: Arc::new(Loads::new(loader, config.flight.max_waiting, tasks)),
+            readers: Arc::new(Readers::new(&config.reassembly, Arc::clone(&counters), clock.clone())),
+            samples: Arc::new(Samples::new(share, Arc::clone(&counters))),
+            config,
+            log,
+            tiers,
+            counters,
+            aggregator,
+            leases,
+            outbox,
+            tasks: tasks.clone(),
+            clock,
         }
     }
 
-    /// The user's document, from a tier or assembled.
-    pub async fn get(&self, query: &UserDataQuery, wish: &ReadOptions) -> Result<Served, Error> {
-        let validity = self.validity(wish).await?;
-        if !self.has_reached(wish.min_token.as_ref()) {
-            return self.load_past_the_tiers(query, wish, validity, LoadMode::BypassCache).await;
+    /// The user's document, from a tier or from the sources.
+    pub async fn get(&self, query: &UserDataQuery, options: &ReadOptions) -> Result<Served, Error> {
+        let validity = self.validity(options).await?;
+        if !self.has_reached(options.min_token.as_ref()) {
+            return self.load_from_sources(query, options, validity, LoadMode::BypassCache).await;
         }
-        if let Some(answer) = self.in_memory(query, wish, validity) {
+        if let Some(answer) = self.in_memory(query, options, validity) {
             return answer;
         }
-        let (handle, role) = self.join_or_start(query, LoadMode::ReadThrough);
-        let loaded = match self.wait(handle, role).await {
+        let loaded = self.loads.read_through(query).await;
+        let is_usable = match &loaded {
+            Ok(loaded) => !options.is_too_old(&loaded.snapshot, &self.clock),
             // Another instance may have found nothing some seconds ago.
-            Err(Error::NotFound { .. }) if wish.max_age.is_some() => {
-                return self.load_past_the_tiers(query, wish, validity, LoadMode::BypassCache).await;
-            }
-            // It was begun for nobody. Somebody who waits is not bound by what that may cost.
-            Err(Error::BudgetExceeded) => {
-                return self.load_past_the_tiers(query, wish, validity, LoadMode::BypassCache).await;
-            }
-            loaded => loaded?,
+            Err(Error::NotFound { .. }) => options.max_age.is_none(),
+            // A joined prefetch ended at the AI budget, which does not bind requests.
+            Err(Error::BudgetExceeded) => false,
+            Err(_) => true,
         };
-        if self.is_too_old(&loaded.snapshot, wish) {
-            return self.load_past_the_tiers(query, wish, validity, LoadMode::BypassCache).await;
+        if !is_usable {
+            return self.load_from_sources(query, options, validity, LoadMode::BypassCache).await;
         }
+        let loaded = loaded?;
         self.refresh_ahead_if_due(query, &loaded, validity);
-        self.ahead.read(query);
-        self.offer_to_inspector(query, &loaded, validity);
-        self.served(loaded, role, validity, wish)
+        self.readers.read(query);
+        self.offer_sample(query, &loaded, validity);
+        self.served(loaded, validity, options)
     }
 
-    /// The user's document, assembled anew: nothing is read from any tier or memo.
-    pub async fn refresh(&self, query: &UserDataQuery, wish: &ReadOptions) -> Result<Served, Error> {
-        let validity = self.validity(wish).await?;
-        self.load_past_the_tiers(query, wish, validity, LoadMode::Refresh).await
+    /// The user's document from the sources, without any cached value, AI responses included.
+    pub async fn refresh(&self, query: &UserDataQuery, options: &ReadOptions) -> Result<Served, Error> {
+        let validity = self.validity(options).await?;
+        self.load_from_sources(query, options, validity, LoadMode::Refresh).await
     }
 
-    /// Makes everything read before this call unusable. `Ok` means that the fence is durable.
-    pub async fn invalidate(&self, mut scope: Scope, how: InvalidateOptions) -> Result<Invalidated, Error> {
-        if how.purge && scope.sections.is_all() {
+    /// Outdates everything read before this call. `Ok` means that the invalidation is durable.
+    pub async fn invalidate(&self, mut scope: Scope, options: InvalidateOptions) -> Result<Invalidated, Error> {
+        if options.purge && scope.sections.is_all() {
             scope.sections = SectionSet::ERASED;
-            self.ahead.forget(&scope.user);
+            self.readers.forget(&scope.user);
         }
-        let appended = match self.loader.invalidation_log.append(scope.clone()).await {
+        let appended = match self.log.append(scope.clone()).await {
             Ok(appended) => appended,
             Err(error) => {
-                tracing::error!(%error, "an invalidation could not be acknowledged");
-                // Nothing was promised, but nothing old should be served on that can be dropped.
-                self.loader.drop_without_invalidation(&scope).await;
+                tracing::error!(%error, "invalidation not durable; the caller gets an error and local copies are dropped");
+                self.tiers.drop_unconfirmed(&scope).await;
                 return Err(match error {
                     InvalidationLogError::Closed => unavailable(Unavailable::Draining),
                     _ => unavailable(Unavailable::InvalidationNotDurable),
@@ -197,244 +199,190 @@ impl UserDataCache {
             }
         };
         let removing = async {
-            match how.purge {
-                true => self.loader.purge(&scope).await,
-                // What is fenced in part is of use for the rest.
+            match options.purge {
+                true => self.tiers.purge(&scope, self.aggregator.ai()).await,
+                // The other sections of a snapshot are still valid.
                 false if !scope.sections.is_all() => Ok(0),
-                false => Ok(self.loader.drop_copies(&scope, appended.token.position).await),
+                false => Ok(self.tiers.drop_copies(&scope, appended.token.position).await),
             }
         };
-        let (removed, ()) = tokio::join!(removing, self.hint());
+        let (removed, ()) = tokio::join!(removing, self.tiers.notify());
         let removed = removed?;
-        if how.wait_all && !mutant::on(Mutant::WaitAllDoesNotWait) {
-            self.loader.invalidation_log.wait_for_all(&appended).await;
+        if options.wait_all && !mutant::on(Mutant::WaitAllDoesNotWait) {
+            self.log.wait_for_all(&appended).await;
         }
         Ok(Invalidated { removed, token: appended.token })
     }
 
-    /// How far the log is known, having tried as hard as the caller wishes.
-    async fn validity(&self, wish: &ReadOptions) -> Result<LogValidity, Error> {
-        let log = &self.loader.invalidation_log;
-        let behind = |token: &Token| {
-            let position = log.position();
-            position.epoch == token.epoch && position.position < token.position && !mutant::on(Mutant::IgnoresTheToken)
-        };
-        if wish.freshness == Freshness::Linearizable || wish.min_token.as_ref().is_some_and(&behind) {
-            log.catch_up().await.map_err(|_| unavailable(Unavailable::FreshnessUnverified))?;
-        }
-        if wish.min_token.as_ref().is_some_and(behind) {
-            return Err(unavailable(Unavailable::TokenAhead));
-        }
-        match log.renewed_validity().await {
-            LogValidity::Verified => Ok(LogValidity::Verified),
-            lapsed if wish.freshness == Freshness::Default => Ok(lapsed),
-            _ => Err(unavailable(Unavailable::FreshnessUnverified)),
-        }
-    }
-
-    /// Whether what is cached can be judged by a token. Not by one of another log, which says nothing
-    /// about positions in ours: then only the sources are surely newer. The position counts here too,
-    /// because the token's own log may have been adopted since [`Self::validity`] looked.
-    fn has_reached(&self, token: Option<&Token>) -> bool {
-        token.is_none_or(|token| {
-            let ours = self.loader.invalidation_log.position();
-            ours.epoch == token.epoch && (ours.position >= token.position || mutant::on(Mutant::IgnoresTheToken))
-        })
-    }
-
-    /// The document, if it can be given at once: it is in memory, and there is nothing to wait for, not even for the
-    /// log. The hot path, which is a part of [`Self::get`]; where it gives nothing, nothing is counted.
+    /// The document, if memory has it and nothing has to be waited for, not even the log. The hot path, and the
+    /// beginning of [`Self::get`]; a miss here counts nothing.
     #[must_use]
-    pub fn hit(&self, query: &UserDataQuery, wish: &ReadOptions) -> Option<Served> {
-        let loader = &self.loader;
-        let began = loader.clock.now();
-        let validity = loader.invalidation_log.validity_at(began);
+    pub fn hit(&self, query: &UserDataQuery, options: &ReadOptions) -> Option<Served> {
+        let began = self.clock.now();
+        let validity = self.log.validity_at(began);
         if validity != LogValidity::Verified
-            || wish.freshness == Freshness::Linearizable
-            || !self.has_reached(wish.min_token.as_ref())
+            || options.freshness == Freshness::Linearizable
+            || !self.has_reached(options.min_token.as_ref())
         {
             return None;
         }
-        let InMemory::Found(Ok(served)) = self.look_into_memory(query, wish, validity, began) else { return None };
-        loader.memory_figures.hit(loader.clock.now().since(began));
+        let MemoryLookup::Found(Ok(served)) = self.look_into_memory(query, options, validity, began) else {
+            return None;
+        };
+        self.tiers.memory_metrics.hit(self.clock.now().since(began));
         Some(served)
     }
 
     fn in_memory(
         &self,
         query: &UserDataQuery,
-        wish: &ReadOptions,
+        options: &ReadOptions,
         validity: LogValidity,
     ) -> Option<Result<Served, Error>> {
         if validity == LogValidity::Expired {
             return None;
         }
-        let loader = &self.loader;
         let span = trace::within_request(|| info_span!("lookup memory", outcome = Empty));
-        let began = loader.clock.now();
-        let found = match self.look_into_memory(query, wish, validity, began) {
-            InMemory::Found(answer) => Some(answer),
-            InMemory::Superseded => {
-                loader.counts.superseded.add(1);
+        let began = self.clock.now();
+        let found = match self.look_into_memory(query, options, validity, began) {
+            MemoryLookup::Found(answer) => Some(answer),
+            MemoryLookup::Superseded => {
+                self.tiers.superseded.add(1);
                 None
             }
-            InMemory::Absent => None,
+            MemoryLookup::Absent => None,
         };
-        let took = loader.clock.now().since(began);
+        let took = self.clock.now().since(began);
+        let metrics = &self.tiers.memory_metrics;
         span.record("outcome", if found.is_some() { "hit" } else { "miss" });
         if found.is_some() {
-            loader.memory_figures.hit(took)
+            metrics.hit(took)
         } else {
-            loader.memory_figures.miss(took)
+            metrics.miss(took)
         }
         found
     }
 
-    /// An answer is given if it is present, not fenced, not expired.
+    /// Finds an entry that is valid and has not expired.
     fn look_into_memory(
         &self,
         query: &UserDataQuery,
-        wish: &ReadOptions,
+        options: &ReadOptions,
         validity: LogValidity,
         now: Moment,
-    ) -> InMemory {
-        let (loader, key) = (&self.loader, query.key());
-        let Some(held) = loader.memory.get(key).filter(|held| now < held.until) else { return InMemory::Absent };
-        let view = loader.invalidation_log.view(key);
-        let snapshot = match held.answer {
+    ) -> MemoryLookup {
+        let key = query.key();
+        let Some(entry) = self.tiers.memory.get(key).filter(|entry| now < entry.until) else {
+            return MemoryLookup::Absent;
+        };
+        let view = self.log.view(key);
+        let snapshot = match entry.value {
             MemoryValue::Snapshot(snapshot) => snapshot,
             MemoryValue::NotFound { what, epoch, read_position } => {
                 let holds = validity == LogValidity::Verified
                     && view.epoch == epoch
                     && read_position >= view.last_invalidation();
-                return match holds && wish.max_age.is_none() {
-                    true => InMemory::Found(Err(Error::NotFound { what })),
-                    false => InMemory::Absent,
+                return match holds && options.max_age.is_none() {
+                    true => MemoryLookup::Found(Err(Error::NotFound { what })),
+                    false => MemoryLookup::Absent,
                 };
             }
         };
-        if !view.admits(&snapshot, wish.sections) {
-            return InMemory::Superseded;
+        if !view.admits(&snapshot, options.sections) {
+            return MemoryLookup::Superseded;
         }
-        if self.is_too_old(&snapshot, wish) {
-            return InMemory::Absent;
+        if options.is_too_old(&snapshot, &self.clock) {
+            return MemoryLookup::Absent;
         }
-        if held.unread.is_some_and(|unread| unread.ends()) {
-            self.ahead.read(query);
+        if entry.unread.is_some_and(|unread| unread.ends()) {
+            self.readers.read(query);
         }
         let loaded = LoadedSnapshot { snapshot, status: CacheStatus::Hit(Tier::Memory), position: view.applied };
-        if now >= held.renew_from {
+        if now >= entry.refresh_ahead_from {
             self.refresh_ahead_if_due(query, &loaded, validity);
         }
-        self.offer_to_inspector(query, &loaded, validity);
-        InMemory::Found(self.served(loaded, LoadRole::Leader, validity, wish))
+        self.offer_sample(query, &loaded, validity);
+        MemoryLookup::Found(self.served(loaded, validity, options))
     }
 
-    fn is_too_old(&self, snapshot: &Snapshot, wish: &ReadOptions) -> bool {
-        // The clock is asked only by those who care.
-        let is_older = |max_age| (self.loader.clock.utc() - snapshot.as_of).to_std().unwrap_or_default() > max_age;
-        wish.max_age.is_some_and(is_older)
+    async fn load_from_sources(
+        &self,
+        query: &UserDataQuery,
+        options: &ReadOptions,
+        validity: LogValidity,
+        mode: LoadMode,
+    ) -> Result<Served, Error> {
+        let loaded = self.loads.from_sources(query, mode).await?;
+        self.readers.read(query);
+        self.served(loaded, validity, options)
     }
 
-    /// Joins the load of a key, if it began after every fence known now, or begins one.
-    fn join_or_start(&self, query: &UserDataQuery, depth: LoadMode) -> (LoadHandle<LoadOutcome>, LoadRole) {
-        let view = self.loader.invalidation_log.view(query.key());
-        let (last_invalidation, read_position) = (view.last_invalidation(), view.applied);
-        let key = (query.key().clone(), Arc::clone(&view.epoch));
-        self.single_flight.join_or_start(&key, last_invalidation, read_position, || {
-            Arc::clone(&self.loader).load(query.clone(), depth)
+    /// How far the log is known, after the effort that the caller asks for.
+    async fn validity(&self, options: &ReadOptions) -> Result<LogValidity, Error> {
+        let is_behind = |token: &Token| {
+            let position = self.log.position();
+            position.epoch == token.epoch && position.position < token.position && !mutant::on(Mutant::IgnoresTheToken)
+        };
+        if options.freshness == Freshness::Linearizable || options.min_token.as_ref().is_some_and(&is_behind) {
+            self.log.catch_up().await.map_err(|_| unavailable(Unavailable::FreshnessUnverified))?;
+        }
+        if options.min_token.as_ref().is_some_and(is_behind) {
+            return Err(unavailable(Unavailable::TokenAhead));
+        }
+        match self.log.renewed_validity().await {
+            LogValidity::Verified => Ok(LogValidity::Verified),
+            lapsed if options.freshness == Freshness::Default => Ok(lapsed),
+            _ => Err(unavailable(Unavailable::FreshnessUnverified)),
+        }
+    }
+
+    /// Whether cached snapshots can be compared with a token. A token of another log epoch says nothing about our
+    /// positions; then only the sources are surely newer. The position counts too, because the token's epoch may have
+    /// become ours after [`Self::validity`] looked.
+    fn has_reached(&self, token: Option<&Token>) -> bool {
+        token.is_none_or(|token| {
+            let ours = self.log.position();
+            ours.epoch == token.epoch && (ours.position >= token.position || mutant::on(Mutant::IgnoresTheToken))
         })
     }
 
-    /// Begins to assemble a document anew of whose life most is over, so that nobody has to wait when it ends.
-    /// As long as people ask for it: what nobody asks for expires.
     fn refresh_ahead_if_due(&self, query: &UserDataQuery, loaded: &LoadedSnapshot, validity: LogValidity) {
-        let hit = matches!(loaded.status, CacheStatus::Hit(_)) && validity == LogValidity::Verified;
-        if !hit || !self.loader.is_due(&loaded.snapshot) {
-            return;
-        }
-        let view = self.loader.invalidation_log.view(query.key());
-        if self.loader.backoff.of(query.key(), &view).is_none() {
-            // Whoever misses meanwhile joins it; nobody waits for it here.
-            let _ = self.join_or_start(query, LoadMode::Revalidate(loaded.snapshot.as_of));
+        if matches!(loaded.status, CacheStatus::Hit(_)) && validity == LogValidity::Verified {
+            self.loads.refresh_ahead_if_due(query, &loaded.snapshot);
         }
     }
 
-    /// Has some hits compared with the sources. Only where changes make themselves known: elsewhere a document may be
-    /// as old as its life is long.
-    fn offer_to_inspector(&self, query: &UserDataQuery, loaded: &LoadedSnapshot, validity: LogValidity) {
-        let share = self.loader.config.inspector.share;
-        // Order: the draw first, it is what most hits end with.
-        if share > 0.0
-            && rand::random::<f64>() < share
-            && matches!(loaded.status, CacheStatus::Hit(_))
-            && validity == LogValidity::Verified
-            && self.relay.as_ref().is_some_and(|relay| !relay.is_missing())
-        {
-            self.inspector.pick(query, &loaded.snapshot);
+    /// Has a share of the hits compared with the sources.
+    fn offer_sample(&self, query: &UserDataQuery, loaded: &LoadedSnapshot, validity: LogValidity) {
+        if self.samples.draw() && matches!(loaded.status, CacheStatus::Hit(_)) && validity == LogValidity::Verified {
+            self.samples.offer(query, &loaded.snapshot);
         }
     }
 
-    /// Loads from the sources, sharing only loads that have not begun yet.
-    async fn load_past_the_tiers(
-        &self,
-        query: &UserDataQuery,
-        wish: &ReadOptions,
-        validity: LogValidity,
-        depth: LoadMode,
-    ) -> Result<Served, Error> {
-        let refreshes = if depth == LoadMode::Refresh { &self.refreshes } else { &self.fresh };
-        let loader = Arc::clone(&self.loader);
-        let asked = query.clone();
-        let (handle, role) = refreshes.join_or_start(query.key(), || loader.load(asked, depth));
-        let loaded = self.wait(handle, role).await?;
-        self.ahead.read(query);
-        self.served(loaded, role, validity, wish)
-    }
-
-    async fn wait(&self, handle: LoadHandle<LoadOutcome>, role: LoadRole) -> Result<LoadedSnapshot, Error> {
-        let waiting = self.single_flight.waiter(self.loader.config.flight.max_waiting);
-        let _waiting = waiting.ok_or_else(Error::overloaded)?;
-        // The leader's load is part of its own trace.
-        let span = match role {
-            LoadRole::Leader => Span::none(),
-            LoadRole::Follower => trace::within_request(|| info_span!("wait")),
-        };
-        let landed = handle.wait().instrument(span.clone()).await.ok_or(Error::Internal)?;
-        trace::link(&span, landed.load);
-        landed.result
-    }
-
-    /// Counts an answer and says how it was found.
-    fn served(
-        &self,
-        loaded: LoadedSnapshot,
-        role: LoadRole,
-        validity: LogValidity,
-        wish: &ReadOptions,
-    ) -> Result<Served, Error> {
+    /// Counts an answer.
+    fn served(&self, loaded: LoadedSnapshot, validity: LogValidity, options: &ReadOptions) -> Result<Served, Error> {
         let LoadedSnapshot { snapshot, status, position } = loaded;
-        let status = match (status, role) {
-            (CacheStatus::Assembled, LoadRole::Follower) => CacheStatus::Shared,
-            (status, _) => status,
-        };
-        let stale = matches!(status, CacheStatus::Stale(_)) || has_stale_section(&snapshot, wish.sections);
-        if stale && wish.freshness != Freshness::Default {
+        let is_stale = matches!(status, CacheStatus::Stale(_)) || has_stale_section(&snapshot, options.sections);
+        if is_stale && options.freshness != Freshness::Default {
             return Err(unavailable(Unavailable::FreshnessUnverified));
         }
         let verified = validity == LogValidity::Verified;
-        self.loader.counts.served(status, verified);
+        self.counters.answered(status, verified);
         if matches!(status, CacheStatus::Hit(_) | CacheStatus::Stale(_)) {
-            self.loader.access_counts.count(&snapshot.key);
+            self.tiers.access_counts.count(&snapshot.key);
         }
         let token = Token { epoch: Arc::clone(&snapshot.epoch), position };
         Ok(Served { snapshot, status, verified, token })
     }
 
-    /// The invalidation log, for those who keep its copy current.
     #[must_use]
-    pub fn invalidation_log(&self) -> &InvalidationLog {
-        &self.loader.invalidation_log
+    pub fn invalidation_log(&self) -> &Arc<InvalidationLog> {
+        &self.log
+    }
+
+    /// Writes the last access counts and closes Redis.
+    pub async fn close(&self) {
+        self.tiers.close().await;
     }
 }
 

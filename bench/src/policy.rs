@@ -72,7 +72,7 @@ fn documents(count: usize) -> Vec<(CacheKey, MemoryEntry)> {
         let user = UserId::parse(&user.to_string()).unwrap();
         let key = UserDataQuery::new(user, None, Parameters::none()).key().clone();
         let snapshot = Snapshot::seal(key.clone(), "bench".into(), utc, utc, vec![]);
-        (key, MemoryEntry { answer: MemoryValue::Snapshot(snapshot), until: now, renew_from: now, unread: None })
+        (key, MemoryEntry { value: MemoryValue::Snapshot(snapshot), until: now, refresh_ahead_from: now, unread: None })
     };
     (0..count).map(document).collect()
 }

@@ -69,8 +69,8 @@ impl Case {
     /// What every instance does ten times a second.
     async fn look(&self) {
         for instance in &self.instances {
-            instance.cache.poll_invalidation_log().await;
-            instance.cache.reassemble();
+            instance.jobs.poll_invalidation_log().await;
+            instance.jobs.prefetch();
         }
     }
 
@@ -192,9 +192,9 @@ fn it_is_no_access() {
         case.finished(1).await;
         // The row is written behind it.
         let accesses = async || {
-            let cache = &case.instances[0].cache;
-            cache.flush_tally().await;
-            cache.stats(1).await.unwrap().most_accessed.first().map_or(0, |entry| entry.access_count)
+            let instance = &case.instances[0];
+            instance.jobs.flush_access_counts().await;
+            instance.cache.stats(1).await.unwrap().most_accessed.first().map_or(0, |entry| entry.access_count)
         };
         assert_eq!(accesses().await, 1);
         let requests = case.instances[0].cache.stats(0).await.unwrap().requests;

@@ -121,9 +121,9 @@ async fn a_change_that_is_relayed_twice(kind: Kind) -> Result<(), String> {
     judge.expect(&ground.commit(&[Change::of("enhanced_content_strategies", renamed, "user_id = '1'")], true).await);
     let faults = &ground.members[0].faults;
     faults.set(Call::Append, Place::Before, Some(Mode::Fail));
-    ground.members[0].cache.relay_changes().await;
+    ground.members[0].jobs.relay_changes().await;
     faults.mend();
-    ground.members[0].cache.relay_changes().await;
+    ground.members[0].jobs.relay_changes().await;
     let judged = judge.judge(&ground, 0, 0).await;
     ground.close().await;
     judged
@@ -133,7 +133,7 @@ async fn a_change_that_is_relayed_twice(kind: Kind) -> Result<(), String> {
 async fn inspect(ground: &Ground) -> StalenessCheckStats {
     let member = &ground.members[0];
     member.cache.get(&question(1), &ReadOptions::default()).await.unwrap();
-    member.cache.inspect().await;
+    member.jobs.check_staleness().await;
     member.inspected().await
 }
 

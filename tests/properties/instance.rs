@@ -11,6 +11,7 @@ use userdata::{
         guard::Guard,
         sql::SourceDatabase,
     },
+    background::Jobs,
     cache::{
         CacheParts, UserDataCache,
         invalidation_log::InvalidationLog,
@@ -43,6 +44,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 /// A running instance.
 pub(crate) struct Instance {
     pub(crate) cache: Arc<UserDataCache>,
+    pub(crate) jobs: Arc<Jobs>,
     pub(crate) faults: Faults,
     /// Owns the loads, and whatever else it runs.
     pub(crate) tasks: TaskTracker,
@@ -118,7 +120,7 @@ impl Instance {
                 redis: Some(redis),
                 database: rows,
                 aggregator: Aggregator::new(sources, ai.unwrap(), &config.sources, clock.clone()),
-                relay: None,
+                outbox: None,
                 clock: clock.clone(),
                 stop: stop.clone(),
                 meter: Meter::none(),
@@ -127,7 +129,8 @@ impl Instance {
             Arc::new(UserDataCache::new(parts, &tasks))
         });
         let _ = cache.invalidation_log().catch_up().await;
-        Self { cache, faults, tasks, stop }
+        let jobs = Arc::new(Jobs::new(&cache));
+        Self { cache, jobs, faults, tasks, stop }
     }
 
     /// Lets its tasks end; what they still try fails.

@@ -174,10 +174,11 @@ impl Machine<'_> {
                 self.begin(at, number, What::Invalidate(called), work);
             }
             Step::Clean(at) => {
-                let cache = self.instances[&at].cache.clone();
+                let Instance { cache, jobs, .. } = &self.instances[&at];
+                let (cache, jobs) = (cache.clone(), jobs.clone());
                 let work = async move {
-                    cache.sweep().await;
-                    cache.flush_tally().await;
+                    jobs.sweep().await;
+                    jobs.flush_access_counts().await;
                     // A tier that fails is no failure of the cleaning.
                     let _ = cache.cleanup(None).await;
                     Outcome::Done
@@ -194,9 +195,9 @@ impl Machine<'_> {
                 move_on(&self.clock, by).await;
             }
             Step::Poll(at) => {
-                let cache = self.instances[&at].cache.clone();
+                let jobs = self.instances[&at].jobs.clone();
                 let work = async move {
-                    tokio::join!(cache.poll_invalidation_log(), cache.probe_tiers());
+                    tokio::join!(jobs.poll_invalidation_log(), jobs.probe_tiers());
                     Outcome::Done
                 };
                 self.begin(at, number, What::Other, work);
@@ -212,7 +213,7 @@ impl Machine<'_> {
                 self.world.lose_commits().await;
                 self.oracle.loses_commits();
                 for instance in self.instances.values() {
-                    instance.cache.poll_invalidation_log().await;
+                    instance.jobs.poll_invalidation_log().await;
                 }
             }
         }

@@ -22,10 +22,8 @@ use userdata::{
         guard::Guard,
         sql::SourceDatabase,
     },
-    cache::{
-        CacheParts, ReadOptions, UserDataCache, invalidation_log::InvalidationLog, relay::Relay,
-        tiers::database::DatabaseTier,
-    },
+    background::Jobs,
+    cache::{CacheParts, ReadOptions, UserDataCache, invalidation_log::InvalidationLog, tiers::database::DatabaseTier},
     changes::{self, Outbox},
     clock::{Clock, Moment},
     config::{Config, Reassembly},
@@ -46,6 +44,7 @@ use testkit::ai::{FakeAi, Say, valid_answer};
 /// An instance, and the number of changes of each user's sources.
 pub(crate) struct Core {
     cache: Arc<UserDataCache>,
+    jobs: Jobs,
     db: DatabaseConnection,
     ai: FakeAi,
     clock: Clock,
@@ -158,18 +157,20 @@ impl Core {
             redis: None,
             database: rows,
             aggregator: Aggregator::new(sources, analysis.unwrap(), &config.sources, clock.clone()),
-            relay: Some(Relay::new(Outbox::new(pool(&url).await.into()), clock.clone())),
+            outbox: Some(Outbox::new(pool(&url).await.into())),
             clock: clock.clone(),
             stop,
             meter: Meter::none(),
             config,
         };
         let cache = Arc::new(UserDataCache::new(parts, &loads));
-        cache.poll_invalidation_log().await;
+        let jobs = Jobs::new(&cache);
+        jobs.poll_invalidation_log().await;
         // From here on it receives notifications.
-        cache.reassemble();
+        jobs.prefetch();
         Self {
             cache,
+            jobs,
             db,
             ai,
             began: clock.now(),
@@ -224,8 +225,8 @@ impl Core {
             self.due.pop();
             self.move_to(due);
             let (began, calls) = (Instant::now(), self.ai.calls());
-            self.cache.poll_invalidation_log().await;
-            self.cache.reassemble();
+            self.jobs.poll_invalidation_log().await;
+            self.jobs.prefetch();
             self.loads.wait().await;
             score.ai_calls(user, u32::try_from(self.ai.calls() - calls).unwrap());
             self.spent.reassembling += began.elapsed();
@@ -264,8 +265,8 @@ impl Core {
             format!("UPDATE content_recommendations SET title = '{}' WHERE id = {user}", versions.recommendations)
         };
         self.db.execute_unprepared(&sql).await.unwrap();
-        self.cache.relay_changes().await;
-        self.cache.reassemble();
+        self.jobs.relay_changes().await;
+        self.jobs.prefetch();
         let now = self.clock.now().since(self.began);
         self.due.push(Reverse((now + self.quiet + MOMENT, *user)));
     }

@@ -1,9 +1,8 @@
-//! How many loads look into the tiers, wait for their turn and read the sources at once. Hits in memory are none of them:
-//! however many loads there are, a hit goes its own way.
+//! How many loads look into the tiers, wait and read the sources at once. A hit in memory needs no permit.
 //!
-//! Whoever is too many is refused at once. When every place for reading the sources is taken, what is not found in a tier
-//! will be refused, so only a few may look: else the look-ups of those who are refused anyway would take the database's
-//! time from those who are not, and each would wait for the others before it is refused.
+//! Further loads are refused at once. While all load permits and queue slots are taken, a load that misses in the tiers
+//! will be refused, so only a few may look: otherwise the lookups of refused loads would take the database's time from
+//! the others, and each would wait before its refusal.
 
 use std::time::Duration;
 
@@ -16,94 +15,87 @@ use crate::{
     clock::{Clock, Moment},
     config,
     error::Error,
-    sync::{Mutex, MutexGuard},
+    sync::Mutex,
 };
 
-/// Look-ups at once: a few for each connection to the cache's database (`database.max_connections`), which in a millisecond
-/// or two has answered them all.
-const LOOKS_MAX: usize = 64;
-/// The same while all places are taken: most of these look-ups find nothing and are refused, and each costs the database
-/// as much as those of the loads that are let in.
-const LOOKS_MAX_WHEN_FULL: usize = 4;
-/// How long a look-up waits for its turn: a burst of hits in Redis, after a restart, is over by then.
-const LOOK_WAIT: Duration = Duration::from_millis(100);
-/// The same when somebody has waited in vain a moment ago: then it is no burst, and waiting only delays a refusal.
-const LOOK_WAIT_WHEN_BUSY: Duration = Duration::from_millis(10);
+/// Lookups at once: a few for each connection to the cache's database (`database.max_connections`), which answers all
+/// of them within a millisecond or two.
+const LOOKUPS_MAX: usize = 64;
+/// Lookups at once while the queue is full. Most of them miss and are refused, and each costs the database as much as a
+/// lookup of an admitted load.
+const LOOKUPS_MAX_WHEN_FULL: usize = 4;
+/// How long a lookup waits for its permit: longer than a burst of hits in Redis after a restart lasts.
+const LOOKUP_WAIT: Duration = Duration::from_millis(100);
+/// The wait after another one has ended in vain: it is no burst then, and waiting only delays a refusal.
+const LOOKUP_WAIT_WHEN_BUSY: Duration = Duration::from_millis(10);
 const BUSY_FOR: Duration = Duration::from_secs(1);
-/// Loads that may wait for other instances'; each costs the database ten small statements a second.
+/// Loads that may wait for other instances; each costs the database ten small statements a second.
 const WATCHES_MAX: usize = 256;
 
-/// Lets loads in.
 #[derive(Debug)]
-pub(super) struct Admission {
-    looks: Semaphore,
+pub(in crate::cache) struct Admission {
+    lookups: Semaphore,
     /// Loads that read the sources.
     permits: Semaphore,
-    /// Those and the ones that wait for their turn.
-    places: Semaphore,
-    /// Loads that wait for another instance's.
+    /// Those, and the loads that wait for a permit.
+    queue: Semaphore,
+    /// Loads that wait for another instance.
     watches: Semaphore,
     concurrent_max: usize,
     budget: Duration,
-    /// When a look-up last waited in vain.
-    in_vain: Mutex<Option<Moment>>,
+    /// When a lookup last waited in vain.
+    waited_in_vain: Mutex<Option<Moment>>,
     clock: Clock,
 }
 
 impl Admission {
-    pub(super) fn new(flight: &config::Flight, clock: &Clock) -> Self {
+    pub(in crate::cache) fn new(config: &config::Flight, clock: &Clock) -> Self {
         Self {
-            looks: Semaphore::new(LOOKS_MAX),
-            permits: Semaphore::new(flight.max_concurrent),
-            places: Semaphore::new(flight.max_concurrent + flight.max_queued),
+            lookups: Semaphore::new(LOOKUPS_MAX),
+            permits: Semaphore::new(config.max_concurrent),
+            queue: Semaphore::new(config.max_concurrent + config.max_queued),
             watches: Semaphore::new(WATCHES_MAX),
-            concurrent_max: flight.max_concurrent,
-            budget: flight.budget,
-            in_vain: Mutex::default(),
+            concurrent_max: config.max_concurrent,
+            budget: config.budget,
+            waited_in_vain: Mutex::default(),
             clock: clock.clone(),
         }
     }
 
-    /// A turn to look into the tiers.
+    /// A permit to look into the tiers.
     pub(super) async fn look(&self) -> Result<SemaphorePermit<'_>, Error> {
-        if self.places.available_permits() == 0 {
-            let few = self.looks.available_permits() > LOOKS_MAX - LOOKS_MAX_WHEN_FULL;
-            return few.then(|| self.looks.try_acquire().ok()).flatten().ok_or_else(Error::overloaded);
+        if self.queue.available_permits() == 0 {
+            let few = self.lookups.available_permits() > LOOKUPS_MAX - LOOKUPS_MAX_WHEN_FULL;
+            return few.then(|| self.lookups.try_acquire().ok()).flatten().ok_or_else(Error::overloaded);
         }
-        if let Ok(turn) = self.looks.try_acquire() {
-            return Ok(turn);
+        if let Ok(permit) = self.lookups.try_acquire() {
+            return Ok(permit);
         }
-        let is_busy = self.in_vain().is_some_and(|when| self.clock.now().since(when) < BUSY_FOR);
-        match timeout(if is_busy { LOOK_WAIT_WHEN_BUSY } else { LOOK_WAIT }, self.looks.acquire()).await {
-            Ok(Ok(turn)) => Ok(turn),
+        let is_busy = self.waited_in_vain.lock().is_some_and(|when| self.clock.now().since(when) < BUSY_FOR);
+        match timeout(if is_busy { LOOKUP_WAIT_WHEN_BUSY } else { LOOKUP_WAIT }, self.lookups.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
             _ => {
-                *self.in_vain() = Some(self.clock.now());
+                *self.waited_in_vain.lock() = Some(self.clock.now());
                 Err(Error::overloaded())
             }
         }
     }
 
-    fn in_vain(&self) -> MutexGuard<'_, Option<Moment>> {
-        // One moment: nothing can be left half changed.
-        self.in_vain.lock()
-    }
-
-    /// A place in the queue, then a permit to read the sources.
+    /// A slot in the queue, then a permit to read the sources.
     pub(super) async fn permit(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Error> {
-        let place = self.places.try_acquire().map_err(|_| Error::overloaded())?;
+        let slot = self.queue.try_acquire().map_err(|_| Error::overloaded())?;
         match timeout(self.budget, self.permits.acquire()).await {
-            Ok(Ok(permit)) => Ok((place, permit)),
+            Ok(Ok(permit)) => Ok((slot, permit)),
             _ => Err(Error::overloaded()),
         }
     }
 
-    /// Leave to wait for another instance's load.
+    /// A permit to wait for another instance's load.
     pub(super) fn watch(&self) -> Result<SemaphorePermit<'_>, Error> {
         self.watches.try_acquire().map_err(|_| Error::overloaded())
     }
 
-    /// Whether something may be loaded that nobody waits for: with half of the permits at most, or those who wait for
-    /// an answer would wait for those who do not.
+    /// Whether a load without a waiting caller may start: such loads leave half of the permits to the others.
     pub(super) fn has_room(&self) -> bool {
         2 * self.permits.available_permits() >= self.concurrent_max
     }
@@ -124,12 +116,12 @@ mod tests {
     async fn a_burst_of_look_ups_waits_for_its_turns_and_not_for_long() {
         let admission = admission();
         let mut turns = Vec::new();
-        for _ in 0..LOOKS_MAX {
+        for _ in 0..LOOKUPS_MAX {
             turns.push(admission.look().now_or_never().expect("at once").unwrap());
         }
         let waiting = admission.look();
         let (next, ()) = tokio::join!(waiting, async {
-            tokio::time::sleep(LOOK_WAIT / 2).await;
+            tokio::time::sleep(LOOKUP_WAIT / 2).await;
             turns.pop();
         });
         let _next = next.expect("it waited for a turn");
@@ -140,15 +132,15 @@ mod tests {
     async fn after_one_has_waited_in_vain_the_others_wait_for_much_less() {
         let admission = admission();
         let mut turns = Vec::new();
-        for _ in 0..LOOKS_MAX {
+        for _ in 0..LOOKUPS_MAX {
             turns.push(admission.look().await.unwrap());
         }
         let refused_within = async |time| timeout(time, admission.look()).await.is_ok_and(|turn| turn.is_err());
-        assert!(!refused_within(LOOK_WAIT / 2).await, "it may be a burst");
-        assert!(refused_within(2 * LOOK_WAIT).await);
-        assert!(refused_within(2 * LOOK_WAIT_WHEN_BUSY).await);
+        assert!(!refused_within(LOOKUP_WAIT / 2).await, "it may be a burst");
+        assert!(refused_within(2 * LOOKUP_WAIT).await);
+        assert!(refused_within(2 * LOOKUP_WAIT_WHEN_BUSY).await);
         admission.clock.advance(BUSY_FOR);
-        assert!(!refused_within(LOOK_WAIT / 2).await, "that was long ago");
+        assert!(!refused_within(LOOKUP_WAIT / 2).await, "that was long ago");
     }
 
     #[tokio::test]
@@ -156,7 +148,7 @@ mod tests {
         let admission = admission();
         let place = admission.permit().await.unwrap();
         let mut turns = Vec::new();
-        for _ in 0..LOOKS_MAX_WHEN_FULL {
+        for _ in 0..LOOKUPS_MAX_WHEN_FULL {
             turns.push(admission.look().now_or_never().expect("at once").unwrap());
         }
         assert!(matches!(admission.look().now_or_never().expect("at once"), Err(Error::Overloaded { .. })));

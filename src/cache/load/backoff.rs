@@ -1,8 +1,8 @@
-//! A pause after a load that failed: as long as it lasts, who asks is told of that failure.
+//! Failure backoff: after a failed load, requests for the same key get that failure for about a second.
 //!
-//! Without it every caller would send the next load against a source that has just failed. The pause
-//! is of one key: what ails a source for everybody is its guard's to notice. It is spread, so that
-//! those who were told at once when to come back do not come back at once.
+//! Without it every caller would start another load against a source that has just failed. The backoff covers one key;
+//! a source that fails for every key is the circuit breaker's concern. Its length is jittered, so that callers that
+//! were refused together do not return together.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -10,17 +10,17 @@ use crate::{
     cache::invalidation_log::LogView,
     clock::{Clock, Moment},
     model::CacheKey,
-    sync::{Mutex, MutexGuard},
+    sync::Mutex,
 };
 
-/// A source that is well again is noticed about as fast.
+/// About as fast as a recovered source is noticed.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Each pause is longer or shorter than that by this share at most.
+/// The largest deviation from the pause, as a share of it.
 const JITTER: f64 = 0.25;
-/// Keys remembered at most; beyond it loads are tried without a pause. Each takes some 300 bytes.
+/// Keys at most; further ones are tried without a pause. Each takes some 300 bytes.
 const KEYS_MAX: usize = 10_000;
 
-/// The keys whose loads have just failed.
+/// The keys whose loads failed a moment ago.
 #[derive(Debug)]
 pub(in crate::cache) struct FailureBackoff {
     keys: Mutex<HashMap<CacheKey, FailedKey>>,
@@ -35,19 +35,18 @@ struct FailedKey {
     read_position: i64,
 }
 
-/// A pause that is not over.
+/// A failure whose backoff is not over.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::cache) struct RecentFailure {
-    /// The source that failed.
-    pub(in crate::cache) source_name: &'static str,
-    /// The position known before it was asked.
-    pub(in crate::cache) read_position: i64,
-    /// What is left of the pause.
-    pub(in crate::cache) left: Duration,
+pub(super) struct RecentFailure {
+    pub(super) source_name: &'static str,
+    /// The log's position before the failed load read anything.
+    pub(super) read_position: i64,
+    /// The rest of the backoff.
+    pub(super) left: Duration,
 }
 
-/// How long to leave a key alone whose load has just failed.
-pub(in crate::cache) fn pause() -> Duration {
+/// The jittered length of a backoff.
+pub(super) fn pause() -> Duration {
     PAUSE.mul_f64(rand::random_range(1.0 - JITTER..=1.0 + JITTER))
 }
 
@@ -56,12 +55,12 @@ impl FailureBackoff {
         Self { keys: Mutex::default(), clock }
     }
 
-    /// Begins a pause. `view` is what the load that failed began with.
-    pub(in crate::cache) fn begin(&self, key: &CacheKey, view: &LogView, source_name: &'static str, pause: Duration) {
+    /// `view` is the log's state before the failed load read anything.
+    pub(super) fn begin(&self, key: &CacheKey, view: &LogView, source_name: &'static str, pause: Duration) {
         let now = self.clock.now();
-        let mut keys = self.keys();
+        let mut keys = self.keys.lock();
         if keys.len() >= KEYS_MAX {
-            keys.retain(|_, cooldown| now < cooldown.until);
+            keys.retain(|_, failed| now < failed.until);
         }
         if keys.len() < KEYS_MAX {
             let (epoch, read_position) = (Arc::clone(&view.epoch), view.applied);
@@ -69,16 +68,12 @@ impl FailureBackoff {
         }
     }
 
-    /// The pause of a key. An invalidation ends it: who has just repaired something wants to see it.
-    pub(in crate::cache) fn of(&self, key: &CacheKey, view: &LogView) -> Option<RecentFailure> {
+    /// The backoff of a key. An invalidation ends it: after a repair, a caller wants to see the result.
+    pub(super) fn of(&self, key: &CacheKey, view: &LogView) -> Option<RecentFailure> {
         let now = self.clock.now();
-        let keys = self.keys();
+        let keys = self.keys.lock();
         let FailedKey { until, source_name, epoch, read_position } = keys.get(key)?;
         let holds = now < *until && view.epoch == *epoch && *read_position >= view.last_invalidation();
         holds.then(|| RecentFailure { source_name, read_position: *read_position, left: until.since(now) })
-    }
-
-    fn keys(&self) -> MutexGuard<'_, HashMap<CacheKey, FailedKey>> {
-        self.keys.lock()
     }
 }

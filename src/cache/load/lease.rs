@@ -1,10 +1,9 @@
-//! One load per key in the whole cluster: what a load's lease is about, and how a load without a
-//! document is told to those who waited for it.
+//! One load per key in the whole cluster: the work that a load's lease names, and how a load without a document tells
+//! the instances that waited for it.
 //!
-//! Whoever waits for another instance's load holds neither permit nor connection, and is answered
-//! SHARED, from whichever tier the document then came: it did wait for a load that somebody else had
-//! begun. A failure is shared as a failure of the sources, not as an answer: each instance may still
-//! have a last good document of its own.
+//! A load that waits for another instance holds neither a permit nor a connection. Its callers get the status SHARED,
+//! whichever tier the document comes from. A failure is shared as a failure of the sources, not as an answer: each
+//! instance may still have a fallback.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,11 +19,10 @@ use crate::{
     model::{CacheKey, StrategyId},
 };
 
-/// What is not there, or too large, stays so for longer than any lease's outcome is shared.
+/// A missing or too large document stays so for longer than any lease's outcome is shared.
 const FINAL: Duration = Duration::MAX;
 
-/// The work of loading `key`. The user stands there as a digest: the row of an instance that died would
-/// else name a user who was erased meanwhile.
+/// The work of loading `key`. It names the user by a digest: the row of a crashed instance may outlive a purge.
 pub(super) fn work(key: &CacheKey, view: &LogView, done: DoneCheck) -> SharedWork {
     let strategy = key.strategy.map_or(0, StrategyId::get);
     let user: String = Sha256::digest(key.user.as_str()).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -35,33 +33,29 @@ pub(super) fn work(key: &CacheKey, view: &LogView, done: DoneCheck) -> SharedWor
 /// How a load ended that leaves no document in the tiers.
 #[derive(Clone, Debug)]
 pub(super) enum NoDocument {
-    /// There is none.
     Failed(LoadFailure),
-    /// It is too large for them: everybody has to load it for itself, all at once rather than in turn.
+    /// Too large for the tiers: every instance loads it itself, at once rather than in turn.
     TooLarge,
 }
 
-/// Why a load brought no document.
+/// Why a load returned no document.
 #[derive(Clone, Debug)]
 pub(super) enum LoadFailure {
-    /// There is nothing.
     NotFound(Missing),
-    /// A required source failed; here, or where the load ran.
+    /// A required source failed, here or where the load ran.
     SourceFailed {
-        /// Which one.
         source_name: &'static str,
-        /// When it is worth another try.
         retry_after: Duration,
-        /// None: elsewhere, where it was logged.
+        /// None for a load on another instance, which logged it.
         cause: Option<Arc<AggregateError>>,
     },
-    /// Nobody waits for it here, and it would take an AI call.
+    /// A prefetch would have needed an AI call beyond the budget.
     BudgetExceeded,
 }
 
 impl From<RecentFailure> for LoadFailure {
-    fn from(cooling: RecentFailure) -> Self {
-        Self::SourceFailed { source_name: cooling.source_name, retry_after: cooling.left, cause: None }
+    fn from(recent: RecentFailure) -> Self {
+        Self::SourceFailed { source_name: recent.source_name, retry_after: recent.left, cause: None }
     }
 }
 
@@ -78,24 +72,24 @@ impl From<LoadFailure> for Error {
 }
 
 impl NoDocument {
-    /// Gives a lease back and tells those who wait for it.
-    pub(super) fn tell(&self, lease: Option<Lease>, view: &LogView) {
+    /// Releases the lease, and tells the instances that wait for it.
+    pub(super) fn share(&self, lease: Option<Lease>, view: &LogView) {
         let Some(lease) = lease else { return };
-        let (kind, life) = match self {
+        let (kind, ttl) = match self {
             Self::Failed(LoadFailure::NotFound(Missing::User)) => (OutcomeKind::UserNotFound, FINAL),
             Self::Failed(LoadFailure::NotFound(Missing::Strategy)) => (OutcomeKind::StrategyNotFound, FINAL),
             Self::Failed(LoadFailure::SourceFailed { source_name, retry_after, .. }) => {
                 (OutcomeKind::SourceFailed { source: (*source_name).to_owned() }, *retry_after)
             }
-            // Whoever waits elsewhere is not bound by it, and loads as soon as the lease is free.
+            // The budget does not bind loads with a waiting caller; they start as soon as the lease is free.
             Self::Failed(LoadFailure::BudgetExceeded) => return,
             Self::TooLarge => (OutcomeKind::TooLarge, FINAL),
         };
-        let shared = StoredOutcome { epoch: view.epoch.to_string(), read_position: view.applied, kind };
-        lease.end(serde_json::to_value(shared).expect("texts and numbers have a JSON form"), life);
+        let stored = StoredOutcome { epoch: view.epoch.to_string(), read_position: view.applied, kind };
+        lease.end(serde_json::to_value(stored).expect("texts and numbers have a JSON form"), ttl);
     }
 
-    /// From the row, with its tag; none if it says nothing to someone who holds `view`.
+    /// The outcome in a lease's row with its read position, if it is valid in `view`.
     pub(super) fn read(outcome: serde_json::Value, view: &LogView) -> Option<(Self, i64)> {
         let StoredOutcome { epoch, read_position, kind } = serde_json::from_value(outcome).ok()?;
         if *epoch != *view.epoch || read_position < view.last_invalidation() {
@@ -114,10 +108,10 @@ impl NoDocument {
     }
 }
 
-/// The sources that a load fails with.
+/// The sources whose failure fails a load.
 const REQUIRED: [&str; 2] = ["onboarding", "strategy"];
 
-/// An outcome's form in the row.
+/// An outcome in the lease's row.
 #[derive(Serialize, Deserialize)]
 struct StoredOutcome {
     epoch: String,

@@ -1,8 +1,8 @@
-//! How long loads take, by how they end. One that is dropped half way, or that dies, has failed.
+//! How long loads take, by their outcome. A load that is dropped or panics counts as failed.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-use super::LoadedSnapshot;
+use super::outcome::LoadedSnapshot;
 use crate::{
     clock::{Clock, Moment},
     error::Error,
@@ -10,9 +10,8 @@ use crate::{
     telemetry::{Durations, Meter, names::FLIGHT_DURATION},
 };
 
-/// Durations by outcome.
 #[derive(Debug)]
-pub(in crate::cache) struct Loads {
+pub(in crate::cache) struct LoadMetrics {
     found: Durations,
     assembled: Durations,
     stale: Durations,
@@ -21,61 +20,55 @@ pub(in crate::cache) struct Loads {
     under_way: AtomicI64,
 }
 
-impl Loads {
-    pub(super) fn measured(meter: &Meter) -> Self {
-        let loads = |outcome| meter.durations(&FLIGHT_DURATION, &[outcome]);
+impl LoadMetrics {
+    pub(in crate::cache) fn measured(meter: &Meter) -> Self {
+        let durations = |outcome| meter.durations(&FLIGHT_DURATION, &[outcome]);
         Self {
-            found: loads("found"),
-            assembled: loads("assembled"),
-            stale: loads("stale"),
-            not_found: loads("not_found"),
-            failed: loads("failed"),
+            found: durations("found"),
+            assembled: durations("assembled"),
+            stale: durations("stale"),
+            not_found: durations("not_found"),
+            failed: durations("failed"),
             under_way: AtomicI64::new(0),
         }
     }
 
-    /// Loads that are going on.
-    pub(in crate::cache) fn under_way(&self) -> i64 {
+    pub(super) fn under_way(&self) -> i64 {
         self.under_way.load(Relaxed)
     }
 
-    /// A load begins.
-    pub(super) fn begin<'a>(&'a self, clock: &'a Clock) -> RunningLoad<'a> {
+    pub(super) fn begin<'a>(&'a self, clock: &'a Clock) -> LoadTimer<'a> {
         self.under_way.fetch_add(1, Relaxed);
-        RunningLoad { loads: self, durations: &self.failed, clock, began: clock.now() }
+        LoadTimer { metrics: self, durations: &self.failed, clock, began: clock.now() }
     }
 }
 
-/// A load that is going on.
-pub(super) struct RunningLoad<'a> {
-    loads: &'a Loads,
+/// Measures a running load.
+pub(super) struct LoadTimer<'a> {
+    metrics: &'a LoadMetrics,
     durations: &'a Durations,
     clock: &'a Clock,
     began: Moment,
 }
 
-impl RunningLoad<'_> {
-    /// Records it, and says in its span how it ended.
+impl LoadTimer<'_> {
+    /// Records the load, with its outcome in the current span.
     pub(super) fn end(mut self, loaded: &Result<LoadedSnapshot, Error>) {
-        let (durations, outcome) = match loaded {
-            Ok(LoadedSnapshot { status: CacheStatus::Hit(_) | CacheStatus::Shared, .. }) => {
-                (&self.loads.found, "found")
-            }
-            Ok(LoadedSnapshot { status: CacheStatus::Assembled | CacheStatus::Refreshed, .. }) => {
-                (&self.loads.assembled, "assembled")
-            }
-            Ok(LoadedSnapshot { status: CacheStatus::Stale(_), .. }) => (&self.loads.stale, "stale"),
-            Err(Error::NotFound { .. }) => (&self.loads.not_found, "not_found"),
-            Err(_) => (&self.loads.failed, "failed"),
+        let (durations, outcome) = match loaded.as_ref().map(|loaded| loaded.status) {
+            Ok(CacheStatus::Hit(_) | CacheStatus::Shared) => (&self.metrics.found, "found"),
+            Ok(CacheStatus::Assembled | CacheStatus::Refreshed) => (&self.metrics.assembled, "assembled"),
+            Ok(CacheStatus::Stale(_)) => (&self.metrics.stale, "stale"),
+            Err(Error::NotFound { .. }) => (&self.metrics.not_found, "not_found"),
+            Err(_) => (&self.metrics.failed, "failed"),
         };
         self.durations = durations;
         tracing::Span::current().record("outcome", outcome);
     }
 }
 
-impl Drop for RunningLoad<'_> {
+impl Drop for LoadTimer<'_> {
     fn drop(&mut self) {
-        self.loads.under_way.fetch_sub(1, Relaxed);
+        self.metrics.under_way.fetch_sub(1, Relaxed);
         self.durations.record(self.clock.now().since(self.began));
     }
 }

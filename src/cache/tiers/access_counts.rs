@@ -1,7 +1,7 @@
-//! Access counts: a hit costs an increment in memory, and once in a while all of them are written.
+//! Access counts: a hit increments a counter in memory, and a flush writes all counters now and then.
 //!
-//! At most the counts since the last write are lost with the process. What cannot be written is kept
-//! for the next time, within the same bound; keys beyond it are not counted, which is counted.
+//! A crash loses at most the counts since the last flush. A failed flush keeps its counts for the next one, within the
+//! same bound. Accesses of further keys are dropped, and the drops are counted.
 
 use std::{
     collections::HashMap,
@@ -17,9 +17,9 @@ use crate::{
     sync::{Mutex, MutexGuard},
 };
 
-/// Enough that two cores seldom meet in one.
+/// Enough that two cores seldom contend for one.
 const SHARDS: usize = 16;
-/// Rows of one statement: some 10 ms of SQLite's only writer, which fences wait for.
+/// Rows of one statement: some 10 ms of SQLite's only writer, which invalidations wait for.
 const ROWS_PER_STATEMENT: usize = 1000;
 
 /// Accesses since the last flush.
@@ -46,21 +46,19 @@ impl AccessCounts {
         Self { shards, keys_max, keys, dropped, clock }
     }
 
-    /// One access, now.
     pub fn count(&self, key: &CacheKey) {
         self.add(key, Accesses { count: 1, last: self.clock.utc() });
     }
 
-    /// Accesses that were not counted because too many keys were held.
+    /// Accesses dropped because of too many keys.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
     }
 
-    /// Adds what was counted to the cache table: one statement, or a few if the keys are many. What
-    /// could not be written is counted again.
+    /// Adds the counts to the cache table, in one statement or a few. Keeps the counts that it cannot write.
     pub async fn flush(&self, database: &DatabaseTier) -> Result<(), TierError> {
-        let mut taken = UnwrittenCounts { tally: self, accesses: self.take() };
+        let mut taken = UnwrittenCounts { counts: self, accesses: self.take() };
         while !taken.accesses.is_empty() {
             let rows = taken.accesses.len().min(ROWS_PER_STATEMENT);
             database.add_accesses(&taken.accesses[..rows]).await?;
@@ -87,35 +85,31 @@ impl AccessCounts {
     fn take(&self) -> Vec<(CacheKey, u64, DateTime<Utc>)> {
         let mut taken = Vec::new();
         for shard in &self.shards {
-            let held = std::mem::take(&mut *lock(shard));
+            let held = std::mem::take(&mut *shard.lock());
             self.keys.fetch_sub(held.len(), Relaxed);
             taken.extend(held.into_iter().map(|(key, accesses)| (key, accesses.count, accesses.last)));
         }
         taken
     }
 
-    /// By another byte of the digest than those that the map hashes.
+    /// Picks the shard by a byte of the digest that the map does not hash.
     fn shard(&self, key: &CacheKey) -> MutexGuard<'_, HashMap<CacheKey, Accesses>> {
-        lock(&self.shards[usize::from(key.hash.bytes()[31]) % SHARDS])
+        self.shards[usize::from(key.hash.bytes()[31]) % SHARDS].lock()
     }
 }
 
-/// What a flush has taken out; what is left when it ends, by an error or because it was dropped, goes back.
+/// Counts that a flush has taken. A flush that fails or is dropped returns the rest.
 struct UnwrittenCounts<'a> {
-    tally: &'a AccessCounts,
+    counts: &'a AccessCounts,
     accesses: Vec<(CacheKey, u64, DateTime<Utc>)>,
 }
 
 impl Drop for UnwrittenCounts<'_> {
     fn drop(&mut self) {
         for (key, count, last) in self.accesses.drain(..) {
-            self.tally.add(&key, Accesses { count, last });
+            self.counts.add(&key, Accesses { count, last });
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
 }
 
 #[cfg(test)]
@@ -127,33 +121,33 @@ mod tests {
 
     #[test]
     fn counts_of_many_threads_add_up_within_the_bound() {
-        let tally = Arc::new(AccessCounts::new(50, Clock::system()));
+        let counts = Arc::new(AccessCounts::new(50, Clock::system()));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for round in 0..10_000 {
-                        tally.count(&key(&(round % 100).to_string(), None));
+                        counts.count(&key(&(round % 100).to_string(), None));
                     }
                 });
             }
         });
-        let taken = tally.take();
+        let taken = counts.take();
         assert!(taken.len() <= 50, "{}", taken.len());
-        assert_eq!(taken.iter().map(|(_, count, _)| count).sum::<u64>() + tally.dropped(), 40_000);
-        assert!(tally.take().is_empty());
+        assert_eq!(taken.iter().map(|(_, count, _)| count).sum::<u64>() + counts.dropped(), 40_000);
+        assert!(counts.take().is_empty());
     }
 
     #[test]
     fn a_flush_that_is_dropped_loses_nothing() {
         let clock = Clock::system();
-        let tally = AccessCounts::new(50, clock.clone());
-        tally.count(&key("1", None));
-        let taken = UnwrittenCounts { tally: &tally, accesses: tally.take() };
+        let counts = AccessCounts::new(50, clock.clone());
+        counts.count(&key("1", None));
+        let taken = UnwrittenCounts { counts: &counts, accesses: counts.take() };
         clock.advance(std::time::Duration::from_secs(5));
-        tally.count(&key("1", None));
+        counts.count(&key("1", None));
         let last = clock.utc();
         drop(taken);
-        let counted = tally.take();
+        let counted = counts.take();
         assert_eq!(counted.len(), 1);
         assert_eq!(counted[0].1, 2);
         assert!((last - counted[0].2).num_seconds() < 1, "the later access is the last one");

@@ -60,7 +60,7 @@ pub struct DatabaseTier {
     clock: Clock,
     breaker: CircuitBreaker,
     reach: Reach,
-    figures: TierMetrics,
+    metrics: TierMetrics,
     faults: Faults,
 }
 
@@ -94,7 +94,7 @@ impl DatabaseTier {
                 clock.clone(),
             ),
             reach: Reach::default(),
-            figures: TierMetrics::default(),
+            metrics: TierMetrics::default(),
             faults: Faults::here(),
             clock,
         }
@@ -103,7 +103,7 @@ impl DatabaseTier {
     /// The same, and each look-up is recorded.
     #[must_use]
     pub fn measured(self, meter: &Meter) -> Self {
-        Self { figures: TierMetrics::measured(Tier::Database, meter), ..self }
+        Self { metrics: TierMetrics::measured(Tier::Database, meter), ..self }
     }
 
     /// What is stored under a key, whatever its fences say, expired or not. One statement.
@@ -113,7 +113,7 @@ impl DatabaseTier {
         }
         let began = self.clock.now();
         let found = self.look_up(key).await;
-        self.figures.looked_up(&found, self.clock.now().since(began));
+        self.metrics.looked_up(&found, self.clock.now().since(began));
         found
     }
 
@@ -151,7 +151,7 @@ impl DatabaseTier {
     /// use as a whole.
     pub async fn put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
         let written = self.try_put(snapshot, last_invalidation).await;
-        self.figures.wrote(WriteOutcome::of(&written));
+        self.metrics.wrote(WriteOutcome::of(&written));
         written
     }
 
@@ -309,10 +309,10 @@ impl DatabaseTier {
         self.learn(&answer);
     }
 
-    /// This tier's figures; the rows are counted by [`counts`](Self::counts).
+    /// This tier's statistics; the rows are counted by [`counts`](Self::counts).
     #[must_use]
     pub fn stats(&self) -> TierStats {
-        TierStats { breaker_state: self.breaker_state().to_owned(), ..self.figures.snapshot(Tier::Database) }
+        TierStats { breaker_state: self.breaker_state().to_owned(), ..self.metrics.stats(Tier::Database) }
     }
 
     /// `closed`, `open` or `half_open`.
@@ -323,8 +323,8 @@ impl DatabaseTier {
 
     /// The counters, for a caller that refuses what it got.
     #[must_use]
-    pub fn figures(&self) -> &TierMetrics {
-        &self.figures
+    pub fn metrics(&self) -> &TierMetrics {
+        &self.metrics
     }
 
     /// A statement that changes rows; how many.
@@ -333,7 +333,7 @@ impl DatabaseTier {
         let write = || within(timeout, execute());
         let busy = |error: &TierError| matches!(error, TierError::Database(error) if database::is_busy(error));
         let done = database::repeat_while(busy, write).await;
-        Ok(done.inspect_err(|error| self.figures.failed(error))?.rows_affected())
+        Ok(done.inspect_err(|error| self.metrics.failed(error))?.rows_affected())
     }
 
     fn backend(&self) -> DatabaseBackend {

@@ -67,7 +67,7 @@ pub struct RedisTier {
     compress_above: usize,
     clock: Clock,
     breaker: CircuitBreaker,
-    figures: TierMetrics,
+    metrics: TierMetrics,
     faults: Faults,
 }
 
@@ -81,7 +81,7 @@ impl RedisTier {
             connection: Mutex::new(client.connect()),
             client,
             prefix: config.prefix.clone(),
-            channel: channel(config),
+            channel: client::channel(config),
             ttl: config.ttl,
             timeout: config.timeout,
             compress_above: config.compress_above,
@@ -92,7 +92,7 @@ impl RedisTier {
                 BREAKER_PAUSE,
                 clock.clone(),
             ),
-            figures: TierMetrics::default(),
+            metrics: TierMetrics::default(),
             faults: Faults::here(),
             clock,
         })
@@ -101,7 +101,7 @@ impl RedisTier {
     /// The same, and each look-up is recorded.
     #[must_use]
     pub fn measured(self, meter: &Meter) -> Self {
-        Self { figures: TierMetrics::measured(Tier::Redis, meter), ..self }
+        Self { metrics: TierMetrics::measured(Tier::Redis, meter), ..self }
     }
 
     /// What is stored under a key, whatever its fences say. Garbage is deleted on the way.
@@ -111,7 +111,7 @@ impl RedisTier {
         }
         let began = self.clock.now();
         let found = self.look_up(key).await;
-        self.figures.looked_up(&found, self.clock.now().since(began));
+        self.metrics.looked_up(&found, self.clock.now().since(began));
         found
     }
 
@@ -148,7 +148,7 @@ impl RedisTier {
             format!("{strategy}:{}", snapshot.key.hash).into(),
         ];
         let written = self.run(script::PUT, keys, arguments).await.map(|_stored| ());
-        self.figures.wrote(WriteOutcome::of(&written));
+        self.metrics.wrote(WriteOutcome::of(&written));
         written
     }
 
@@ -170,7 +170,7 @@ impl RedisTier {
             return Err(TierError::Open);
         }
         let erased = self.erase(&self.names(user).pattern()).await;
-        erased.inspect_err(|error| self.figures.failed(error))
+        erased.inspect_err(|error| self.metrics.failed(error))
     }
 
     async fn erase(&self, pattern: &str) -> Result<u64, TierError> {
@@ -199,7 +199,7 @@ impl RedisTier {
         if matches!(answer, Ok(_) | Err(TierError::Timeout)) {
             TierError::report(&answer, &self.breaker);
         }
-        answer.map(|_receivers| ()).inspect_err(|error| self.figures.failed(error))
+        answer.map(|_receivers| ()).inspect_err(|error| self.metrics.failed(error))
     }
 
     /// Finds out whether Redis answers again, if it is time to. Called periodically.
@@ -218,10 +218,10 @@ impl RedisTier {
         tokio::time::timeout(at_most, self.client.wait_for_connect()).await.is_ok_and(|connected| connected.is_ok())
     }
 
-    /// This tier's figures. Records are not counted: that would need a scan.
+    /// This tier's statistics. Records are not counted: that would need a scan.
     #[must_use]
     pub fn stats(&self) -> TierStats {
-        TierStats { breaker_state: self.breaker_state().to_owned(), ..self.figures.snapshot(Tier::Redis) }
+        TierStats { breaker_state: self.breaker_state().to_owned(), ..self.metrics.stats(Tier::Redis) }
     }
 
     /// `closed`, `open` or `half_open`.
@@ -232,8 +232,8 @@ impl RedisTier {
 
     /// The counters, for a caller that refuses what it got.
     #[must_use]
-    pub fn figures(&self) -> &TierMetrics {
-        &self.figures
+    pub fn metrics(&self) -> &TierMetrics {
+        &self.metrics
     }
 
     /// Ends the connection. Calls made later fail.
@@ -250,7 +250,7 @@ impl RedisTier {
         }
         // Boxed: fred's future takes 20 KB of whatever it is kept in.
         let answer = self.ask(Box::pin(self.client.eval(script, keys, arguments))).await;
-        answer.inspect_err(|error| self.figures.failed(error))
+        answer.inspect_err(|error| self.metrics.failed(error))
     }
 
     /// One command, with our own timeout: fred's does not cover every command (eval), nor the time
@@ -280,11 +280,6 @@ impl RedisTier {
         base.push_str("}:");
         Names { base }
     }
-}
-
-/// The one channel of a cluster's instances.
-fn channel(config: &config::Redis) -> String {
-    format!("{}:hints", config.prefix)
 }
 
 /// The names of a user's keys.

@@ -1,5 +1,5 @@
-//! What a tier counts about itself, for the statistics: since the start of this instance, lock-free
-//! but for the histogram, whose mutex is held for one increment.
+//! What a tier counts about itself since the start of this instance. Lock-free except for the histogram, whose mutex is
+//! held for one increment.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -16,14 +16,13 @@ use crate::{
     telemetry::{Durations, Meter, names::LOOKUP_DURATION},
 };
 
-/// Longer look-ups count as this long: no tier waits longer.
+/// Longer lookups count as this long: no tier waits longer.
 const LATENCY_MAX: Duration = Duration::from_secs(60);
-/// Two digits tell 1.2 ms from 1.3 ms; the histogram then takes 30 KB.
+/// Two digits distinguish 1.2 ms from 1.3 ms; the histogram then takes 30 KB.
 const SIGNIFICANT_DIGITS: u8 = 2;
 /// Characters kept of an error.
 const ERROR_CHARS_MAX: usize = 200;
 
-/// One tier's counters.
 #[derive(Debug)]
 pub struct TierMetrics {
     hits: AtomicU64,
@@ -32,21 +31,18 @@ pub struct TierMetrics {
     garbage: AtomicU64,
     latency_ns: Mutex<Histogram<u64>>,
     last_error: Mutex<String>,
-    /// Documents written, not written, and left out.
+    /// By [`WriteOutcome`].
     writes: [AtomicU64; 3],
     found: Durations,
     absent: Durations,
     broken: Durations,
 }
 
-/// How the writing of a document went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// It is there.
     Done,
-    /// It is not.
     Failed,
-    /// It was not tried: what is there is newer, or the tier is left alone.
+    /// Not tried: the tier holds a newer snapshot, or its circuit is open.
     Skipped,
 }
 
@@ -70,28 +66,25 @@ impl Default for TierMetrics {
 }
 
 impl TierMetrics {
-    /// All at zero, and each look-up is recorded.
+    /// Records each lookup with `meter`.
     #[must_use]
     pub fn measured(tier: Tier, meter: &Meter) -> Self {
         let lookups = |outcome| meter.durations(&LOOKUP_DURATION, &[tier.name(), outcome]);
         Self { found: lookups("hit"), absent: lookups("miss"), broken: lookups("error"), ..Self::default() }
     }
 
-    /// A look-up found something.
     pub fn hit(&self, took: Duration) {
         self.hits.fetch_add(1, Relaxed);
         self.found.record(took);
         self.took(took);
     }
 
-    /// A look-up found nothing.
     pub fn miss(&self, took: Duration) {
         self.misses.fetch_add(1, Relaxed);
         self.absent.record(took);
         self.took(took);
     }
 
-    /// A look-up that can fail ended.
     pub fn looked_up<T>(&self, found: &Result<Option<T>, TierError>, took: Duration) {
         match found {
             Ok(Some(_)) => self.hit(took),
@@ -105,27 +98,24 @@ impl TierMetrics {
         }
     }
 
-    /// What a look-up found was of no use (fenced, expired, of another epoch): it was a miss.
+    /// Turns the last hit into a miss: the snapshot was outdated, expired or of another epoch.
     pub fn refused(&self) {
         self.hits.fetch_sub(1, Relaxed);
         self.misses.fetch_add(1, Relaxed);
     }
 
-    /// A document was to be written.
     pub fn wrote(&self, how: WriteOutcome) {
         self.writes[how as usize].fetch_add(1, Relaxed);
     }
 
-    /// Documents that were to be written, by how that went.
     #[must_use]
     pub fn written(&self, how: WriteOutcome) -> u64 {
         self.writes[how as usize].load(Relaxed)
     }
 
-    /// A write failed.
     pub fn failed(&self, error: &TierError) {
         match error {
-            // Nobody was asked, hence nothing failed; the error that opened the breaker stays visible.
+            // The call was skipped; the error that opened the circuit stays visible.
             TierError::Open => return,
             TierError::Garbage(_) => self.garbage.fetch_add(1, Relaxed),
             TierError::Timeout | TierError::Redis(_) | TierError::Database(_) => self.errors.fetch_add(1, Relaxed),
@@ -134,10 +124,9 @@ impl TierMetrics {
         *self.last_error.lock() = line;
     }
 
-    /// The figures as statistics show them, of a tier that is in use; what only the tier knows
-    /// (entries, bytes, its breaker) is its to add.
+    /// The statistics of a tier in use. The tier adds its entries, bytes and circuit state.
     #[must_use]
-    pub fn snapshot(&self, tier: Tier) -> TierStats {
+    pub fn stats(&self, tier: Tier) -> TierStats {
         let (hits, misses) = (self.hits.load(Relaxed), self.misses.load(Relaxed));
         let latency_ns = self.latency_ns.lock();
         let quantile =
@@ -171,7 +160,7 @@ fn count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The share of hits, 0 without look-ups.
+/// The share of hits; 0 without lookups.
 #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than a double's digits")]
 fn rate(hits: u64, misses: u64) -> f64 {
     let asked = hits.saturating_add(misses);
@@ -179,11 +168,9 @@ fn rate(hits: u64, misses: u64) -> f64 {
 }
 
 impl WriteOutcome {
-    /// All, with their names in metrics.
     pub const NAMED: [(Self, &'static str); 3] =
         [(Self::Done, "ok"), (Self::Failed, "error"), (Self::Skipped, "skipped")];
 
-    /// How it went, by its result.
     #[must_use]
     pub fn of(written: &Result<(), TierError>) -> Self {
         match written {
@@ -199,18 +186,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_add_up() {
-        let figures = TierMetrics::default();
-        assert_eq!(figures.snapshot(Tier::Redis).latency_p50, None);
-        assert_eq!(figures.snapshot(Tier::Redis).hit_rate, 0.0);
+    fn metrics_add_up() {
+        let metrics = TierMetrics::default();
+        assert_eq!(metrics.stats(Tier::Redis).latency_p50, None);
+        assert_eq!(metrics.stats(Tier::Redis).hit_rate, 0.0);
         for _ in 0..4 {
-            figures.hit(Duration::from_millis(1));
+            metrics.hit(Duration::from_millis(1));
         }
-        figures.refused();
-        figures.looked_up::<()>(&Err(TierError::Timeout), Duration::from_millis(50));
-        figures.failed(&TierError::Garbage("x".repeat(500)));
-        figures.failed(&TierError::Open);
-        let stats = figures.snapshot(Tier::Redis);
+        metrics.refused();
+        metrics.looked_up::<()>(&Err(TierError::Timeout), Duration::from_millis(50));
+        metrics.failed(&TierError::Garbage("x".repeat(500)));
+        metrics.failed(&TierError::Open);
+        let stats = metrics.stats(Tier::Redis);
         assert_eq!((stats.hits, stats.misses, stats.errors, stats.garbage), (3, 2, 1, 1));
         assert!((stats.hit_rate - 0.6).abs() < 1e-9);
         assert_eq!(stats.last_error.chars().count(), ERROR_CHARS_MAX);

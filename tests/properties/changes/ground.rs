@@ -15,9 +15,8 @@ use userdata::{
         guard::Guard,
         sql::SourceDatabase,
     },
-    cache::{
-        CacheParts, UserDataCache, invalidation_log::InvalidationLog, relay::Relay, tiers::database::DatabaseTier,
-    },
+    background::Jobs,
+    cache::{CacheParts, UserDataCache, invalidation_log::InvalidationLog, tiers::database::DatabaseTier},
     changes::{self, Outbox},
     clock::Clock,
     config::Config,
@@ -51,6 +50,7 @@ pub(super) struct Ground {
 /// An instance without a server before it and without anything periodic.
 pub(super) struct Member {
     pub(super) cache: Arc<UserDataCache>,
+    pub(super) jobs: Jobs,
     pub(super) faults: Faults,
     pub(super) gauge: Gauge,
     tasks: TaskTracker,
@@ -173,7 +173,7 @@ impl Member {
                 redis: None,
                 database: rows,
                 aggregator: assembled(&config, &cache_pool, &sources_pool, leases, &clock),
-                relay: Some(Relay::new(Outbox::new(relay_pool), clock.clone())),
+                outbox: Some(Outbox::new(relay_pool)),
                 clock: clock.clone(),
                 stop: stop.clone(),
                 meter: Meter::none(),
@@ -182,7 +182,8 @@ impl Member {
             Arc::new(UserDataCache::new(parts, &tasks))
         });
         cache.invalidation_log().catch_up().await.unwrap();
-        Self { cache, faults, gauge, tasks, stop }
+        let jobs = Jobs::new(&cache);
+        Self { cache, jobs, faults, gauge, tasks, stop }
     }
 }
 

@@ -67,14 +67,14 @@ impl Steps {
             self.inspect_what_is_changing(&concerned).await;
         }
         let relaying = self.rng.random_range(0..self.ground.members.len());
-        self.ground.members[relaying].cache.relay_changes().await;
+        self.ground.members[relaying].jobs.relay_changes().await;
         for place in questions_about(&concerned) {
             self.ask_everywhere(place).await?;
         }
         let (member, place) =
             (self.rng.random_range(0..self.ground.members.len()), self.rng.random_range(0..questions()));
         self.ask(member, place).await?;
-        self.ground.members[member].cache.inspect().await;
+        self.ground.members[member].jobs.check_staleness().await;
         if self.steps.is_multiple_of(ALL_EVERY) {
             self.ask_all().await?;
         }
@@ -108,7 +108,7 @@ impl Steps {
         let member = self.rng.random_range(0..self.ground.members.len());
         let call = Call::Source(SOURCES.choose(&mut self.rng).unwrap());
         let where_to = if self.rng.random_bool(0.5) { Place::Before } else { Place::After };
-        self.ground.members[member].cache.relay_changes().await;
+        self.ground.members[member].jobs.relay_changes().await;
         let (faults, gauge, cache) = {
             let member = &self.ground.members[member];
             (member.faults.clone(), member.gauge.clone(), Arc::clone(&member.cache))
@@ -126,7 +126,7 @@ impl Steps {
         }
         let more = self.change().await;
         if self.rng.random_bool(0.5) {
-            self.ground.members[member].cache.relay_changes().await;
+            self.ground.members[member].jobs.relay_changes().await;
         }
         self.tell(format!("during a load of {place} at {member}, {call:?} held {where_to:?}"));
         faults.mend();
@@ -138,10 +138,10 @@ impl Steps {
     /// The change has not been relayed yet: what is cached differs from the sources, and is not stale.
     async fn inspect_what_is_changing(&mut self, concerned: &Concerned) {
         let Some(place) = questions_about(concerned).choose(&mut self.rng).copied() else { return };
-        let cache = &self.ground.members[self.rng.random_range(0..self.ground.members.len())].cache;
+        let member = &self.ground.members[self.rng.random_range(0..self.ground.members.len())];
         // It is looked at if it is found in memory.
-        let _ = cache.get(&question(place), &ReadOptions::default()).await;
-        cache.inspect().await;
+        let _ = member.cache.get(&question(place), &ReadOptions::default()).await;
+        member.jobs.check_staleness().await;
     }
 
     async fn ask(&mut self, member: usize, place: usize) -> Result<(), String> {

@@ -1,13 +1,13 @@
-//! The two engines, and what each needs to be used safely.
+//! The two engines, and how to use each safely.
 //!
-//! *mini-moka* 0.10.3 is not memory-safe when several threads write at once (moka-rs/mini-moka issue 53), so every
-//! write is followed by `sync()` before the writer's mutex is released. *quick_cache* is safe by itself.
+//! *mini-moka* 0.10.3 is not memory-safe under concurrent writes (moka-rs/mini-moka issue 53), so `sync()` follows every
+//! write before the mutex is released. *quick_cache* is safe by itself.
 //!
-//! An enum and no trait: there are two, and the configuration names them.
+//! An enum rather than a trait: there are two, and the configuration names them.
 //!
-//! Invariant: whoever calls a function that changes something holds the tier's mutex.
+//! Invariant: callers of a function that writes hold the tier's mutex.
 
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use mini_moka::sync::{Cache as MiniMoka, ConcurrentCacheExt as _};
 use quick_cache::{
@@ -15,19 +15,19 @@ use quick_cache::{
     sync::{Cache as QuickCache, DefaultLifecycle},
 };
 
-use super::{DigestHasher, MemoryEntry};
+use super::entry::MemoryEntry;
 use crate::{
     config::{self, MemoryEngine},
     model::CacheKey,
 };
 
-/// quick_cache bounds each of its shards by itself, and lets in nothing that is larger than one: several of the
-/// largest replies (`server.max_response_bytes`, 4 MiB) have to fit.
+/// quick_cache bounds each shard by itself, and refuses an entry larger than a shard: several of the largest replies
+/// (`server.max_response_bytes`, 4 MiB) have to fit.
 const SHARD_BYTES_MIN: u64 = 16 << 20;
-/// Enough that threads seldom meet in one. quick_cache wants a power of two.
+/// Enough that threads seldom contend for one. quick_cache wants a power of two.
 const SHARDS_MAX: u64 = 16;
-/// No document weighs less. quick_cache remembers half as many keys of documents that it gave up as it expects to
-/// hold documents: expecting as many as `max_entries` allows, these alone could outgrow `max_bytes`.
+/// No document weighs less. quick_cache remembers the keys of evicted entries, half as many as the entries it expects;
+/// with an expectation of `max_entries` these keys alone could outgrow `max_bytes`.
 const DOCUMENT_BYTES_MIN: u64 = 2 << 10;
 
 type ByDigest = BuildHasherDefault<DigestHasher>;
@@ -51,14 +51,34 @@ impl Weight {
         Self { share: u32::try_from(bytes.div_ceil(entries.max(1))).unwrap_or(u32::MAX) }
     }
 
-    pub(super) fn of(&self, held: &MemoryEntry) -> u32 {
-        held.weight().max(self.share)
+    pub(super) fn of(&self, entry: &MemoryEntry) -> u32 {
+        entry.weight().max(self.share)
     }
 }
 
 impl Weighter<CacheKey, MemoryEntry> for Weight {
-    fn weight(&self, _: &CacheKey, held: &MemoryEntry) -> u64 {
-        self.of(held).into()
+    fn weight(&self, _: &CacheKey, entry: &MemoryEntry) -> u64 {
+        self.of(entry).into()
+    }
+}
+
+/// Takes the eight digest bytes of a [`CacheKey`] as they are, because they are evenly distributed.
+#[derive(Debug, Default)]
+pub(super) struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, digest: u64) {
+        self.0 = digest;
     }
 }
 
@@ -71,7 +91,7 @@ impl Engine {
             MemoryEngine::MiniMoka => Self::MiniMoka(
                 MiniMoka::builder()
                     .max_capacity(capacity)
-                    .weigher(move |_: &CacheKey, held: &MemoryEntry| weight.of(held))
+                    .weigher(move |_: &CacheKey, entry: &MemoryEntry| weight.of(entry))
                     .build_with_hasher(ByDigest::default()),
             ),
             MemoryEngine::QuickCache => {
@@ -93,7 +113,7 @@ impl Engine {
         }
     }
 
-    /// What is held for a key. Counts as a use of it.
+    /// Counts as a use of the entry.
     pub(super) fn get(&self, key: &CacheKey) -> Option<MemoryEntry> {
         match self {
             Self::MiniMoka(cache) => cache.get(key),
@@ -101,7 +121,7 @@ impl Engine {
         }
     }
 
-    /// The same for who is about to write. mini-moka cannot help counting it as a use.
+    /// For writers; not a use of the entry, except in mini-moka.
     pub(super) fn peek(&self, key: &CacheKey) -> Option<MemoryEntry> {
         match self {
             Self::MiniMoka(cache) => cache.get(key),
@@ -109,27 +129,27 @@ impl Engine {
         }
     }
 
-    pub(super) fn insert(&self, key: CacheKey, held: MemoryEntry) {
+    pub(super) fn insert(&self, key: CacheKey, entry: MemoryEntry) {
         match self {
             Self::MiniMoka(cache) => {
-                cache.insert(key, held);
+                cache.insert(key, entry);
                 cache.sync();
             }
-            Self::QuickCache(cache) => cache.insert(key, held),
+            Self::QuickCache(cache) => cache.insert(key, entry),
         }
     }
 
-    /// Drops the documents of these keys. Walks all of them.
-    pub(super) fn remove(&self, concerned: impl Fn(&CacheKey) -> bool) {
+    /// Walks all entries.
+    pub(super) fn remove(&self, is_in_scope: impl Fn(&CacheKey) -> bool) {
         match self {
             Self::MiniMoka(cache) => {
-                let keys = cache.iter().map(|entry| entry.key().clone()).filter(|key| concerned(key));
+                let keys = cache.iter().map(|entry| entry.key().clone()).filter(|key| is_in_scope(key));
                 for key in keys.collect::<Vec<_>>() {
                     cache.invalidate(&key);
                     cache.sync();
                 }
             }
-            Self::QuickCache(cache) => cache.retain(|key, _| !concerned(key)),
+            Self::QuickCache(cache) => cache.retain(|key, _| !is_in_scope(key)),
         }
     }
 
@@ -157,7 +177,7 @@ impl Engine {
         }
     }
 
-    /// What can really be found, to be compared with what the engine says of itself.
+    /// All readable entries, for a comparison with the engine's own counts.
     #[cfg(test)]
     pub(super) fn all(&self) -> Vec<(CacheKey, MemoryEntry)> {
         match self {

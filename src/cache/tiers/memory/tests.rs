@@ -9,8 +9,9 @@ use super::*;
 use crate::{
     clock::Clock,
     config::MemoryEngine,
+    error::Missing,
     model::{
-        Generator, Parameters, Section, SectionSet, State, StrategyId, UserDataQuery, UserId,
+        Generator, Parameters, Section, SectionSet, Snapshot, State, StrategyId, UserDataQuery, UserId,
         snapshot::{Part, SectionFacts},
     },
 };
@@ -34,15 +35,15 @@ fn held(key: &CacheKey, bytes: usize, as_of_s: i64) -> MemoryEntry {
     let part = Part { facts, read_position: 0, bytes: vec![7; bytes].into(), rows: Bytes::new() };
     let snapshot = Snapshot::seal(key.clone(), "i".into(), as_of, as_of, vec![part]);
     let now = Clock::system().now();
-    MemoryEntry { answer: MemoryValue::Snapshot(snapshot), until: now, renew_from: now, unread: None }
+    MemoryEntry { value: MemoryValue::Snapshot(snapshot), until: now, refresh_ahead_from: now, unread: None }
 }
 
 const ENGINES: [MemoryEngine; 2] = [MemoryEngine::MiniMoka, MemoryEngine::QuickCache];
 
 fn unknown() -> MemoryEntry {
     let now = Clock::system().now();
-    let answer = MemoryValue::NotFound { what: Missing::User, epoch: "i".into(), read_position: 0 };
-    MemoryEntry { answer, until: now, renew_from: now, unread: None }
+    let value = MemoryValue::NotFound { what: Missing::User, epoch: "i".into(), read_position: 0 };
+    MemoryEntry { value, until: now, refresh_ahead_from: now, unread: None }
 }
 
 fn tier(engine: MemoryEngine, max_entries: u64, max_bytes: u64) -> MemoryTier {
@@ -185,7 +186,7 @@ fn hammer(tier: &MemoryTier, keys: &[CacheKey], thread: usize, rounds: usize) {
 }
 
 fn of(held: &MemoryEntry) -> &Snapshot {
-    match &held.answer {
+    match &held.value {
         MemoryValue::Snapshot(snapshot) => snapshot,
         MemoryValue::NotFound { .. } => panic!("a document"),
     }

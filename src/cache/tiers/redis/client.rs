@@ -11,6 +11,8 @@ use fred::{
     },
 };
 
+use crate::config;
+
 /// Longer than a request may wait: connecting includes TLS and authentication.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 /// A connection on which nothing came for so long after a command timed out is replaced: TCP alone
@@ -26,6 +28,11 @@ const COMMANDS_MAX: usize = 4096;
 pub(super) const EVENTS_MAX: usize = 4096;
 /// For a client that hears none: fred makes room for them all the same, in eight channels. Its own number.
 pub(super) const EVENTS_UNHEARD: usize = 32;
+
+/// The channel for notifications between the instances of a cluster.
+pub(super) fn channel(config: &config::Redis) -> String {
+    format!("{}:hints", config.prefix)
+}
 
 /// A client that is not connected yet; `timeout` is for one command.
 pub(super) fn build(url: &str, timeout: Duration, events_max: usize) -> Result<Client, Error> {

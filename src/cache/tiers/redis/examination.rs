@@ -55,7 +55,7 @@ pub async fn examine(config: &config::Redis, patience: Duration) -> Result<Exami
         memory_max: said("maxmemory").parse().unwrap_or_default(),
         eviction: said("maxmemory_policy"),
         latency: pings[PINGS / 2],
-        heard_after: heard_after(&asking, &hearing, &super::channel(config), &clock, patience).await,
+        heard_after: heard_after(&asking, &hearing, &client::channel(config), &clock, patience).await,
     };
     // Best effort: the connections end with this process.
     let _ = tokio::join!(asking.quit(), hearing.quit());

@@ -17,11 +17,12 @@
 mod header;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use prost::Message as _;
 use sha2::{Digest, Sha256};
 
 use self::header::Header;
+pub use self::header::RecordError;
 use crate::model::{CacheKey, Snapshot, snapshot::Sealed};
 
 const SIGNATURE: [u8; 5] = *b"UDSN\x01";
@@ -36,26 +37,6 @@ const PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// zstd's default: 30 KB of document in about 0.1 ms.
 const COMPRESSION_LEVEL: i32 = 3;
-
-/// Why a Redis value is no record of the asked document.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
-    /// It does not begin like one; of another version, for example.
-    #[error("no record of this version")]
-    Signature,
-    /// It is cut off, or bits have changed.
-    #[error("checksum mismatch")]
-    Checksum,
-    /// Its header does not decode.
-    #[error("malformed header")]
-    Header(#[from] prost::DecodeError),
-    /// It says something that no writer writes.
-    #[error("invalid {0}")]
-    Invalid(&'static str),
-    /// It is another document's: a digest that collides, or a key that was copied.
-    #[error("another document's record")]
-    Identity,
-}
 
 /// A snapshot as a Redis value.
 #[must_use]
@@ -92,7 +73,8 @@ pub fn decode(record: &Bytes, key: &CacheKey) -> Result<Snapshot, RecordError> {
         return Err(RecordError::Checksum);
     }
     let flags = record[9];
-    let as_of = micros(i64::from_be_bytes(array(&record[10..18]))).ok_or(RecordError::Invalid("as_of"))?;
+    let as_of = DateTime::from_timestamp_micros(i64::from_be_bytes(array(&record[10..18])))
+        .ok_or(RecordError::Invalid("as_of"))?;
     let header_len = usize::try_from(u32::from_be_bytes(array(&record[26..30])))
         .ok()
         .filter(|len| *len <= HEADER_BYTES_MAX && *len <= record.len() - HEAD)
@@ -102,7 +84,7 @@ pub fn decode(record: &Bytes, key: &CacheKey) -> Result<Snapshot, RecordError> {
     if !header.names(key) {
         return Err(RecordError::Identity);
     }
-    let expires_at = micros(header.expires_at).ok_or(RecordError::Invalid("expires_at"))?;
+    let expires_at = DateTime::from_timestamp_micros(header.expires_at).ok_or(RecordError::Invalid("expires_at"))?;
     let (sections, payload_len) = header.sections(PAYLOAD_BYTES_MAX)?;
 
     let stored = record.slice(HEAD + header_len..);
@@ -122,10 +104,6 @@ pub fn decode(record: &Bytes, key: &CacheKey) -> Result<Snapshot, RecordError> {
 /// it expires, nothing more.
 fn log_digest(epoch: &str) -> [u8; 8] {
     array(&Sha256::digest(epoch)[..8])
-}
-
-fn micros(number: i64) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_micros(number)
 }
 
 /// The callers slice exactly `N` bytes.

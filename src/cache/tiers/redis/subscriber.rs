@@ -64,7 +64,7 @@ impl Subscriber {
             connections: client.reconnect_rx(),
             connection: client.connect(),
             client,
-            channel: super::channel(config),
+            channel: client::channel(config),
             timeout: config.timeout,
             renewal,
             unsure: true,

@@ -2,10 +2,40 @@
 
 use std::time::Duration;
 
-use super::{RecordError, micros};
-use crate::model::{
-    CacheKey, Generator, SealedSection, Section, Snapshot, State, section::DOCUMENT_ORDER, snapshot::SectionFacts,
+use chrono::DateTime;
+
+use crate::{
+    cache::tiers::error::TierError,
+    model::{
+        CacheKey, Generator, SealedSection, Section, Snapshot, State, section::DOCUMENT_ORDER, snapshot::SectionFacts,
+    },
 };
+
+/// Why a Redis value is no record of the asked document.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// It does not begin like one; of another version, for example.
+    #[error("no record of this version")]
+    Signature,
+    /// It is cut off, or bits have changed.
+    #[error("checksum mismatch")]
+    Checksum,
+    /// Its header does not decode.
+    #[error("malformed header")]
+    Header(#[from] prost::DecodeError),
+    /// It says something that no writer writes.
+    #[error("invalid {0}")]
+    Invalid(&'static str),
+    /// It is another document's: a digest that collides, or a key that was copied.
+    #[error("another document's record")]
+    Identity,
+}
+
+impl From<RecordError> for TierError {
+    fn from(error: RecordError) -> Self {
+        Self::Garbage(error.to_string())
+    }
+}
 
 /// The message. Fields are only added; a change of meaning is a new version of the record.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -131,7 +161,7 @@ impl SectionHeader {
             section,
             state: State::try_from(self.state).map_err(|_| RecordError::Invalid("state"))?,
             generator: Generator::try_from(self.generator).map_err(|_| RecordError::Invalid("generator"))?,
-            read_at: micros(self.read_at).ok_or(RecordError::Invalid("read_at"))?,
+            read_at: DateTime::from_timestamp_micros(self.read_at).ok_or(RecordError::Invalid("read_at"))?,
             took: Duration::from_nanos(self.took_ns),
             reason: self.reason.clone(),
             warnings: self.warnings.clone(),

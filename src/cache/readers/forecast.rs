@@ -19,7 +19,7 @@ const TOGETHER_MAX: usize = 8;
 
 /// Changes that came together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Changes(BTreeSet<i64>);
+pub(crate) struct Changes(BTreeSet<i64>);
 
 impl Changes {
     /// One more, of these sections.
@@ -30,7 +30,7 @@ impl Changes {
     }
 
     /// Whether they outdate a section.
-    pub(super) fn concern(&self, section: Section) -> bool {
+    pub(crate) fn concern(&self, section: Section) -> bool {
         self.0.iter().any(|bits| SectionSet::from_bits(*bits).with_dependents().contains(section))
     }
 }

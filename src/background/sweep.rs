@@ -1,0 +1,41 @@
+//! Deletes what is too old to be of use: rows, AI responses, leases of crashed instances, log entries.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    aggregate::Aggregator,
+    cache::{invalidation_log::InvalidationLog, tiers::Tiers},
+    config,
+    lease::Leases,
+};
+
+/// Log entries outlive every snapshot by this margin.
+const TRIM_MARGIN: Duration = Duration::from_secs(3600);
+
+#[derive(Debug)]
+pub(super) struct Sweep {
+    pub(super) tiers: Arc<Tiers>,
+    pub(super) aggregator: Arc<Aggregator>,
+    pub(super) leases: Arc<Leases>,
+    pub(super) log: Arc<InvalidationLog>,
+    pub(super) config: config::Database,
+}
+
+impl Sweep {
+    pub(super) async fn run(&self) {
+        match self.tiers.sweep().await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "swept expired rows"),
+            Err(error) => tracing::warn!(%error, "sweep of expired rows failed; the next sweep retries"),
+        }
+        if let Err(error) = self.aggregator.ai().sweep_responses(self.config.sweep_batch).await {
+            tracing::warn!(%error, "sweep of unused AI responses failed; the next sweep retries");
+        }
+        if let Err(error) = self.leases.sweep(self.config.sweep_batch).await {
+            tracing::warn!(%error, "sweep of abandoned leases failed; the next sweep retries");
+        }
+        if let Err(error) = self.log.trim(self.config.stale_max + TRIM_MARGIN).await {
+            tracing::warn!(%error, "trimming the invalidation log failed; the next sweep retries");
+        }
+    }
+}
