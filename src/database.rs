@@ -119,7 +119,7 @@ fn sqlite_options(sqlite: SqliteConnectOptions, access: Access) -> SqliteConnect
         // The planning application's rows are taken as they are.
         .foreign_keys(false);
     match access {
-        // In WAL mode NORMAL may lose commits with the power, and an acknowledged fence must not be lost.
+        // In WAL mode NORMAL may lose commits with the power, and an acknowledged invalidation must not be lost.
         Access::ReadWrite => sqlite.synchronous(SqliteSynchronous::Full),
         Access::ReadOnly => sqlite.pragma("query_only", "ON"),
     }

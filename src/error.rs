@@ -16,7 +16,7 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     line
 }
 
-/// Why a request failed. `Clone`, because a flight answers many.
+/// Why a request failed. `Clone`, because one load answers many requests.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The user is unknown to the required source, or the strategy is not this user's.
@@ -109,7 +109,7 @@ pub enum Unavailable {
     /// An invalidation could not be made durable. What is cached here was dropped all the same.
     #[error("the invalidation could not be made durable")]
     InvalidationNotDurable,
-    /// A purge could not clean a tier; its fence holds.
+    /// A purge could not clean a tier. Its invalidation holds.
     #[error("a tier could not be purged")]
     PurgeIncomplete {
         /// The tier.

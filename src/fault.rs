@@ -18,7 +18,7 @@ pub enum Call {
     Redis,
     /// A statement on the cache table.
     Row,
-    /// The commit of fences.
+    /// The commit of invalidations.
     Append,
     /// Between the two transactions of an append that takes its positions first: only a mutant comes here.
     Appending,

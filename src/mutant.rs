@@ -8,11 +8,11 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "mutants", derive(clap::ValueEnum))]
 pub enum Mutant {
-    /// A load tags its document with the position known when it ends.
+    /// A load takes the position known when it ends as its read position.
     ReadPositionTakenAtTheEnd,
     /// A request joins any running load of its key.
     JoinsAnOlderLoad,
-    /// OK is sent as soon as the fence is committed.
+    /// OK is sent as soon as the invalidation is committed.
     AcknowledgesBeforeApplying,
     /// What Redis holds is served unjudged.
     TrustsRedis,
@@ -26,23 +26,23 @@ pub enum Mutant {
     WaitAllDoesNotWait,
     /// A request's token is not looked at.
     IgnoresTheToken,
-    /// Whoever commits a fence applies it, and takes the rows before it for applied.
+    /// An instance that commits an invalidation applies it, and counts the rows before it as applied.
     AppliesOnlyItsOwnRow,
     /// Positions are taken in a transaction of their own, so rows are committed out of order, and a reader that polls
     /// accepts gaps, as it would have to.
     SequenceForACounter,
     /// A request shares a catch-up whose read was sent before it came.
     SharesASentCatchUp,
-    /// Fences are forgotten without raising the floor over them.
+    /// An instance drops invalidations without raising its low watermark.
     PrunesWithoutTheLowWatermark,
     /// Positions of one epoch are compared with those of another.
     IgnoresTheEpoch,
-    /// A waiter takes a holder for dead whose position, not whose beat, stands still.
+    /// A waiter counts a holder as dead if its position, not its heartbeat, stops.
     TakesOverByPosition,
     /// A partial document replaces whatever is there.
     PartialOverComplete,
-    /// Rows of the outbox are deleted before their fences are committed.
-    ForgetsBeforeFencing,
+    /// Rows of the outbox are deleted before their invalidations are committed.
+    DeletesBeforeInvalidating,
 }
 
 /// Whether a rule is broken in this process.

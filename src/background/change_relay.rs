@@ -82,7 +82,7 @@ impl ChangeRelay {
         let counters = &self.counters.changes;
         while let Some(mut batch) = self.outbox.read(BATCH_ROWS).await? {
             let (rows, invalidations, lag) = (batch.rows as u64, batch.scopes.len() as u64, batch.age);
-            if mutant::on(Mutant::ForgetsBeforeFencing) {
+            if mutant::on(Mutant::DeletesBeforeInvalidating) {
                 batch.delete().await?;
             }
             if !batch.scopes.is_empty() {

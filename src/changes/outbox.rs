@@ -89,7 +89,7 @@ impl Outbox {
         }
         let limit = [i64::try_from(rows_max).unwrap_or(i64::MAX).into()];
         if self.pool.is_sqlite() {
-            // Not locked: another instance that moves the same rows raises the same fences, which harms nobody.
+            // Not locked: another instance that moves the same rows appends the same invalidations, which does no harm.
             let rows = self.pool.query_all_raw(self.statement(READ_SQLITE, limit)).await?;
             return Batch::of(&rows, self.pool.clone(), None);
         }
@@ -132,7 +132,7 @@ impl Batch {
         Ok(Some(Self { rows: ids.len(), age, scopes, ids, pool, transaction }))
     }
 
-    /// Deletes the rows. Only once their fences are durable: what is lost here is served outdated. Safe to repeat.
+    /// Deletes the rows. Only after their invalidations are durable: a change lost here would be served outdated. Safe to repeat.
     pub async fn delete(&mut self) -> Result<(), DbErr> {
         let ids: Vec<String> = self.ids.iter().map(i64::to_string).collect();
         let sql = format!("DELETE FROM invalidation_outbox WHERE id IN ({})", ids.join(", "));
@@ -141,7 +141,7 @@ impl Batch {
                 transaction.execute_unprepared(&sql).await?;
                 transaction.commit().await
             }
-            // What stays is fenced again with every run.
+            // A row that stays is invalidated again by every run.
             None => repeat_while(is_busy, || self.pool.execute_unprepared(&sql)).await.map(drop),
         }
     }

@@ -44,11 +44,11 @@ pub enum Flaw {
     PlainNonces,
     /// A row that is there is taken all the same.
     TakesFromTheLiving,
-    /// A takeover does not ask whether the beat has moved.
+    /// A takeover does not ask whether the heartbeat has moved.
     TakesOverBlindly,
-    /// Whoever asks moves the beat, and is told that the lease is his.
-    BeatsForAll,
-    /// Whoever gives back deletes the row, whosever it is.
+    /// Any claimant moves the heartbeat, and is told that it holds the lease.
+    HeartbeatsForAll,
+    /// A release deletes the row, whoever holds it.
     ReleasesAll,
 }
 
@@ -71,7 +71,7 @@ pub struct Tables {
     pub leases: BTreeMap<String, LeaseRecord>,
     /// Work of which there is a result.
     pub done: HashSet<String>,
-    /// Every fence that ever became durable, in order: for the tests' eyes.
+    /// Every invalidation that ever became durable, in order, for the tests.
     pub history: Vec<Commit>,
     /// Leases that were taken over, as they were, and when: for the tests' eyes.
     pub taken_over: Vec<(LeaseRecord, Duration)>,
@@ -86,7 +86,7 @@ pub struct Head {
     pub epoch: Arc<str>,
     /// The last position.
     pub position: i64,
-    /// The position up to which everything counts as fenced.
+    /// Everything read below this position counts as outdated.
     pub low_watermark: i64,
     /// What the cluster agreed on.
     pub lease_ms: i64,
@@ -103,7 +103,7 @@ pub struct LogRecord {
     pub at: Duration,
 }
 
-/// A fence that became durable.
+/// An invalidation that became durable.
 #[derive(Clone, Debug)]
 pub struct Commit {
     /// The log's epoch.
@@ -204,7 +204,7 @@ impl MemoryDatabase {
 }
 
 impl Tables {
-    /// Commits fences at the places after `after`, which is the head unless somebody is wrong; where they end.
+    /// Commits invalidations at the positions above `after`, which is the head except for a flaw. Returns the last one.
     pub fn append(&mut self, after: i64, scopes: &[Scope], plain_nonces: bool) -> i64 {
         let at = time::now();
         for (position, scope) in (after + 1..).zip(scopes.iter().cloned()) {

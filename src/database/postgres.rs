@@ -143,7 +143,7 @@ fn session(postgres: PgConnectOptions, options: &Options) -> PgConnectOptions {
         .options([("client_min_messages", "warning")]);
     match options.access {
         Access::ReadWrite => postgres.options([
-            // A server or a role may have it off, and an acknowledged fence must not be lost.
+            // A server or a role may have it off, and an acknowledged invalidation must not be lost.
             ("synchronous_commit", "on".to_owned()),
             // A transaction whose client is gone without a word holds its locks until the server notices, by
             // default after two hours; one on the invalidation log's head would keep every instance from its commits.

@@ -154,7 +154,7 @@ impl LeaseTable {
         claimant: &Claimant,
         change: impl FnOnce(&mut LeaseRecord) + Send + 'static,
     ) -> Result<bool, DbErr> {
-        let (claimant, for_all) = (claimant.clone(), self.database.has(Flaw::BeatsForAll));
+        let (claimant, for_all) = (claimant.clone(), self.database.has(Flaw::HeartbeatsForAll));
         self.database
             .execute(move |tables| {
                 let Some(row) = tables.leases.get_mut(&claimant.key).filter(|row| for_all || claimant.holds(row))

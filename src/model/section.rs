@@ -26,7 +26,7 @@ pub const DOCUMENT_ORDER: [Section; 7] = [
     Section::Recommendations,
 ];
 
-/// What is made from what: a fence on the left also fences the right.
+/// Which section is made from which: an invalidation of the left one also invalidates the right one.
 const MADE_FROM: [(Section, &[Section]); 2] = [
     (Section::Onboarding, &[Section::AiAnalysis, Section::GapAnalysis, Section::Derived]),
     (Section::Strategy, &[Section::AiAnalysis, Section::GapAnalysis, Section::Derived]),

@@ -38,12 +38,12 @@ pub struct SectionFacts {
 pub struct SealedSection {
     /// How it came about.
     pub facts: SectionFacts,
-    /// The invalidation log's position known before its sources were read. A fence above it outdates it.
+    /// The position of the invalidation log that was known before its sources were read. An invalidation above it outdates it.
     pub read_position: i64,
     /// Its bytes' place in the payload.
     pub range: Range<usize>,
     /// What other sections are made from too and its bytes do not tell, in its source's own form; empty: not kept.
-    /// Of the very reading that its bytes are of, so that the tag says of both whether they are outdated.
+    /// Of the very reading that its bytes are of, so that the read position says of both whether they are outdated.
     pub rows: Bytes,
 }
 
@@ -71,7 +71,7 @@ pub struct Said {
 pub struct Sealed {
     /// What was asked.
     pub key: CacheKey,
-    /// The invalidation log that the tags are positions of.
+    /// The epoch of the read positions.
     pub epoch: Arc<str>,
     /// The encoded `ComprehensiveUserData`.
     pub payload: Bytes,
@@ -88,7 +88,7 @@ pub struct Sealed {
 pub struct Part {
     /// How it came about.
     pub facts: SectionFacts,
-    /// The invalidation log's position known before its sources were read.
+    /// The position of the invalidation log that was known before its sources were read.
     pub read_position: i64,
     /// A `ComprehensiveUserData` that has only this section's fields, encoded.
     pub bytes: Bytes,
@@ -163,7 +163,7 @@ impl Snapshot {
         self.as_of + life.mul_f64(share)
     }
 
-    /// The highest tag: below a fence on all sections nothing in it is of use.
+    /// The highest read position. An invalidation of all sections above it outdates the whole snapshot.
     #[must_use]
     pub fn read_position_max(&self) -> i64 {
         self.sections.iter().map(|s| s.read_position).max().unwrap_or_default()

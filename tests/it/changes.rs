@@ -153,12 +153,12 @@ async fn a_change_is_seen_on_every_instance_without_anybody_telling() {
             }
         }
         let counted = async || {
-            let mut fences = 0;
+            let mut invalidations = 0;
             for client in &clients {
-                fences += stats(client).await.changes.unwrap().invalidations;
+                invalidations += stats(client).await.changes.unwrap().invalidations;
             }
-            // How many is left open: two instances may fence the same rows, and two changes may be one fence.
-            (fences > 0).then_some(())
+            // How many is left open: two instances may invalidate the same rows, and two changes may be one invalidation.
+            (invalidations > 0).then_some(())
         };
         wait_for("changes to be counted", counted).await;
     }

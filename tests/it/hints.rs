@@ -248,7 +248,7 @@ async fn a_flood_of_forged_hints_changes_nothing() {
     }
     figures("flooded, seen elsewhere", took.into_iter());
     for client in [&pair.near, &pair.far] {
-        let fence = stats(client).await.invalidation_log.unwrap();
-        assert_eq!((fence.applied, fence.gaps), (3, 0));
+        let log = stats(client).await.invalidation_log.unwrap();
+        assert_eq!((log.applied, log.gaps), (3, 0));
     }
 }

@@ -78,7 +78,7 @@ async fn a_strategy_edit_makes_no_onboarding_query() {
         assert!(runs.iter().any(|(source, runs)| *source == "gap_analysis" && *runs >= 3), "{kind:?}: {runs:?}");
         let section = |section: Section| stats.sections.iter().find(|stats| stats.section() == section).unwrap();
         let (onboarding, strategy) = (section(Section::Onboarding), section(Section::Strategy));
-        // Of one edit there may be two fences.
+        // Of one edit there may be two invalidations.
         assert!(onboarding.read == 1 && onboarding.reused >= 2, "{kind:?}: {onboarding:?}");
         assert!(strategy.read >= 3 && strategy.reused == 0, "{kind:?}: {strategy:?}");
     }

@@ -55,8 +55,8 @@ impl Instance {
     }
 
     /// Waits until a load is under way here, or waits for one elsewhere.
-    async fn has_a_flight(&self) {
-        wait_for("a flight", async || (stats(&self.client).await.loads_active > 0).then_some(())).await;
+    async fn has_a_load(&self) {
+        wait_for("a load", async || (stats(&self.client).await.loads_active > 0).then_some(())).await;
     }
 
     /// Whether it reads the sources.
@@ -108,7 +108,7 @@ async fn a_cold_key_on_four_instances_costs_one_load() {
     let hold = cluster.sources.hold(OF_STRATEGY).await;
     let calls: Vec<Call> = instances.iter().flat_map(|instance| instance.call(250, &of("1"))).collect();
     for instance in &instances {
-        instance.has_a_flight().await;
+        instance.has_a_load().await;
     }
     hold.is_waited_for_by(1).await;
     hold.release().await;
@@ -136,7 +136,7 @@ async fn fifty_cold_keys_on_four_instances_cost_fifty_loads() {
         calls.extend(instances.iter().flat_map(|instance| instance.call(5, &of(user))));
     }
     for instance in &instances {
-        wait_for("a flight for every user", async || {
+        wait_for("a load for every user", async || {
             (stats(&instance.client).await.loads_active >= USERS as i32).then_some(())
         })
         .await;
@@ -158,7 +158,7 @@ async fn check_takeover(signal: &str) {
     let hold = cluster.sources.hold(OF_STRATEGY).await;
     let mut calls: Vec<Vec<Call>> = instances.iter().map(|instance| instance.call(20, &of("1"))).collect();
     for instance in &instances {
-        instance.has_a_flight().await;
+        instance.has_a_load().await;
     }
     hold.is_waited_for_by(1).await;
     let loading = futures::future::join_all(instances.iter().map(Instance::is_loading)).await;
@@ -232,7 +232,7 @@ async fn a_load_without_a_document_is_told_to_those_who_wait_for_it() {
         let hold = cluster.sources.hold(OF_STRATEGY).await;
         let calls: Vec<Call> = instances.iter().flat_map(|instance| instance.call(20, &of(user))).collect();
         for instance in &instances {
-            instance.has_a_flight().await;
+            instance.has_a_load().await;
         }
         if !held {
             hold.release().await;
@@ -261,7 +261,7 @@ async fn nobody_waits_for_a_load_that_an_invalidation_has_outdated() {
     // A second load, while the first one still holds on; and no third one.
     hold.is_waited_for_by(2).await;
     for instance in &instances {
-        instance.has_a_flight().await;
+        instance.has_a_load().await;
     }
     hold.release().await;
     assert!(answers(after).await.iter().all(|answer| answer.count == 1));

@@ -12,7 +12,7 @@ use userdata::{
 
 use testkit::{
     ai::{FakeAi, Say, valid_answer},
-    ask::{everything_of, invalidate as fence, of, reason, stats},
+    ask::{everything_of, invalidate, of, reason, stats},
     cluster::{Cluster, Layout, cluster},
     database::{BOTH, Kind},
     get::{ask, complete, failed, get, refresh, report, status},
@@ -125,8 +125,8 @@ async fn a_document_near_its_end_is_assembled_anew_once_and_nobody_waits_for_it(
     assert_eq!(runs(&clients, "onboarding").await, i64::try_from(seen.len()).unwrap(), "one instance for both");
 }
 
-/// Raises a fence on some sections, as a change in the sources does.
-async fn fence_sections(cluster: &Cluster, user: &str, sections: SectionSet) {
+/// Invalidates some sections, as a change in the sources does.
+async fn invalidate_sections(cluster: &Cluster, user: &str, sections: SectionSet) {
     let transaction = cluster.cache.begin().await.unwrap();
     for statement in [
         "UPDATE invalidation_log_head SET position = position + 1 WHERE id = 1".to_owned(),
@@ -142,25 +142,25 @@ async fn fence_sections(cluster: &Cluster, user: &str, sections: SectionSet) {
 }
 
 #[tokio::test]
-async fn a_fence_on_a_section_re_reads_that_and_what_is_made_from_it() {
+async fn an_invalidation_of_a_section_re_reads_that_and_what_is_made_from_it() {
     use Section::{AiAnalysis, Derived, GapAnalysis, Performance, Recommendations, Strategy};
     for layout in [Layout::Sqlite, Layout::Postgres] {
         let cluster = cluster(layout).await.with_redis().await;
         cluster.sources.add_user("1", &[11]).await;
         let (_server, mut client) = with(cluster.settings()).await;
         let mut before = get(&mut client, "1").await;
-        for (fenced, expected) in [
+        for (invalidated, expected) in [
             (vec![Performance], vec![Performance]),
             (vec![Strategy], vec![Strategy, AiAnalysis, GapAnalysis, Derived]),
             (vec![GapAnalysis, Recommendations], vec![GapAnalysis, Recommendations]),
         ] {
             cluster.has_stored(1).await;
-            fence_sections(&cluster, "1", fenced.iter().copied().collect()).await;
-            let after = wait_for("the fence to be heard of", async || {
+            invalidate_sections(&cluster, "1", invalidated.iter().copied().collect()).await;
+            let after = wait_for("the invalidation to arrive", async || {
                 Some(get(&mut client, "1").await).filter(|reply| status(reply) == CacheStatus::Assembled)
             })
             .await;
-            assert_eq!(read_again(&before, &after), expected, "{layout:?} {fenced:?}");
+            assert_eq!(read_again(&before, &after), expected, "{layout:?} {invalidated:?}");
             before = after;
         }
     }
@@ -174,8 +174,8 @@ async fn a_document_about_another_strategy_reuses_onboarding_alone() {
     let before = get(&mut client, "1").await;
     cluster.has_stored(1).await;
     cluster.sources.activate(12).await;
-    fence_sections(&cluster, "1", [Section::Strategy].into_iter().collect()).await;
-    let after = wait_for("the fence to be heard of", async || {
+    invalidate_sections(&cluster, "1", [Section::Strategy].into_iter().collect()).await;
+    let after = wait_for("the invalidation to arrive", async || {
         Some(get(&mut client, "1").await).filter(|reply| status(reply) == CacheStatus::Assembled)
     })
     .await;
@@ -215,7 +215,7 @@ async fn a_pause_after_a_failure_ends_with_an_invalidation_and_does_not_hold_bac
     let (cluster, _server, mut client) = failing().await;
     ask(&mut client, "1", false).await.unwrap_err();
     cluster.sources.database.execute("ALTER TABLE away RENAME TO onboarding_sessions").await;
-    fence(&client, everything_of("1")).await.unwrap();
+    invalidate(&client, everything_of("1")).await.unwrap();
     assert_eq!(status(&get(&mut client, "1").await), CacheStatus::Assembled);
 
     let (cluster, _server, mut client) = failing().await;

@@ -239,7 +239,7 @@ async fn the_database_with_the_sources_on_it_may_die_and_return_under_load() {
     let cold = caller.ask(about("9")).await.unwrap_err();
     assert_eq!(cold.code(), Code::Unavailable, "{cold}");
     assert_eq!(caller.ask(strict("1")).await.unwrap_err().code(), Code::Unavailable);
-    assert_eq!(invalidate(&server, "2").await.unwrap_err().code(), Code::Unavailable, "no fence is durable");
+    assert_eq!(invalidate(&server, "2").await.unwrap_err().code(), Code::Unavailable, "no invalidation is durable");
 
     // Cached answers are given for a while only.
     let impatient = impatient.caller().await;
@@ -260,7 +260,7 @@ async fn the_database_with_the_sources_on_it_may_die_and_return_under_load() {
         assert!(asked.took < SOON, "{:?}", asked.took);
     }
     wait_for("cold users to be answered", async || caller.ask(about("9")).await.ok()).await;
-    wait_for("fences", async || invalidate(&server, "3").await.ok()).await;
+    wait_for("invalidations", async || invalidate(&server, "3").await.ok()).await;
     assert!(caller.until("3", CacheStatus::HitMemory).await.info.verified);
     wait_for("the impatient one", async || impatient.ask(about("1")).await.ok()).await;
 }
@@ -370,8 +370,8 @@ async fn the_last_good_document_is_served_stale_when_a_required_source_fails() {
         let cold = caller.ask(about("8")).await.unwrap_err();
         assert_eq!(cold.code(), Code::Unavailable, "{kind:?}: nothing is made up: {cold}");
         invalidate(&server, "1").await.unwrap();
-        let fenced = caller.ask(about("1")).await.unwrap_err();
-        assert_eq!(fenced.code(), Code::Unavailable, "{kind:?}: {fenced}");
+        let outdated = caller.ask(about("1")).await.unwrap_err();
+        assert_eq!(outdated.code(), Code::Unavailable, "{kind:?}: {outdated}");
 
         bring_back(&place, "onboarding_sessions").await;
         for user in ["1", "2", "8"] {
@@ -415,7 +415,7 @@ async fn an_optional_source_that_fails_costs_its_section_only() {
         check_partial(&failed, State::Failed);
         assert!(failed.document().recommendations_data.is_empty(), "{kind:?}: nothing is made up");
 
-        // The last good one, if it is not fenced.
+        // The last good one, if it is not outdated.
         expire(&place, "1").await;
         let stale = caller.get("1").await;
         check_partial(&stale, State::Stale);

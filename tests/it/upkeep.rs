@@ -210,7 +210,7 @@ async fn an_unknown_user_is_remembered_until_an_invalidation() {
     assert_eq!(unknown().await, Code::NotFound, "remembered");
     let other = InvalidateCacheRequest { user_id: "1".to_owned(), ..Default::default() };
     client.invalidate_cache(other).await.unwrap();
-    assert_eq!(unknown().await, Code::NotFound, "another user's fence is none of its business");
+    assert_eq!(unknown().await, Code::NotFound, "another user's invalidation is none of its business");
     let theirs = InvalidateCacheRequest { user_id: "999999".to_owned(), ..Default::default() };
     client.invalidate_cache(theirs).await.unwrap();
     assert_eq!(caller.get("999999").await.status(), CacheStatus::Assembled);

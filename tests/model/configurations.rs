@@ -1,13 +1,13 @@
-//! The configurations: each is small enough to be explored whole, and aimed at some of the promises.
+//! The configurations. Each is small enough to be explored completely, and aimed at some of the promises.
 
 /// How an invalidation comes about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// InvalidateCache at any of the instances.
     Plain,
-    /// The same with WAIT_ALL.
+    /// As `Plain`, with WAIT_ALL.
     WaitAll,
-    /// At an instance that is not modelled otherwise: a committed fence out of nowhere.
+    /// By an instance outside the model: the invalidation appears in the log, committed.
     Elsewhere,
     /// A change in the source tables, with its outbox row.
     Change,
@@ -24,9 +24,9 @@ pub(crate) struct Invalidation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReadOptions {
     pub(crate) sections: u8,
-    /// It brings the token of this invalidation.
+    /// It carries the token of this invalidation.
     pub(crate) token: Option<u8>,
-    /// The log is read first.
+    /// The log is read before the answer.
     pub(crate) linearizable: bool,
 }
 
@@ -36,11 +36,11 @@ pub(crate) struct Configuration {
     pub(crate) sections: usize,
     pub(crate) invalidations: &'static [Invalidation],
     pub(crate) requests: &'static [ReadOptions],
-    /// Instances begin with a valid lease; else they have yet to read the log.
+    /// Instances start with a valid lease; otherwise they first have to read the log.
     pub(crate) started: bool,
     /// A lease's length in ticks.
     pub(crate) lease: u8,
-    /// The log is read also when there is nothing in it to be had.
+    /// The log is also read when it contains nothing new.
     pub(crate) polls: bool,
     /// Ticks happen.
     pub(crate) time: bool,
@@ -56,11 +56,11 @@ pub(crate) struct Configuration {
     pub(crate) prunes: u8,
 }
 
-const fn fence(kind: Kind) -> Invalidation {
+const fn invalidation(kind: Kind) -> Invalidation {
     Invalidation { kind, sections: 1 }
 }
 
-/// A fence of another user: it only takes a position.
+/// An invalidation of another user: it only takes a position.
 const fn another(kind: Kind) -> Invalidation {
     Invalidation { kind, sections: 0 }
 }
@@ -96,20 +96,19 @@ const NOTHING: Configuration = Configuration {
     prunes: 0,
 };
 
-/// P1 and P6 in one instance: loads of any length, joined or not, whose documents stay in memory and
-/// come back from Redis at any later time, while two invalidations are called.
+/// P1 and P6 in one instance, while two invalidations are called. Loads take any time and may be joined. Their documents
+/// stay in memory and come back from Redis at any later time.
 pub(crate) const SLOW_LOADS: Configuration = Configuration {
-    invalidations: &[fence(Kind::Plain), fence(Kind::Plain)],
+    invalidations: &[invalidation(Kind::Plain), invalidation(Kind::Plain)],
     requests: &[PLAIN; 4],
     redis: true,
     ..NOTHING
 };
 
-/// P1 and P6 over two instances that share a Redis which loses, regresses and reorders; one of them
-/// restarts.
+/// P1 and P6 over two instances that share a Redis which loses, restores and reorders values. One instance restarts.
 pub(crate) const LYING_REDIS: Configuration = Configuration {
     instances: 2,
-    invalidations: &[fence(Kind::Plain)],
+    invalidations: &[invalidation(Kind::Plain)],
     requests: &[PLAIN; 2],
     redis: true,
     impatient: true,
@@ -117,11 +116,11 @@ pub(crate) const LYING_REDIS: Configuration = Configuration {
     ..NOTHING
 };
 
-/// P2 and P4: two instances, leases that lapse, reads of the log that take any time, WAIT_ALL; answers
-/// after a lapsed lease are renewed or flagged.
+/// P2 and P4: two instances, leases that lapse, readings of the log that take any time, WAIT_ALL. After a lapsed lease
+/// an answer is renewed or flagged.
 pub(crate) const LEASES: Configuration = Configuration {
     instances: 2,
-    invalidations: &[fence(Kind::WaitAll)],
+    invalidations: &[invalidation(Kind::WaitAll)],
     requests: &[PLAIN; 2],
     polls: true,
     time: true,
@@ -129,27 +128,26 @@ pub(crate) const LEASES: Configuration = Configuration {
     ..NOTHING
 };
 
-/// The order of the log: two fences, of two users, are committed at once by two instances; P1 and
-/// linearizable requests.
+/// The order of the log: two instances commit invalidations of two users at the same time. P1 and linearizable requests.
 pub(crate) const TWO_WRITERS: Configuration = Configuration {
     instances: 2,
-    invalidations: &[fence(Kind::Plain), another(Kind::Plain)],
+    invalidations: &[invalidation(Kind::Plain), another(Kind::Plain)],
     requests: &[PLAIN, LINEARIZABLE],
     ..NOTHING
 };
 
-/// P3 and LINEARIZABLE: requests that bring a token, or have the log read, at an instance that lags behind.
+/// P3 and LINEARIZABLE: requests that carry a token, or have the log read, at an instance that lags behind.
 pub(crate) const TOKENS: Configuration = Configuration {
     instances: 2,
-    invalidations: &[fence(Kind::Plain)],
+    invalidations: &[invalidation(Kind::Plain)],
     requests: &[PLAIN, WITH_TOKEN, LINEARIZABLE],
     polls: true,
     ..NOTHING
 };
 
-/// The floor: the log is trimmed, an instance forgets the key's fences, one restarts.
-pub(crate) const FLOOR: Configuration = Configuration {
-    invalidations: &[fence(Kind::Plain), fence(Kind::Elsewhere)],
+/// The low watermark: the log is trimmed, an instance drops the invalidations of the key, one instance restarts.
+pub(crate) const LOW_WATERMARK: Configuration = Configuration {
+    invalidations: &[invalidation(Kind::Plain), invalidation(Kind::Elsewhere)],
     requests: &[PLAIN; 2],
     redis: true,
     crashes: 1,
@@ -158,42 +156,42 @@ pub(crate) const FLOOR: Configuration = Configuration {
     ..NOTHING
 };
 
-/// P1 over a loss of commits: the database forgets fences that an instance has acknowledged or applied,
-/// and goes on. Positions of the old log and of the new one must not be taken for each other.
+/// P1 over a loss of commits: the database loses invalidations that an instance has acknowledged or applied, and goes
+/// on. Positions of the old epoch must not be compared with positions of the new one.
 pub(crate) const LOST_COMMITS: Configuration = Configuration {
-    invalidations: &[fence(Kind::Plain), fence(Kind::Elsewhere)],
+    invalidations: &[invalidation(Kind::Plain), invalidation(Kind::Elsewhere)],
     requests: &[PLAIN; 3],
     redis: true,
     losses: 1,
     ..NOTHING
 };
 
-/// P2 over a loss of commits: once an instance that had applied the lost fence has started a new
-/// incarnation, it binds verified answers everywhere again, a lease later.
+/// P2 over a loss of commits: an instance that had applied the lost invalidation starts a new epoch. One lease later the
+/// invalidation binds verified answers everywhere again.
 pub(crate) const RENEWAL: Configuration = Configuration {
     instances: 2,
-    invalidations: &[fence(Kind::Plain)],
+    invalidations: &[invalidation(Kind::Plain)],
     requests: &[PLAIN; 2],
     time: true,
     losses: 1,
     ..NOTHING
 };
 
-/// The same, between the two halves of a catch-up: the head is read before the loss, the rows after it.
+/// As `RENEWAL`, between the two reads of a catch-up: the head is read before the loss, the rows after it.
 pub(crate) const LOSS_BETWEEN_READS: Configuration = Configuration {
     invalidations: &[
         another(Kind::Elsewhere),
         another(Kind::Elsewhere),
         another(Kind::Elsewhere),
-        fence(Kind::Elsewhere),
+        invalidation(Kind::Elsewhere),
     ],
     requests: &[PLAIN, LINEARIZABLE],
     losses: 1,
     ..NOTHING
 };
 
-/// Tags per section: fences on either section, requests for one of them or both, documents that are
-/// put together from sections of different ages.
+/// Read positions per section: invalidations of either section, requests for one or both, documents of sections with
+/// different ages.
 pub(crate) const SECTIONS: Configuration = Configuration {
     sections: 2,
     invalidations: &[on(1), on(2)],
@@ -202,7 +200,7 @@ pub(crate) const SECTIONS: Configuration = Configuration {
     ..NOTHING
 };
 
-/// P9: loads that fail to get one section, in memory and in the table.
+/// P9: loads that fail to read one section, in memory and in the table.
 pub(crate) const PARTIAL: Configuration = Configuration {
     instances: 2,
     sections: 2,
@@ -213,9 +211,9 @@ pub(crate) const PARTIAL: Configuration = Configuration {
     ..NOTHING
 };
 
-/// The outbox: changes in the sources, relayed by instances that may die in between.
+/// The outbox: changes in the sources, relayed by instances that may die before they finish.
 pub(crate) const OUTBOX: Configuration = Configuration {
-    invalidations: &[fence(Kind::Change)],
+    invalidations: &[invalidation(Kind::Change)],
     requests: &[PLAIN; 2],
     polls: true,
     time: true,

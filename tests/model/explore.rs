@@ -1,20 +1,19 @@
 //! Breadth-first search through every reachable state of a model.
 //!
-//! A state is remembered by a 64-bit fingerprint only: with ten million states the chance that two of
-//! them share one is below 1 in 100,000. Of each state the step that first led to it is kept, so that
-//! the shortest way to a broken promise can be walked again and printed. Written for debug builds: no
-//! generic containers on the hot path.
+//! A state is remembered by a 64-bit fingerprint only: with ten million states the chance that two share one is below 1 in
+//! 100,000. The step that first led to a state is kept, so that the shortest way to a broken promise can be repeated and
+//! printed.
 
 use std::fmt::{Display, Write as _};
 
-/// What can be explored.
+/// A state machine that can be explored.
 pub(crate) trait Model {
     type State: Copy;
     /// Names one successor of a state.
     type Step: Copy + PartialEq + Display;
 
     fn start(&self) -> Self::State;
-    /// Equal for states that need not be told apart.
+    /// Equal for states that need not be distinguished.
     fn fingerprint(&self, state: &Self::State) -> u64;
     fn steps(&self, state: &Self::State, next: &mut Vec<Next<Self>>);
     /// A state in one line.
@@ -33,11 +32,11 @@ pub(crate) struct Explored {
     pub(crate) states: usize,
     pub(crate) steps: usize,
     pub(crate) depth: usize,
-    /// The shortest way to a broken promise, to be read from the top.
+    /// The shortest way to a broken promise, from the start.
     pub(crate) counterexample: Option<String>,
 }
 
-/// Looks at every state that can be reached, or stops at the first broken promise.
+/// Visits every reachable state, or stops at the first broken promise.
 pub(crate) fn explore<M: Model>(model: &M) -> Explored {
     let start = model.start();
     let mut seen = Fingerprints::new();
@@ -68,7 +67,7 @@ pub(crate) fn explore<M: Model>(model: &M) -> Explored {
     Explored { states: ways.len(), steps, depth, counterexample: None }
 }
 
-/// How a state was reached first.
+/// How a state was first reached.
 struct Way<S> {
     from: u32,
     step: Option<S>,
@@ -94,7 +93,7 @@ fn tell<M: Model>(model: &M, ways: &[Way<M::Step>], last: u32, broken_by: M::Ste
     text
 }
 
-/// A set of fingerprints: open addressing, doubled at half full.
+/// A set of fingerprints, with open addressing; doubled when half full.
 struct Fingerprints {
     places: Vec<u64>,
     held: usize,
@@ -105,7 +104,7 @@ impl Fingerprints {
         Self { places: vec![0; 1 << 16], held: 0 }
     }
 
-    /// Whether it was not there.
+    /// Whether the fingerprint is new.
     fn insert(&mut self, fingerprint: u64) -> bool {
         let fingerprint = fingerprint.max(1); // 0 marks a free place
         if self.held * 2 >= self.places.len() {

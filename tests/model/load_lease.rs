@@ -1,8 +1,8 @@
 //! The load lease: P7 on three instances that are asked for the same cold key.
 //!
-//! The sources run at most 1 + invalidations + holders that died or stalled. Safety does not depend
-//! on any of this, so the model knows no tags beyond a document's position: it counts runs. A tick is
-//! the time in which a living holder beats; a waiter that sees the same beat for two ticks takes over.
+//! The sources run at most 1 + invalidations + holders that died or stalled. Safety does not depend on the lease, so this
+//! model knows no read positions except a document's position; it counts runs. In each tick a living holder sends a
+//! heartbeat. A waiter that sees the same heartbeat for two ticks takes over.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 const INSTANCES: usize = 3;
-/// Ticks without a beat after which a holder is taken for dead.
+/// Ticks without a heartbeat after which a holder counts as dead.
 const PATIENCE: u8 = 2;
 const NOBODY: u8 = 9;
 
@@ -34,13 +34,13 @@ enum Stage {
     Claiming,
     /// Looks at the lease and the table from time to time.
     Waiting,
-    /// Has seen the same beat for long enough.
+    /// Has seen the same heartbeat for long enough.
     TakingOver,
-    /// Has the lease; looks into the table once more.
+    /// Has the lease; looks into the table again.
     Holding,
     /// Reads the sources.
     Running,
-    /// Has answered; its row is on the way.
+    /// Has answered; its row is on its way.
     Storing,
     Releasing,
     Done,
@@ -50,14 +50,14 @@ enum Stage {
 #[derive(Clone, Copy)]
 struct Loader {
     stage: Stage,
-    /// The position of its flight, then of its lease.
-    tag: u8,
+    /// The position of its load, then of its lease.
+    read_position: u8,
     stalled: bool,
-    /// It has beaten since the last tick.
+    /// It has sent a heartbeat since the last tick.
     beaten: bool,
-    /// What a waiter saw last, and for how many ticks.
+    /// The heartbeat that a waiter saw last, and for how many ticks.
     holder: u8,
-    beat: u8,
+    heartbeat: u8,
     since: u8,
 }
 
@@ -65,10 +65,10 @@ struct Loader {
 pub(crate) struct State {
     holder: u8,
     position: u8,
-    beat: u8,
-    /// The row in the table: its position plus one; 0: none.
+    heartbeat: u8,
+    /// The row in the table: its position plus one. 0: no row.
     row: u8,
-    fence: u8,
+    last_invalidation: u8,
     runs: u8,
     /// Runs that the promise allows.
     allowed: u8,
@@ -86,10 +86,10 @@ pub(crate) enum Step {
     LookAgain(u8),
     Raise(u8),
     Run(u8),
-    Land(u8),
+    Finish(u8),
     Store(u8),
     Release(u8),
-    Beat(u8),
+    Heartbeat(u8),
     Look(u8),
     TakeOver(u8),
     Die(u8),
@@ -107,10 +107,10 @@ impl Display for Step {
             Self::LookAgain(at) => (at, "looks into the table again, and is done"),
             Self::Raise(at) => (at, "raises its lease's position, if it is still its own"),
             Self::Run(at) => (at, "runs the sources"),
-            Self::Land(at) => (at, "has its document"),
+            Self::Finish(at) => (at, "has its document"),
             Self::Store(at) => (at, "stores its row"),
             Self::Release(at) => (at, "releases the lease, if it is still its own"),
-            Self::Beat(at) => (at, "beats"),
+            Self::Heartbeat(at) => (at, "sends a heartbeat"),
             Self::Look(at) => (at, "looks at the table and the lease"),
             Self::TakeOver(at) => (at, "tries to take over"),
             Self::Die(at) => (at, "dies"),
@@ -126,14 +126,21 @@ impl Model for LoadLease {
     type Step = Step;
 
     fn start(&self) -> State {
-        let loader =
-            Loader { stage: Stage::Idle, tag: 0, stalled: false, beaten: false, holder: NOBODY, beat: 0, since: 0 };
+        let loader = Loader {
+            stage: Stage::Idle,
+            read_position: 0,
+            stalled: false,
+            beaten: false,
+            holder: NOBODY,
+            heartbeat: 0,
+            since: 0,
+        };
         State {
             holder: NOBODY,
             position: 0,
-            beat: 0,
+            heartbeat: 0,
             row: 0,
-            fence: 0,
+            last_invalidation: 0,
             runs: 0,
             allowed: 1,
             faults: 0,
@@ -146,9 +153,9 @@ impl Model for LoadLease {
         let mut fold = Fold(0);
         fold.word(u64::from_le_bytes([
             state.holder | state.position << 4,
-            state.beat,
+            state.heartbeat,
             state.row,
-            state.fence,
+            state.last_invalidation,
             state.runs,
             state.allowed,
             state.faults,
@@ -157,11 +164,11 @@ impl Model for LoadLease {
         for one in &state.loaders {
             fold.word(u64::from_le_bytes([
                 one.stage as u8,
-                one.tag,
+                one.read_position,
                 u8::from(one.stalled),
                 u8::from(one.beaten),
                 one.holder,
-                one.beat,
+                one.heartbeat,
                 one.since,
                 0,
             ]));
@@ -182,8 +189,8 @@ impl Model for LoadLease {
     fn show(&self, state: &State) -> String {
         let holder = if state.holder == NOBODY { '-' } else { instance(state.holder) };
         format!(
-            "lease {holder} beat {} | row {} fence {} | runs {} of {}",
-            state.beat, state.row, state.fence, state.runs, state.allowed
+            "lease {holder} heartbeat {} | row {} invalidated {} | runs {} of {}",
+            state.heartbeat, state.row, state.last_invalidation, state.runs, state.allowed
         )
     }
 }
@@ -194,13 +201,13 @@ impl LoadLease {
     }
 
     fn world(&self, state: &State, next: &mut Vec<Next<Self>>) {
-        if state.fence < self.invalidations {
+        if state.last_invalidation < self.invalidations {
             let mut after = *state;
-            after.fence += 1;
+            after.last_invalidation += 1;
             after.allowed += 1;
             next.push(Next { step: Step::Invalidate, state: after, broken: None });
         }
-        // A living holder beats in every tick.
+        // A living holder sends a heartbeat in every tick.
         let all_beat = (0..INSTANCES).all(|index| {
             let one = &state.loaders[index];
             !self.holds(state, index as u8) || one.stalled || one.beaten
@@ -226,14 +233,14 @@ impl LoadLease {
     fn loader(&self, state: &State, at: u8, next: &mut Vec<Next<Self>>) {
         let index = usize::from(at);
         let one = state.loaders[index];
-        let served = state.row > state.fence;
+        let served = state.row > state.last_invalidation;
         let mut after = *state;
         let own = &mut after.loaders[index];
         if self.holds(state, at) && !one.beaten {
             let mut after = *state;
-            after.beat += 1;
+            after.heartbeat += 1;
             after.loaders[index].beaten = true;
-            next.push(Next { step: Step::Beat(at), state: after, broken: None });
+            next.push(Next { step: Step::Heartbeat(at), state: after, broken: None });
         }
         let step = match one.stage {
             Stage::Done | Stage::Dead => return,
@@ -242,10 +249,10 @@ impl LoadLease {
                 Step::Ask(at)
             }
             Stage::Claiming => {
-                if state.holder == NOBODY || state.position < state.fence {
+                if state.holder == NOBODY || state.position < state.last_invalidation {
                     self.take(&mut after, at);
                 } else {
-                    (own.holder, own.beat, own.since) = (state.holder, self.sign(state), 0);
+                    (own.holder, own.heartbeat, own.since) = (state.holder, self.sign(state), 0);
                     own.stage = Stage::Waiting;
                 }
                 Step::Claim(at)
@@ -255,8 +262,8 @@ impl LoadLease {
                     own.stage = Stage::Done;
                 } else if state.holder == NOBODY {
                     own.stage = Stage::Claiming;
-                } else if (own.holder, own.beat) != (state.holder, self.sign(state)) {
-                    (own.holder, own.beat, own.since) = (state.holder, self.sign(state), 0);
+                } else if (own.holder, own.heartbeat) != (state.holder, self.sign(state)) {
+                    (own.holder, own.heartbeat, own.since) = (state.holder, self.sign(state), 0);
                 } else if own.since >= PATIENCE {
                     own.stage = Stage::TakingOver;
                 } else {
@@ -265,7 +272,7 @@ impl LoadLease {
                 Step::Look(at)
             }
             Stage::TakingOver => {
-                let same = (own.holder, own.beat) == (state.holder, self.sign(state));
+                let same = (own.holder, own.heartbeat) == (state.holder, self.sign(state));
                 if same || self.is(Mutant::TakesOverWithoutComparing) {
                     self.take(&mut after, at);
                 } else {
@@ -278,9 +285,9 @@ impl LoadLease {
                 own.stage = Stage::Releasing;
                 Step::LookAgain(at)
             }
-            // Its own view of the fence: it must not load under a position that others may pass.
-            Stage::Holding if one.tag < state.fence && !self.is(Mutant::RunsAtAnOldPosition) => {
-                if state.holder == at && state.position == one.tag {
+            // Its own view of the log: it must not load at a position that an invalidation has passed.
+            Stage::Holding if one.read_position < state.last_invalidation && !self.is(Mutant::RunsAtAnOldPosition) => {
+                if state.holder == at && state.position == one.read_position {
                     self.take(&mut after, at);
                 } else {
                     own.stage = Stage::Claiming;
@@ -297,16 +304,16 @@ impl LoadLease {
             }
             Stage::Running => {
                 own.stage = Stage::Storing;
-                Step::Land(at)
+                Step::Finish(at)
             }
             Stage::Storing => {
                 own.stage = Stage::Releasing;
-                after.row = after.row.max(one.tag + 1);
+                after.row = after.row.max(one.read_position + 1);
                 Step::Store(at)
             }
             Stage::Releasing => {
                 own.stage = Stage::Done;
-                if state.holder == at && state.position == one.tag {
+                if state.holder == at && state.position == one.read_position {
                     (after.holder, after.position) = (NOBODY, 0);
                 }
                 Step::Release(at)
@@ -315,21 +322,21 @@ impl LoadLease {
         next.push(Next { step, state: after, broken: None });
     }
 
-    /// What tells a waiter that the holder lives.
+    /// What shows a waiter that the holder lives.
     fn sign(&self, state: &State) -> u8 {
-        if self.is(Mutant::TakesOverByPosition) { state.position } else { state.beat }
+        if self.is(Mutant::TakesOverByPosition) { state.position } else { state.heartbeat }
     }
 
     fn take(&self, state: &mut State, at: u8) {
         state.holder = at;
-        state.position = state.fence;
-        // A number that no waiter can have seen: with 0, the same holder's next lease would look like its last.
-        state.beat = if self.is(Mutant::RestartsTheBeat) { 0 } else { state.beat + 1 };
+        state.position = state.last_invalidation;
+        // A number that no waiter can have seen. With 0, the same holder's next lease would look like its last one.
+        state.heartbeat = if self.is(Mutant::RestartsTheHeartbeat) { 0 } else { state.heartbeat + 1 };
         let own = &mut state.loaders[usize::from(at)];
         own.stage = Stage::Holding;
-        own.tag = state.position;
+        own.read_position = state.position;
         own.beaten = true;
-        (own.holder, own.beat, own.since) = (NOBODY, 0, 0);
+        (own.holder, own.heartbeat, own.since) = (NOBODY, 0, 0);
     }
 
     fn faults(&self, state: &State, at: u8, next: &mut Vec<Next<Self>>) {

@@ -1,8 +1,8 @@
-//! The fence protocol, checked in every interleaving of small configurations, and the same with one
-//! of its rules broken, which has to be noticed. docs/model.md tells how to read it.
+//! The protocol of the invalidation log and of the load lease, checked in every interleaving of small configurations.
+//! Also checked with one of its rules broken; a test passes only if a promise is then broken. docs/model.md explains how
+//! to read it.
 //!
-//! Depends on nothing of the crate: it is the protocol that is checked here, in its own words, and the
-//! code that has to follow it.
+//! It uses nothing of the crate: it checks the rules that the code has to follow.
 
 #![expect(clippy::print_stderr, reason = "the numbers of states, and counterexamples")]
 
@@ -40,7 +40,7 @@ fn is_caught(mutant: Mutant, model: &impl Model) {
     eprintln!("{}", explored.counterexample.unwrap_or_else(|| panic!("nothing notices {mutant:?}")));
 }
 
-/// One test a configuration, so that they run beside one another.
+/// One test per configuration, so that they run in parallel.
 mod the_protocol_keeps_its_promises_in_every_interleaving {
     use super::*;
 
@@ -60,11 +60,11 @@ mod the_protocol_keeps_its_promises_in_every_interleaving {
         of_leases_and_wait_all: LEASES;
         of_two_writers_of_the_log: TWO_WRITERS;
         of_tokens_and_linearizable_requests: TOKENS;
-        of_trimming_and_pruning: FLOOR;
+        of_trimming_and_pruning: LOW_WATERMARK;
         of_lost_commits: LOST_COMMITS;
-        of_the_renewal_of_a_lost_fence: RENEWAL;
+        of_the_renewal_of_a_lost_invalidation: RENEWAL;
         of_commits_lost_between_two_reads: LOSS_BETWEEN_READS;
-        of_fences_on_sections: SECTIONS;
+        of_invalidations_of_sections: SECTIONS;
         of_partial_documents: PARTIAL;
         of_changes_through_the_outbox: OUTBOX;
     }
@@ -89,9 +89,9 @@ macro_rules! mutants {
 }
 
 mutants! {
-    the_mutant_with_the_tag_taken_at_the_end_is_caught: TagTakenAtTheEnd in SLOW_LOADS;
-    the_mutant_that_joins_an_older_flight_is_caught: JoinsAnOlderFlight in SLOW_LOADS;
-    the_mutant_that_joins_a_flight_of_another_log_is_caught: JoinsAcrossIncarnations in LOST_COMMITS;
+    the_mutant_with_the_read_position_taken_at_the_end_is_caught: ReadPositionTakenAtTheEnd in SLOW_LOADS;
+    the_mutant_that_joins_an_older_load_is_caught: JoinsAnOlderLoad in SLOW_LOADS;
+    the_mutant_that_joins_a_load_of_another_log_is_caught: JoinsAcrossEpochs in LOST_COMMITS;
     the_mutant_that_acknowledges_before_applying_is_caught: AcknowledgesBeforeApplying in SLOW_LOADS;
     the_mutant_that_trusts_redis_is_caught: TrustsRedis in LYING_REDIS;
     the_mutant_without_a_lease_is_caught: NoLease in LEASES;
@@ -102,11 +102,11 @@ mutants! {
     the_mutant_that_applies_only_its_own_row_is_caught: AppliesOnlyItsOwnRow in TWO_WRITERS;
     the_mutant_with_a_sequence_for_a_counter_is_caught: SequenceForACounter in TWO_WRITERS;
     the_mutant_that_shares_a_sent_catch_up_is_caught: SharesASentCatchUp in TOKENS;
-    the_mutant_that_prunes_without_the_floor_is_caught: PrunesWithoutTheFloor in FLOOR;
-    the_mutant_that_ignores_the_incarnation_is_caught: IgnoresTheIncarnation in LOST_COMMITS;
+    the_mutant_that_prunes_without_the_low_watermark_is_caught: PrunesWithoutTheLowWatermark in LOW_WATERMARK;
+    the_mutant_that_ignores_the_epoch_is_caught: IgnoresTheEpoch in LOST_COMMITS;
     the_mutant_that_takes_the_rows_of_another_log_is_caught: TakesTheRowsOfAnotherLog in LOSS_BETWEEN_READS;
     the_mutant_that_forgets_what_is_made_from_a_section_is_caught: ForgetsWhatIsMadeFromASection in SECTIONS;
-    the_mutant_that_reuses_fenced_sections_is_caught: ReusesFencedSections in SECTIONS;
+    the_mutant_that_reuses_outdated_sections_is_caught: ReusesOutdatedSections in SECTIONS;
     the_mutant_that_deletes_the_outbox_row_first_is_caught: DeletesTheOutboxRowFirst in OUTBOX;
     the_mutant_that_stores_partial_over_complete_is_caught: PartialOverComplete in PARTIAL;
 }
@@ -124,6 +124,6 @@ lease_mutants! {
     the_mutant_that_takes_over_by_position_is_caught: TakesOverByPosition;
     the_mutant_that_takes_over_without_comparing_is_caught: TakesOverWithoutComparing;
     the_mutant_that_runs_at_an_old_position_is_caught: RunsAtAnOldPosition;
-    the_mutant_that_restarts_the_beat_is_caught: RestartsTheBeat;
+    the_mutant_that_restarts_the_heartbeat_is_caught: RestartsTheHeartbeat;
     the_mutant_without_a_second_look_is_caught: NoSecondLook;
 }

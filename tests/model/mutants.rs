@@ -1,59 +1,58 @@
-//! The broken variants of the protocol: each leaves out or turns round one of its rules, and each has
-//! to be caught. A rule whose absence nothing notices is either superfluous or not tested.
+//! The broken variants of the protocol. Each drops or reverses one rule, and each must be caught: a rule whose absence
+//! breaks no promise is either superfluous or not tested.
 
-/// One rule broken.
+/// One broken rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mutant {
-    /// A load tags its document with the position known when it ends.
-    TagTakenAtTheEnd,
+    /// A load takes the position known when it ends as its read position.
+    ReadPositionTakenAtTheEnd,
     /// A request joins any running load of its key.
-    JoinsAnOlderFlight,
-    /// A load that began under another incarnation is joined if its number is high enough.
-    JoinsAcrossIncarnations,
-    /// OK is sent as soon as the fence is committed.
+    JoinsAnOlderLoad,
+    /// A load of another epoch is joined if its read position is high enough.
+    JoinsAcrossEpochs,
+    /// OK is sent as soon as the invalidation is committed.
     AcknowledgesBeforeApplying,
-    /// What Redis holds is served unjudged.
+    /// A document from Redis is served without being judged.
     TrustsRedis,
-    /// An instance that has caught up once is trusted for ever.
+    /// An instance that has caught up once counts as valid for ever.
     NoLease,
-    /// The lease counts from when the answer came, not from before the read was sent.
+    /// The lease counts from the arrival of the answer instead of from before the read was sent.
     LeaseFromTheReadsEnd,
     /// The lease is extended when the head is known, before the rows are applied.
     LeaseBeforeTheRows,
     /// WAIT_ALL returns at once.
     WaitAllDoesNotWait,
-    /// A request's token is not looked at.
+    /// A request's token is ignored.
     IgnoresTheToken,
-    /// An instance that commits an invalidation applies it, and takes the rows before it for applied.
+    /// An instance that commits an invalidation applies it, and counts the rows before it as applied.
     AppliesOnlyItsOwnRow,
-    /// Positions come from a sequence: they are committed out of order, and since rolled back ones
-    /// leave holes, a reader cannot insist on a log without gaps.
+    /// Positions come from a sequence: they are committed out of order. Rolled back transactions leave holes, so a reader
+    /// cannot insist on a log without gaps.
     SequenceForACounter,
-    /// A request shares a catch-up whose read was sent before it came.
+    /// A request shares a catch-up whose read was sent before the request arrived.
     SharesASentCatchUp,
-    /// Fences are forgotten without raising the floor over them.
-    PrunesWithoutTheFloor,
-    /// Positions of one incarnation are compared with those of another.
-    IgnoresTheIncarnation,
-    /// That the log's rows follow the row applied last is checked when its head is read, but not when
-    /// its rows are.
+    /// An instance drops invalidations without raising its low watermark.
+    PrunesWithoutTheLowWatermark,
+    /// Positions of one epoch are compared with those of another.
+    IgnoresTheEpoch,
+    /// Whether the log continues the row applied last is checked when the head is read, but not when the rows are.
     TakesTheRowsOfAnotherLog,
-    /// A fence on a section leaves alone what is made from it.
+    /// An invalidation of a section does not invalidate what is made from it.
     ForgetsWhatIsMadeFromASection,
-    /// A load takes over sections of an older document without looking at their fences.
-    ReusesFencedSections,
-    /// The outbox row is deleted before its fence is committed.
+    /// A load reuses sections of an older document without looking at their invalidations.
+    ReusesOutdatedSections,
+    /// The outbox row is deleted before its invalidation is committed.
     DeletesTheOutboxRowFirst,
-    /// A partial document replaces whatever is there.
+    /// A partial document replaces any document.
     PartialOverComplete,
-    /// (Load lease) a waiter takes a holder for dead whose position stands still.
+    /// (Load lease) a waiter counts a holder as dead if its position, not its heartbeat, stops.
     TakesOverByPosition,
-    /// (Load lease) a waiter takes over without comparing what it saw.
+    /// (Load lease) a waiter takes over without comparing the heartbeat that it saw.
     TakesOverWithoutComparing,
-    /// (Load lease) a holder whose position an invalidation has passed loads under it all the same.
+    /// (Load lease) a holder loads although an invalidation has passed its position.
     RunsAtAnOldPosition,
-    /// (Load lease) every lease's beat begins at 0.
-    RestartsTheBeat,
-    /// (Load lease) the holder loads without looking at the table again.
+    /// (Load lease) every lease's heartbeat starts at 0.
+    RestartsTheHeartbeat,
+    /// (Load lease) a new holder loads without looking into the table again.
     NoSecondLook,
 }

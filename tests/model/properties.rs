@@ -1,19 +1,20 @@
-//! The promises, as an observer outside would check them: what was called, acknowledged and asked,
-//! when, and what the answer knew. But for P9, nothing here looks at tags, fences or leases.
+//! The promises, as an outside observer checks them: what was called, acknowledged and asked for, when, and which
+//! invalidations the answer knew. Except for P9, nothing here uses read positions, the log or leases.
 //!
 //! | promise | an answer must know an invalidation if, when its request arrived, |
 //! |---|---|
 //! | P1, P6 | the invalidation was acknowledged by the same instance (restarted since or not) |
 //! | P3 | the request brought the invalidation's token |
-//! | P2 | (verified answers) its fence had been committed for a lease's length, at any instance |
+//! | P2 | (verified answers) it had been committed for a lease's length, at any instance |
 //! | P4 | (verified answers) it was acknowledged with WAIT_ALL, at any instance |
 //! | linearizable | (always verified) it was acknowledged in any way, at any instance |
 //!
-//! P9 is about what is stored: a partial document never takes the place of a complete one that no fence
-//! has outdated. A fence that the database has lost binds the instance that acknowledged it while that
-//! lives, and all of them again a lease after a witness has started a new incarnation.
+//! P9 is about stored documents: a partial document never replaces a complete one that no invalidation has outdated.
 //!
-//! *To know*: the source reads of the sections that it concerns began after it was called.
+//! An invalidation that the database has lost binds the instance that acknowledged it while that instance lives. It
+//! binds every instance again one lease after an instance that had applied it has started a new epoch.
+//!
+//! *To know* an invalidation: the reads of the sections that it concerns began after it was called.
 
 use crate::{
     configurations::{Kind, ReadOptions},
@@ -49,7 +50,7 @@ impl Protocol {
                 Lost::No => {
                     committed && waited || acknowledged && (invalidation.kind == Kind::WaitAll || wish.linearizable)
                 }
-                // Lost by the database, seen by an instance that started a new incarnation.
+                // Lost by the database. An instance that had applied it has started a new epoch.
                 Lost::Renewed | Lost::RenewedAndKnownAtHome => committed && waited,
                 Lost::KnownAtHome | Lost::Forgotten => false,
             };
@@ -60,7 +61,7 @@ impl Protocol {
         (must, must_if_verified)
     }
 
-    /// Gives a request its answer; the promise that this breaks.
+    /// Answers a request. Returns the promise that this breaks.
     pub(crate) fn answer(&self, state: &mut State, index: usize, snapshot: &Snapshot) -> Option<String> {
         let request = state.requests[index];
         let wish = self.configuration.requests[index];
@@ -89,7 +90,7 @@ impl Protocol {
         None
     }
 
-    /// P9: a partial document never takes the place of a complete one that no fence has outdated.
+    /// P9: a partial document never replaces a complete one that no invalidation has outdated.
     pub(crate) fn replaces_a_better_one(
         &self,
         state: &State,
@@ -99,11 +100,13 @@ impl Protocol {
     ) -> Option<String> {
         let useful = old.is_there()
             && !old.partial
-            && old.incarnation == state.database.incarnation
+            && old.epoch == state.database.epoch
             && (0..self.configuration.sections).all(|section| {
                 let concerning = self.concerning(section);
                 let newest = (0..INVALIDATIONS).filter(|index| concerning & 1 << index != 0);
-                newest.map(|index| state.invalidations[index].position).all(|fence| old.tag[section] >= fence)
+                newest
+                    .map(|index| state.invalidations[index].position)
+                    .all(|last_invalidation| old.read_position[section] >= last_invalidation)
             });
         (useful && new.partial)
             .then(|| format!("P9: in {place} a partial document replaced a complete one that is of use"))

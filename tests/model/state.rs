@@ -1,10 +1,8 @@
-//! What the fence protocol consists of at one moment: the database, the tiers, the instances, the
-//! invalidations, the requests.
+//! The protocol's state at one moment: the database, the tiers, the instances, the invalidations, the requests.
 //!
-//! Everything is a few bits in a `u8`, because millions of states are looked at. Time is relative: a
-//! lease says how many ticks are left of it, a commit how many have passed, up to a lease's length; so
-//! the clock never runs out of numbers. One user, one key, and two sections: the second is made from
-//! the first.
+//! Everything is a few bits in a `u8`, because the search visits millions of states. Time is relative: a lease counts the
+//! ticks that are left, a commit the ticks that have passed, up to a lease's length. So a run may be of any length. One
+//! user, one key, and two sections; the second is made from the first.
 
 use std::fmt::Write as _;
 
@@ -13,25 +11,25 @@ use crate::explore::Fold;
 pub(crate) const INSTANCES: usize = 2;
 pub(crate) const SECTIONS: usize = 2;
 pub(crate) const LOG: usize = 6;
-pub(crate) const FLIGHTS: usize = 2;
+pub(crate) const LOADS: usize = 2;
 pub(crate) const INVALIDATIONS: usize = 4;
 pub(crate) const REQUESTS: usize = 4;
 pub(crate) const STORED: usize = 5;
 pub(crate) const WRITES: usize = 3;
 
-/// The instance of what concerns none.
+/// Stands for no instance.
 pub(crate) const NOBODY: u8 = INSTANCES as u8;
 
 /// A set of invalidations: one bit each.
 pub(crate) type Set = u8;
 
-/// A document in memory, in Redis or in the table. Not there if its incarnation is 0.
+/// A document in memory, in Redis or in the table. Absent if its epoch is 0.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
-    pub(crate) incarnation: u8,
-    pub(crate) tag: [u8; SECTIONS],
-    /// Per section the invalidations that had been called when its source reads began: what `born`
-    /// is in the tests against real servers.
+    pub(crate) epoch: u8,
+    pub(crate) read_position: [u8; SECTIONS],
+    /// Per section, the invalidations that had been called when the reads of its source began. The tests against real
+    /// servers call this `born`.
     pub(crate) knows: [Set; SECTIONS],
     /// The second section failed.
     pub(crate) partial: bool,
@@ -39,14 +37,14 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn is_there(&self) -> bool {
-        self.incarnation != 0
+        self.epoch != 0
     }
 
     fn word(&self) -> u64 {
         u64::from_le_bytes([
-            self.incarnation,
-            self.tag[0],
-            self.tag[1],
+            self.epoch,
+            self.read_position[0],
+            self.read_position[1],
             self.knows[0],
             self.knows[1],
             u8::from(self.partial),
@@ -60,11 +58,11 @@ impl Snapshot {
             return "-".to_owned();
         }
         let partial = if self.partial { " partial" } else { "" };
-        format!("{}:{:?} knows {:?}{partial}", self.incarnation, self.tag, self.knows.map(names))
+        format!("{}:{:?} knows {:?}{partial}", self.epoch, self.read_position, self.knows.map(names))
     }
 }
 
-/// A row of the invalidation log; trimmed or not there if its nonce is 0.
+/// A row of the invalidation log. Trimmed or absent if its nonce is 0.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct LogRow {
     pub(crate) nonce: u8,
@@ -73,9 +71,9 @@ pub(crate) struct LogRow {
 
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Database {
-    pub(crate) incarnation: u8,
-    pub(crate) seq: u8,
-    pub(crate) floor: u8,
+    pub(crate) epoch: u8,
+    pub(crate) position: u8,
+    pub(crate) low_watermark: u8,
     /// Nonces handed out so far.
     pub(crate) nonces: u8,
     /// The row of position n is at n - 1.
@@ -93,7 +91,7 @@ impl Database {
     }
 }
 
-/// Where a catch-up is.
+/// The progress of a catch-up.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Reading {
     #[default]
@@ -102,9 +100,9 @@ pub(crate) enum Reading {
     Sent,
     /// The head has been read, the rows have not.
     Head,
-    /// The database has lost rows: the incarnation is to be replaced.
+    /// The database has lost rows; the next step replaces the epoch.
     Lost,
-    /// Rows are applied.
+    /// The rows are applied.
     Applied,
 }
 
@@ -112,81 +110,81 @@ pub(crate) enum Reading {
 pub(crate) enum Stage {
     #[default]
     None,
-    /// Has its tag; has read nothing.
-    Boarded,
+    /// Has its read position, and has read nothing.
+    Started,
     /// Found something to reuse in the tiers.
     Based,
-    /// Its source reads have begun.
+    /// The reads of its sources have begun.
     Reading,
 }
 
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Flight {
+pub(crate) struct Load {
     pub(crate) stage: Stage,
-    /// In the map, where requests can join it.
+    /// Requests can join it.
     pub(crate) listed: bool,
-    pub(crate) incarnation: u8,
-    pub(crate) tag: u8,
-    /// Sections taken over from `held`.
+    pub(crate) epoch: u8,
+    pub(crate) read_position: u8,
+    /// Sections reused from `held`.
     pub(crate) reused: u8,
-    /// What will be sealed.
+    /// The document that will be sealed.
     pub(crate) held: Snapshot,
 }
 
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Instance {
     pub(crate) caught_up: bool,
-    pub(crate) incarnation: u8,
+    pub(crate) epoch: u8,
     pub(crate) applied: u8,
     pub(crate) nonce: u8,
-    pub(crate) floor: u8,
-    pub(crate) fences: [u8; SECTIONS],
-    /// Ticks.
+    pub(crate) low_watermark: u8,
+    pub(crate) last_invalidations: [u8; SECTIONS],
+    /// In ticks.
     pub(crate) lease_left: u8,
     pub(crate) reading: Reading,
     /// Ticks since the read was sent.
     pub(crate) read_age: u8,
-    pub(crate) read_seq: u8,
-    pub(crate) read_floor: u8,
+    pub(crate) head_position: u8,
+    pub(crate) head_low_watermark: u8,
     pub(crate) memory: Snapshot,
-    pub(crate) flights: [Flight; FLIGHTS],
+    pub(crate) loads: [Load; LOADS],
 }
 
 impl Instance {
-    pub(crate) fn fence(&self) -> u8 {
-        self.fences[0].max(self.fences[1]).max(self.floor)
+    pub(crate) fn last_invalidation(&self) -> u8 {
+        self.last_invalidations[0].max(self.last_invalidations[1]).max(self.low_watermark)
     }
 
-    pub(crate) fn is_valid(&self, section: usize, tag: u8) -> bool {
-        tag >= self.fences[section].max(self.floor)
+    pub(crate) fn is_valid(&self, section: usize, read_position: u8) -> bool {
+        read_position >= self.last_invalidations[section].max(self.low_watermark)
     }
 
     fn fold(&self, fold: &mut Fold) {
         fold.word(u64::from_le_bytes([
             u8::from(self.caught_up) | (self.reading as u8) << 1,
-            self.incarnation,
+            self.epoch,
             self.applied,
             self.nonce,
-            self.floor,
-            self.fences[0],
-            self.fences[1],
+            self.low_watermark,
+            self.last_invalidations[0],
+            self.last_invalidations[1],
             self.lease_left,
         ]));
-        let read = u64::from(self.read_age << 4 | self.read_seq) | u64::from(self.read_floor) << 8;
+        let read = u64::from(self.read_age << 4 | self.head_position) | u64::from(self.head_low_watermark) << 8;
         fold.word(self.memory.word() | read << 48);
-        for flight in &self.flights {
-            if flight.stage == Stage::None {
+        for load in &self.loads {
+            if load.stage == Stage::None {
                 fold.word(0);
                 continue;
             }
-            let way = flight.stage as u8 | u8::from(flight.listed) << 3 | flight.reused << 4;
-            let stamp = flight.incarnation | flight.tag << 3;
-            fold.word(flight.held.word() | u64::from(way) << 48 | u64::from(stamp) << 56);
+            let way = load.stage as u8 | u8::from(load.listed) << 3 | load.reused << 4;
+            let stamp = load.epoch | load.read_position << 3;
+            fold.word(load.held.word() | u64::from(way) << 48 | u64::from(stamp) << 56);
         }
     }
 }
 
-/// How far an invalidation, or a change in the sources, has come.
+/// The progress of an invalidation, or of a change in the sources.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Progress {
     #[default]
@@ -194,17 +192,17 @@ pub(crate) enum Progress {
     Called,
     /// A relay holds its outbox row.
     Taken,
-    /// (Broken variants only) its outbox row is deleted, its fence not committed; or it has a
-    /// position that is not visible yet.
+    /// (Broken variants only) its outbox row is deleted and its invalidation not committed, or it has a position that is
+    /// not visible yet.
     Between,
     Committed,
-    /// A catch-up whose read was sent after the commit is under way.
-    Riding,
+    /// A catch-up runs whose read was sent after the commit.
+    CatchingUp,
     /// That catch-up succeeded.
     CaughtUp,
-    /// Acknowledged; of a change: its outbox row is gone.
+    /// Acknowledged. A change: its outbox row is deleted.
     Done,
-    /// Its caller's instance died; the fence may be committed all the same.
+    /// Its caller's instance died; it may be committed all the same.
     Orphaned,
 }
 
@@ -214,7 +212,7 @@ pub(crate) struct Invalidation {
     pub(crate) at: u8,
     /// 0 before the commit.
     pub(crate) position: u8,
-    /// Ticks since the commit, at most a lease's length. Of a change: since its outbox row went.
+    /// Ticks since the commit, at most a lease's length. A change: since its outbox row was deleted.
     pub(crate) since: u8,
     pub(crate) lost: Lost,
 }
@@ -225,7 +223,7 @@ impl Default for Invalidation {
     }
 }
 
-/// What became of a fence whose commit the database has lost.
+/// What became of an invalidation whose commit the database has lost.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Lost {
     #[default]
@@ -234,9 +232,9 @@ pub(crate) enum Lost {
     KnownAtHome,
     /// It binds no instance: the one that acknowledged it died, or it was lost before it was applied.
     Forgotten,
-    /// An instance that had applied it has started a new incarnation.
+    /// An instance that had applied it has started a new epoch.
     Renewed,
-    /// Both.
+    /// `Renewed` and `KnownAtHome`.
     RenewedAndKnownAtHome,
 }
 
@@ -246,11 +244,11 @@ pub(crate) enum Phase {
     Idle,
     /// Waits for a catch-up that has not been sent yet.
     Queued,
-    /// Waits for one that was sent after it came.
-    Riding,
-    /// Knows how far the log may be trusted.
+    /// Waits for a catch-up that was sent after the request arrived.
+    CatchingUp,
+    /// Knows whether the copy of the log is valid.
     Checked,
-    /// Waits for a flight.
+    /// Waits for a load.
     Waiting,
     Answered,
 }
@@ -259,34 +257,34 @@ pub(crate) enum Phase {
 pub(crate) struct Request {
     pub(crate) phase: Phase,
     pub(crate) at: u8,
-    pub(crate) flight: u8,
+    pub(crate) load: u8,
     pub(crate) verified: bool,
     /// Invalidations that bind any answer (P1, P3).
     pub(crate) must: Set,
-    /// Those that bind a verified answer (P2, P4).
+    /// Invalidations that bind a verified answer (P2, P4).
     pub(crate) must_if_verified: Set,
 }
 
 impl Default for Request {
     fn default() -> Self {
-        Self { phase: Phase::Idle, at: NOBODY, flight: 0, verified: false, must: 0, must_if_verified: 0 }
+        Self { phase: Phase::Idle, at: NOBODY, load: 0, verified: false, must: 0, must_if_verified: 0 }
     }
 }
 
 #[derive(Clone, Copy, Default)]
 pub(crate) struct State {
     pub(crate) database: Database,
-    /// Every value that was ever sent to Redis: a read gives any of them, or none. That covers loss,
-    /// failover to old values, and writes that arrive late or in another order.
+    /// Every value ever sent to Redis: a read returns any of them, or none. That covers loss, failover to old values, and
+    /// writes that arrive late or in another order.
     pub(crate) redis: [Snapshot; STORED],
-    /// Writes to the table under way, each with its writer's fence on all sections.
+    /// Writes to the table that are under way, each with its writer's last invalidation of any section.
     pub(crate) writes: [(Snapshot, u8); WRITES],
     pub(crate) instances: [Instance; INSTANCES],
     pub(crate) invalidations: [Invalidation; INVALIDATIONS],
     pub(crate) requests: [Request; REQUESTS],
     /// Invalidations called so far.
     pub(crate) called: Set,
-    /// Faults that happened: crashes, losses of commits, trims, prunes.
+    /// Faults so far: crashes, losses of commits, trims, prunes.
     pub(crate) crashes: u8,
     pub(crate) losses: u8,
     pub(crate) trims: u8,
@@ -294,13 +292,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// The fingerprint with the instances in the given order: who is called A does not matter.
+    /// The fingerprint with the instances in the given order: which instance is called A does not matter.
     pub(crate) fn fingerprint(&self, order: [usize; INSTANCES + 1], used: Used) -> u64 {
         let mut fold = Fold(0);
         let database = &self.database;
         fold.word(u64::from_le_bytes([
-            database.incarnation | database.seq << 4,
-            database.floor,
+            database.epoch | database.position << 4,
+            database.low_watermark,
             database.nonces,
             self.called,
             self.crashes,
@@ -314,7 +312,7 @@ impl State {
         }
         fold.word(rows);
         if used.redis {
-            // A set: the order in which values came does not matter.
+            // A set: the order of the values does not matter.
             let mut set = 0_u64;
             for stored in &self.redis {
                 if stored.is_there() {
@@ -327,8 +325,8 @@ impl State {
         }
         if used.row {
             fold.word(database.row.word());
-            for (snapshot, fence) in &self.writes {
-                fold.word(snapshot.word() | u64::from(*fence) << 56);
+            for (snapshot, last_invalidation) in &self.writes {
+                fold.word(snapshot.word() | u64::from(*last_invalidation) << 56);
             }
         }
         for index in order.iter().take(used.instances) {
@@ -342,8 +340,7 @@ impl State {
         for (word, one) in requests.iter_mut().zip(&self.requests) {
             let at = order[usize::from(one.at)] as u8;
             let verified = u8::from(one.verified);
-            *word =
-                u64::from_le_bytes([one.phase as u8, at, one.flight, verified, one.must, one.must_if_verified, 0, 0]);
+            *word = u64::from_le_bytes([one.phase as u8, at, one.load, verified, one.must, one.must_if_verified, 0, 0]);
         }
         if used.alike {
             requests[..used.requests].sort_unstable();
@@ -354,16 +351,16 @@ impl State {
 
     pub(crate) fn show(&self, used: Used) -> String {
         let database = &self.database;
-        let mut text = format!("log {}:{} floor {}", database.incarnation, database.seq, database.floor);
+        let mut text = format!("log {}:{} low {}", database.epoch, database.position, database.low_watermark);
         for (index, one) in self.instances.iter().take(used.instances).enumerate() {
             let _ = write!(
                 text,
-                " | {} {}:{} fences {:?} floor {} lease {} memory {}",
+                " | {} {}:{} invalidated {:?} low {} lease {} memory {}",
                 instance(index as u8),
-                one.incarnation,
+                one.epoch,
                 one.applied,
-                one.fences,
-                one.floor,
+                one.last_invalidations,
+                one.low_watermark,
                 one.lease_left,
                 one.memory.show()
             );
@@ -375,7 +372,7 @@ impl State {
     }
 }
 
-/// The parts of a state that a configuration makes use of; the rest stays as it began.
+/// The parts of a state that a configuration uses; the others never change.
 #[derive(Clone, Copy)]
 pub(crate) struct Used {
     pub(crate) instances: usize,
@@ -383,7 +380,7 @@ pub(crate) struct Used {
     pub(crate) requests: usize,
     pub(crate) redis: bool,
     pub(crate) row: bool,
-    /// All requests ask for the same.
+    /// All requests ask for the same thing.
     pub(crate) alike: bool,
 }
 
@@ -391,7 +388,7 @@ pub(crate) fn instance(index: u8) -> char {
     char::from(b'A' + index)
 }
 
-/// A set of invalidations in words.
+/// The names of the invalidations in a set.
 pub(crate) fn names(set: Set) -> String {
     let names: Vec<String> = (0..8).filter(|bit| set & 1 << bit != 0).map(|bit| format!("#{bit}")).collect();
     names.join("")

@@ -1,13 +1,13 @@
 //! The protocol's steps: what may happen next in a state.
 //!
-//! Each step is what really is atomic: one statement of the database, one critical section, one
-//! message. Between any two of them all others may act, and whatever takes long (a frozen
-//! database, a paused process, a slow source) is a step that is not taken for a while.
+//! Each step is atomic in reality: one statement of the database, one critical section, one message. Between any two steps
+//! every other participant may act. Slowness (a frozen database, a paused process, a slow source) is a step that is not
+//! taken for a while.
 
 mod catch_up;
 mod faults;
-mod fences;
-mod flights;
+mod invalidations;
+mod loads;
 mod requests;
 
 use std::fmt::{self, Display, Formatter};
@@ -43,10 +43,10 @@ pub(crate) enum Step {
     Arrive { request: u8, at: u8 },
     GiveUp { request: u8 },
     Look { request: u8 },
-    FindInRedis { at: u8, flight: u8, stored: u8 },
-    FindInTable { at: u8, flight: u8 },
-    BeginReads { at: u8, flight: u8 },
-    Land { at: u8, flight: u8, partial: bool },
+    FindInRedis { at: u8, load: u8, stored: u8 },
+    FindInTable { at: u8, load: u8 },
+    BeginReads { at: u8, load: u8 },
+    Finish { at: u8, load: u8, partial: bool },
     Write { write: u8, stored: bool },
     Crash { at: u8 },
     Lose { to: u8 },
@@ -60,29 +60,29 @@ impl Display for Step {
             Self::Tick => "time passes".to_owned(),
             Self::Call { invalidation, at } => format!("invalidation #{invalidation} is called at {}", instance(at)),
             Self::Draw { invalidation } => format!("#{invalidation} draws its position"),
-            Self::Commit { invalidation } => format!("#{invalidation}'s fence is committed"),
+            Self::Commit { invalidation } => format!("#{invalidation} is committed"),
             Self::Acknowledge { invalidation } => format!("#{invalidation} is acknowledged"),
             Self::Change { invalidation } => format!("change #{invalidation} is written, with its outbox row"),
             Self::Take { invalidation, at } => format!("{} locks the outbox row of #{invalidation}", instance(at)),
             Self::Delete { invalidation } => format!("the outbox row of #{invalidation} is deleted"),
             Self::Send { at } => format!("{} sends its read of the log", instance(at)),
             Self::ReadHead { at } => format!("{} reads the log's head", instance(at)),
-            Self::Replace { at } => format!("{} replaces the incarnation", instance(at)),
+            Self::Replace { at } => format!("{} replaces the epoch", instance(at)),
             Self::ApplyRows { at } => format!("{} reads the log's rows and applies them", instance(at)),
-            Self::Extend { at } => format!("{} extends its lease", instance(at)),
+            Self::Extend { at } => format!("{} renews its lease", instance(at)),
             Self::Arrive { request, at } => format!("request {request} arrives at {}", instance(at)),
             Self::GiveUp { request } => format!("request {request} waits no longer for the log"),
-            Self::Look { request } => format!("request {request} looks into memory, else boards a load"),
-            Self::FindInRedis { at, flight, stored } => {
-                format!("{}'s load {flight} gets value {stored} from Redis", instance(at))
+            Self::Look { request } => format!("request {request} looks into memory, else joins or starts a load"),
+            Self::FindInRedis { at, load, stored } => {
+                format!("{}'s load {load} gets value {stored} from Redis", instance(at))
             }
-            Self::FindInTable { at, flight } => format!("{}'s load {flight} gets the table's row", instance(at)),
-            Self::BeginReads { at, flight } => {
-                format!("{}'s load {flight} has to read the sources, and begins", instance(at))
+            Self::FindInTable { at, load } => format!("{}'s load {load} gets the table's row", instance(at)),
+            Self::BeginReads { at, load } => {
+                format!("{}'s load {load} starts to read the sources", instance(at))
             }
-            Self::Land { at, flight, partial } => {
+            Self::Finish { at, load, partial } => {
                 let how = if partial { ", one section failed" } else { "" };
-                format!("{}'s load {flight} lands{how}", instance(at))
+                format!("{}'s load {load} ends{how}", instance(at))
             }
             Self::Write { write, stored } => {
                 format!("write {write} {}", if stored { "reaches the table" } else { "is lost" })
@@ -90,7 +90,7 @@ impl Display for Step {
             Self::Crash { at } => format!("{} crashes and starts again", instance(at)),
             Self::Lose { to } => format!("the database loses its commits after position {to}"),
             Self::Trim { to } => format!("the log is trimmed up to position {to}"),
-            Self::Prune { at } => format!("{} forgets the key's fences", instance(at)),
+            Self::Prune { at } => format!("{} drops the key's invalidations", instance(at)),
         };
         formatter.write_str(&text)
     }
@@ -117,11 +117,11 @@ impl Model for Protocol {
 
     fn start(&self) -> State {
         let mut state = State::default();
-        state.database.incarnation = 1;
+        state.database.epoch = 1;
         if self.configuration.started {
             for one in &mut state.instances {
                 one.caught_up = true;
-                one.incarnation = 1;
+                one.epoch = 1;
                 one.lease_left = self.configuration.lease;
             }
         }
@@ -133,7 +133,7 @@ impl Model for Protocol {
         let fingerprint = state.fingerprint([0, 1, 2], used);
         match self.configuration.instances {
             1 => fingerprint,
-            // No instance differs from another, so swapping their names changes nothing.
+            // Instances do not differ, so swapping their names changes nothing.
             _ => fingerprint.min(state.fingerprint([1, 0, 2], used)),
         }
     }
@@ -141,7 +141,7 @@ impl Model for Protocol {
     fn steps(&self, state: &State, next: &mut Vec<Next<Self>>) {
         let asked = &state.requests[..self.configuration.requests.len()];
         if asked.iter().all(|request| request.phase == Phase::Answered) && !self.configuration.row {
-            return; // no caller is left to whom a promise could be broken
+            return; // no request is left that a promise could be broken to
         }
         let mut steps = Steps { next };
         self.time(state, &mut steps);
@@ -149,7 +149,7 @@ impl Model for Protocol {
         self.requests(state, &mut steps);
         for at in 0..self.configuration.instances as u8 {
             self.catch_up(state, at, &mut steps);
-            self.flights(state, at, &mut steps);
+            self.loads(state, at, &mut steps);
         }
         self.writes(state, &mut steps);
         self.faults(state, &mut steps);

@@ -112,7 +112,7 @@ fn a_trigger_that_tells_of_more_than_the_change_concerns_is_noticed() {
     is_noticed(too_much, "was read again, but nothing of it was touched");
 }
 
-/// A change whose fence cannot be committed the first time is relayed the second time.
+/// A change whose invalidation cannot be committed the first time is relayed the second time.
 async fn a_change_that_is_relayed_twice(kind: Kind) -> Result<(), String> {
     let mut ground = Ground::open(kind).await;
     let mut judge = Judge::default();
@@ -171,10 +171,10 @@ fn what_changes_past_the_triggers_is_found_and_told_once() {
 }
 
 #[test]
-fn forgetting_a_change_before_its_fence_is_committed_is_noticed() {
+fn forgetting_a_change_before_its_invalidation_is_committed_is_noticed() {
     for kind in BOTH {
         run(None, a_change_that_is_relayed_twice(kind)).unwrap();
-        let broken = run(Some(Mutant::ForgetsBeforeFencing), a_change_that_is_relayed_twice(kind));
+        let broken = run(Some(Mutant::DeletesBeforeInvalidating), a_change_that_is_relayed_twice(kind));
         let noticed = broken.expect_err("nothing notices it");
         assert!(noticed.contains("renamed"), "{kind:?}: {noticed}");
     }

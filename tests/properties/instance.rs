@@ -31,7 +31,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// A tick of three leases is longer: then a holder is taken for dead.
 const TAKEOVER: Duration = Duration::from_millis(10_500);
 /// At every second short tick, and not at the one at which an instance without a heartbeat is taken over: that would be a race.
-const BEAT: Duration = Duration::from_millis(1500);
+const HEARTBEAT: Duration = Duration::from_millis(1500);
 /// fred waits that long before its first attempt to connect, at most.
 const BEFORE_CONNECTING: Duration = Duration::from_millis(200);
 /// In real time.
@@ -59,12 +59,12 @@ fn config(world: &World) -> Config {
         poll: LEASE / 5,
         lease: LEASE,
         unverified_max: 4 * LEASE,
-        // Fewer than the scopes that a case can fence, so that some are pruned.
+        // Fewer than the scopes that a case can invalidate, so that some are pruned.
         scopes_max: 4,
         ..config::Fence::default()
     };
     config.load_lease = config::LoadLease {
-        beat: BEAT,
+        beat: HEARTBEAT,
         takeover: TAKEOVER,
         poll: LEASE / 10,
         wait_max: seconds(90),

@@ -163,7 +163,7 @@ noticed! {
         Invalidate(A, Two, None, false),
         Get(A, One, Plain),
     ];
-    taking_a_lease_over_whose_beat_moves_is_noticed: TakesOverByPosition by [
+    taking_a_lease_over_whose_heartbeat_moves_is_noticed: TakesOverByPosition by [
         Disturb(A, STRATEGY, Fault::Hold),
         Get(A, One, Plain),
         Get(B, One, Plain),

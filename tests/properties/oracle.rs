@@ -154,7 +154,7 @@ impl Oracle {
         self.held.clear();
     }
 
-    /// The database has forgotten every fence. Only who had applied one still knows it.
+    /// The database has lost every invalidation. Only an instance that had applied one still knows it.
     pub(crate) fn loses_commits(&mut self) {
         self.lost_commits = true;
         self.held.clear();

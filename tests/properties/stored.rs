@@ -32,7 +32,7 @@ impl Stock {
             return Ok(());
         }
         for before in self.documents.iter().filter(|before| before.complete) {
-            // A row that some fence is above of may be of no use to the writer that replaces it.
+            // A row below some invalidation may be of no use to the writer that replaces it.
             if before.read_position.is_some_and(|read_position| read_position < self.head) {
                 continue;
             }

@@ -80,7 +80,7 @@ impl World {
         world
     }
 
-    /// As after a first start: no fences, nothing cached, all counts 0.
+    /// As after a first start: no invalidations, nothing cached, all counts 0.
     pub(crate) async fn empty(&mut self) {
         let lease_ms = LEASE.as_millis();
         let epoch = uuid::Uuid::new_v4();

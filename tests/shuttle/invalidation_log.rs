@@ -1,4 +1,4 @@
-//! The fence on two instances over one log: what is acknowledged is applied, what is trusted is recent enough,
+//! The invalidation log on two instances: what is acknowledged is applied, what is valid is recent enough,
 //! and what the database lost is noticed.
 
 use std::{sync::Arc, time::Duration};
@@ -59,7 +59,7 @@ impl Cluster {
         }));
     }
 
-    /// Raises a user's fence at an instance, some time or other. What is acknowledged has to be applied there.
+    /// Invalidates a user at an instance, some time or other. An acknowledged invalidation has to be applied there.
     fn append(&self, instance: usize, user: usize) -> JoinHandle<Result<Token, InvalidationLogError>> {
         let log = Arc::clone(&self.instances[instance]);
         spawn(async move {
@@ -68,13 +68,13 @@ impl Cluster {
             assert!(
                 view.epoch != token.epoch
                     || (view.applied >= token.position && view.last_invalidation() >= token.position),
-                "fence {token} is acknowledged, but not applied: {view:?}"
+                "invalidation {token} is acknowledged, but not applied: {view:?}"
             );
             Ok(token)
         })
     }
 
-    /// The fences of a user that were durable at `at` are known to an instance.
+    /// An instance knows the invalidations of a user that were durable at `at`.
     fn assert_covers(&self, log: &InvalidationLog, user: usize, at: Duration, whose: &str) {
         let view = log.view(&key(user));
         let durable = self.database.at_once(|tables| {
@@ -83,7 +83,7 @@ impl Cluster {
         });
         assert!(
             durable.is_none_or(|position| view.last_invalidation() >= position),
-            "{whose}: fence {durable:?} is not known: {view:?}"
+            "{whose}: invalidation {durable:?} is not known: {view:?}"
         );
     }
 }
@@ -96,7 +96,7 @@ fn key(user: usize) -> CacheKey {
     UserDataQuery::new(scope(user).user, None, Parameters::none()).key().clone()
 }
 
-/// Both instances raise fences at once.
+/// Both instances append invalidations at once.
 async fn appending(weather: Weather, flaw: Option<Flaw>) {
     let cluster = Cluster::started(weather, [flaw; 2]).await;
     let appends: Vec<_> = (0..4).map(|user| cluster.append(user % 2, user)).collect();
@@ -104,10 +104,10 @@ async fn appending(weather: Weather, flaw: Option<Flaw>) {
     for (user, appended) in all(appends).await.into_iter().enumerate() {
         let Ok(token) = appended else { continue };
         let there = cluster.database.at_once(|tables| tables.log[&token.position].scope.clone());
-        assert_eq!(there, scope(user), "somebody else's fence stands at {token}");
+        assert_eq!(there, scope(user), "another invalidation stands at {token}");
         acknowledged.push(token.position);
     }
-    assert!(weather.slow > 0 || acknowledged.len() == 4, "in calm weather every fence is acknowledged");
+    assert!(weather.slow > 0 || acknowledged.len() == 4, "in calm weather every invalidation is acknowledged");
     let gapless = cluster.database.at_once(|tables| tables.log.keys().copied().eq(1..=tables.head.position));
     assert!(gapless, "the log has gaps");
 }
@@ -126,12 +126,14 @@ fn no_other_invalidation_is_acknowledged_when_statements_are_late_and_lost() {
 fn it_is_noticed_when_two_commits_get_the_same_place() {
     let found = violation(SCHEDULES, HASTY, || appending(CALM, Some(Flaw::LostUpdates)));
     assert!(
-        ["somebody else", "not applied", "every fence is acknowledged"].iter().any(|text| found.contains(text)),
+        ["another invalidation", "not applied", "every invalidation is acknowledged"]
+            .iter()
+            .any(|text| found.contains(text)),
         "{found}"
     );
 }
 
-/// One instance raises fences, the other one reads and answers; now and then all machines are suspended.
+/// One instance appends invalidations, the other one reads and answers; now and then all machines are suspended.
 async fn trusting(flaw: Option<Flaw>) {
     let cluster = Cluster::started(STORM, [None, flaw]).await;
     cluster.poll(1);
@@ -167,7 +169,7 @@ fn it_is_noticed_when_the_log_is_read_as_it_was_a_second_ago() {
     assert!(found.contains("a verified answer"), "{found}");
 }
 
-/// Callers of one instance who want to know all there is, while the other one raises fences.
+/// Callers of one instance who want to know all there is, while the other one appends invalidations.
 async fn catching_up(flaw: Option<Flaw>) {
     let cluster = Cluster::started(Weather { lost: 0, ..STORM }, [None, flaw]).await;
     let callers = (0..3).map(|_| {
@@ -262,7 +264,7 @@ fn it_is_noticed_when_others_do_not_know_after_all_waited() {
     assert!(found.contains("a hint was not heard") || found.contains("after all waited"), "{found}");
 }
 
-/// The database loses its last commits while fences are raised, and gives their places to others.
+/// The database loses its last commits while invalidations are appended, and gives their places to others.
 async fn losing(flaw: Option<Flaw>) {
     let cluster = Cluster::started(CALM, [flaw; 2]).await;
     for _ in 0..2 {

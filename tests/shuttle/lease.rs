@@ -1,4 +1,4 @@
-//! The lease on several instances: one of them works at a time while its beat moves, the work of the dead is
+//! The lease on several instances: one of them works at a time while its heartbeat moves, the work of the dead is
 //! taken over, what came of it is told, and no row stays for ever.
 
 use std::{
@@ -145,7 +145,7 @@ fn was_over(row: &LeaseRecord, at: Duration, stood_still: Duration) -> bool {
     at - row.moved_at >= life
 }
 
-/// Three want the same, which takes longer than a lease lives without a beat.
+/// Three want the same, which takes longer than a lease lives without a heartbeat.
 async fn working(flaw: Option<Flaw>) {
     let instances: [Instance; 3] = instances(CALM, flaw);
     let watcher = instances[0].clone();
@@ -153,7 +153,7 @@ async fn working(flaw: Option<Flaw>) {
         for _ in 0..30 {
             time::sleep(Duration::from_millis(950)).await;
             let working = watcher.working.lock().unwrap().len();
-            assert!(working <= 1, "{working} work at a time while beats move");
+            assert!(working <= 1, "{working} work at a time while heartbeats move");
         }
     });
     let mut ends = all(instances.iter().map(|instance| instance.spawn(JOB, 0)).collect::<Vec<_>>()).await;
@@ -170,7 +170,7 @@ async fn working(flaw: Option<Flaw>) {
 }
 
 #[test]
-fn one_works_for_all_while_its_beat_moves_and_gives_its_lease_back() {
+fn one_works_for_all_while_its_heartbeat_moves_and_gives_its_lease_back() {
     explore(SCHEDULES, Pace::Patient, || working(None));
 }
 
@@ -224,7 +224,7 @@ fn not_even_a_late_statement_leaves_a_row_for_ever() {
 }
 
 #[test]
-fn it_is_noticed_when_a_takeover_does_not_ask_for_the_beat() {
+fn it_is_noticed_when_a_takeover_does_not_ask_for_the_heartbeat() {
     let found = violation(SCHEDULES, HASTY, || dying(STORM, Some(Flaw::TakesOverBlindly)));
     assert!(found.contains("from the living"), "{found}");
 }
@@ -242,7 +242,7 @@ async fn inheriting(flaw: Option<Flaw>) {
     let mut ends = all(heirs).await;
     ends.sort_by_key(|end| *end != End::Worked);
     assert_eq!(ends, [End::Worked, End::Done], "one of the heirs does it, and the other one sees that");
-    // The beat is seen to stand still a look later, and the work's end another one later.
+    // The heartbeat is seen to stand still a look later, and the work's end another one later.
     let config = &instances[0].config;
     let longest = config.takeover + job.takes + config.poll.mul_f64(1.2) * 2;
     let waited = time::now() - died_at;
@@ -250,7 +250,7 @@ async fn inheriting(flaw: Option<Flaw>) {
 }
 
 #[test]
-fn the_work_of_the_dead_is_taken_over_by_one_when_its_beat_has_stood_still() {
+fn the_work_of_the_dead_is_taken_over_by_one_when_its_heartbeat_has_stopped() {
     explore(SCHEDULES, Pace::Patient, || inheriting(None));
 }
 
@@ -258,7 +258,7 @@ fn the_work_of_the_dead_is_taken_over_by_one_when_its_beat_has_stood_still() {
 async fn losing_it(flaw: Option<Flaw>) {
     let instances: [Instance; 2] = instances(CALM, flaw);
     let heartbeat = instances[0].config.beat;
-    // It ends before or after its beat could have told it.
+    // It ends before or after its heartbeat could have told it.
     let takes = if chance::once_in(2) { heartbeat / 2 } else { heartbeat * 6 };
     let old = instances[0].spawn(Job { takes, ..JOB }, 0);
     instances[0].works().await;
@@ -278,8 +278,8 @@ fn whoever_lost_its_lease_notices_and_leaves_the_new_one_alone() {
 }
 
 #[test]
-fn it_is_noticed_when_a_lease_moves_for_whoever_beats() {
-    let found = violation(SCHEDULES, Pace::Patient, || losing_it(Some(Flaw::BeatsForAll)));
+fn it_is_noticed_when_any_claimant_can_send_heartbeats() {
+    let found = violation(SCHEDULES, Pace::Patient, || losing_it(Some(Flaw::HeartbeatsForAll)));
     assert!(found.contains("holds on"), "{found}");
 }
 

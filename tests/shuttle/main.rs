@@ -1,4 +1,4 @@
-//! The single flight, the fence and the lease, each under thousands of schedules of its steps: half of them
+//! Single flight, the invalidation log and the lease, each under thousands of schedules of its steps: half of them
 //! drawn at random, half with few preemptions at chosen places (PCT). And the same with something broken, which
 //! has to be noticed.
 //!

@@ -162,7 +162,7 @@ async fn every_wrong_field_of_an_invalidation_is_named() {
     }
     let done = client.invalidate_cache(of("nobody")).await.unwrap().into_inner();
     assert_eq!(done.removed_entries, 0, "nothing cached is no error");
-    assert!(done.token.ends_with(":1"), "the refused ones left no fence: {}", done.token);
+    assert!(done.token.ends_with(":1"), "the refused ones left no invalidation: {}", done.token);
 }
 
 #[tokio::test]

@@ -168,7 +168,7 @@ async fn an_invalidation_without_database_is_not_acknowledged_and_may_be_repeate
 }
 
 #[tokio::test]
-async fn a_purge_names_the_tier_that_it_cannot_clean_and_its_fence_holds() {
+async fn a_purge_names_the_tier_that_it_cannot_clean_and_its_invalidation_holds() {
     let mut redis = redis().await;
     let database = database(Kind::Sqlite).await;
     let server = serve(demo_settings(&database, &[("USERDATA__REDIS__URL", &redis.url())])).await;
@@ -182,7 +182,7 @@ async fn a_purge_names_the_tier_that_it_cannot_clean_and_its_fence_holds() {
     assert_eq!(status.get_details_error_info().unwrap().metadata["tier"], "redis");
     assert_eq!(retry_after(&status), Duration::from_secs(1));
     let reply = client.get_comprehensive_user_data(asking("1")).await.unwrap().into_inner();
-    assert_eq!(reply.cache_info.unwrap().status(), CacheStatus::Assembled, "the fence holds");
+    assert_eq!(reply.cache_info.unwrap().status(), CacheStatus::Assembled, "the invalidation holds");
 
     redis.start().await;
     wait_for("the purge to succeed", async || client.clone().invalidate_cache(purge.clone()).await.ok()).await;

@@ -41,7 +41,7 @@ fn scope(user: usize, strategy: usize) -> Scope {
     Scope { user: UserId::parse(&user.to_string()).unwrap(), strategy, sections: SectionSet::ALL }
 }
 
-/// Raises fences one after the other; each is in force here once it is acknowledged.
+/// Appends invalidations one after the other; each is in force here once it is acknowledged.
 async fn append(log: Arc<InvalidationLog>, user: usize) -> Vec<i64> {
     let mut positions = Vec::new();
     for strategy in 0..INVALIDATIONS_OF_A_TASK {
@@ -53,7 +53,7 @@ async fn append(log: Arc<InvalidationLog>, user: usize) -> Vec<i64> {
     positions
 }
 
-/// Looks until told to stop: neither the log's position nor a user's fence ever goes back.
+/// Looks until told to stop: neither the log's position nor a user's last invalidation ever goes back.
 async fn watch(log: Arc<InvalidationLog>, stop: CancellationToken) {
     let keys: Vec<_> = (0..TASKS).map(|user| query(user).key().clone()).collect();
     let (mut applied, mut invalidated) = (0, vec![0; TASKS]);

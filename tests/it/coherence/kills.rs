@@ -38,7 +38,7 @@ async fn ask(client: &Client, request: GetComprehensiveUserDataRequest) -> GetCo
 
 /// Every acknowledged invalidation is in the log.
 async fn nothing_acknowledged_is_lost(db: &DatabaseConnection, users: &[Arc<User>]) {
-    let log = "SELECT CAST(position AS TEXT) || ' ' || user_id AS fence FROM invalidation_log";
+    let log = "SELECT CAST(position AS TEXT) || ' ' || user_id AS entry FROM invalidation_log";
     let log: BTreeSet<String> = texts(db, log).await.into_iter().collect();
     for user in users {
         for token in user.tokens() {

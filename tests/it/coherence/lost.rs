@@ -10,7 +10,7 @@ use testkit::{
     wait_for,
 };
 
-/// Two fences are raised, a document is cached, then `loss` happens to the log.
+/// Two invalidations are appended, a document is cached, then `loss` happens to the log.
 async fn a_new_log_begins(layout: Layout, loss: &[&str]) {
     let cluster = cluster(layout).await.with_redis().await;
     cluster.sources.add_user("1", &[11]).await;
@@ -43,7 +43,7 @@ async fn a_new_log_begins(layout: Layout, loss: &[&str]) {
 }
 
 #[tokio::test]
-async fn lost_fences_begin_a_new_log() {
+async fn lost_invalidations_begin_a_new_log() {
     const ROW: &str = "DELETE FROM invalidation_log WHERE position = 2";
     const HEAD: &str = "UPDATE invalidation_log_head SET position = 1";
     const WRITTEN_ON: &str = "UPDATE invalidation_log SET nonce = nonce + 1 WHERE position = 2";

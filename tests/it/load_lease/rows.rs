@@ -95,7 +95,7 @@ async fn one_of_many_gets_a_lease_and_the_next_one_when_it_is_given_back() {
 }
 
 #[tokio::test]
-async fn work_begun_below_the_fence_is_taken_away_and_its_holder_cannot_give_back_what_it_lost() {
+async fn work_that_read_before_the_last_invalidation_is_taken_away_and_its_holder_cannot_give_back_what_it_lost() {
     for kind in BOTH {
         let (_database, db, [a, b]) = instances(kind).await;
         let Claim::Ours(old) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
@@ -111,7 +111,7 @@ async fn work_begun_below_the_fence_is_taken_away_and_its_holder_cannot_give_bac
 }
 
 #[tokio::test]
-async fn a_beat_that_stands_still_is_taken_over_by_one_and_one_that_moves_by_nobody() {
+async fn a_heartbeat_that_stops_is_taken_over_by_one_and_one_that_moves_by_none() {
     for kind in BOTH {
         let (_database, db, [a, b]) = instances(kind).await;
         // Left by an instance that is gone.
@@ -142,11 +142,12 @@ async fn a_beat_that_stands_still_is_taken_over_by_one_and_one_that_moves_by_nob
 }
 
 #[tokio::test]
-async fn a_holder_that_is_alive_moves_its_beat() {
+async fn a_holder_that_is_alive_sends_heartbeats() {
     for kind in BOTH {
         let (_database, db, [a]) = instances(kind).await;
         let Claim::Ours(_lease) = a.take(&work(7, 3)).await else { panic!("{kind:?}: nobody has it") };
-        wait_for("a beat", async || (count(&db, "SELECT heartbeat FROM load_lease").await > 0).then_some(())).await;
+        wait_for("a heartbeat", async || (count(&db, "SELECT heartbeat FROM load_lease").await > 0).then_some(()))
+            .await;
     }
 }
 

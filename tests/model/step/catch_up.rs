@@ -1,4 +1,4 @@
-//! The copy of the log: a catch-up is sent, reads the head, reads and applies the rows, extends the lease.
+//! The local copy of the log: a catch-up is sent, reads the head, reads and applies the rows, renews the lease.
 
 use super::{Protocol, Step, Steps};
 use crate::{
@@ -21,40 +21,40 @@ impl Protocol {
                 }
                 own.reading = Reading::Sent;
                 own.read_age = 0;
-                // Callers that asked before the read was sent share it.
+                // Every request that arrived before the read was sent shares it.
                 for request in &mut after.requests {
                     if request.phase == Phase::Queued && request.at == at {
-                        request.phase = Phase::Riding;
+                        request.phase = Phase::CatchingUp;
                     }
                 }
                 for (one, invalidation) in after.invalidations.iter_mut().zip(self.configuration.invalidations) {
                     let waits = matches!(invalidation.kind, Kind::Plain | Kind::WaitAll);
                     if waits && one.progress == Progress::Committed && one.at == at {
-                        one.progress = Progress::Riding;
+                        one.progress = Progress::CatchingUp;
                     }
                 }
                 steps.add(Step::Send { at }, after);
             }
             Reading::Sent => {
                 let database = &state.database;
-                let other_log = database.incarnation != before.incarnation;
+                let other_log = database.epoch != before.epoch;
                 let nonce_there = database.at(before.applied).nonce;
                 if other_log {
-                    own.incarnation = database.incarnation;
-                    own.applied = database.floor;
-                    own.floor = database.floor;
+                    own.epoch = database.epoch;
+                    own.applied = database.low_watermark;
+                    own.low_watermark = database.low_watermark;
                     own.nonce = 0;
-                    own.fences = [0; SECTIONS];
-                    // Starts again, with a new read; the lease of the old log goes on.
+                    own.last_invalidations = [0; SECTIONS];
+                    // Starts again with a new read. The lease of the old log goes on.
                     own.read_age = 0;
-                } else if database.seq < before.applied
-                    || (before.applied > database.floor && nonce_there != before.nonce)
+                } else if database.position < before.applied
+                    || (before.applied > database.low_watermark && nonce_there != before.nonce)
                 {
                     own.reading = Reading::Lost;
                 } else {
                     own.reading = Reading::Head;
-                    own.read_seq = database.seq;
-                    own.read_floor = database.floor;
+                    own.head_position = database.position;
+                    own.head_low_watermark = database.low_watermark;
                     if self.is(Mutant::LeaseBeforeTheRows) {
                         own.lease_left = lease - before.read_age;
                     }
@@ -64,9 +64,9 @@ impl Protocol {
             Reading::Lost => {
                 own.reading = Reading::Sent;
                 own.read_age = 0;
-                if state.database.incarnation == before.incarnation {
-                    after.database.incarnation += 1;
-                    after.database.floor = after.database.seq;
+                if state.database.epoch == before.epoch {
+                    after.database.epoch += 1;
+                    after.database.low_watermark = after.database.position;
                     self.renew(&mut after, before.applied);
                 }
                 steps.add(Step::Replace { at }, after);
@@ -83,13 +83,13 @@ impl Protocol {
                 own.caught_up = true;
                 own.read_age = 0;
                 for request in &mut after.requests {
-                    if request.phase == Phase::Riding && request.at == at {
+                    if request.phase == Phase::CatchingUp && request.at == at {
                         request.phase = Phase::Checked;
                         request.verified = true;
                     }
                 }
                 for one in &mut after.invalidations {
-                    if one.progress == Progress::Riding && one.at == at {
+                    if one.progress == Progress::CatchingUp && one.at == at {
                         one.progress = Progress::CaughtUp;
                     }
                 }
@@ -98,15 +98,15 @@ impl Protocol {
         }
     }
 
-    /// A read that brings nothing new, and that no caller waits for, changes nothing but the lease.
+    /// A read that finds nothing new and has no waiting request changes only the lease.
     fn has_reason_to_read(&self, state: &State, at: u8) -> bool {
         let own = &state.instances[usize::from(at)];
         let database = &state.database;
         !own.caught_up
             || own.lease_left < self.configuration.lease
-            || own.incarnation != database.incarnation
-            || own.applied != database.seq
-            || own.floor < database.floor
+            || own.epoch != database.epoch
+            || own.applied != database.position
+            || own.low_watermark < database.low_watermark
             || state.requests.iter().any(|one| one.phase == Phase::Queued && one.at == at)
             || state.invalidations.iter().any(|one| one.progress == Progress::Committed && one.at == at)
     }
@@ -115,34 +115,34 @@ impl Protocol {
         let mut after = *state;
         let database = &state.database;
         let own = &mut after.instances[usize::from(at)];
-        let follows = own.applied <= database.floor || database.at(own.applied).nonce == own.nonce;
+        let follows = own.applied <= database.low_watermark || database.at(own.applied).nonce == own.nonce;
         if !follows && !self.is(Mutant::TakesTheRowsOfAnotherLog) {
             own.reading = Reading::Lost;
-            (own.read_seq, own.read_floor) = (0, 0);
+            (own.head_position, own.head_low_watermark) = (0, 0);
             steps.add(Step::ApplyRows { at }, after);
             return;
         }
         let mut contiguous = true;
-        for position in own.applied + 1..=own.read_seq {
+        for position in own.applied + 1..=own.head_position {
             let row = database.at(position);
             if row.nonce == 0 {
                 contiguous = false;
                 continue;
             }
-            self.fence(own, row.sections, position);
+            self.apply_row(own, row.sections, position);
             own.nonce = row.nonce;
         }
-        own.floor = own.floor.max(own.read_floor);
+        own.low_watermark = own.low_watermark.max(own.head_low_watermark);
         if !contiguous && !self.is(Mutant::SequenceForACounter) {
-            own.floor = own.floor.max(own.read_seq);
+            own.low_watermark = own.low_watermark.max(own.head_position);
         }
-        own.applied = own.read_seq;
+        own.applied = own.head_position;
         own.reading = Reading::Applied;
-        (own.read_seq, own.read_floor) = (0, 0);
+        (own.head_position, own.head_low_watermark) = (0, 0);
         steps.add(Step::ApplyRows { at }, after);
     }
 
-    /// An instance that had applied lost fences has started a new incarnation: they bind again.
+    /// An instance that had applied lost invalidations has started a new epoch: they bind again.
     fn renew(&self, state: &mut State, witnessed: u8) {
         for one in &mut state.invalidations {
             if one.position > witnessed {

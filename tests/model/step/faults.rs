@@ -1,4 +1,4 @@
-//! What goes wrong, or is taken away: crashes, lost commits, a trimmed log, forgotten fences.
+//! Faults: crashes, lost commits, a trimmed log, dropped invalidations.
 
 use super::{Protocol, Step, Steps};
 use crate::{
@@ -12,15 +12,15 @@ impl Protocol {
         let configuration = &self.configuration;
         for at in self.instances() {
             let own = &state.instances[usize::from(at)];
-            if state.crashes < configuration.crashes && own.incarnation != 0 {
+            if state.crashes < configuration.crashes && own.epoch != 0 {
                 steps.add(Step::Crash { at }, self.crash(state, at));
             }
-            if state.prunes < configuration.prunes && own.fences != [0; SECTIONS] {
+            if state.prunes < configuration.prunes && own.last_invalidations != [0; SECTIONS] {
                 let mut after = *state;
                 let pruned = &mut after.instances[usize::from(at)];
-                pruned.fences = [0; SECTIONS];
-                if !self.is(Mutant::PrunesWithoutTheFloor) {
-                    pruned.floor = own.fence();
+                pruned.last_invalidations = [0; SECTIONS];
+                if !self.is(Mutant::PrunesWithoutTheLowWatermark) {
+                    pruned.low_watermark = own.last_invalidation();
                 }
                 after.prunes += 1;
                 steps.add(Step::Prune { at }, after);
@@ -28,22 +28,22 @@ impl Protocol {
         }
         let database = &state.database;
         if state.trims < configuration.trims {
-            for to in database.floor + 1..=database.seq {
+            for to in database.low_watermark + 1..=database.position {
                 let mut after = *state;
                 after.trims += 1;
-                after.database.floor = to;
+                after.database.low_watermark = to;
                 after.database.log[..usize::from(to)].fill(LogRow::default());
                 steps.add(Step::Trim { to }, after);
             }
         }
         if state.losses < configuration.losses {
-            for to in 0..database.seq {
+            for to in 0..database.position {
                 steps.add(Step::Lose { to }, self.lose(state, to));
             }
         }
     }
 
-    /// Everything in the process is gone; it starts again at once, knowing nothing.
+    /// The process loses everything, and starts again at once with nothing.
     fn crash(&self, state: &State, at: u8) -> State {
         let mut after = *state;
         after.crashes += 1;
@@ -64,7 +64,7 @@ impl Protocol {
             };
             one.progress = match (invalidation.kind, one.progress) {
                 (Kind::Elsewhere, same) | (_, same @ Progress::Done) => same,
-                // The relay's lock goes with it; the row is there for the next one.
+                // The relay's lock ends with it; the row stays for the next relay.
                 (Kind::Change, Progress::Between) => Progress::Done,
                 (Kind::Change, _) => Progress::Called,
                 _ => Progress::Orphaned,
@@ -76,23 +76,23 @@ impl Protocol {
         after
     }
 
-    /// A restore, or an asynchronous failover: commits are gone that instances may have seen.
+    /// A restore, or an asynchronous failover: commits are lost that instances may have seen.
     fn lose(&self, state: &State, to: u8) -> State {
         let mut after = *state;
         after.losses += 1;
-        after.database.seq = to;
+        after.database.position = to;
         after.database.log[usize::from(to)..].fill(LogRow::default());
         for one in &mut after.invalidations {
             if one.position > to {
                 let known = state
                     .instances
                     .get(usize::from(one.at))
-                    .is_some_and(|home| home.incarnation == state.database.incarnation && home.applied >= one.position);
+                    .is_some_and(|home| home.epoch == state.database.epoch && home.applied >= one.position);
                 one.lost = if known { Lost::KnownAtHome } else { Lost::Forgotten };
                 one.since = 0;
             }
         }
-        // A caller that waits for an answer is excused too, unless the answer binds.
+        // Requests that are being answered are excused too, as far as no instance is bound.
         for request in &mut after.requests {
             for (index, one) in after.invalidations.iter().enumerate().filter(|(_, one)| one.lost != Lost::No) {
                 request.must_if_verified &= !(1 << index);

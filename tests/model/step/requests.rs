@@ -1,10 +1,10 @@
-//! A request: arrives and learns how far the log may be trusted, looks into memory, else boards a load.
+//! A request: arrives, learns whether the log is valid, looks into memory, and otherwise joins or starts a load.
 
 use super::{Protocol, Step, Steps};
 use crate::{
     configurations::ReadOptions,
     mutants::Mutant,
-    state::{Flight, Instance, Phase, Progress, Reading, Snapshot, Stage, State},
+    state::{Instance, Load, Phase, Progress, Reading, Snapshot, Stage, State},
 };
 
 impl Protocol {
@@ -25,7 +25,7 @@ impl Protocol {
                         steps.add(Step::Arrive { request, at }, self.arrive(state, index, *wish, at));
                     }
                 }
-                Phase::Queued | Phase::Riding
+                Phase::Queued | Phase::CatchingUp
                     if self.configuration.impatient && !wish.linearizable && wish.token.is_none() =>
                 {
                     let mut after = *state;
@@ -33,12 +33,12 @@ impl Protocol {
                     steps.add(Step::GiveUp { request }, after);
                 }
                 Phase::Checked => self.look(state, index, *wish, steps),
-                Phase::Queued | Phase::Riding | Phase::Waiting | Phase::Answered => {}
+                Phase::Queued | Phase::CatchingUp | Phase::Waiting | Phase::Answered => {}
             }
         }
     }
 
-    /// A token is there once its invalidation is acknowledged.
+    /// A token exists once its invalidation is acknowledged.
     fn cannot_come_yet(&self, state: &State, wish: ReadOptions) -> bool {
         wish.token.is_some_and(|of| state.invalidations[usize::from(of)].progress != Progress::Done)
     }
@@ -49,16 +49,15 @@ impl Protocol {
         let request = &mut after.requests[index];
         request.at = at;
         (request.must, request.must_if_verified) = self.bound(state, at, wish);
-        let behind = wish
-            .token
-            .is_some_and(|of| own.applied < state.invalidations[usize::from(of)].position || own.incarnation == 0);
+        let behind =
+            wish.token.is_some_and(|of| own.applied < state.invalidations[usize::from(of)].position || own.epoch == 0);
         let must_read = wish.linearizable || (behind && !self.is(Mutant::IgnoresTheToken));
         let leased = own.caught_up && (own.lease_left > 0 || self.is(Mutant::NoLease));
         if leased && !must_read {
             request.phase = Phase::Checked;
             request.verified = true;
         } else if self.is(Mutant::SharesASentCatchUp) && own.reading != Reading::Idle {
-            request.phase = Phase::Riding;
+            request.phase = Phase::CatchingUp;
         } else {
             request.phase = Phase::Queued;
         }
@@ -77,30 +76,29 @@ impl Protocol {
             steps.judged(step, after, broken);
             return;
         }
-        let joins = |flight: &Flight| {
-            let newer = flight.tag >= own.fence() || self.is(Mutant::JoinsAnOlderFlight);
-            let same_log = flight.incarnation == own.incarnation
-                || self.is(Mutant::JoinsAcrossIncarnations)
-                || self.is(Mutant::JoinsAnOlderFlight);
-            flight.listed && newer && same_log
+        let joins = |load: &Load| {
+            let newer = load.read_position >= own.last_invalidation() || self.is(Mutant::JoinsAnOlderLoad);
+            let same_log =
+                load.epoch == own.epoch || self.is(Mutant::JoinsAcrossEpochs) || self.is(Mutant::JoinsAnOlderLoad);
+            load.listed && newer && same_log
         };
         let mut after = *state;
-        if let Some(flight) = own.flights.iter().position(joins) {
-            after.requests[index].flight = flight as u8;
-        } else if let Some(free) = own.flights.iter().position(|flight| flight.stage == Stage::None) {
-            let flights = &mut after.instances[usize::from(at)].flights;
-            // A flight older than the fence loses its place but goes on for those who joined it.
-            for older in flights.iter_mut() {
+        if let Some(load) = own.loads.iter().position(joins) {
+            after.requests[index].load = load as u8;
+        } else if let Some(free) = own.loads.iter().position(|load| load.stage == Stage::None) {
+            let loads = &mut after.instances[usize::from(at)].loads;
+            // Replaces an outdated load. That load goes on for the requests that joined it.
+            for older in loads.iter_mut() {
                 older.listed = false;
             }
-            flights[free] = Flight {
-                stage: Stage::Boarded,
+            loads[free] = Load {
+                stage: Stage::Started,
                 listed: true,
-                incarnation: own.incarnation,
-                tag: own.applied,
-                ..Flight::default()
+                epoch: own.epoch,
+                read_position: own.applied,
+                ..Load::default()
             };
-            after.requests[index].flight = free as u8;
+            after.requests[index].load = free as u8;
         } else {
             return;
         }
@@ -108,15 +106,17 @@ impl Protocol {
         steps.add(step, after);
     }
 
-    /// Whether every asked section can be served.
+    /// Whether every requested section can be served.
     pub(super) fn admits(&self, own: &Instance, snapshot: &Snapshot, asked: u8) -> bool {
         self.readable(own, snapshot)
-            && self.sections().all(|section| asked & 1 << section == 0 || own.is_valid(section, snapshot.tag[section]))
+            && self
+                .sections()
+                .all(|section| asked & 1 << section == 0 || own.is_valid(section, snapshot.read_position[section]))
     }
 
     pub(super) fn readable(&self, own: &Instance, snapshot: &Snapshot) -> bool {
         snapshot.is_there()
-            && (snapshot.incarnation == own.incarnation || self.is(Mutant::IgnoresTheIncarnation))
-            && snapshot.tag.iter().all(|tag| *tag <= own.applied)
+            && (snapshot.epoch == own.epoch || self.is(Mutant::IgnoresTheEpoch))
+            && snapshot.read_position.iter().all(|read_position| *read_position <= own.applied)
     }
 }

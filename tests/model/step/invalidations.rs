@@ -1,4 +1,4 @@
-//! Time, and what appends to the invalidation log: invalidations, and changes through the outbox and its relay.
+//! Time, and what is appended to the invalidation log: invalidations, and changes through the outbox and its relay.
 
 use super::{Protocol, Step, Steps};
 use crate::{
@@ -42,7 +42,7 @@ impl Protocol {
         for (index, invalidation) in self.configuration.invalidations.iter().enumerate() {
             let one = &state.invalidations[index];
             let name = index as u8;
-            // Of two that are alike the first comes first.
+            // Of two like invalidations the first one comes first.
             let alike = index > 0 && self.configuration.invalidations[index - 1] == *invalidation;
             let waits = alike && state.invalidations[index - 1].progress == Progress::Idle;
             match (invalidation.kind, one.progress) {
@@ -108,9 +108,9 @@ impl Protocol {
                     let mut after = *state;
                     self.commit(&mut after, index);
                     if self.is(Mutant::AppliesOnlyItsOwnRow) {
-                        let (position, nonce) = (after.database.seq, after.database.nonces);
+                        let (position, nonce) = (after.database.position, after.database.nonces);
                         let home = &mut after.instances[usize::from(one.at)];
-                        self.fence(home, invalidation.sections, position);
+                        self.apply_row(home, invalidation.sections, position);
                         home.applied = position;
                         home.nonce = nonce;
                         after.invalidations[index].progress = Progress::CaughtUp;
@@ -118,7 +118,7 @@ impl Protocol {
                     if self.is(Mutant::SharesASentCatchUp)
                         && state.instances[usize::from(one.at)].reading != Reading::Idle
                     {
-                        after.invalidations[index].progress = Progress::Riding;
+                        after.invalidations[index].progress = Progress::CatchingUp;
                     }
                     if self.is(Mutant::AcknowledgesBeforeApplying) {
                         after.invalidations[index].progress = Progress::CaughtUp;
@@ -137,41 +137,43 @@ impl Protocol {
                         steps.add(Step::Acknowledge { invalidation: name }, after);
                     }
                 }
-                (_, Progress::Taken | Progress::Committed | Progress::Riding | Progress::Done | Progress::Orphaned) => {
-                }
+                (
+                    _,
+                    Progress::Taken | Progress::Committed | Progress::CatchingUp | Progress::Done | Progress::Orphaned,
+                ) => {}
             }
         }
     }
 
-    /// The counter row's lock is held until COMMIT, so to everybody else advancing the counter and
-    /// appending the row are one step.
+    /// The counter row's lock is held until COMMIT, so for other transactions, advancing the counter and appending the row
+    /// are one step.
     fn commit(&self, state: &mut State, index: usize) {
         let one = &mut state.invalidations[index];
         let database = &mut state.database;
-        // A sequence has handed out the position before.
+        // A sequence has given the position before.
         let position =
-            if one.progress == Progress::Between && one.position > 0 { one.position } else { database.seq + 1 };
+            if one.progress == Progress::Between && one.position > 0 { one.position } else { database.position + 1 };
         one.position = position;
         one.progress = Progress::Committed;
         one.since = 0;
-        database.seq = database.seq.max(position);
+        database.position = database.position.max(position);
         database.nonces += 1;
         let sections = self.configuration.invalidations[index].sections;
         database.log[usize::from(position) - 1] = LogRow { nonce: database.nonces, sections };
     }
 
     /// Applies one row of the log.
-    pub(super) fn fence(&self, instance: &mut Instance, sections: u8, position: u8) {
+    pub(super) fn apply_row(&self, instance: &mut Instance, sections: u8, position: u8) {
         for section in self.sections() {
             if self.concerns(sections, section)
                 && !(self.is(Mutant::ForgetsWhatIsMadeFromASection) && sections & 1 << section == 0)
             {
-                instance.fences[section] = position;
+                instance.last_invalidations[section] = position;
             }
         }
     }
 
-    /// Whether a fence on some sections concerns one: the second is made from the first.
+    /// Whether an invalidation of some sections concerns one section: the second is made from the first.
     pub(crate) fn concerns(&self, sections: u8, section: usize) -> bool {
         sections & 1 << section != 0 || (section == 1 && sections & 1 != 0)
     }
