@@ -1,4 +1,4 @@
-//! A hit is given at once or goes the whole way, by what its request looks like: callers see no difference.
+//! A hit is given at once or takes the slow path, by what its request looks like: callers see no difference.
 
 use axum::body::Body;
 use bytes::{BufMut as _, Bytes};

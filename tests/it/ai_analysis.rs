@@ -1,4 +1,4 @@
-//! The AI analysis end to end: a configured endpoint, its memo, and what its failures cost.
+//! The AI analysis end to end: a configured endpoint, the cache of its responses, and what its failures cost.
 
 mod cluster;
 
@@ -235,7 +235,7 @@ async fn without_an_endpoint_the_rules_answer_and_are_not_remembered() {
 }
 
 #[tokio::test]
-async fn a_database_left_alone_is_not_waited_for_by_the_memo_either() {
+async fn an_open_circuit_to_the_database_is_not_waited_for_by_the_ai_response_cache_either() {
     const TIMEOUT: Duration = Duration::from_secs(2);
     let endpoint = FakeAi::saying([titled("asked each time")]).await;
     let cluster = cluster(Layout::PostgresBesidePostgres).await;

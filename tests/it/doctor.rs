@@ -21,13 +21,13 @@ const PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.
 
 /// What was said, and the exit code with it.
 #[derive(Debug)]
-struct Said {
+struct Report {
     exit_code: i32,
     text: String,
     findings: Vec<Json>,
 }
 
-impl Said {
+impl Report {
     /// There is such a finding, with words of what was found and of what helps.
     #[track_caller]
     fn has(&self, check: &str, verdict: &str, found: &str, remedy: &str) {
@@ -50,7 +50,7 @@ impl Said {
     }
 }
 
-async fn doctor(settings: &[(&str, &str)], flags: &[&str]) -> Said {
+async fn doctor(settings: &[(&str, &str)], flags: &[&str]) -> Report {
     let ran = userdata_with(&[&["doctor", "-o", "json"][..], flags].concat(), settings).await;
     assert_eq!(ran.stderr, "", "{ran:?}");
     let json: Json = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
@@ -60,10 +60,10 @@ async fn doctor(settings: &[(&str, &str)], flags: &[&str]) -> Said {
     for finding in &findings {
         assert_eq!(finding["remedy"] == "", finding["verdict"] == "OK", "whatever is amiss has a remedy: {finding}");
     }
-    Said { exit_code: ran.exit_code, text: ran.stdout, findings }
+    Report { exit_code: ran.exit_code, text: ran.stdout, findings }
 }
 
-async fn doctor_of(database: &TestDatabase, more: &[(&str, &str)]) -> Said {
+async fn doctor_of(database: &TestDatabase, more: &[(&str, &str)]) -> Report {
     let settings = [&[("USERDATA__DATABASE__URL", database.url.as_str())][..], more].concat();
     doctor(&settings, &PORTS).await
 }

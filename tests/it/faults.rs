@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use calls::{Change, Run, Way};
-use figures::{Figures, Tally, percentile};
+use figures::{Figures, Totals, percentile};
 use ground::{Ground, INSTANCES, STRATEGIES, USERS};
 use oracle::{Oracle, row};
 use timeline::{Part, Timeline};
@@ -86,10 +86,10 @@ async fn run(seed: u64, at_least: Duration, at_most: Duration) -> Figures {
         sources,
         oracle: Oracle::new(),
         timeline: Timeline::new(),
-        tally: Tally::default(),
+        totals: Totals::default(),
         stop: AtomicBool::new(false),
     });
-    run.tally.with(|figures| figures.seed = seed);
+    run.totals.with(|figures| figures.seed = seed);
     let mut clients = JoinSet::new();
     for number in 0..clients::CLIENTS {
         let connections = connections(&ground).await;
@@ -99,9 +99,9 @@ async fn run(seed: u64, at_least: Duration, at_most: Duration) -> Figures {
     let (beside, _line) = ground.beside().await;
     // Connections to the sources are open by then: opening one is given up after a second, so a process that is stopped
     // meanwhile loses its load by that, which says nothing about a tier.
-    wait_for("the first answers", async || run.tally.with(|figures| figures.reads >= WARM_READS).then_some(())).await;
+    wait_for("the first answers", async || run.totals.with(|figures| figures.reads >= WARM_READS).then_some(())).await;
     let calm = AtomicBool::new(false);
-    let rage = chaos::rage(&mut ground, &run.timeline, &run.tally, seed, &calm);
+    let rage = chaos::rage(&mut ground, &run.timeline, &run.totals, seed, &calm);
     let watch = async {
         watch(&run, &connections, |elapsed, figures| elapsed < at_least || (elapsed < at_most && !figures.suffice()))
             .await;
@@ -112,10 +112,10 @@ async fn run(seed: u64, at_least: Duration, at_most: Duration) -> Figures {
     while let Some(ended) = clients.join_next().await {
         ended.unwrap();
     }
-    if run.tally.with(|figures| figures.violations.is_empty()) {
+    if run.totals.with(|figures| figures.violations.is_empty()) {
         all_is_well_again(&run, &connections).await;
     }
-    let figures = run.tally.with(|figures| figures.clone());
+    let figures = run.totals.with(|figures| figures.clone());
     let panics = ground.panics();
     let failed = !(figures.violations.is_empty() && figures.errors.is_empty() && panics.is_empty());
     if failed {
@@ -141,13 +141,13 @@ async fn watch(run: &Run, connections: &[Client], goes_on: impl Fn(Duration, &Fi
     let mut source_runs = SourceRuns::default();
     let mut every = tokio::time::interval(Duration::from_secs(1));
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while run.tally.with(|figures| goes_on(run.timeline.began.elapsed(), figures)) && !run.is_over() {
+    while run.totals.with(|figures| goes_on(run.timeline.began.elapsed(), figures)) && !run.is_over() {
         every.tick().await;
         source_runs.look(connections).await;
-        run.tally.with(|figures| figures.source_runs = source_runs.sum());
+        run.totals.with(|figures| figures.source_runs = source_runs.sum());
         if told.elapsed() >= PROGRESS_EVERY {
             told = Instant::now();
-            eprintln!("after {}: {}", run.timeline.at(told), run.tally.with(|figures| figures.line()));
+            eprintln!("after {}: {}", run.timeline.at(told), run.totals.with(|figures| figures.line()));
         }
     }
 }
@@ -213,7 +213,7 @@ async fn all_is_well_again(run: &Run, connections: &[Client]) {
             let change = Change { user, strategy: None, wait_for_all: true, purge: false };
             while run.change(connections, instance, change).await.is_none() {
                 // An acknowledgement that is due by now has been counted as an error.
-                if run.tally.with(|figures| !figures.errors.is_empty()) {
+                if run.totals.with(|figures| !figures.errors.is_empty()) {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;

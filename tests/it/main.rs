@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "for whoever looks at a failure or a figure")]
 
-mod ahead;
 mod ai_analysis;
 mod attack;
 mod bad_input;
@@ -18,15 +17,15 @@ mod doctor;
 mod documents;
 mod faults;
 mod herd;
-mod hints;
-mod inspector;
 mod kept_rows;
 mod lines;
 mod load_lease;
 mod migrations;
+mod notifications;
 mod operating;
 mod overload;
 mod pools;
+mod prefetch;
 mod probes;
 mod read_path;
 mod redis;
@@ -35,7 +34,8 @@ mod security;
 mod shutdown;
 mod source_failures;
 mod sources;
+mod staleness_check;
+mod sweep;
 mod telemetry;
 mod tier_matrix;
 mod tiers;
-mod upkeep;

@@ -14,7 +14,7 @@ use userdata::proto::v1::CacheStatus;
 use testkit::{
     ask::{assert_overloaded, get, of, stats},
     cluster::{Cluster, Layout, cluster},
-    load::{Asked, Load},
+    load::{Load, TimedCall},
     server::{Client, Server, serve},
     sources::OF_STRATEGY,
     wait_for,
@@ -161,7 +161,8 @@ async fn when_all_tiers_are_emptied_under_load_they_are_filled_again() {
         caller.until(user, CacheStatus::HitMemory).await;
     }
     let load = Load::start(&caller, &users, 20);
-    let is_hit = |asked: &Asked| asked.outcome.as_ref().is_ok_and(|answer| answer.status() == CacheStatus::HitMemory);
+    let is_hit =
+        |asked: &TimedCall| asked.outcome.as_ref().is_ok_and(|answer| answer.status() == CacheStatus::HitMemory);
     load.more(2 * USERS).await;
 
     assert_eq!(cluster.redis().command("FLUSHALL").await, "+OK");

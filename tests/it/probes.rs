@@ -34,7 +34,7 @@ const PROBES: [(&str, &str, &str); 8] = [
         "fifty_callers_of_a_failing_source_cost_one_load_and_the_next_one_comes_after_a_pause",
     ),
     ("D: nobody waits long enough", "probes.rs", "callers_who_never_wait_long_enough_are_answered_in_the_end"),
-    ("E: a subscription is cut", "hints.rs", "a_cut_subscription_is_made_again"),
+    ("E: a subscription is cut", "notifications.rs", "a_cut_subscription_is_made_again"),
     ("G: a cold key on four instances", "load_lease.rs", "a_cold_key_on_four_instances_costs_one_load"),
     ("H: Redis hangs", "probes.rs", "a_redis_that_hangs_costs_its_timeout_a_few_times_and_then_nothing"),
     ("I: garbage in Redis", "tiers.rs", "garbage_in_redis_is_a_miss_that_heals_and_is_counted"),
@@ -149,7 +149,7 @@ async fn a_redis_that_hangs_costs_its_timeout_a_few_times_and_then_nothing() {
     for _ in 0..10 {
         without.push(ask().await);
     }
-    eprintln!("Redis answers: {before:.1?}, hangs: {hanging:.1?}, is left alone: {without:.1?}");
+    eprintln!("Redis answers: {before:.1?}, hangs: {hanging:.1?}, circuit open: {without:.1?}");
     assert!(hanging.iter().chain(&without).all(|took| *took < SOON));
     assert_eq!(tier().await.misses, looked_up, "nobody asks it any more");
 }

@@ -1,4 +1,4 @@
-//! What a source that fails, is slow or is left alone costs: its own section, and nothing else.
+//! A source that fails, is slow or has an open circuit costs its own section, and nothing else.
 
 use std::time::Duration;
 

@@ -49,7 +49,7 @@ enum Cold {
     /// No document: a required source failed.
     Failed,
     /// What there was time for: none without the required sections, the others as it happens. It costs that
-    /// time for as long as the fault lasts: what succeeds now and then is not left alone.
+    /// time for as long as the fault lasts: successes now and then keep the circuit closed.
     Possible,
     /// A whole document, or all but the section.
     WholeOrWithout(&'static [Section]),
@@ -61,7 +61,7 @@ struct Expected {
     /// Where the instance that looks below memory finds what is cached.
     warm: &'static [CacheStatus],
     cold: Cold,
-    /// One of these breakers opens; none: nothing is left alone.
+    /// One of these breakers opens; none: no circuit opens.
     breakers: &'static [&'static str],
 }
 

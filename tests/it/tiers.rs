@@ -16,7 +16,7 @@ use testkit::{
     ai::{FakeAi, Say, valid_answer},
     call::{Answer, Caller, about},
     database::{BOTH, Kind, TestDatabase, demo_database, migrate_cache, seed},
-    load::{Asked, Load},
+    load::{Load, TimedCall},
     postgres::own_postgres,
     redis::redis,
     server::{Server, Settings, serve},
@@ -40,9 +40,9 @@ fn strict(user: &str) -> GetComprehensiveUserDataRequest {
     GetComprehensiveUserDataRequest { freshness: Freshness::Strict.into(), ..about(user) }
 }
 
-fn check_all_answered(asked: &[Asked]) {
+fn check_all_answered(asked: &[TimedCall]) {
     assert!(!asked.is_empty());
-    for Asked { took, outcome } in asked {
+    for TimedCall { took, outcome } in asked {
         let answer = outcome.as_ref().unwrap_or_else(|status| panic!("after {took:?}: {status}"));
         assert!(*took < SOON, "{took:?}: {:?}", answer.info);
         assert!(!answer.data.is_empty());
@@ -184,7 +184,7 @@ async fn redis_may_die_hang_and_return_under_load() {
     let (server, other) = (serve(settings.clone()).await, serve(settings).await);
     let load = Load::start(&server.caller().await, &["1", "2", "3", "4"], 4);
     let from_redis =
-        |asked: &Asked| asked.outcome.as_ref().is_ok_and(|answer| answer.status() == CacheStatus::HitRedis);
+        |asked: &TimedCall| asked.outcome.as_ref().is_ok_and(|answer| answer.status() == CacheStatus::HitRedis);
     check_all_answered(&load.until("hits in Redis", from_redis).await);
 
     redis.kill().await;
@@ -228,7 +228,7 @@ async fn the_database_with_the_sources_on_it_may_die_and_return_under_load() {
     check_all_answered(&load.more(30).await);
 
     postgres.kill().await;
-    let is_verified = |asked: &Asked| asked.outcome.as_ref().is_ok_and(|answer| answer.info.verified);
+    let is_verified = |asked: &TimedCall| asked.outcome.as_ref().is_ok_and(|answer| answer.info.verified);
     check_all_answered(&load.until("unverified answers", |asked| !is_verified(asked)).await);
     let meanwhile = load.more(100).await;
     check_all_answered(&meanwhile);
@@ -285,7 +285,7 @@ async fn with_the_sources_elsewhere_everybody_is_answered_while_the_caches_datab
         assert!(cold.info.complete);
         assert!(Clock::system().now().since(began) < SOON, "{user}");
     }
-    let unverified = |asked: &Asked| asked.outcome.as_ref().is_ok_and(|answer| !answer.info.verified);
+    let unverified = |asked: &TimedCall| asked.outcome.as_ref().is_ok_and(|answer| !answer.info.verified);
     check_all_answered(&load.until("unverified answers", unverified).await);
     assert_eq!(caller.get("12").await.status(), CacheStatus::HitMemory);
 
@@ -298,7 +298,7 @@ async fn with_the_sources_elsewhere_everybody_is_answered_while_the_caches_datab
     assert_eq!(newcomer.caller().await.ask(strict("1")).await.unwrap_err().code(), Code::Unavailable);
 
     postgres.start().await;
-    let is_verified = |asked: &Asked| asked.outcome.as_ref().is_ok_and(|answer| answer.info.verified);
+    let is_verified = |asked: &TimedCall| asked.outcome.as_ref().is_ok_and(|answer| answer.info.verified);
     check_all_answered(&load.until("verified answers", is_verified).await);
     let newcomer = newcomer.caller().await;
     wait_for("the newcomer", async || {

@@ -6,13 +6,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "what happened, for whoever looks at a failure")]
 
-mod ahead;
 mod changes;
 mod found;
 mod instance;
 mod machine;
 mod mutants;
 mod oracle;
+mod prefetch;
 mod script;
 mod search;
 mod stored;

@@ -53,7 +53,7 @@ enum End {
     /// It had been done before.
     Done,
     /// It was told how it had ended.
-    Told(Value),
+    Outcome(Value),
     /// The database was of no help.
     Alone,
 }
@@ -130,7 +130,7 @@ impl Instance {
                 Claim::Theirs(watch) => match self.leases.wait(watch, until, || read_position).await {
                     WaitOutcome::Released => {}
                     WaitOutcome::Expired(watch) => over = Some(watch),
-                    WaitOutcome::Ended { outcome, .. } => return End::Told(outcome),
+                    WaitOutcome::Ended { outcome, .. } => return End::Outcome(outcome),
                     WaitOutcome::TimedOut => return End::Alone,
                     WaitOutcome::Stopped => unreachable!("nobody shuts down"),
                 },
@@ -295,7 +295,7 @@ async fn telling(flaw: Option<Flaw>) {
     let job = Job { takes: Duration::from_secs(2), outcome: Some("nothing there"), ..JOB };
     let mut ends = all(instances.iter().map(|instance| instance.spawn(job, 0)).collect::<Vec<_>>()).await;
     ends.sort_by_key(|end| *end != End::Worked);
-    let told = || End::Told(json!("nothing there"));
+    let told = || End::Outcome(json!("nothing there"));
     assert_eq!(ends, [End::Worked, told(), told()], "those who wait are told");
     for instance in &instances {
         instance.tasks.ended().await;

@@ -17,7 +17,7 @@ fn purge() -> InvalidateCacheRequest {
     InvalidateCacheRequest { purge: true, ..everything_of("1") }
 }
 
-/// Two documents and a memo of user 1, a memo of user 2.
+/// Two documents and an AI response of user 1, an AI response of user 2.
 async fn filled(layout: Layout) -> (Cluster, Server, Client) {
     let cluster = cluster(layout).await.with_redis().await;
     cluster.sources.add_user("1", &[11]).await;
@@ -29,11 +29,11 @@ async fn filled(layout: Layout) -> (Cluster, Server, Client) {
     get(&client, of_strategy("1", 11)).await.unwrap();
     cluster.has_stored(2).await;
     for user in 1..=2 {
-        let memo = format!(
+        let response = format!(
             "INSERT INTO ai_response_cache (request_hash, user_id, model, prompt_version, response, created_at, last_used_at) \
-             VALUES ('memo{user}', '{user}', 'm', '1', '{{}}', '2025-01-01 00:00:00', '2025-01-01 00:00:00')"
+             VALUES ('hash{user}', '{user}', 'm', '1', '{{}}', '2025-01-01 00:00:00', '2025-01-01 00:00:00')"
         );
-        cluster.cache.execute_unprepared(&memo).await.unwrap();
+        cluster.cache.execute_unprepared(&response).await.unwrap();
     }
     (cluster, server, client)
 }
@@ -41,9 +41,9 @@ async fn filled(layout: Layout) -> (Cluster, Server, Client) {
 async fn nothing_is_left(cluster: &Cluster) {
     assert_eq!(cluster.rows().await, 0);
     assert_eq!(cluster.redis.as_ref().unwrap().command("DBSIZE").await, ":0");
-    let memos = "SELECT COUNT(*) FROM ai_response_cache WHERE user_id = ";
-    assert_eq!(count(&cluster.cache, &format!("{memos}'1'")).await, 0);
-    assert_eq!(count(&cluster.cache, &format!("{memos}'2'")).await, 1, "somebody else's");
+    let responses = "SELECT COUNT(*) FROM ai_response_cache WHERE user_id = ";
+    assert_eq!(count(&cluster.cache, &format!("{responses}'1'")).await, 0);
+    assert_eq!(count(&cluster.cache, &format!("{responses}'2'")).await, 1, "another user's");
 }
 
 fn tier(refused: &Status) -> String {
@@ -51,7 +51,7 @@ fn tier(refused: &Status) -> String {
 }
 
 #[tokio::test]
-async fn a_purge_leaves_neither_row_nor_record_nor_memo() {
+async fn a_purge_leaves_neither_row_nor_record_nor_ai_response() {
     for layout in [Layout::Sqlite, Layout::Postgres] {
         let (cluster, _server, client) = filled(layout).await;
         let purged = client.clone().invalidate_cache(purge()).await.unwrap().into_inner();

@@ -22,9 +22,9 @@ use userdata::proto::v1::{
 };
 
 use super::{
-    figures::Tally,
+    figures::Totals,
     ground::{strategy, user},
-    oracle::{Ack, Asked, Oracle, Seen, row},
+    oracle::{Ack, Oracle, Question, Reading, row},
     timeline::{Part, Timeline},
 };
 use testkit::{ask::reason, server::Client, sources::Sources};
@@ -41,7 +41,7 @@ pub(super) struct Run {
     pub(super) sources: Sources,
     pub(super) oracle: Oracle,
     pub(super) timeline: Timeline,
-    pub(super) tally: Tally,
+    pub(super) totals: Totals,
     pub(super) stop: AtomicBool,
 }
 
@@ -82,10 +82,10 @@ impl Run {
         instance: usize,
         of: (usize, Option<usize>),
         way: &Way,
-    ) -> Option<(Asked, Seen)> {
+    ) -> Option<(Question, Reading)> {
         let (of_user, of_strategy) = of;
         let request = request(of_user, of_strategy, way);
-        let asked = Asked {
+        let asked = Question {
             user: of_user,
             strategy: of_strategy,
             instance,
@@ -119,7 +119,7 @@ impl Run {
             self.failed(&format!("{way:?}"), instance, asked.sent, &incomplete, &[]);
             return None;
         };
-        let seen = Seen {
+        let seen = Reading {
             user: data.user_id,
             strategy: strategy.strategy_id,
             count: strategy.strategy_name.parse().unwrap_or(i64::MAX),
@@ -128,7 +128,7 @@ impl Run {
         };
         let undisturbed =
             self.timeline.disturbs((Part::Process, instance), asked.sent, received, Duration::from_secs(1)).is_none();
-        self.tally.with(|figures| {
+        self.totals.with(|figures| {
             figures.reads += 1;
             figures.unverified += u64::from(!seen.verified);
             *figures.statuses.entry(seen.status).or_default() += 1;
@@ -176,7 +176,7 @@ impl Run {
                 let waited_for_all = change.wait_for_all;
                 let ack = Ack { instance, called, acknowledged, waited_for_all, token, rows };
                 self.oracle.acknowledged(&ack);
-                self.tally.with(|figures| figures.invalidations += 1);
+                self.totals.with(|figures| figures.invalidations += 1);
                 Some(ack)
             }
             Err(status) => {
@@ -202,7 +202,7 @@ impl Run {
             reason => reason,
         };
         if let Some(after) = excused {
-            return self.tally.with(|figures| {
+            return self.totals.with(|figures| {
                 figures.slowest_recovery = figures.slowest_recovery.max(after);
                 *figures.legal.entry(name).or_default() += 1;
             });
@@ -216,17 +216,17 @@ impl Run {
             self.timeline.tell(Duration::from_secs(10)),
         );
         eprintln!("error caused by a tier: {error}");
-        self.tally.with(|figures| figures.errors.push(error));
+        self.totals.with(|figures| figures.errors.push(error));
     }
 
     pub(super) fn violated(&self, violation: &str) {
         eprintln!("violation: {violation}");
-        self.tally.with(|figures| figures.violations.push(violation.to_owned()));
+        self.totals.with(|figures| figures.violations.push(violation.to_owned()));
         // The logs end with what has led to it.
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    fn tell_acks(&self, asked: &Asked) -> String {
+    fn tell_acks(&self, asked: &Question) -> String {
         let told = self.oracle.recent(asked).into_iter().map(|ack| {
             let (called, acknowledged) = (self.timeline.at(ack.called), self.timeline.at(ack.acknowledged));
             format!("    called {called}, acknowledged {acknowledged}: {ack:?}")

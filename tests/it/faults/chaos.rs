@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::time::Instant;
 
 use super::{
-    figures::Tally,
+    figures::Totals,
     ground::{Ground, INSTANCES},
     timeline::{Part, Place, Timeline},
 };
@@ -51,7 +51,7 @@ enum Fault {
 }
 
 /// Breaks things until told to stop, then mends everything.
-pub(super) async fn rage(ground: &mut Ground, timeline: &Timeline, tally: &Tally, seed: u64, calm: &AtomicBool) {
+pub(super) async fn rage(ground: &mut Ground, timeline: &Timeline, totals: &Totals, seed: u64, calm: &AtomicBool) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut deck = Vec::new();
     assert_eq!(ground.redis.command("SAVE").await, "+OK");
@@ -70,7 +70,7 @@ pub(super) async fn rage(ground: &mut Ground, timeline: &Timeline, tally: &Tally
         for fault in &faults {
             timeline.begins(&format!("{fault:?}"), fault.is_away(), &fault.places());
             fault.begin(ground).await;
-            tally.with(|figures| figures.faults += 1);
+            totals.with(|figures| figures.faults += 1);
         }
         tokio::time::sleep(Duration::from_millis(random.random_range(400..2000))).await;
         for fault in faults.iter().rev() {

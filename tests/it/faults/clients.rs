@@ -137,9 +137,9 @@ impl One {
             return;
         }
         if !ends.iter().any(|end| is_disturbed(Part::Redis, *end)) {
-            self.run.tally.with(|figures| figures.by_hint.push(older_for));
+            self.run.totals.with(|figures| figures.by_hint.push(older_for));
         } else if ends.iter().any(|end| timeline.is_away((Part::Redis, *end), ack.called, fresh_at)) {
-            self.run.tally.with(|figures| figures.by_poll.push(older_for));
+            self.run.totals.with(|figures| figures.by_poll.push(older_for));
         }
     }
 }

@@ -34,9 +34,9 @@ pub(super) struct Figures {
 
 /// Figures that many write.
 #[derive(Debug, Default)]
-pub(super) struct Tally(Mutex<Figures>);
+pub(super) struct Totals(Mutex<Figures>);
 
-impl Tally {
+impl Totals {
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Figures) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

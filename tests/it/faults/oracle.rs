@@ -74,7 +74,7 @@ struct Bounds {
 
 /// What a request was sent with.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct Question {
     pub(super) user: usize,
     /// Of the user's; none: the active one.
     pub(super) strategy: Option<usize>,
@@ -89,7 +89,7 @@ pub(super) struct Asked {
 
 /// What came back.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct Reading {
     /// Empty if the section that has it was not asked for.
     pub(super) user: String,
     pub(super) strategy: i64,
@@ -153,7 +153,7 @@ impl Oracle {
     }
 
     /// What an answer to this request has to be, said before it is sent.
-    pub(super) fn expects(&self, asked: &Asked) -> Expected {
+    pub(super) fn expects(&self, asked: &Question) -> Expected {
         let mut expected = Expected { every: [0; STRATEGIES], verified: [0; STRATEGIES] };
         for which in 0..STRATEGIES {
             let number = row(asked.user, which);
@@ -169,7 +169,7 @@ impl Oracle {
     }
 
     /// What is wrong with an answer.
-    pub(super) fn judge(&self, asked: &Asked, expected: &Expected, seen: &Seen) -> Result<(), String> {
+    pub(super) fn judge(&self, asked: &Question, expected: &Expected, seen: &Reading) -> Result<(), String> {
         let Some(which) = (0..STRATEGIES).find(|which| i64::from(strategy(asked.user, *which)) == seen.strategy) else {
             return Err("it is about another user's strategy".to_owned());
         };
@@ -199,7 +199,7 @@ impl Oracle {
     }
 
     /// The latest acknowledgements of the asked row.
-    pub(super) fn recent(&self, asked: &Asked) -> Vec<Ack> {
+    pub(super) fn recent(&self, asked: &Question) -> Vec<Ack> {
         let row = &self.rows[row(asked.user, asked.strategy.unwrap_or(0))];
         row.bounds().recent.iter().cloned().collect()
     }
@@ -234,9 +234,9 @@ fn the_oracle_demands_what_is_promised_and_nothing_else() {
         rows: vec![(0, count)],
     };
     let default =
-        Asked { user: 0, strategy: None, instance: 1, anew: false, surely_verified: false, token: None, sent: now };
-    let seen = |count, verified| Seen { user: user(0), strategy: 1, count, verified, status: "HIT" };
-    let due = |asked: &Asked, verified| {
+        Question { user: 0, strategy: None, instance: 1, anew: false, surely_verified: false, token: None, sent: now };
+    let seen = |count, verified| Reading { user: user(0), strategy: 1, count, verified, status: "HIT" };
+    let due = |asked: &Question, verified| {
         let expected = oracle.expects(asked);
         (0..=9).find(|count| oracle.judge(asked, &expected, &seen(*count, verified)).is_ok()).unwrap()
     };
@@ -248,18 +248,18 @@ fn the_oracle_demands_what_is_promised_and_nothing_else() {
     ] {
         oracle.acknowledged(&given);
         assert_eq!((due(&default, false), due(&default, true)), elsewhere, "{given:?}");
-        let there = Asked { instance: 0, ..default.clone() };
+        let there = Question { instance: 0, ..default.clone() };
         assert_eq!((due(&there, false), due(&there, true)), here, "{given:?}");
-        let with_token = Asked { token: Some(given.clone()), ..default.clone() };
+        let with_token = Question { token: Some(given.clone()), ..default.clone() };
         let count = given.rows[0].1;
         assert_eq!((due(&with_token, false), due(&with_token, true)), (count, count.max(elsewhere.1)));
-        assert_eq!(due(&Asked { anew: true, ..default.clone() }, false), count);
+        assert_eq!(due(&Question { anew: true, ..default.clone() }, false), count);
     }
-    let wrong = |asked: &Asked, seen: &Seen| oracle.judge(asked, &oracle.expects(asked), seen).unwrap_err();
+    let wrong = |asked: &Question, seen: &Reading| oracle.judge(asked, &oracle.expects(asked), seen).unwrap_err();
     assert!(wrong(&default, &seen(10, true)).contains("future"));
-    assert!(wrong(&default, &Seen { user: user(1), ..seen(9, true) }).contains("another user"));
-    assert!(wrong(&default, &Seen { strategy: 2, ..seen(9, true) }).contains("another strategy"));
-    assert!(wrong(&default, &Seen { strategy: 3, ..seen(9, true) }).contains("another user"));
-    let strict = Asked { surely_verified: true, ..default };
+    assert!(wrong(&default, &Reading { user: user(1), ..seen(9, true) }).contains("another user"));
+    assert!(wrong(&default, &Reading { strategy: 2, ..seen(9, true) }).contains("another strategy"));
+    assert!(wrong(&default, &Reading { strategy: 3, ..seen(9, true) }).contains("another user"));
+    let strict = Question { surely_verified: true, ..default };
     assert!(wrong(&strict, &seen(9, false)).contains("unverified"));
 }

@@ -208,7 +208,7 @@ async fn nothing_of_users_callers_and_secrets_is_told_anywhere() {
 
     // A model that answers badly, in each way.
     for _ in 0..failures {
-        // Something that the model is asked about has changed, or the memo would know the answer.
+        // Something that the model is asked about has changed, or the AI response cache would know the answer.
         run("UPDATE website_analyses SET brand_analysis = ('{\"brand_values\": [\"' || md5(random()::text) || '\"]}')::json"
             .to_owned())
         .await;

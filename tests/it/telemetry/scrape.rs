@@ -119,7 +119,7 @@ async fn what_happens_is_counted_under_its_name() {
     assert_eq!(count(lookups, &[("tier", "memory"), ("outcome", "miss")]), 3.0);
     assert!(count(lookups, &[("tier", "redis"), ("outcome", "miss")]) >= 2.0);
     assert_eq!(count(lookups, &[("outcome", "error")]), 0.0);
-    assert_eq!(count("userdata_superseded_total", &[]), 1.0, "the copy in memory that the fence had outdated");
+    assert_eq!(count("userdata_superseded_total", &[]), 1.0, "the copy in memory that the invalidation had outdated");
     assert!(count("userdata_cache_entries", &[]) >= 1.0);
     assert!(count("userdata_cache_bytes", &[]) > 0.0);
     for tier in ["memory", "redis", "database"] {

@@ -23,7 +23,7 @@ pub(crate) struct Figures {
     pub(crate) whole: Wave,
     /// From its beginning.
     pub(crate) at_first: Wave,
-    /// When what is broken is left alone, if it is.
+    /// When the circuit of the broken part opens, if it does.
     pub(crate) later: Wave,
     pub(crate) recovery: Duration,
 }

@@ -37,7 +37,7 @@ const SOURCE_TIMEOUT: Duration = Duration::from_secs(8);
 /// answers of a busy machine.
 const HANGING_TIMEOUT: Duration = Duration::from_secs(3);
 /// The tiers' own timeouts are those of production, but only for the tier that is to be broken: the other
-/// one must not be left alone because the machine is busy.
+/// a busy machine must not open its circuit.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(50);
 const DATABASE_TIMEOUT: Duration = Duration::from_millis(200);
 const PATIENT: Duration = Duration::from_secs(5);
@@ -143,7 +143,7 @@ impl Rig {
             // What one wave of cold calls comes to.
             .with("sources.breaker_failures", COLD_CALLS);
         if part != Part::Ai {
-            // Else its memo, which is in the cache's database, would be measured with the tier.
+            // Else the AI response cache, which is in the cache's database, would be measured with the tier.
             return settings;
         }
         settings
@@ -174,7 +174,7 @@ impl Rig {
 }
 
 impl Instances {
-    /// What a call may lose to the part before it is left alone.
+    /// What a call may lose to the part before its circuit opens.
     pub(crate) fn timeout(&self) -> Duration {
         match self.part {
             Part::Redis => REDIS_TIMEOUT,
@@ -221,7 +221,7 @@ impl Instances {
             Part::Database => {
                 let user = self.rig.new_user();
                 let answer = self.forgetful.get(&user).await;
-                // What is not stored by then was left out while the tier was left alone.
+                // What is not stored by then was left out while the circuit was open.
                 let stored = tokio::time::timeout(Duration::from_secs(1), self.has_stored(&user)).await;
                 (answer.info.verified && stored.is_ok()).then_some(())
             }
@@ -230,7 +230,7 @@ impl Instances {
         .await;
     }
 
-    /// Waits until nothing is left alone, so that what comes next begins with everything whole.
+    /// Waits until all circuits are closed, so that what comes next begins with everything whole.
     pub(crate) async fn are_whole(&self) {
         wait_for("everything to be whole", async || {
             let complete = self.cold().await.is_ok_and(|answer| answer.info.complete && answer.info.verified);

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// What was asked and what came, in the order of the answers.
 #[derive(Debug)]
-pub struct Asked {
+pub struct TimedCall {
     pub took: Duration,
     pub outcome: Result<Answer, Status>,
 }
@@ -30,7 +30,7 @@ pub struct Asked {
 /// Running callers; dropping it stops them.
 #[derive(Debug)]
 pub struct Load {
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<TimedCall>>>,
     count: Arc<AtomicUsize>,
     _callers: Vec<AbortOnDropHandle<()>>,
 }
@@ -38,7 +38,7 @@ pub struct Load {
 impl Load {
     /// `callers` ask for these users in turn.
     pub fn start(caller: &Caller, users: &[&str], callers: usize) -> Self {
-        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let asked: Arc<Mutex<Vec<TimedCall>>> = Arc::default();
         let count: Arc<AtomicUsize> = Arc::default();
         let tasks = TaskTracker::new();
         let run = |first: usize| {
@@ -48,7 +48,7 @@ impl Load {
                 for user in users.iter().cycle().skip(first) {
                     let began = Instant::now();
                     let outcome = caller.ask(about(user)).await;
-                    asked.lock().unwrap().push(Asked { took: began.elapsed(), outcome });
+                    asked.lock().unwrap().push(TimedCall { took: began.elapsed(), outcome });
                     count.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -59,14 +59,14 @@ impl Load {
     }
 
     /// Waits for so many more answers, and returns those that have come since the last time.
-    pub async fn more(&self, answers: usize) -> Vec<Asked> {
+    pub async fn more(&self, answers: usize) -> Vec<TimedCall> {
         let until = self.count.load(Ordering::Relaxed) + answers;
         wait_for("answers under load", async || (self.count.load(Ordering::Relaxed) >= until).then_some(())).await;
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 
     /// Waits for an answer that is as described, and returns all that have come since the last time.
-    pub async fn until(&self, what: &str, mut described: impl FnMut(&Asked) -> bool) -> Vec<Asked> {
+    pub async fn until(&self, what: &str, mut described: impl FnMut(&TimedCall) -> bool) -> Vec<TimedCall> {
         let mut looked_at = 0;
         wait_for(what, async || {
             let asked = self.asked.lock().unwrap();

@@ -106,7 +106,7 @@ pub async fn users(cluster: &Cluster, number: i32) -> Vec<Arc<User>> {
 
 /// What has come so far.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct Observed {
     /// Answers, by where they came from and about whom.
     answers: BTreeMap<(CacheStatus, String), usize>,
     pub invalidations: usize,
@@ -116,7 +116,7 @@ pub struct Seen {
     pub failed: Vec<String>,
 }
 
-impl Seen {
+impl Observed {
     fn judged(&self) -> usize {
         self.answers.values().sum()
     }
@@ -130,7 +130,7 @@ impl Seen {
     }
 }
 
-impl Display for Seen {
+impl Display for Observed {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let statuses: BTreeSet<CacheStatus> = self.answers.keys().map(|(status, _)| *status).collect();
         for status in statuses {
@@ -155,7 +155,7 @@ enum Asks {
 #[derive(Debug)]
 pub struct Oracle {
     users: Vec<Arc<User>>,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<Observed>>,
     stop: CancellationToken,
     callers: Vec<AbortOnDropHandle<()>>,
 }
@@ -164,7 +164,7 @@ pub struct Oracle {
 struct Calls {
     client: Client,
     users: Vec<Arc<User>>,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<Observed>>,
     stop: CancellationToken,
 }
 
@@ -172,7 +172,7 @@ impl Oracle {
     /// One writer that invalidates at `near`, and readers there and, if it is another instance, at `far`.
     /// The number of users has no divisor in common with the readers' steps, or some would never be asked for.
     pub fn start(cluster: &Cluster, users: &[Arc<User>], near: &Client, far: Option<&Client>) -> Self {
-        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let seen: Arc<Mutex<Observed>> = Arc::default();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let calls = |client: &Client| Calls {
             client: client.clone(),
@@ -192,7 +192,7 @@ impl Oracle {
     }
 
     /// Waits until every call has ended.
-    pub async fn stop(self) -> Seen {
+    pub async fn stop(self) -> Observed {
         self.stop.cancel();
         for caller in self.callers {
             caller.await.unwrap();
@@ -202,7 +202,7 @@ impl Oracle {
     }
 
     /// What has come so far.
-    pub fn seen(&self) -> Seen {
+    pub fn seen(&self) -> Observed {
         self.seen.lock().unwrap().clone()
     }
 
@@ -237,7 +237,7 @@ impl Oracle {
         assert!(seen.failed.is_empty(), "{when}: {} failures, as {}", seen.failed.len(), seen.failed[0]);
     }
 
-    async fn until(&self, what: &str, there: impl Fn(&Seen) -> bool) {
+    async fn until(&self, what: &str, there: impl Fn(&Observed) -> bool) {
         wait_for(what, async || there(&self.seen.lock().unwrap()).then_some(())).await;
     }
 }
@@ -269,7 +269,7 @@ impl Calls {
         }
     }
 
-    /// Ends at the first invalidation that fails, so that at most one user's sources are ahead of its fences.
+    /// Ends at the first invalidation that fails, so that at most one user's sources are ahead of its invalidations.
     async fn write(self, db: DatabaseConnection) {
         for user in self.users.iter().cycle().take_while(|_| !self.stop.is_cancelled()) {
             // Order: a reader of the new count must find that it may have been written.

@@ -21,7 +21,7 @@ use testkit::{
 };
 
 /// Accesses are written only at the end.
-const NO_TALLY: &str = "1h";
+const NO_ACCESS_COUNTS: &str = "1h";
 
 async fn stats(client: &mut Client) -> GetCacheStatsResponse {
     client.get_cache_stats(GetCacheStatsRequest::default()).await.unwrap().into_inner()
@@ -73,12 +73,12 @@ async fn hits_are_counted_and_listed_by_count() {
 }
 
 #[tokio::test]
-async fn hits_write_nothing_until_the_tally_is_due_and_a_shutdown_loses_none() {
+async fn hits_write_nothing_until_the_access_counts_are_due_and_a_shutdown_loses_none() {
     for kind in BOTH {
         let (place, redis) = (demo_database(kind).await, redis().await);
         let settings = Settings::on(&place.url)
             .with("redis.url", redis.url())
-            .with("database.tally_every", NO_TALLY)
+            .with("database.tally_every", NO_ACCESS_COUNTS)
             .with("memory.ttl", "1ms");
         let mut server = serve(settings).await;
         let caller = server.caller().await;
@@ -141,7 +141,7 @@ async fn statistics_count_rows_look_ups_answers_and_source_runs() {
 }
 
 #[tokio::test]
-async fn a_refresh_reads_no_tier_and_no_memo_and_is_stored_as_usual() {
+async fn a_refresh_reads_no_tier_and_no_kept_ai_response_and_is_stored_as_usual() {
     let ai = FakeAi::saying([Say::answer(&valid_answer())]).await;
     let (place, redis) = (demo_database(Kind::Sqlite).await, redis().await);
     let settings = Settings::on(&place.url)
@@ -158,7 +158,11 @@ async fn a_refresh_reads_no_tier_and_no_memo_and_is_stored_as_usual() {
     place.wait_for_documents(1).await;
     let parameters = Some(serde_json::Map::from_iter([("other".to_owned(), true.into())]).into());
     let other = caller.ask(GetComprehensiveUserDataRequest { parameters, ..about("1") }).await.unwrap();
-    assert_eq!((other.status(), ai.calls()), (CacheStatus::Assembled, 1), "another document, but the memo knows");
+    assert_eq!(
+        (other.status(), ai.calls()),
+        (CacheStatus::Assembled, 1),
+        "another document, but the AI response cache knows"
+    );
     place.wait_for_documents(2).await;
     let before = stats(&mut client).await;
     place.execute("UPDATE content_strategies SET name = 'renamed' WHERE user_id = 1").await;
@@ -167,7 +171,7 @@ async fn a_refresh_reads_no_tier_and_no_memo_and_is_stored_as_usual() {
         assert_eq!(refreshed.status(), CacheStatus::Refreshed);
         assert!(!refreshed.info.is_cached && refreshed.info.force_refresh, "{:?}", refreshed.info);
         assert!(refreshed.x_cache.starts_with("REFRESH; age="), "{}", refreshed.x_cache);
-        assert_eq!(ai.calls(), 1 + times, "the memo was not read");
+        assert_eq!(ai.calls(), 1 + times, "the AI response cache was not read");
         let held = caller.get("1").await;
         assert_eq!(held.status(), CacheStatus::HitMemory, "it was stored");
         assert_eq!(held.data, refreshed.data);
@@ -175,7 +179,7 @@ async fn a_refresh_reads_no_tier_and_no_memo_and_is_stored_as_usual() {
     let after = stats(&mut client).await;
     let [memory, redis, table] = look_ups(&before)[..] else { panic!("three tiers") };
     assert_eq!(look_ups(&after), [(memory.0 + 2, memory.1), redis, table], "only the two gets looked");
-    assert_eq!(runs(&after), [4, 4, 3, 4, 4, 4], "once, the memo spared the model");
+    assert_eq!(runs(&after), [4, 4, 3, 4, 4, 4], "once, the AI response cache spared the model");
 }
 
 #[tokio::test]
@@ -335,7 +339,7 @@ async fn warming_tells_its_progress_and_each_items_error_and_later_reads_are_hit
 #[tokio::test]
 async fn the_most_accessed_are_warmed_after_a_restart() {
     let place = demo_database(Kind::Postgres).await;
-    let mut server = serve_six(&place, Settings::on(&place.url).with("database.tally_every", NO_TALLY)).await;
+    let mut server = serve_six(&place, Settings::on(&place.url).with("database.tally_every", NO_ACCESS_COUNTS)).await;
     let caller = server.caller().await;
     for user in ["5", "5", "2", "2", "2", "6"] {
         caller.get(user).await;

@@ -22,7 +22,7 @@ async fn with_triggers(layout: Layout) -> (Cluster, Settings) {
     (cluster, settings.with("reassembly.quiet", "200ms"))
 }
 
-async fn reassemblies(client: &Client) -> PrefetchStats {
+async fn prefetches(client: &Client) -> PrefetchStats {
     stats(client).await.prefetch.unwrap()
 }
 
@@ -31,18 +31,18 @@ async fn finished(client: &Client, documents: i64) -> PrefetchStats {
     let mut seen = None;
     let look = wait_for("a document that is assembled ahead", async || {
         let all = stats(client).await;
-        let reassemblies = all.prefetch.unwrap();
+        let prefetches = all.prefetch.unwrap();
         let given_up = [
-            reassemblies.skipped_unread,
-            reassemblies.skipped_unlikely,
-            reassemblies.skipped_busy,
-            reassemblies.skipped_budget,
-            reassemblies.skipped_failed,
+            prefetches.skipped_unread,
+            prefetches.skipped_unlikely,
+            prefetches.skipped_busy,
+            prefetches.skipped_budget,
+            prefetches.skipped_failed,
         ];
-        assert_eq!(given_up, [0; 5], "{reassemblies:?}");
-        let is_there = reassemblies.finished == documents;
+        assert_eq!(given_up, [0; 5], "{prefetches:?}");
+        let is_there = prefetches.finished == documents;
         seen = Some(all);
-        is_there.then_some(reassemblies)
+        is_there.then_some(prefetches)
     });
     match tokio::time::timeout(Duration::from_secs(50), look).await {
         Ok(finished) => finished,
@@ -62,7 +62,7 @@ async fn after_a_change_and_a_moment_of_quiet_the_next_reader_finds_the_new_docu
             finished(&client, count).await;
             let answer = get(&client, of("1")).await.unwrap();
             assert_eq!(answer.facts(), (CacheStatus::HitMemory, count), "{layout:?}");
-            assert_eq!(reassemblies(&client).await.read, count, "{layout:?}");
+            assert_eq!(prefetches(&client).await.read, count, "{layout:?}");
         }
     }
 }
