@@ -33,10 +33,8 @@ pub(crate) struct Loads {
     loader: Arc<Loader>,
     /// By key and log epoch: positions of two epochs cannot be compared, so their callers never share a load.
     shared: SingleFlight<(CacheKey, Arc<str>), LoadOutcome>,
-    /// Loads that bypass the tiers.
-    bypassing: Refreshes<CacheKey, LoadOutcome>,
-    /// Loads that bypass the tiers and the cached AI responses.
-    refreshing: Refreshes<CacheKey, LoadOutcome>,
+    /// Loads that bypass the tiers, by key and mode.
+    bypassing: Refreshes<(CacheKey, LoadMode), LoadOutcome>,
     waiting_max: usize,
 }
 
@@ -46,7 +44,6 @@ impl Loads {
             loader: Arc::new(loader),
             shared: SingleFlight::new(tasks.clone()),
             bypassing: Refreshes::new(tasks.clone()),
-            refreshing: Refreshes::new(tasks.clone()),
             waiting_max,
         }
     }
@@ -59,8 +56,8 @@ impl Loads {
 
     /// Waits for a load from the sources. Callers share only loads that have not started to read.
     pub(super) async fn from_sources(&self, query: &UserDataQuery, mode: LoadMode) -> Result<LoadedSnapshot, Error> {
-        let loads = if mode == LoadMode::Refresh { &self.refreshing } else { &self.bypassing };
-        let (handle, role) = loads.join_or_start(query.key(), || Arc::clone(&self.loader).load(query.clone(), mode));
+        let key = (query.key().clone(), mode);
+        let (handle, role) = self.bypassing.join_or_start(&key, || Arc::clone(&self.loader).load(query.clone(), mode));
         self.wait(handle, role).await
     }
 

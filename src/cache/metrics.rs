@@ -76,8 +76,8 @@ impl UserDataCache {
 
     fn observe_writes(&self, observe: Observe<'_>) {
         let tiers = &self.tiers;
-        let redis = tiers.redis.as_ref().map(|redis| (Tier::Redis, redis.metrics()));
-        let others = [(Tier::Memory, &tiers.memory_metrics), (Tier::Database, tiers.database.metrics())];
+        let redis = tiers.redis.as_ref().map(|redis| (Tier::Redis, &redis.guard.metrics));
+        let others = [(Tier::Memory, &tiers.memory_metrics), (Tier::Database, &tiers.database.guard.metrics)];
         for (tier, metrics) in others.into_iter().chain(redis) {
             for (outcome, name) in WriteOutcome::NAMED {
                 observe(&[tier.name(), name], number(metrics.written(outcome)));
@@ -87,9 +87,9 @@ impl UserDataCache {
 
     fn observe_circuits(&self, observe: Observe<'_>) {
         if let Some(redis) = &self.tiers.redis {
-            observe(&[Tier::Redis.name()], level(redis.breaker_state()));
+            observe(&[Tier::Redis.name()], level(redis.guard.breaker.state()));
         }
-        observe(&[Tier::Database.name()], level(self.tiers.database.breaker_state()));
+        observe(&[Tier::Database.name()], level(self.tiers.database.guard.breaker.state()));
         for (source, _, state) in self.aggregator.levels() {
             observe(&[source], level(state));
         }

@@ -19,13 +19,13 @@ use crate::{
     proto::v1::ComprehensiveUserData,
 };
 
-/// The key of a question without parameters.
+/// The key of a query without parameters.
 pub(super) fn key(user: &str, strategy: Option<i64>) -> CacheKey {
     let strategy = strategy.map(|number| StrategyId::new(number).unwrap());
     UserDataQuery::new(UserId::parse(user).unwrap(), strategy, Parameters::none()).key().clone()
 }
 
-/// The parts of a small document, all OK and tagged `tag`.
+/// The parts of a small document, all OK and read at `read_position`.
 pub(super) fn parts(read_position: i64) -> Vec<Part> {
     let document = ComprehensiveUserData {
         user_id: "1".to_owned(),
@@ -71,7 +71,7 @@ pub(super) fn partial(user: &str, strategy: Option<i64>, age_s: i64) -> Snapshot
 pub(super) fn sealed(user: &str, strategy: Option<i64>, age_s: i64, life: TimeDelta, parts: Vec<Part>) -> Snapshot {
     let now = Clock::system().utc();
     let as_of = now - TimeDelta::seconds(age_s);
-    Snapshot::seal(key(user, strategy), "0b9e6f0c-incarnation".into(), as_of, now + life, parts)
+    Snapshot::seal(key(user, strategy), "0b9e6f0c-epoch".into(), as_of, now + life, parts)
 }
 
 /// The document in a snapshot.

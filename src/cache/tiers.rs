@@ -9,6 +9,7 @@ pub mod access_counts;
 pub mod database;
 pub(crate) mod error;
 pub(super) mod fallback;
+pub(super) mod guard;
 pub(super) mod lookup;
 pub mod memory;
 pub mod redis;
@@ -70,7 +71,7 @@ impl Tiers {
     ) -> Self {
         Self {
             memory: MemoryTier::new(&config.memory),
-            memory_metrics: TierMetrics::measured(Tier::Memory, meter),
+            memory_metrics: TierMetrics::new(Tier::Memory, meter),
             redis: redis.map(|redis| redis.measured(meter)),
             database: database.measured(meter),
             access_counts: AccessCounts::new(config.database.tally_keys_max, clock.clone()),
@@ -131,9 +132,9 @@ impl Tiers {
             ..self.memory_metrics.stats(Tier::Memory)
         };
         let redis = match &self.redis {
-            Some(redis) => redis.stats(),
+            Some(redis) => redis.guard.stats(),
             None => TierStats { tier: Tier::Redis.name().to_owned(), ..TierStats::default() },
         };
-        vec![memory, redis, self.database.stats()]
+        vec![memory, redis, self.database.guard.stats()]
     }
 }

@@ -113,29 +113,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_burst_of_look_ups_waits_for_its_turns_and_not_for_long() {
+    async fn a_burst_of_lookups_waits_for_permits_but_not_for_long() {
         let admission = admission();
-        let mut turns = Vec::new();
+        let mut permits = Vec::new();
         for _ in 0..LOOKUPS_MAX {
-            turns.push(admission.look().now_or_never().expect("at once").unwrap());
+            permits.push(admission.look().now_or_never().expect("at once").unwrap());
         }
         let waiting = admission.look();
         let (next, ()) = tokio::join!(waiting, async {
             tokio::time::sleep(LOOKUP_WAIT / 2).await;
-            turns.pop();
+            permits.pop();
         });
-        let _next = next.expect("it waited for a turn");
-        assert!(admission.look().await.is_err(), "nobody ends, and it does not wait for long");
+        let _next = next.expect("it waited for a permit");
+        assert!(admission.look().await.is_err(), "no permit is released, and the wait is short");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_one_has_waited_in_vain_the_others_wait_for_much_less() {
+    async fn after_one_wait_in_vain_the_others_wait_much_less() {
         let admission = admission();
-        let mut turns = Vec::new();
+        let mut permits = Vec::new();
         for _ in 0..LOOKUPS_MAX {
-            turns.push(admission.look().await.unwrap());
+            permits.push(admission.look().await.unwrap());
         }
-        let refused_within = async |time| timeout(time, admission.look()).await.is_ok_and(|turn| turn.is_err());
+        let refused_within = async |time| timeout(time, admission.look()).await.is_ok_and(|permit| permit.is_err());
         assert!(!refused_within(LOOKUP_WAIT / 2).await, "it may be a burst");
         assert!(refused_within(2 * LOOKUP_WAIT).await);
         assert!(refused_within(2 * LOOKUP_WAIT_WHEN_BUSY).await);
@@ -144,16 +144,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_all_places_are_taken_few_may_look_and_the_others_are_refused_at_once() {
+    async fn while_the_queue_is_full_few_may_look_and_the_others_are_refused_at_once() {
         let admission = admission();
-        let place = admission.permit().await.unwrap();
-        let mut turns = Vec::new();
+        let slot = admission.permit().await.unwrap();
+        let mut permits = Vec::new();
         for _ in 0..LOOKUPS_MAX_WHEN_FULL {
-            turns.push(admission.look().now_or_never().expect("at once").unwrap());
+            permits.push(admission.look().now_or_never().expect("at once").unwrap());
         }
         assert!(matches!(admission.look().now_or_never().expect("at once"), Err(Error::Overloaded { .. })));
         assert!(matches!(admission.permit().now_or_never().expect("at once"), Err(Error::Overloaded { .. })));
-        drop(place);
+        drop(slot);
         let _turn = admission.look().now_or_never().expect("at once").expect("the overload is over");
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Where a load may find the document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum LoadMode {
     /// Redis and the table first, then the sources.
     ReadThrough,

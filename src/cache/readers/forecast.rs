@@ -1,52 +1,49 @@
-//! Whether changes will be read before the next ones: as often as such changes were so far.
+//! How likely it is that a request reads a document before its next change.
 //!
-//! Such changes are those that came together and were about the same sections, one set of sections per fence: an edit of
-//! a strategy, or one together with its recommendations. There is one share for each, in which older changes count less
-//! and less. It learns from every change of a document that has readers here, also where nothing was assembled, so it
-//! notices when a habit changes. What the same user did last time was tried in its place: readers come after certain
-//! changes, not to certain users.
+//! The forecast is the share of similar changes that were read. Changes are similar if they arrived together for the same
+//! sections: an edit of a strategy, or one of a strategy and its recommendations. In each share older changes weigh less.
+//! It learns from every change of a document with readers, prefetched or not, so it follows a change of habits.
+//! Rejected: a forecast by user, because reads follow certain changes rather than certain users.
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::model::{Section, SectionSet};
 
-/// A change weighs half of one that came some 44 later: soon enough for a habit, and no verdict on a few.
+/// The weight of the newest change. Some 44 changes later it counts half, so a few changes decide nothing.
 const WEIGHT: f64 = 1.0 / 64.0;
-/// Shares at most; triggers know about ten sets of sections, of which few come together.
+/// Shares at most. Triggers record about ten sets of sections, and few of them arrive together.
 const SHARES_MAX: usize = 1024;
-/// Sets of sections that are told apart in changes that came together.
+/// Sets of sections at most in one group of changes.
 const TOGETHER_MAX: usize = 8;
 
-/// Changes that came together.
+/// Changes that arrived together, one set of sections each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Changes(BTreeSet<i64>);
 
 impl Changes {
-    /// One more, of these sections.
     pub(super) fn add(&mut self, sections: SectionSet) {
         if self.0.len() < TOGETHER_MAX {
             self.0.insert(sections.bits());
         }
     }
 
-    /// Whether they outdate a section.
+    /// Whether they outdate a section, directly or through one that it depends on.
     pub(crate) fn concern(&self, section: Section) -> bool {
         self.0.iter().any(|bits| SectionSet::from_bits(*bits).with_dependents().contains(section))
     }
 }
 
-/// The shares.
+/// The share of read changes, by group.
 #[derive(Debug, Default)]
 pub(super) struct Forecast(HashMap<Changes, f64>);
 
 impl Forecast {
-    /// The share of such changes that were read before the next ones. Hopeful where nothing is known: a wrong guess
-    /// costs some assemblies, after which it is none any more.
+    /// The share of such changes that were read before the next one. 1 without experience: a wrong guess costs a few
+    /// loads until the share adapts.
     pub(super) fn of(&self, changes: &Changes) -> f64 {
         self.0.get(changes).copied().unwrap_or(1.0)
     }
 
-    /// One more.
     pub(super) fn learn(&mut self, changes: &Changes, were_read: bool) {
         if self.0.len() >= SHARES_MAX && !self.0.contains_key(changes) {
             return;

@@ -41,7 +41,7 @@ fn due(documents: &Documents, tenths: u32) -> Vec<Due> {
 }
 
 #[test]
-fn changes_are_due_when_they_have_been_quiet_or_have_gone_on_for_too_long() {
+fn changes_are_due_after_a_quiet_period_or_at_the_latest_after_the_longest_delay() {
     let (mut documents, _) = read();
     change(&mut documents, 10);
     assert!(due(&documents, 19).is_empty());
@@ -59,7 +59,7 @@ fn changes_are_due_when_they_have_been_quiet_or_have_gone_on_for_too_long() {
 }
 
 #[test]
-fn a_change_that_was_dealt_with_is_due_no_more() {
+fn a_handled_change_is_no_longer_due() {
     let (mut documents, query) = read();
     change(&mut documents, 0);
     documents.prefetch(query.key());
@@ -91,7 +91,7 @@ fn only_documents_that_were_read_here_and_that_the_change_concerns_are_due() {
 }
 
 #[test]
-fn documents_that_nobody_reads_are_counted_until_somebody_does() {
+fn documents_without_readers_are_counted_until_the_next_read() {
     let (mut documents, query) = read();
     for round in 1..=3 {
         change(&mut documents, 100 * round);
@@ -106,7 +106,7 @@ fn documents_that_nobody_reads_are_counted_until_somebody_does() {
 }
 
 #[test]
-fn the_first_who_reads_what_was_assembled_ahead_is_told_so() {
+fn the_first_read_of_a_prefetched_document_is_reported() {
     let (mut documents, query) = read();
     change(&mut documents, 0);
     documents.prefetch(query.key());
@@ -118,7 +118,7 @@ fn the_first_who_reads_what_was_assembled_ahead_is_told_so() {
 }
 
 #[test]
-fn it_is_learned_which_changes_are_read_before_the_next_one() {
+fn the_forecast_learns_which_changes_are_read_before_the_next_one() {
     let (mut documents, query) = read();
     for round in 1..=100 {
         change(&mut documents, 100 * round);
@@ -136,7 +136,7 @@ fn it_is_learned_which_changes_are_read_before_the_next_one() {
 }
 
 #[test]
-fn who_is_erased_is_no_reader() {
+fn a_purged_user_has_no_readers() {
     let (mut documents, query) = read();
     change(&mut documents, 0);
     documents.change(&Scope { sections: SectionSet::ERASED, ..scope("1", None, Section::Strategy) }, at(0));
@@ -144,7 +144,7 @@ fn who_is_erased_is_no_reader() {
     assert_eq!((documents.count, documents.users.len(), documents.changed.len()), (0, 0, 0));
     documents.read(&query, at(30));
     change(&mut documents, 40);
-    assert_eq!(due(&documents, 60).len(), 1, "until somebody asks again");
+    assert_eq!(due(&documents, 60).len(), 1, "until the next read");
 }
 
 #[test]

@@ -1,9 +1,8 @@
-//! The database tier: a snapshot per row, as JSON, beside what the statistics and the sweep need.
+//! The database tier: one row per snapshot, as JSON, with columns for the statistics and the sweep.
 //!
-//! Validity is not judged here: rows come back with their tags and epoch, expired ones too.
-//! Reads and probes move the breaker, writes only obey it: on SQLite a busy writer says nothing about
-//! reading. Everything that deletes or counts runs behind the scenes or for an operator, and has a
-//! timeout of its own.
+//! This tier does not judge validity: it returns rows with their read positions and epoch, expired ones too. Only reads
+//! and probes move the circuit breaker: on SQLite a busy writer says nothing about reads. Statements that delete or count
+//! run in the background or for an operator, with a timeout of their own.
 
 mod accesses;
 mod row;
@@ -19,15 +18,11 @@ use sea_orm::{
 
 use self::{
     accesses::{Accessed, AccessedRow},
-    row::{FORMAT, SIX_DECIMALS, StoredRow},
+    row::{FORMAT, SIX_DECIMALS, StoredRow, strategy_key},
     statements::Statements,
 };
-use super::{
-    error::TierError,
-    tier_metrics::{TierMetrics, WriteOutcome},
-};
+use super::{error::TierError, guard::TierGuard, tier_metrics::WriteOutcome};
 use crate::{
-    circuit_breaker::{CircuitBreaker, Probing},
     clock::Clock,
     config,
     database::{self, Pool, Reach},
@@ -35,22 +30,17 @@ use crate::{
     fault::{Call, Faults},
     lease::DoneCheck,
     model::{CacheKey, Scope, Snapshot, StrategyId, Tier, UserId},
-    proto::v1::{AccessedEntry, TierStats},
+    proto::v1::AccessedEntry,
     telemetry::Meter,
 };
 
-/// Few, because each may cost a request the whole timeout.
-const BREAKER_FAILURES: u32 = 3;
-/// Between probes: recovery is noticed well within 3 s.
-const BREAKER_PAUSE: Duration = Duration::from_millis(500);
-/// For statements that no request waits for.
+/// For statements without a waiting request.
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
-/// Rows looked at by one statement when those without parameters are sought.
+/// Rows per statement in the search for queries without parameters.
 const WARMABLE_PAGE: u64 = 500;
-/// Rows looked at in all: beyond them nothing is accessed often.
+/// Rows in all: further ones are rarely accessed.
 const WARMABLE_ROWS_MAX: u64 = 10_000;
 
-/// Snapshots in the cache table.
 #[derive(Debug)]
 pub struct DatabaseTier {
     pool: Pool,
@@ -58,23 +48,19 @@ pub struct DatabaseTier {
     timeout: Duration,
     sweep_batch: u64,
     clock: Clock,
-    breaker: CircuitBreaker,
+    pub(in crate::cache) guard: TierGuard,
     reach: Reach,
-    metrics: TierMetrics,
     faults: Faults,
 }
 
 /// Rows of the cache table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowCounts {
-    /// All.
     pub total: i64,
-    /// Those past their expiry.
     pub expired: i64,
 }
 
 impl DatabaseTier {
-    /// Works through `pool`.
     #[must_use]
     pub fn new(pool: Pool, config: &config::Database, clock: Clock) -> Self {
         let statements = match pool.get_database_backend() {
@@ -86,41 +72,28 @@ impl DatabaseTier {
             statements,
             timeout: config.timeout,
             sweep_batch: config.sweep_batch,
-            breaker: CircuitBreaker::new(
-                "database",
-                Probing::InBackground,
-                BREAKER_FAILURES,
-                BREAKER_PAUSE,
-                clock.clone(),
-            ),
+            guard: TierGuard::new(Tier::Database, clock.clone()),
             reach: Reach::default(),
-            metrics: TierMetrics::default(),
             faults: Faults::here(),
             clock,
         }
     }
 
-    /// The same, and each look-up is recorded.
+    /// Records each lookup with `meter`.
     #[must_use]
     pub fn measured(self, meter: &Meter) -> Self {
-        Self { metrics: TierMetrics::measured(Tier::Database, meter), ..self }
+        Self { guard: self.guard.measured(meter), ..self }
     }
 
-    /// What is stored under a key, whatever its fences say, expired or not. One statement.
+    /// The stored snapshot, valid or not, expired or not. One statement.
     pub async fn get(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
-        if !self.breaker.is_closed() {
-            return Err(TierError::Open);
-        }
-        let began = self.clock.now();
-        let found = self.look_up(key).await;
-        self.metrics.looked_up(&found, self.clock.now().since(began));
-        found
+        self.guard.lookup(self.look_up(key)).await
     }
 
     async fn look_up(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
         let values = [key.user.as_str().into(), strategy_key(key.strategy).into(), key.hash.to_string().into()];
         let read = self.statement(self.statements.read, values);
-        // Before the database is asked what is left, or the document would live on by the time of the answer's way.
+        // Order: before the query, or the snapshot would live longer by the round trip.
         let asked_at = self.clock.utc();
         let row = within(self.timeout, self.faults.through(Call::Row, self.pool.query_one_raw(read))).await;
         self.learn(&row);
@@ -128,37 +101,34 @@ impl DatabaseTier {
         StoredRow::read(&row)?.into_snapshot(key, asked_at).map(Some)
     }
 
-    /// Whether a key has a row that `get` might as well return: the question that goes with taking a lease.
+    /// Whether [`get`](Self::get) would find a row: the check that goes with claiming a lease.
     #[must_use]
     pub fn is_stored(&self, key: &CacheKey) -> DoneCheck {
         let values = vec![key.user.as_str().into(), strategy_key(key.strategy).into(), key.hash.to_string().into()];
         DoneCheck { sql: self.statements.is_stored, values }
     }
 
-    /// Whether requests ask it at all, for whoever else would wait for this database.
+    /// Whether the circuit is closed, for others that use this database.
     #[must_use]
     pub fn reach(&self) -> Reach {
         self.reach.clone()
     }
 
     fn learn<T>(&self, answer: &Result<T, TierError>) {
-        TierError::report(answer, &self.breaker);
-        self.reach.set(self.breaker.is_closed());
+        self.guard.report(answer);
+        self.reach.set(self.guard.breaker.is_closed());
     }
 
-    /// Stores a snapshot for what is left of its life, unless the row there is newer, or complete and
-    /// of use where this one is partial. `fence` is the newest one of its scope: a row below it is of no
-    /// use as a whole.
+    /// Stores a snapshot until it expires, unless the row there is newer, or complete and valid where this one is partial.
+    /// A row below the position of the scope's last invalidation counts as invalid.
     pub async fn put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
         let written = self.try_put(snapshot, last_invalidation).await;
-        self.metrics.wrote(WriteOutcome::of(&written));
+        self.guard.metrics.wrote(WriteOutcome::of(&written));
         written
     }
 
     async fn try_put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
-        if !self.breaker.is_closed() {
-            return Err(TierError::Open);
-        }
+        self.guard.admit()?;
         self.write(self.upsert(snapshot, last_invalidation)?, BACKGROUND_TIMEOUT).await.map(|_| ())
     }
 
@@ -183,28 +153,26 @@ impl DatabaseTier {
         Ok(self.statement(self.statements.upsert, values))
     }
 
-    /// Deletes the scope's rows that a fence at `below` has made useless. Returns how many.
-    /// The scope's sections are not looked at: rows go as a whole.
+    /// Deletes the scope's rows that the invalidation at `below` has outdated. Returns how many.
+    /// Ignores the scope's sections: rows are deleted as a whole.
     pub async fn remove(&self, scope: &Scope, below: i64) -> Result<u64, TierError> {
-        if !self.breaker.is_closed() {
-            return Err(TierError::Open);
-        }
+        self.guard.admit()?;
         let rows = rows_of(scope).filter(cache_entry::Column::ReadPosition.lt(below));
         self.write(rows.build(self.backend()), self.timeout).await
     }
 
-    /// Erases the scope's rows and, if it is a whole user, the memos that the user caused. Returns how
-    /// many rows. Ignores the breaker: whoever erases wants to know that it was tried.
+    /// Deletes the scope's rows and, for a whole user, the user's AI responses. Returns how many rows. Ignores the circuit
+    /// breaker, because a purge has to be attempted.
     pub async fn purge(&self, scope: &Scope) -> Result<u64, TierError> {
         let rows = self.write(rows_of(scope).build(self.backend()), BACKGROUND_TIMEOUT).await?;
         if scope.strategy.is_none() {
-            let memos = self.statement(self.statements.purge_memos, [scope.user.as_str().into()]);
-            self.write(memos, BACKGROUND_TIMEOUT).await?;
+            let responses = self.statement(self.statements.purge_memos, [scope.user.as_str().into()]);
+            self.write(responses, BACKGROUND_TIMEOUT).await?;
         }
         Ok(rows)
     }
 
-    /// Deletes expired rows created longer ago than `older_than`, `batch` at a time. Returns how many.
+    /// Deletes expired rows created longer ago than `older_than`, in batches. Returns how many.
     pub async fn sweep(&self, older_than: Duration, batch: u64) -> Result<u64, TierError> {
         let seconds = i64::try_from(older_than.as_secs()).unwrap_or(i64::MAX);
         self.delete_in_batches(None, batch, |rows| self.statement(self.statements.sweep, [seconds.into(), rows.into()]))
@@ -238,7 +206,6 @@ impl DatabaseTier {
         }
     }
 
-    /// How many rows there are.
     pub async fn counts(&self) -> Result<RowCounts, TierError> {
         let counts = self.statement(self.statements.counts, []);
         let read = async {
@@ -254,7 +221,8 @@ impl DatabaseTier {
         Ok(self.accessed(0, limit).await?.into_iter().map(Accessed::into_entry).collect())
     }
 
-    /// The most accessed questions without parameters: a row does not tell its parameters, but that it has none.
+    /// The most accessed queries without parameters. A row does not store its parameters, but its hash shows that there
+    /// are none.
     pub async fn most_accessed_without_parameters(
         &self,
         limit: usize,
@@ -288,7 +256,7 @@ impl DatabaseTier {
         within(BACKGROUND_TIMEOUT, rows).await
     }
 
-    /// Adds accesses (how many, and the latest) to their rows in one statement. Keys without a row are passed over.
+    /// Adds accesses (their number and the latest time) to their rows, in one statement. Skips keys without a row.
     pub async fn add_accesses(&self, accesses: &[(CacheKey, u64, DateTime<Utc>)]) -> Result<(), TierError> {
         if accesses.is_empty() {
             return Ok(());
@@ -299,9 +267,9 @@ impl DatabaseTier {
         self.write(add, BACKGROUND_TIMEOUT).await.map(|_| ())
     }
 
-    /// Finds out whether the database answers again, if it is time to. Called periodically.
+    /// Probes an open circuit if the pause is over.
     pub async fn probe(&self) {
-        if !self.breaker.start_probe() {
+        if !self.guard.breaker.start_probe() {
             return;
         }
         let probe = self.pool.query_one_raw(self.statement("SELECT 1", []));
@@ -309,31 +277,13 @@ impl DatabaseTier {
         self.learn(&answer);
     }
 
-    /// This tier's statistics; the rows are counted by [`counts`](Self::counts).
-    #[must_use]
-    pub fn stats(&self) -> TierStats {
-        TierStats { breaker_state: self.breaker_state().to_owned(), ..self.metrics.stats(Tier::Database) }
-    }
-
-    /// `closed`, `open` or `half_open`.
-    #[must_use]
-    pub fn breaker_state(&self) -> &'static str {
-        self.breaker.state()
-    }
-
-    /// The counters, for a caller that refuses what it got.
-    #[must_use]
-    pub fn metrics(&self) -> &TierMetrics {
-        &self.metrics
-    }
-
-    /// A statement that changes rows; how many.
+    /// Runs a statement that changes rows. Returns how many.
     async fn write(&self, statement: Statement, timeout: Duration) -> Result<u64, TierError> {
         let execute = || self.faults.through(Call::Row, self.pool.execute_raw(statement.clone()));
         let write = || within(timeout, execute());
         let busy = |error: &TierError| matches!(error, TierError::Database(error) if database::is_busy(error));
         let done = database::repeat_while(busy, write).await;
-        Ok(done.inspect_err(|error| self.metrics.failed(error))?.rows_affected())
+        Ok(done.inspect_err(|error| self.guard.metrics.failed(error))?.rows_affected())
     }
 
     fn backend(&self) -> DatabaseBackend {
@@ -344,7 +294,7 @@ impl DatabaseTier {
         Statement::from_sql_and_values(self.backend(), sql, values)
     }
 
-    /// A time to bind: SQLite compares text, in which all have six decimals.
+    /// A bound time. SQLite compares text, so all times have six decimals.
     fn time(&self, time: DateTime<Utc>) -> Value {
         match self.backend() {
             DatabaseBackend::Sqlite => time.format(SIX_DECIMALS).to_string().into(),
@@ -358,10 +308,6 @@ fn rows_of(scope: &Scope) -> sea_orm::DeleteMany<cache_entry::Entity> {
     use cache_entry::Column;
     let rows = cache_entry::Entity::delete_many().filter(Column::UserId.eq(scope.user.as_str()));
     rows.apply_if(scope.strategy, |rows, strategy| rows.filter(Column::StrategyKey.is_in([0, strategy.get()])))
-}
-
-fn strategy_key(strategy: Option<StrategyId>) -> i64 {
-    strategy.map_or(0, StrategyId::get)
 }
 
 async fn within<T>(timeout: Duration, asked: impl Future<Output = Result<T, DbErr>>) -> Result<T, TierError> {

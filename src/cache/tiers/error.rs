@@ -2,8 +2,6 @@
 
 use std::{error::Error as _, sync::Arc};
 
-use crate::circuit_breaker::CircuitBreaker;
-
 /// The text holds no payload.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TierError {
@@ -25,14 +23,6 @@ impl TierError {
     #[must_use]
     pub fn line(&self) -> String {
         self.source().map_or_else(|| self.to_string(), |source| format!("{self}: {source}"))
-    }
-
-    /// Tells a tier's circuit breaker how a call ended. Unreadable content counts as an answer.
-    pub(super) fn report<T>(answer: &Result<T, Self>, breaker: &CircuitBreaker) {
-        match answer {
-            Ok(_) | Err(Self::Garbage(_)) => breaker.succeeded(),
-            Err(error) => breaker.failed(&error.line()),
-        }
     }
 }
 

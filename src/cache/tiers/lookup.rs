@@ -111,8 +111,8 @@ impl Tiers {
         }
         outcome(if admitted { "too_old" } else { "outdated" });
         match (&self.redis, tier) {
-            (Some(redis), Tier::Redis) => redis.metrics().refused(),
-            _ => self.database.metrics().refused(),
+            (Some(redis), Tier::Redis) => redis.guard.metrics.refused(),
+            _ => self.database.guard.metrics.refused(),
         }
         if !admitted {
             self.superseded.add(1);

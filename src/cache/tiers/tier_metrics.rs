@@ -46,31 +46,26 @@ pub enum WriteOutcome {
     Skipped,
 }
 
-impl Default for TierMetrics {
-    fn default() -> Self {
-        let latency_ns = Histogram::new_with_bounds(1, nanoseconds(LATENCY_MAX), SIGNIFICANT_DIGITS)
-            .expect("the bounds are constants that hdrhistogram accepts");
-        Self {
-            hits: AtomicU64::default(),
-            misses: AtomicU64::default(),
-            errors: AtomicU64::default(),
-            garbage: AtomicU64::default(),
-            latency_ns: Mutex::new(latency_ns),
-            last_error: Mutex::default(),
-            writes: Default::default(),
-            found: Durations::default(),
-            absent: Durations::default(),
-            broken: Durations::default(),
-        }
-    }
-}
-
 impl TierMetrics {
     /// Records each lookup with `meter`.
     #[must_use]
-    pub fn measured(tier: Tier, meter: &Meter) -> Self {
+    pub fn new(tier: Tier, meter: &Meter) -> Self {
+        let latency_ns = Histogram::new_with_bounds(1, nanoseconds(LATENCY_MAX), SIGNIFICANT_DIGITS)
+            .expect("the bounds are constants that hdrhistogram accepts");
         let lookups = |outcome| meter.durations(&LOOKUP_DURATION, &[tier.name(), outcome]);
-        Self { found: lookups("hit"), absent: lookups("miss"), broken: lookups("error"), ..Self::default() }
+        let [hits, misses, errors, garbage] = Default::default();
+        Self {
+            hits,
+            misses,
+            errors,
+            garbage,
+            latency_ns: Mutex::new(latency_ns),
+            last_error: Mutex::default(),
+            writes: Default::default(),
+            found: lookups("hit"),
+            absent: lookups("miss"),
+            broken: lookups("error"),
+        }
     }
 
     pub fn hit(&self, took: Duration) {
@@ -187,7 +182,7 @@ mod tests {
 
     #[test]
     fn metrics_add_up() {
-        let metrics = TierMetrics::default();
+        let metrics = TierMetrics::new(Tier::Redis, &Meter::none());
         assert_eq!(metrics.stats(Tier::Redis).latency_p50, None);
         assert_eq!(metrics.stats(Tier::Redis).hit_rate, 0.0);
         for _ in 0..4 {

@@ -1,10 +1,10 @@
-//! How often documents were asked for: as listed, and as added.
+//! Access counts in the table: as listed for the statistics, and as added by a flush.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::FromQueryResult;
 use serde::Serialize;
 
-use super::{row::SIX_DECIMALS, strategy_key};
+use super::row::{SIX_DECIMALS, strategy_key};
 use crate::{
     model::{CacheKey, Parameters, StrategyId, UserDataQuery, UserId},
     proto::v1::AccessedEntry,

@@ -1,4 +1,4 @@
-//! A snapshot as a row, and back: the document as JSON, the sections' facts as another.
+//! Conversion between snapshots and rows: one JSON column for the document, one for the facts of its sections.
 
 use std::time::Duration;
 
@@ -12,29 +12,34 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cache::tiers::error::TierError,
     model::{
-        CacheKey, Generator, SealedSection, Section, Snapshot, State,
+        CacheKey, Generator, SealedSection, Section, Snapshot, State, StrategyId,
         document::encode_sections,
         snapshot::{Part, SectionFacts},
     },
     proto::v1::ComprehensiveUserData,
 };
 
-/// Version of the row's layout; another one is not read.
+/// The version of the row's format; other versions are not read.
 pub(super) const FORMAT: i32 = 1;
 pub(super) use crate::database::SIX_DECIMALS;
 
-/// What the read statement returns.
+/// 0 for none, because NULLs would be distinct in the unique index.
+pub(super) fn strategy_key(strategy: Option<StrategyId>) -> i64 {
+    strategy.map_or(0, StrategyId::get)
+}
+
+/// The columns of the read statement.
 pub(super) struct StoredRow {
     document: String,
     sections: String,
     epoch: String,
     as_of: NaiveDateTime,
-    /// Of the row's life, by the database's clock; negative if it has expired.
+    /// Until the row expires, by the database's clock; negative afterwards.
     micros_left: i64,
 }
 
 impl StoredRow {
-    /// Reads the columns. The format first: nothing is known about the columns of another one.
+    /// Reads the format first, because it defines the other columns.
     pub(super) fn read(row: &QueryResult) -> Result<Self, TierError> {
         let format: i32 = row.try_get("", "format").map_err(unreadable)?;
         if format != FORMAT {
@@ -52,7 +57,7 @@ impl StoredRow {
         columns().map_err(unreadable)
     }
 
-    /// The snapshot. `asked_at` is of our wall clock: only what is left of its life comes from the database's.
+    /// `asked_at` is of our wall clock; only the rest of the TTL comes from the database's clock.
     pub(super) fn into_snapshot(self, key: &CacheKey, asked_at: DateTime<Utc>) -> Result<Snapshot, TierError> {
         let document: ComprehensiveUserData =
             serde_json::from_str(&self.document).map_err(|_| TierError::Garbage("a malformed document".to_owned()))?;
@@ -80,26 +85,24 @@ impl StoredRow {
     }
 }
 
-/// A column that has another type than it should: SQLite takes anything in any column.
+/// SQLite accepts values of any type in any column.
 fn unreadable(_: DbErr) -> TierError {
     TierError::Garbage("a column of another type".to_owned())
 }
 
-/// The document's JSON form.
 pub(super) fn document_json(snapshot: &Snapshot) -> Result<String, TierError> {
     let document = ComprehensiveUserData::decode(snapshot.payload.clone())
         .map_err(|_| TierError::Garbage("a sealed document that does not decode".to_owned()))?;
-    // The error would quote the document.
+    // The error itself would quote the document.
     serde_json::to_string(&document).map_err(|_| TierError::Garbage("a document without JSON form".to_owned()))
 }
 
-/// The sections' facts as JSON.
 pub(super) fn sections_json(snapshot: &Snapshot) -> Result<String, TierError> {
     let stored: Vec<StoredSection> = snapshot.sections.iter().map(StoredSection::of).collect();
     serde_json::to_string(&stored).map_err(|_| TierError::Garbage("section facts without JSON form".to_owned()))
 }
 
-/// One element of the column `sections`; enums by their names in the contract.
+/// An element of the column `sections`. Enums have their names from the contract.
 #[derive(Serialize, Deserialize)]
 struct StoredSection {
     section: String,
@@ -111,7 +114,7 @@ struct StoredSection {
     reason: String,
     warnings: Vec<String>,
     detail: String,
-    /// In base64; absent: none are kept.
+    /// Base64; absent if no rows are kept.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     rows: String,
 }
@@ -133,7 +136,7 @@ impl StoredSection {
         }
     }
 
-    /// All but its bytes, which the document's JSON has.
+    /// Without the bytes, which are in the document's JSON.
     fn into_part(self) -> Option<Part> {
         let facts = SectionFacts {
             section: Section::from_str_name(&self.section)?,

@@ -7,7 +7,10 @@ use super::*;
 use crate::{
     cache::{
         testing::{document, eventually, key, open_sqlite, partial, parts, postgres, sealed, snapshot, sqlite},
-        tiers::access_counts::AccessCounts,
+        tiers::{
+            access_counts::AccessCounts,
+            guard::{FAILURES_MAX, PAUSE},
+        },
     },
     model::{Parameters, SectionSet, UserDataQuery},
     proto::{Kind, Struct},
@@ -42,11 +45,11 @@ cases!(
     a_replaced_row_keeps_its_accesses,
     garbage_is_a_counted_miss,
     removal_is_by_scope_and_position,
-    a_purge_erases_rows_and_memos,
+    a_purge_deletes_rows_and_ai_responses,
     the_sweep_takes_what_is_old_and_cleanup_what_is_expired,
     accesses_are_added_and_listed,
-    questions_without_parameters_can_be_told,
-    the_tally_survives_a_failing_flush,
+    queries_without_parameters_are_recognized,
+    access_counts_survive_a_failing_flush,
     a_missing_table_opens_the_breaker_and_a_probe_closes_it,
 );
 
@@ -78,7 +81,7 @@ async fn what_was_put_is_found_again(tier: DatabaseTier) {
         let drift = (found.expires_at - snapshot.expires_at).abs();
         assert!(drift < TimeDelta::seconds(1), "{drift}");
     }
-    let stats = tier.stats();
+    let stats = tier.guard.stats();
     assert_eq!((stats.hits, stats.misses, stats.errors, stats.garbage), (3, 1, 0, 0));
     assert_eq!(tier.counts().await.unwrap(), RowCounts { total: 3, expired: 0 });
 }
@@ -147,7 +150,7 @@ async fn garbage_is_a_counted_miss(tier: DatabaseTier) {
         tier.put(&snapshot, 0).await.unwrap();
         assert!(tier.get(&snapshot.key).await.unwrap().is_some(), "the next assembly heals it");
     }
-    let stats = tier.stats();
+    let stats = tier.guard.stats();
     assert_eq!((stats.garbage, stats.errors), (6, 0));
     assert_eq!(stats.breaker_state, "closed", "garbage is no reason to leave the database alone");
 }
@@ -171,7 +174,7 @@ async fn removal_is_by_scope_and_position(tier: DatabaseTier) {
     }
 }
 
-async fn a_purge_erases_rows_and_memos(tier: DatabaseTier) {
+async fn a_purge_deletes_rows_and_ai_responses(tier: DatabaseTier) {
     for user in ["1", "2"] {
         tier.put(&snapshot(user, None, 0), 0).await.unwrap();
         tier.put(&snapshot(user, Some(1), 0), 0).await.unwrap();
@@ -182,13 +185,13 @@ async fn a_purge_erases_rows_and_memos(tier: DatabaseTier) {
         run(&tier, &response).await;
     }
     assert_eq!(tier.purge(&scope("1", Some(9))).await.unwrap(), 1, "the entry without strategy");
-    assert_eq!(memos(&tier).await, 2, "memos go with the whole user only");
+    assert_eq!(responses(&tier).await, 2, "responses are deleted with the whole user only");
     assert_eq!(tier.purge(&scope("1", None)).await.unwrap(), 1);
-    assert_eq!(memos(&tier).await, 1);
+    assert_eq!(responses(&tier).await, 1);
     assert_eq!(tier.counts().await.unwrap().total, 2);
 }
 
-async fn memos(tier: &DatabaseTier) -> i64 {
+async fn responses(tier: &DatabaseTier) -> i64 {
     let count = tier.statement("SELECT COUNT(*) AS n FROM ai_response_cache", []);
     tier.pool.query_one_raw(count).await.unwrap().unwrap().try_get("", "n").unwrap()
 }
@@ -220,15 +223,15 @@ async fn the_sweep_takes_what_is_old_and_cleanup_what_is_expired(tier: DatabaseT
 
 async fn accesses_are_added_and_listed(tier: DatabaseTier) {
     let clock = Clock::system();
-    let tally = AccessCounts::new(100, clock.clone());
+    let counts = AccessCounts::new(100, clock.clone());
     for (strategy, accesses) in [(1, 3), (2, 5), (3, 0), (4, 3)] {
         tier.put(&snapshot("é\"1", Some(strategy), 0), 0).await.unwrap();
-        (0..accesses).for_each(|_| tally.count(&key("é\"1", Some(strategy))));
+        (0..accesses).for_each(|_| counts.count(&key("é\"1", Some(strategy))));
         clock.advance(Duration::from_secs(60));
     }
-    tally.count(&key("unknown", None));
-    tally.flush(&tier).await.unwrap();
-    tally.flush(&tier).await.unwrap();
+    counts.count(&key("unknown", None));
+    counts.flush(&tier).await.unwrap();
+    counts.flush(&tier).await.unwrap();
     let listed = tier.most_accessed(3).await.unwrap();
     let order: Vec<_> = listed.iter().map(|entry| (entry.strategy_id, entry.access_count)).collect();
     assert_eq!(order, [(Some(2), 5), (Some(4), 3), (Some(1), 3)], "by count, then last access");
@@ -240,7 +243,7 @@ async fn accesses_are_added_and_listed(tier: DatabaseTier) {
     assert_eq!((again.access_count, again.last_accessed), (4, before));
 }
 
-async fn questions_without_parameters_can_be_told(tier: DatabaseTier) {
+async fn queries_without_parameters_are_recognized(tier: DatabaseTier) {
     let parameters = Struct { fields: [("depth".to_owned(), Kind::BoolValue(true).into())].into() };
     let user = UserId::parse("1").unwrap();
     let query = UserDataQuery::new(user.clone(), None, Parameters::parse(&parameters).unwrap());
@@ -255,45 +258,49 @@ async fn questions_without_parameters_can_be_told(tier: DatabaseTier) {
     assert_eq!(tier.most_accessed_without_parameters(1).await.unwrap(), [(user, StrategyId::new(3))]);
 }
 
-async fn the_tally_survives_a_failing_flush(tier: DatabaseTier) {
-    let tally = AccessCounts::new(2, Clock::system());
+async fn access_counts_survive_a_failing_flush(tier: DatabaseTier) {
+    let counts = AccessCounts::new(2, Clock::system());
     tier.put(&snapshot("1", None, 0), 0).await.unwrap();
     for user in ["1", "1", "2", "3", "4"] {
-        tally.count(&key(user, None));
+        counts.count(&key(user, None));
     }
-    assert_eq!(tally.dropped(), 2, "two keys are held, the accesses of others are dropped");
+    assert_eq!(counts.dropped(), 2, "two keys are held, the accesses of others are dropped");
     run(&tier, "ALTER TABLE comprehensive_user_data_cache RENAME TO elsewhere").await;
-    assert!(tally.flush(&tier).await.is_err());
-    tally.count(&key("1", None));
+    assert!(counts.flush(&tier).await.is_err());
+    counts.count(&key("1", None));
     run(&tier, "ALTER TABLE elsewhere RENAME TO comprehensive_user_data_cache").await;
-    tally.flush(&tier).await.unwrap();
+    counts.flush(&tier).await.unwrap();
     assert_eq!(tier.most_accessed(1).await.unwrap()[0].access_count, 3);
-    tally.count(&key("5", None));
-    assert_eq!(tally.dropped(), 2, "a flush makes room");
+    counts.count(&key("5", None));
+    assert_eq!(counts.dropped(), 2, "a flush makes room");
 }
 
 async fn a_missing_table_opens_the_breaker_and_a_probe_closes_it(tier: DatabaseTier) {
     run(&tier, "ALTER TABLE comprehensive_user_data_cache RENAME TO elsewhere").await;
-    for _ in 0..BREAKER_FAILURES {
+    for _ in 0..FAILURES_MAX {
         assert!(matches!(tier.get(&key("1", None)).await, Err(TierError::Database(_))));
     }
     assert!(matches!(tier.get(&key("1", None)).await, Err(TierError::Open)));
     assert!(matches!(tier.put(&snapshot("1", None, 0), 0).await, Err(TierError::Open)));
-    assert!(tier.stats().last_error.contains("comprehensive_user_data_cache"), "{}", tier.stats().last_error);
+    assert!(
+        tier.guard.stats().last_error.contains("comprehensive_user_data_cache"),
+        "{}",
+        tier.guard.stats().last_error
+    );
     run(&tier, "ALTER TABLE elsewhere RENAME TO comprehensive_user_data_cache").await;
     tier.probe().await;
-    assert_eq!(tier.stats().breaker_state, "open", "not before the pause is over");
-    tier.clock.advance(BREAKER_PAUSE);
+    assert_eq!(tier.guard.stats().breaker_state, "open", "not before the pause is over");
+    tier.clock.advance(PAUSE);
     tier.probe().await;
     assert!(tier.get(&key("1", None)).await.unwrap().is_none());
 }
 
-/// On PostgreSQL only: a lock that somebody else holds keeps the statement waiting.
+/// On PostgreSQL only: a lock of another session keeps the statement waiting.
 async fn a_statement_that_hangs_costs_the_timeout_until_the_breaker_opens(connection: DatabaseConnection) {
     let tier = DatabaseTier::new(connection.clone().into(), &config::Database::default(), Clock::system());
     let locking = sea_orm::TransactionTrait::begin(&connection).await.unwrap();
     locking.execute_unprepared("LOCK TABLE comprehensive_user_data_cache").await.unwrap();
-    for _ in 0..BREAKER_FAILURES {
+    for _ in 0..FAILURES_MAX {
         let began = tier.clock.now();
         assert!(matches!(tier.get(&key("1", None)).await, Err(TierError::Timeout)));
         let took = tier.clock.now().since(began);
@@ -301,11 +308,11 @@ async fn a_statement_that_hangs_costs_the_timeout_until_the_breaker_opens(connec
     }
     assert!(matches!(tier.get(&key("1", None)).await, Err(TierError::Open)));
     locking.rollback().await.unwrap();
-    tier.clock.advance(BREAKER_PAUSE);
+    tier.clock.advance(PAUSE);
     eventually("the probe closes it", || async {
-        tier.clock.advance(BREAKER_PAUSE);
+        tier.clock.advance(PAUSE);
         tier.probe().await;
-        tier.breaker.is_closed()
+        tier.guard.breaker.is_closed()
     })
     .await;
     assert!(tier.get(&key("1", None)).await.is_ok());
@@ -352,5 +359,5 @@ async fn a_write_waits_for_sqlites_other_writer() {
     let refused = tier.put(&snapshot, 0).await;
     assert!(matches!(&refused, Err(TierError::Database(error)) if database::is_busy(error)), "{refused:?}");
     assert!(tier.get(&snapshot.key).await.unwrap().is_some(), "reading goes on");
-    assert_eq!(tier.stats().breaker_state, "closed");
+    assert_eq!(tier.guard.stats().breaker_state, "closed");
 }

@@ -1,4 +1,4 @@
-//! fred's client with every option that matters: its defaults wait for ever and queue without bound.
+//! fred's client with explicit options: the defaults wait for ever and queue without bound.
 
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use crate::config;
 
 /// Longer than a request may wait: connecting includes TLS and authentication.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
-/// A connection on which nothing came for so long after a command timed out is replaced: TCP alone
-/// notices after minutes. Every command that is sent puts that off, so it has to be shorter than the
-/// pause between probes, or a connection that swallows everything is kept for ever.
+/// A connection without an answer for so long after a command timed out is replaced; TCP alone notices after minutes.
+/// Every command restarts this time, so it has to be shorter than the pause between probes. Otherwise a connection that
+/// swallows everything stays for ever.
 const SILENCE_MAX: Duration = Duration::from_millis(250);
-/// How often fred looks for that.
+/// How often fred checks for it.
 const SILENCE_CHECKED_EVERY: Duration = Duration::from_millis(100);
-/// Commands waiting for the connection: several times what can be in flight within one timeout.
+/// Commands in the queue: several times as many as fit into one timeout.
 const COMMANDS_MAX: usize = 4096;
 
-/// Events that may wait for a client that hears them: fred's 32 lose some under load.
+/// Queued events of a subscribing client: fred's default of 32 loses some under load.
 pub(super) const EVENTS_MAX: usize = 4096;
-/// For a client that hears none: fred makes room for them all the same, in eight channels. Its own number.
+/// Of a client without subscriptions: fred allocates the queues anyway, eight of them. Its default.
 pub(super) const EVENTS_UNHEARD: usize = 32;
 
 /// The channel for notifications between the instances of a cluster.
@@ -34,10 +34,10 @@ pub(super) fn channel(config: &config::Redis) -> String {
     format!("{}:hints", config.prefix)
 }
 
-/// A client that is not connected yet; `timeout` is for one command.
+/// An unconnected client; `timeout` is for one command.
 pub(super) fn build(url: &str, timeout: Duration, events_max: usize) -> Result<Client, Error> {
     let mut config = Config::from_url(url)?;
-    // Otherwise the connection task would end when Redis is not there at start.
+    // Otherwise the connection task ends if Redis is down at start.
     config.fail_fast = false;
     // 50 ms, 100 ms, .. 1 s, for ever. fred waits for the first delay even before the first attempt.
     let mut reconnect = ReconnectPolicy::new_linear(0, 1000, 50);
@@ -47,7 +47,7 @@ pub(super) fn build(url: &str, timeout: Duration, events_max: usize) -> Result<C
             *connection = ConnectionConfig {
                 connection_timeout: CONNECT_TIMEOUT,
                 internal_command_timeout: CONNECT_TIMEOUT,
-                // A command that failed is answered by the next tier, not repeated.
+                // After a failure the next tier answers; the command is not repeated.
                 max_command_attempts: 1,
                 max_redirections: 5,
                 max_command_buffer_len: COMMANDS_MAX,

@@ -1,5 +1,4 @@
-//! Asking a Redis what it is, for whoever wants to know whether it can be used. It writes nothing; what it publishes
-//! is no position, which instances pass over.
+//! Examines a Redis for the doctor. It writes nothing, and instances ignore the message that it publishes.
 
 use std::time::Duration;
 
@@ -12,27 +11,25 @@ use fred::{
 use super::client::{self, EVENTS_MAX};
 use crate::{cache::tiers::error::TierError, clock::Clock, config};
 
-/// Enough for a median that one slow answer does not move.
+/// Enough for a median without outliers.
 const PINGS: usize = 9;
 
-/// What a Redis says about itself.
 #[derive(Clone, Debug)]
 pub struct Examined {
-    /// Of the server.
     pub version: String,
-    /// `master` or `slave`, in its words.
+    /// `master` or `slave`, as Redis calls it.
     pub role: String,
-    /// Bytes at most; 0: no limit.
+    /// In bytes; 0 for no limit.
     pub memory_max: u64,
-    /// What it does when they are used up.
+    /// The policy when memory is full.
     pub eviction: String,
-    /// The median time to an answer.
+    /// The median round trip.
     pub latency: Duration,
-    /// How long a message took from one connection to another; none if it did not arrive.
+    /// How long a message took from one connection to another, if it arrived.
     pub heard_after: Option<Duration>,
 }
 
-/// Asks it, patiently: each answer within `patience`.
+/// Waits up to `patience` for each answer.
 pub async fn examine(config: &config::Redis, patience: Duration) -> Result<Examined, TierError> {
     let asking = connected(config, patience).await?;
     let hearing = connected(config, patience).await?;
@@ -57,17 +54,17 @@ pub async fn examine(config: &config::Redis, patience: Duration) -> Result<Exami
         latency: pings[PINGS / 2],
         heard_after: heard_after(&asking, &hearing, &client::channel(config), &clock, patience).await,
     };
-    // Best effort: the connections end with this process.
+    // Best effort: the connections end with the process.
     let _ = tokio::join!(asking.quit(), hearing.quit());
     Ok(examined)
 }
 
-/// A client with a connection, or why there is none.
+/// Connects, or returns the last error of the attempts.
 async fn connected(config: &config::Redis, patience: Duration) -> Result<Client, TierError> {
     let url = config.url.as_ref().map(config::Secret::expose).unwrap_or_default();
     let client = client::build(url, patience, EVENTS_MAX)?;
     let mut errors = client.error_rx();
-    // It goes on trying for ever.
+    // fred retries for ever.
     let connection = client.connect();
     let connected = tokio::time::timeout(patience, client.wait_for_connect()).await;
     match connected {
@@ -97,7 +94,7 @@ async fn heard_after(
     let began = clock.now();
     asking.publish::<i64, _, _>(channel, word.as_str()).await.ok()?;
     let heard = async {
-        // Instances may be talking on the same channel.
+        // Instances use the same channel.
         while let Ok(message) = messages.recv().await {
             if message.value.as_str().as_deref() == Some(word.as_str()) {
                 return Some(clock.now().since(began));

@@ -1,18 +1,18 @@
-//! How a snapshot lies in a Redis value.
+//! The format of a snapshot in a Redis value.
 //!
 //! | bytes | |
 //! |---|---|
 //! | 0..5 | `UDSN` and the version of this layout |
-//! | 5..9 | CRC-32 of everything behind it |
+//! | 5..9 | CRC-32 of all following bytes |
 //! | 9 | bit 0: complete; bit 1: the payload is compressed |
 //! | 10..18 | as_of, microseconds since 1970, big-endian |
 //! | 18..26 | which invalidation log: a digest of its epoch |
 //! | 26..30 | length of the header, big-endian |
 //! | 30.. | the header, a protobuf message; then the payload, as it is or as one zstd frame |
 //!
-//! The first 26 bytes are what the script that stores a record compares (redis/script.rs), so they
-//! stand in fixed places. The payload is never decoded; uncompressed it is a slice of what Redis sent.
-//! JSON was rejected for the header (no exact bytes, slower), bincode is unmaintained.
+//! The script that stores a record compares the first 26 bytes (script.rs), so they have a fixed layout. The payload is
+//! never decoded; an uncompressed one is a slice of Redis' answer. Rejected for the header: JSON (no exact bytes, slower)
+//! and bincode (unmaintained).
 
 mod header;
 
@@ -29,16 +29,14 @@ const SIGNATURE: [u8; 5] = *b"UDSN\x01";
 const HEAD: usize = 30;
 const COMPLETE: u8 = 1;
 const COMPRESSED: u8 = 2;
-/// A document is refused above 4 MiB; twice that leaves room for a changed limit and bounds what a
-/// forged record can make us allocate.
+/// Twice the 4 MiB limit of a document: room for a changed limit, and a bound on what a forged record can allocate.
 const PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Seven sections with their warnings take a few KB, kept rows at most 32; decoded, an empty section takes a hundred
-/// times its bytes.
+/// Seven sections with their warnings take a few KB, and kept rows at most 32 KB. A decoded empty section takes a
+/// hundred times its encoded bytes.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// zstd's default: 30 KB of document in about 0.1 ms.
 const COMPRESSION_LEVEL: i32 = 3;
 
-/// A snapshot as a Redis value.
 #[must_use]
 pub fn encode(snapshot: &Snapshot, compress_above: usize) -> Bytes {
     let header = Header::of(snapshot).encode_to_vec();
@@ -55,7 +53,7 @@ pub fn encode(snapshot: &Snapshot, compress_above: usize) -> Bytes {
     record.put_u8(flags);
     record.put_i64(snapshot.as_of.timestamp_micros());
     record.put_slice(&log_digest(&snapshot.epoch));
-    // A header beyond 4 GiB cannot be; one beyond the limit is written and then refused by its readers.
+    // No header reaches 4 GiB. Readers refuse one beyond the limit.
     record.put_u32(u32::try_from(header.len()).unwrap_or(u32::MAX));
     record.put_slice(&header);
     record.put_slice(payload);
@@ -64,7 +62,7 @@ pub fn encode(snapshot: &Snapshot, compress_above: usize) -> Bytes {
     record.freeze()
 }
 
-/// The snapshot in a Redis value, if it is the asked one. Total: any bytes give a snapshot or an error.
+/// Decodes the record of `key`. Total: any bytes give a snapshot or an error.
 pub fn decode(record: &Bytes, key: &CacheKey) -> Result<Snapshot, RecordError> {
     if record.len() < HEAD || !record.starts_with(&SIGNATURE) {
         return Err(RecordError::Signature);

@@ -1,11 +1,10 @@
-//! The two scripts. Each is one round trip and atomic; the keys it touches share one slot.
+//! The two scripts. Each is one round trip and atomic, and its keys share one slot.
 //!
-//! The index is a sorted set of `strategy:data_hash` (strategy 0: none), scored by the time in
-//! milliseconds at which the record expires by Redis' own clock, so that it never outgrows what lives.
-//! A key of ours that holds another type is garbage and is replaced.
+//! The index is a sorted set of `strategy:data_hash` (strategy 0: none). The score is the record's expiry in milliseconds
+//! by Redis' own clock, so that expired members are removed. A key of ours with a value of another type is replaced.
 
-/// KEYS: record, index. ARGV: the record, its life in milliseconds, its member in the index.
-/// Compares the fixed places at the records' starts (record.rs); 1 if it was stored.
+/// KEYS: record, index. ARGV: the record, its TTL in milliseconds, its member in the index.
+/// Compares the fixed-size heads of the records (record.rs). Returns 1 if it stored the record.
 pub(super) const PUT: &str = r"
 local old = redis.pcall('GETRANGE', KEYS[1], 0, 25)
 local new = string.sub(ARGV[1], 1, 26)
@@ -17,7 +16,7 @@ if same_layout_and_log then
     return 0
   end
 end
--- Order: the record first. A Redis without memory refuses a script at its first write only, and only
+-- Order: the record first. A Redis without memory refuses a script only at its first write, and only
 -- if that write takes memory.
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local life = tonumber(ARGV[2])
@@ -34,8 +33,8 @@ end
 return 1
 ";
 
-/// KEYS: index. ARGV: what the names of the user's records begin with, then the strategies meant; none: all.
-/// The records' names are made here, which a cluster allows because they share the index's slot.
+/// KEYS: index. ARGV: the common prefix of the user's keys, then the strategies to remove; without any, all.
+/// The script computes the records' keys. A cluster allows that because they share the index's slot.
 pub(super) const REMOVE: &str = r"
 if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then
   return 0

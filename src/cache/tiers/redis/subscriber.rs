@@ -1,8 +1,8 @@
-//! A connection of its own that hears what is published on one channel, whenever there is a Redis.
+//! The subscription to the channel of notifications, on a connection of its own.
 //!
-//! Our own loop, because fred's helpers (`on_message`, `manage_subscriptions`) end silently and for
-//! ever at the first event that they lag behind. Nothing about the subscription is remembered: it is
-//! made at every connection and again every while, which Redis takes for the same one.
+//! This is our own loop, because fred's helpers (`on_message`, `manage_subscriptions`) end silently and for ever at the
+//! first event that they lag behind. The subscription is repeated at each connection and periodically; Redis treats a
+//! repeated one as the same.
 
 use std::time::Duration;
 
@@ -23,20 +23,18 @@ use tokio::{
 use super::client;
 use crate::{cache::tiers::error::TierError, config};
 
-/// When it subscribes again, counted from the timeout of the last time. The PING that goes with it is
-/// what lets fred notice a silent connection, and would put that off if it came sooner (client.rs).
+/// The pause before the next subscribe, after the timeout of the last one. Its PING lets fred notice a silent connection;
+/// a shorter pause would delay that (client.rs).
 const RENEWAL_PAUSE: Duration = Duration::from_millis(500);
 
-/// What a subscriber hears.
 #[derive(Debug)]
 pub(crate) enum SubscriberEvent {
-    /// All messages that have come since the last time; texts, or they are left out.
+    /// All messages since the last event. Messages that are not text are dropped.
     Messages(Vec<String>),
     /// Messages may have been lost.
     Gap,
 }
 
-/// Hears one channel.
 #[derive(Debug)]
 pub struct Subscriber {
     client: Client,
@@ -46,20 +44,19 @@ pub struct Subscriber {
     messages: Receiver<Message>,
     connections: Receiver<Server>,
     renewal: Interval,
-    /// The last subscribing is not known to have succeeded: what was published since may be lost.
+    /// The last subscribe is not known to have succeeded, so messages may be lost.
     unsure: bool,
 }
 
 impl Subscriber {
-    /// Begins to connect, without waiting for it. Fails only if there is no URL, or one that cannot be
-    /// read. Must be called within a tokio runtime.
+    /// Starts to connect without waiting. Fails only for a missing or malformed URL. Needs a tokio runtime.
     pub fn connect(config: &config::Redis) -> Result<Self, TierError> {
         let url = config.url.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "no Redis URL"))?;
         let client = client::build(url.expose(), config.timeout, client::EVENTS_MAX)?;
         let mut renewal = interval(config.timeout + RENEWAL_PAUSE);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
-            // Order: before the connection, whose events they hear.
+            // Order: before the connection, to receive its events.
             messages: client.message_rx(),
             connections: client.reconnect_rx(),
             connection: client.connect(),
@@ -71,7 +68,7 @@ impl Subscriber {
         })
     }
 
-    /// Waits for the next message, or for a reason to think that one was lost.
+    /// Waits for the next message, or for a sign that one may be lost.
     pub(crate) async fn next(&mut self) -> SubscriberEvent {
         loop {
             tokio::select! {
@@ -92,7 +89,7 @@ impl Subscriber {
                 }
                 _ = self.renewal.tick() => {
                     if self.connection.is_finished() {
-                        // fred has given up for a reason that it holds to be final.
+                        // fred has ended it after an error that it considers final.
                         self.connection = self.client.connect();
                     } else if self.client.is_connected() {
                         let is_sure = self.subscribe().await;
@@ -105,38 +102,40 @@ impl Subscriber {
         }
     }
 
-    /// A burst is handed over at once, so that it is acted on once. At most fred's channel full.
+    /// Returns a burst as one event, so that it triggers one read of the log. At most fred's queue full.
     fn all_after(&mut self, first: Message) -> SubscriberEvent {
         let mut texts: Vec<String> = first.value.into_string().into_iter().collect();
         for _ in 0..self.messages.len() {
             match self.messages.try_recv() {
                 Ok(message) => texts.extend(message.value.into_string()),
                 Err(TryRecvError::Lagged(_)) => return SubscriberEvent::Gap,
-                // Closed: found out, and repaired, the next time.
+                // Closed: the next call repairs it.
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
         SubscriberEvent::Messages(texts)
     }
 
-    /// Whether it is known to be made. The PING is answered after the subscription.
+    /// Whether Redis has confirmed it: the answer to the PING follows that of the SUBSCRIBE.
     async fn subscribe(&self) -> bool {
         let subscribed = async {
             self.client.subscribe(self.channel.as_str()).await?;
             self.client.ping::<fred::types::Value>(None).await
         };
-        // Boxed: fred's futures are large. A failure needs no answer: the next renewal repeats it.
+        // Boxed: fred's futures are large. The next renewal repeats a failed subscribe.
         match tokio::time::timeout(self.timeout, Box::pin(subscribed)).await {
             Ok(Ok(_)) => return true,
-            Ok(Err(error)) => tracing::debug!(%error, "not subscribed to hints"),
-            Err(_) => tracing::debug!("not subscribed to hints in time"),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "subscribing to invalidation notifications failed; retrying soon")
+            }
+            Err(_) => tracing::debug!("subscribing to invalidation notifications timed out; retrying soon"),
         }
         false
     }
 }
 
 impl Drop for Subscriber {
-    /// Closes the connection: it lives in fred's task.
+    /// Closes the connection, which belongs to fred's task.
     fn drop(&mut self) {
         self.connection.abort();
     }

@@ -8,7 +8,10 @@ use servers::{
 
 use super::*;
 use crate::{
-    cache::testing::{eventually, key, partial, parts, sealed, snapshot},
+    cache::{
+        testing::{eventually, key, partial, parts, sealed, snapshot},
+        tiers::guard::FAILURES_MAX,
+    },
     config::Secret,
     model::{SectionSet, State, StrategyId},
 };
@@ -35,7 +38,7 @@ async fn connected() -> (Redis, RedisTier) {
 async fn probed_until_closed(tier: &RedisTier) {
     eventually("the breaker closes", || async {
         tier.probe().await;
-        tier.breaker.is_closed()
+        tier.guard.breaker.is_closed()
     })
     .await;
 }
@@ -64,7 +67,7 @@ async fn what_was_put_is_found_under_the_designs_key_and_expires() {
     tier.put(&gone).await.unwrap();
     assert!(tier.get(&gone.key).await.unwrap().is_none());
 
-    let stats = tier.stats();
+    let stats = tier.guard.stats();
     assert_eq!((stats.errors, stats.garbage, stats.breaker_state.as_str()), (0, 0, "closed"));
     assert!(stats.hits >= 1 && stats.misses >= 3);
 }
@@ -137,7 +140,7 @@ async fn garbage_is_a_miss_that_heals() {
     }
     // Other types, under the record's name and under the index's.
     let index = tier.names(&snapshot.key.user).index();
-    for _ in 0..BREAKER_FAILURES {
+    for _ in 0..FAILURES_MAX {
         let _: i64 = fred::interfaces::ListInterface::lpush(&tier.client, &name, "x").await.unwrap();
         assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Garbage(_))));
     }
@@ -145,8 +148,8 @@ async fn garbage_is_a_miss_that_heals() {
     tier.put(&snapshot).await.unwrap();
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
     assert_eq!(tier.remove(&scope("1", None)).await.unwrap(), 1);
-    assert_eq!((tier.stats().garbage, tier.stats().errors), (4 + u64::from(BREAKER_FAILURES).cast_signed(), 0));
-    assert_eq!(tier.breaker.state(), "closed", "garbage is no reason to leave Redis alone");
+    assert_eq!((tier.guard.stats().garbage, tier.guard.stats().errors), (4 + u64::from(FAILURES_MAX).cast_signed(), 0));
+    assert_eq!(tier.guard.breaker.state(), "closed", "garbage is no reason to leave Redis alone");
 }
 
 #[tokio::test]
@@ -167,7 +170,7 @@ async fn a_users_records_share_a_slot_of_a_cluster() {
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     check_removal(&tier).await;
     check_purge(&tier).await;
-    assert_eq!(tier.stats().errors, 0);
+    assert_eq!(tier.guard.stats().errors, 0);
 }
 
 async fn check_removal(tier: &RedisTier) {
@@ -228,7 +231,7 @@ async fn a_redis_without_memory_is_still_read() {
     let snapshot = snapshot("1", None, 0);
     tier.put(&snapshot).await.unwrap();
     server.until("config set maxmemory 1", "OK").await;
-    for _ in 0..=BREAKER_FAILURES {
+    for _ in 0..=FAILURES_MAX {
         assert!(matches!(tier.put(&snapshot).await, Err(TierError::Redis(_))));
     }
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
@@ -257,20 +260,20 @@ async fn a_redis_that_hangs_costs_the_timeout_until_the_breaker_opens() {
     tier.put(&snapshot).await.unwrap();
     server.freeze();
     let clock = Clock::system();
-    for _ in 0..BREAKER_FAILURES {
+    for _ in 0..FAILURES_MAX {
         let began = clock.now();
         assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Timeout)));
         let took = clock.now().since(began);
         assert!(took < 2 * tier.timeout, "{took:?}");
     }
-    assert_eq!(tier.stats().breaker_state, "open");
+    assert_eq!(tier.guard.stats().breaker_state, "open");
     let began = clock.now();
     assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Open)));
     assert!(matches!(tier.put(&snapshot).await, Err(TierError::Open)));
     assert!(matches!(tier.remove(&scope("1", None)).await, Err(TierError::Open)));
     assert!(matches!(tier.publish(String::new()).await, Err(TierError::Open)));
     assert!(clock.now().since(began) < tier.timeout, "none of them waited");
-    assert_eq!(tier.stats().last_error, "timed out");
+    assert_eq!(tier.guard.stats().last_error, "timed out");
 
     server.thaw();
     probed_until_closed(&tier).await;
@@ -282,7 +285,7 @@ async fn publishing_finds_out_that_redis_hangs() {
     let (server, tier) = connected().await;
     tier.publish("1".to_owned()).await.unwrap();
     server.freeze();
-    for _ in 0..BREAKER_FAILURES {
+    for _ in 0..FAILURES_MAX {
         assert!(matches!(tier.publish("2".to_owned()).await, Err(TierError::Timeout)));
     }
     assert!(matches!(tier.publish("3".to_owned()).await, Err(TierError::Open)));
@@ -300,7 +303,7 @@ async fn a_connection_that_swallows_everything_is_replaced() {
     let snapshot = snapshot("1", None, 0);
     tier.put(&snapshot).await.unwrap();
     proxy.silence();
-    for _ in 0..BREAKER_FAILURES {
+    for _ in 0..FAILURES_MAX {
         assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Timeout)));
     }
     probed_until_closed(&tier).await;
@@ -316,10 +319,10 @@ async fn starts_without_redis_and_finds_it_when_it_comes() {
     let snapshot = snapshot("1", None, 0);
     assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Redis(_))));
     assert!(clock.now().since(began) < Duration::from_millis(100));
-    for _ in 0..BREAKER_FAILURES {
+    for _ in 0..FAILURES_MAX {
         let _ = tier.get(&snapshot.key).await;
     }
-    assert_eq!(tier.stats().breaker_state, "open");
+    assert_eq!(tier.guard.stats().breaker_state, "open");
 
     server.start().await;
     probed_until_closed(&tier).await;
@@ -328,7 +331,7 @@ async fn starts_without_redis_and_finds_it_when_it_comes() {
 
     server.kill().await;
     eventually("the loss is noticed", || async { tier.get(&snapshot.key).await.is_err() }).await;
-    for _ in 0..BREAKER_FAILURES {
+    for _ in 0..FAILURES_MAX {
         let _ = tier.get(&snapshot.key).await;
     }
     server.start().await;

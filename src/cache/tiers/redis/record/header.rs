@@ -1,4 +1,4 @@
-//! A record's header: identity, expiry, and how each section came about.
+//! The header of a record: its key, its expiry, and the facts of each section.
 
 use std::time::Duration;
 
@@ -11,22 +11,21 @@ use crate::{
     },
 };
 
-/// Why a Redis value is no record of the asked document.
+/// Why a Redis value is not the record of the requested document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// It does not begin like one; of another version, for example.
+    /// Another format or version.
     #[error("no record of this version")]
     Signature,
-    /// It is cut off, or bits have changed.
+    /// Truncated or corrupt.
     #[error("checksum mismatch")]
     Checksum,
-    /// Its header does not decode.
     #[error("malformed header")]
     Header(#[from] prost::DecodeError),
-    /// It says something that no writer writes.
+    /// A value that no writer produces.
     #[error("invalid {0}")]
     Invalid(&'static str),
-    /// It is another document's: a digest that collides, or a key that was copied.
+    /// The record of another document: colliding digests, or a copied key.
     #[error("another document's record")]
     Identity,
 }
@@ -37,7 +36,7 @@ impl From<RecordError> for TierError {
     }
 }
 
-/// The message. Fields are only added; a change of meaning is a new version of the record.
+/// Fields are only added; a change of meaning needs a new version of the record.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Header {
     #[prost(string, tag = "1")]
@@ -95,7 +94,7 @@ impl Header {
         }
     }
 
-    /// Whether the record is the asked document's: the hash never stands alone.
+    /// Whether it belongs to `key`. Compares more than the hash.
     pub(super) fn names(&self, key: &CacheKey) -> bool {
         self.user == key.user.as_str()
             && self.strategy == key.strategy.map(crate::model::StrategyId::get)
@@ -112,7 +111,7 @@ impl Header {
         let mut order = DOCUMENT_ORDER.into_iter();
         for stored in &self.sections {
             let section = stored.section()?;
-            // Consumes up to the section itself, so that a repeated or misplaced one is not found.
+            // Consumes the order up to the section, so that a repeated or misplaced one is refused.
             if !order.any(|next| next == section) {
                 return Err(RecordError::Invalid("sections"));
             }
