@@ -1,4 +1,4 @@
-//! What is due when, in a time that only these tests move.
+//! Which changes are due when, with a clock that only these tests move.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ fn the_forecast_learns_which_changes_are_read_before_the_next_one() {
     for round in 1..=100 {
         change(&mut documents, 100 * round);
         documents.skip(query.key());
-        // Also what was not assembled ahead.
+        // Documents that were not prefetched count as well.
         if round % 2 == 0 {
             documents.read(&query, at(100 * round + 50));
         }

@@ -1,27 +1,27 @@
-//! The statements whose SQL a builder would hide. Each is written once; the two databases differ in
-//! how they tell the time, in how JSON is bound and unfolded, and in skipping locked rows.
+//! The statements that a query builder would obscure. Each is written once. The two databases differ in their clocks, in
+//! binding and unfolding JSON, and in skipping locked rows.
 //!
-//! Times are the database's own, so that instances with clocks of their own agree on what has expired.
+//! All times come from the database's clock, so that all instances agree on which rows have expired.
 
 /// One database's statements. Placeholders are `$n`; SQLite takes them too.
 #[derive(Debug)]
 pub(super) struct Statements {
     /// user, strategy key, hash -> document, sections, epoch, as_of, format, microseconds left.
     pub(super) read: &'static str,
-    /// fence ($4), user, strategy key, hash ($7 to $9): whether there is a row worth reading.
+    /// last invalidation ($4), user, strategy key, hash ($7 to $9): whether there is a valid row.
     pub(super) is_stored: &'static str,
-    /// user, strategy, hash, document, microseconds of life, strategy key, s, as_of, epoch, sections,
-    /// complete, format, fence.
+    /// user, strategy, hash, document, TTL in microseconds, strategy key, read position, as_of, epoch, sections, complete,
+    /// format, last invalidation.
     pub(super) upsert: &'static str,
-    /// seconds, rows at most: deletes what expired and was created longer ago than that.
+    /// seconds, rows at most: deletes expired rows created longer ago than that.
     pub(super) sweep: &'static str,
-    /// rows at most: deletes what expired.
+    /// rows at most: deletes expired rows.
     pub(super) cleanup: &'static str,
     /// -> rows, expired rows.
     pub(super) counts: &'static str,
     /// a JSON array of [`AccessedRow`](super::AccessedRow): adds them to their rows.
     pub(super) accesses: &'static str,
-    /// user: deletes the memos that the user caused.
+    /// user: deletes the AI responses that the user caused.
     pub(super) purge_memos: &'static str,
 }
 
@@ -74,7 +74,7 @@ macro_rules! statements {
                 $now,
                 " OR cache.read_position < $13))",
             ),
-            // What is so old has expired, too; saying so lets the index find it.
+            // Such old rows have expired anyway; the condition lets the statement use the index.
             sweep: concat!(
                 "DELETE FROM comprehensive_user_data_cache WHERE id IN (SELECT id FROM comprehensive_user_data_cache ",
                 "WHERE expires_at <= ",

@@ -1,4 +1,4 @@
-//! The tier against a real Redis: what is stored where, what replaces what, and what a broken one costs.
+//! The tier against a real Redis: keys, replacement rules, and the cost of a broken one.
 
 use chrono::TimeDelta;
 use servers::{

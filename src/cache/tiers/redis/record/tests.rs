@@ -1,4 +1,4 @@
-//! What is decoded is what was encoded, and nothing else is taken for a record.
+//! Records survive encoding and decoding, and no other bytes pass as a record.
 
 use proptest::{collection::vec, prelude::*};
 use rand::{Rng, RngExt, SeedableRng};
