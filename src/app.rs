@@ -31,7 +31,7 @@ use crate::{
     changes::{self, InstallError, Outbox},
     clock::Clock,
     config::{Config, Secret},
-    database::{self, Access, Pool},
+    database::{self, Access, Dialect, Pool},
     demo,
     grpc::{self, security::Security, service::health::Health},
     lease::Leases,
@@ -359,7 +359,7 @@ async fn prepare(config: &Config) -> Result<(), StartError> {
     let url = &config.database.url;
     let shared = config.sources.database_url.is_none();
     let seeding = config.demo.enabled && shared;
-    if !(url.expose().starts_with("sqlite:") || seeding) {
+    if !(Dialect::of_url(url.expose()).is_sqlite() || seeding) {
         return Ok(());
     }
     // Not the cache's pool, whose limits are made for look-ups.

@@ -20,7 +20,7 @@ use std::{
 
 use postgres::Postgres;
 use sea_orm::{
-    ConnectOptions, Database, DatabaseBackend, DatabaseConnection, DbErr, RuntimeErr,
+    ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{
         self, ConnectOptions as _, Connection,
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
@@ -74,7 +74,7 @@ pub struct Options {
 /// Opens `sqlite://..` or `postgres://..`, with a first connection at once: for a command's work. What serves
 /// for long holds a [`Pool`].
 pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection, DbErr> {
-    if !url.starts_with("sqlite:") {
+    if !Dialect::of_url(url).is_sqlite() {
         return Postgres::new(url, options)?.open().await;
     }
     prepare_file(url, options.access).await?;
@@ -93,7 +93,7 @@ pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection,
 /// The same with one try: for whoever wants to know why there is no connection. A pool tries again while a server
 /// refuses, and in the end only says that its time is over.
 pub async fn connect_once(url: &str, options: &Options) -> Result<DatabaseConnection, DbErr> {
-    if !url.starts_with("sqlite:") {
+    if !Dialect::of_url(url).is_sqlite() {
         Postgres::new(url, options)?.try_once().await?;
     }
     connect(url, options).await
@@ -102,15 +102,9 @@ pub async fn connect_once(url: &str, options: &Options) -> Result<DatabaseConnec
 /// The file of an embedded database; none if it is PostgreSQL, or only in memory.
 #[must_use]
 pub fn file_of(url: &str) -> Option<PathBuf> {
-    let on_disk = url.starts_with("sqlite:") && !url.contains(":memory:") && !url.contains("mode=memory");
+    let on_disk = Dialect::of_url(url).is_sqlite() && !url.contains(":memory:") && !url.contains("mode=memory");
     let file = on_disk.then(|| SqliteConnectOptions::from_str(url).ok()).flatten()?;
     Some(file.get_filename().to_owned())
-}
-
-/// Whether this is the embedded database; PostgreSQL otherwise.
-#[must_use]
-pub fn is_sqlite(connection: &DatabaseConnection) -> bool {
-    connection.get_database_backend() == DatabaseBackend::Sqlite
 }
 
 fn sqlite_options(sqlite: SqliteConnectOptions, access: Access) -> SqliteConnectOptions {

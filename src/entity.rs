@@ -1,3 +1,8 @@
-//! SeaORM entities. Where the builder would hide the SQL, statements are written as SQL instead.
+//! Our own tables as SeaORM entities: statements name tables and columns through them. The migrations create the tables.
 
+pub mod ai_response;
 pub mod cache_entry;
+pub mod invalidation;
+pub mod invalidation_log_head;
+pub mod load_lease;
+pub mod outbox_entry;

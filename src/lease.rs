@@ -32,7 +32,7 @@ use in_memory as table;
 use table::{Claimant, Grant, LeaseRow, LeaseTable};
 use watch::LeaseState;
 pub use watch::LeaseWatch;
-pub use work::{DoneCheck, SharedWork};
+pub use work::SharedWork;
 
 #[cfg(feature = "shuttle")]
 use crate::database::in_memory::MemoryDatabase;

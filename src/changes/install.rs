@@ -5,7 +5,7 @@ use userdata_migrations::{begin_alone, columns_of, outbox};
 
 use super::{postgres, sqlite};
 use crate::{
-    database::is_sqlite,
+    database::Dialect,
     source_schema::{self, SourceTable, TABLES},
 };
 
@@ -119,7 +119,7 @@ pub async fn remove(db: &DatabaseConnection) -> Result<(), InstallError> {
 pub async fn status(db: &DatabaseConnection) -> Result<Vec<TriggerState>, DbErr> {
     let mut states = Vec::with_capacity(TABLES.len());
     for table in TABLES {
-        let (expected, found) = if is_sqlite(db) {
+        let (expected, found) = if Dialect::of(db).is_sqlite() {
             let expected = sqlite::triggers(table).into_iter().map(|(_, sql)| sql).collect::<Vec<_>>();
             (expected, texts(db, SQLITE_TRIGGERS, table.name).await?)
         } else {
@@ -146,7 +146,7 @@ const POSTGRES_TRIGGERS: &str = "SELECT p.prosrc AS text FROM pg_trigger t JOIN 
      WHERE t.tgrelid = to_regclass($1) AND t.tgname LIKE 'userdata\\_%' AND t.tgenabled <> 'D'";
 
 fn creation(db: &DatabaseConnection, table: &SourceTable) -> Vec<String> {
-    if is_sqlite(db) {
+    if Dialect::of(db).is_sqlite() {
         sqlite::triggers(table).into_iter().map(|(_, sql)| sql).collect()
     } else {
         postgres::statements(table)
@@ -154,7 +154,7 @@ fn creation(db: &DatabaseConnection, table: &SourceTable) -> Vec<String> {
 }
 
 fn removal(db: &DatabaseConnection, table: &SourceTable) -> Vec<String> {
-    if is_sqlite(db) {
+    if Dialect::of(db).is_sqlite() {
         let drop = |(name, _)| format!("DROP TRIGGER IF EXISTS {name}");
         return sqlite::triggers(table).into_iter().map(drop).collect();
     }

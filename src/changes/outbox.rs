@@ -5,11 +5,16 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, Statement, TransactionTrait, Value};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, FromQueryResult,
+    QueryFilter, QueryOrder, QuerySelect, QueryTrait, TransactionTrait,
+    sea_query::{Asterisk, Expr, ExprTrait, LockBehavior, LockType},
+};
 
 use super::install::OUTBOX;
 use crate::{
-    database::{Pool, is_busy, is_sqlite, repeat_while},
+    database::{Dialect, Pool, is_busy, repeat_while},
+    entity::outbox_entry::{self, Column},
     model::{Scope, SectionSet, StrategyId, UserId},
 };
 
@@ -33,20 +38,30 @@ pub async fn waiting(db: &DatabaseConnection) -> Result<Option<Waiting>, DbErr> 
     if userdata_migrations::columns_of(db, OUTBOX).await?.is_empty() {
         return Ok(None);
     }
-    let age = if is_sqlite(db) { AGE_MS_SQLITE } else { AGE_MS_POSTGRES };
-    let sql = format!("SELECT COUNT(*) AS n, COALESCE(MAX({age}), 0) AS age_ms FROM {OUTBOX}");
-    let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
-    row.map(|row| {
-        let age_ms: i64 = row.try_get("", "age_ms")?;
-        Ok(Waiting { rows: row.try_get("", "n")?, age: Duration::from_millis(age_ms.try_into().unwrap_or_default()) })
-    })
-    .transpose()
+    let dialect = Dialect::of(db);
+    let waiting = outbox_entry::Entity::find()
+        .select_only()
+        .expr(Expr::col(Asterisk).count())
+        .expr(dialect.micros_until(Column::CreatedAt.min()))
+        .into_tuple::<(i64, Option<i64>)>();
+    let (rows, oldest) = waiting.one(db).await?.unwrap_or_default();
+    Ok(Some(Waiting { rows, age: age(oldest.unwrap_or_default()) }))
 }
 
-/// How long ago a row was written, in its database's words.
-const AGE_MS_SQLITE: &str = "CAST((julianday('now') - julianday(created_at)) * 86400000 AS INTEGER)";
-const AGE_MS_POSTGRES: &str =
-    "CAST(EXTRACT(EPOCH FROM (clock_timestamp() AT TIME ZONE 'utc') - created_at) * 1000 AS BIGINT)";
+/// An age from the microseconds until the time of writing, which are negative.
+fn age(micros_until: i64) -> Duration {
+    Duration::from_micros(micros_until.saturating_neg().try_into().unwrap_or_default())
+}
+
+/// What is read of a row.
+#[derive(FromQueryResult)]
+struct OutboxRow {
+    id: i64,
+    user_id: String,
+    strategy_id: Option<i64>,
+    sections: i64,
+    micros_until_created: i64,
+}
 
 /// Rows that were read, and on PostgreSQL locked, so that no other instance takes them too.
 #[derive(Debug)]
@@ -76,66 +91,54 @@ impl Outbox {
 
     /// How many rows wait.
     pub async fn backlog(&self) -> Result<i64, DbErr> {
-        let row = self.pool.query_one_raw(self.statement("SELECT COUNT(*) AS n FROM invalidation_outbox", [])).await?;
-        row.map_or(Ok(0), |row| row.try_get("", "n"))
+        let count = outbox_entry::Entity::find().select_only().expr(Expr::col(Asterisk).count());
+        Ok(count.into_tuple().one(&self.pool).await?.unwrap_or_default())
     }
 
     /// The oldest rows that nobody else is moving, at most `rows_max`; none if there are none.
     pub async fn read(&self, rows_max: u64) -> Result<Option<Batch>, DbErr> {
         // Nearly always there is nothing, which one small statement tells.
-        let any = self.statement("SELECT id FROM invalidation_outbox LIMIT 1", []);
-        if self.pool.query_one_raw(any).await?.is_none() {
+        let any = outbox_entry::Entity::find().select_only().column(Column::Id).into_tuple::<i64>();
+        if any.one(&self.pool).await?.is_none() {
             return Ok(None);
         }
-        let limit = [i64::try_from(rows_max).unwrap_or(i64::MAX).into()];
-        if self.pool.is_sqlite() {
-            // Not locked: another instance that moves the same rows appends the same invalidations, which does no harm.
-            let rows = self.pool.query_all_raw(self.statement(READ_SQLITE, limit)).await?;
-            return Batch::of(&rows, self.pool.clone(), None);
+        let dialect = Dialect::of(&self.pool);
+        // SQLite locks no rows: another instance that moves the same ones appends the same invalidations, which is harmless.
+        let oldest = outbox_entry::Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::UserId, Column::StrategyId, Column::Sections])
+            .expr_as(dialect.micros_until(Expr::col(Column::CreatedAt)), "micros_until_created")
+            .order_by_asc(Column::Id)
+            .limit(rows_max)
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .into_model();
+        if dialect.is_sqlite() {
+            return Ok(Batch::of(oldest.all(&self.pool).await?, self.pool.clone(), None));
         }
         let transaction = self.pool.begin().await?;
-        let rows = transaction.query_all_raw(self.statement(READ_POSTGRES, limit)).await?;
-        Batch::of(&rows, self.pool.clone(), Some(transaction))
-    }
-
-    fn statement(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
-        Statement::from_sql_and_values(self.pool.get_database_backend(), sql, values)
+        let rows = oldest.all(&transaction).await?;
+        Ok(Batch::of(rows, self.pool.clone(), Some(transaction)))
     }
 }
 
-const READ_SQLITE: &str = "SELECT id, user_id, strategy_id, sections, \
-     CAST((julianday('now') - julianday(created_at)) * 86400000 AS INTEGER) AS age_ms \
-     FROM invalidation_outbox ORDER BY id LIMIT $1";
-const READ_POSTGRES: &str = "SELECT id, user_id, strategy_id, sections, \
-     CAST(EXTRACT(EPOCH FROM (clock_timestamp() AT TIME ZONE 'utc') - created_at) * 1000 AS BIGINT) AS age_ms \
-     FROM invalidation_outbox ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED";
-
 impl Batch {
-    fn of(
-        rows: &[sea_orm::QueryResult],
-        pool: Pool,
-        transaction: Option<DatabaseTransaction>,
-    ) -> Result<Option<Self>, DbErr> {
-        let (mut ids, mut oldest_ms) = (Vec::with_capacity(rows.len()), 0);
-        let mut scopes: HashMap<(String, Option<i64>), i64> = HashMap::new();
+    fn of(rows: Vec<OutboxRow>, pool: Pool, transaction: Option<DatabaseTransaction>) -> Option<Self> {
+        let oldest = rows.iter().map(|row| row.micros_until_created).min()?;
+        let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+        let mut sections: HashMap<(String, Option<i64>), i64> = HashMap::new();
         for row in rows {
-            ids.push(row.try_get("", "id")?);
-            oldest_ms = oldest_ms.max(row.try_get::<i64>("", "age_ms")?);
-            let whom = (row.try_get("", "user_id")?, row.try_get("", "strategy_id")?);
-            *scopes.entry(whom).or_default() |= row.try_get::<i64>("", "sections")?;
+            *sections.entry((row.user_id, row.strategy_id)).or_default() |= row.sections;
         }
-        if ids.is_empty() {
-            return Ok(None);
-        }
-        let age = Duration::from_millis(oldest_ms.try_into().unwrap_or_default());
-        let scopes = scopes.into_iter().filter_map(scope).collect();
-        Ok(Some(Self { rows: ids.len(), age, scopes, ids, pool, transaction }))
+        let scopes = sections.into_iter().filter_map(scope).collect();
+        Some(Self { rows: ids.len(), age: age(oldest), scopes, ids, pool, transaction })
     }
 
-    /// Deletes the rows. Only after their invalidations are durable: a change lost here would be served outdated. Safe to repeat.
+    /// Deletes the rows. Only after their invalidations are durable: a change lost here would be served outdated. Safe to
+    /// repeat.
     pub async fn delete(&mut self) -> Result<(), DbErr> {
-        let ids: Vec<String> = self.ids.iter().map(i64::to_string).collect();
-        let sql = format!("DELETE FROM invalidation_outbox WHERE id IN ({})", ids.join(", "));
+        let rows = outbox_entry::Entity::delete_many().filter(Column::Id.is_in(self.ids.iter().copied()));
+        // As text with its values: a prepared statement for each number of ids would be of no use again.
+        let sql = rows.build(self.pool.get_database_backend()).to_string();
         match self.transaction.take() {
             Some(transaction) => {
                 transaction.execute_unprepared(&sql).await?;

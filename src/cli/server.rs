@@ -23,6 +23,7 @@ use crate::{
     changes::{self, InstallError},
     clock::Clock,
     config::{self, Config, OpenTelemetry, Secret},
+    database::Dialect,
     demo,
     error::with_causes,
     telemetry::{self, Telemetry},
@@ -179,7 +180,7 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     let database = open(&config.database.url, config).await?;
     // In another database than the embedded one, the planning application's tables are its own.
-    let embedded = crate::database::is_sqlite(&database) && config.sources.database_url.is_none();
+    let embedded = Dialect::of(&database).is_sqlite() && config.sources.database_url.is_none();
     let tables = if embedded { Tables::CacheAndSources } else { Tables::Cache };
     match migration {
         Migration::Up => {

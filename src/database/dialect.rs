@@ -109,11 +109,13 @@ impl Dialect {
         })
     }
 
+    // In sea-query's templates the expressions stand where the database's own placeholders would: `$1`, or `?`.
+
     /// The database's time and so many microseconds more, or fewer if they are negative.
     pub fn now_plus_micros(self, micros: impl Into<Expr>) -> Expr {
         let sql = match self {
             Self::Postgres => "((now() AT TIME ZONE 'utc') + CAST($1 AS BIGINT) * INTERVAL '1 microsecond')",
-            Self::Sqlite => "(strftime('%Y-%m-%d %H:%M:%f', 'now', ($1 / 1000000.0) || ' seconds') || '000')",
+            Self::Sqlite => "(strftime('%Y-%m-%d %H:%M:%f', 'now', (? / 1000000.0) || ' seconds') || '000')",
         };
         Expr::cust_with_exprs(sql, [micros.into()])
     }
@@ -124,7 +126,7 @@ impl Dialect {
             Self::Postgres => {
                 "CAST(EXTRACT(EPOCH FROM $1 - (clock_timestamp() AT TIME ZONE 'utc')) * 1000000 AS BIGINT)"
             }
-            Self::Sqlite => "CAST((julianday($1) - julianday('now')) * 86400000000.0 AS INTEGER)",
+            Self::Sqlite => "CAST((julianday(?) - julianday('now')) * 86400000000.0 AS INTEGER)",
         };
         Expr::cust_with_exprs(sql, [time.into()])
     }
@@ -168,7 +170,7 @@ mod tests {
             .and_where(parameter(1).eq(parameter(2)))
             .to_owned();
         let text = Dialect::Sqlite.text(&query);
-        assert!(text.contains("($2 / 1000000.0)") && text.ends_with("WHERE $1 = $2"), "{text}");
+        assert!(text.contains("($2 / 1000000.0)") && text.ends_with("WHERE ($1) = ($2)"), "{text}");
     }
 
     #[tokio::test]

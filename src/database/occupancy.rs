@@ -1,6 +1,6 @@
 //! How full a pool is.
 
-use super::Pool;
+use super::{Dialect, Pool};
 use crate::telemetry::{Meter, names};
 
 /// Has the pools asked how full they are. Each comes with its name.
@@ -30,7 +30,7 @@ pub fn observe(pools: &[(&'static str, Pool)], meter: &Meter) {
 /// Connections, and how many of them nobody uses.
 fn occupancy(pool: &Pool) -> (u32, u32) {
     let connection = pool.now();
-    let (open, idle) = if pool.is_sqlite() {
+    let (open, idle) = if Dialect::of(pool).is_sqlite() {
         let pool = connection.get_sqlite_connection_pool();
         (pool.size(), pool.num_idle())
     } else {

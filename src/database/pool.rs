@@ -14,7 +14,7 @@ use sea_orm::{
 };
 
 use super::{
-    Options, connect,
+    Dialect, Options, connect,
     postgres::{ABANDONED_MAX, Postgres, Pulse},
 };
 
@@ -72,7 +72,7 @@ impl From<DatabaseConnection> for Pool {
 impl Pool {
     /// Opens `sqlite://..` at once, `postgres://..` when the first connection is needed.
     pub async fn open(url: &str, options: &Options) -> Result<Self, DbErr> {
-        if url.starts_with("sqlite:") {
+        if Dialect::of_url(url).is_sqlite() {
             return Ok(connect(url, options).await?.into());
         }
         let postgres = Postgres::new(url, options)?;
@@ -87,12 +87,6 @@ impl Pool {
             _ => current.connection.get_postgres_connection_pool().options().get_max_connections(),
         };
         Self(Arc::new(Shared { backend, max_connections, current: RwLock::new(current), anew }))
-    }
-
-    /// Whether this is the embedded database; PostgreSQL otherwise.
-    #[must_use]
-    pub fn is_sqlite(&self) -> bool {
-        self.0.backend == DatabaseBackend::Sqlite
     }
 
     /// How many connections there are at most.

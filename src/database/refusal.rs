@@ -9,7 +9,7 @@ use sea_orm::{
 };
 use tokio::net::TcpStream;
 
-use super::{Pool, connection_error};
+use super::{Dialect, Pool, connection_error};
 
 /// A connection is open by then, or something is wrong.
 const KNOCK_AFTER: Duration = Duration::from_millis(50);
@@ -27,7 +27,7 @@ pub async fn unless_refused<T>(pool: &Pool, opening: impl Future<Output = Result
 
 /// Knocks once, after a moment. Resolves only if that is refused.
 async fn refusal(pool: &Pool) -> DbErr {
-    if pool.is_sqlite() {
+    if Dialect::of(pool).is_sqlite() {
         return pending().await;
     }
     tokio::time::sleep(KNOCK_AFTER).await;

@@ -8,7 +8,7 @@ use super::{
     Findings,
     databases::{Which, failed, one, without_right},
 };
-use crate::{app, clock::Clock, config::Config, database::is_sqlite};
+use crate::{app, clock::Clock, config::Config, database::Dialect};
 
 /// What is written, by whom the tables are created.
 const WRITTEN: [&str; 5] =
@@ -22,7 +22,7 @@ pub(super) async fn examine(config: &Config, found: &mut Findings) {
     let which = Which { check: "cache database", setting: "database.url", url, written: true };
     let Some(db) = which.open(found).await else { return };
     found.ok("cache database", format!("{} answers", url.place()));
-    let shared = config.sources.database_url.is_none() && is_sqlite(&db);
+    let shared = config.sources.database_url.is_none() && Dialect::of(&db).is_sqlite();
     let tables = if shared { Tables::CacheAndSources } else { Tables::Cache };
     if !migrations(&db, tables, found).await {
         return;
@@ -56,7 +56,7 @@ async fn migrations(db: &DatabaseConnection, tables: Tables, found: &mut Finding
     let missing: Vec<_> = states.iter().filter(|state| !state.applied).map(|state| state.name.as_str()).collect();
     if missing.is_empty() {
         found.ok("migrations", format!("up to date, {} are applied", states.len()));
-    } else if is_sqlite(db) {
+    } else if Dialect::of(db).is_sqlite() {
         found.warn("migrations", format!("missing: {}", missing.join(", ")), "nothing: `userdata serve` applies them");
     } else {
         let what = format!("missing: {}", missing.join(", "));
@@ -70,7 +70,7 @@ async fn migrations(db: &DatabaseConnection, tables: Tables, found: &mut Finding
 }
 
 async fn writable(db: &DatabaseConnection, found: &mut Findings) -> Result<(), DbErr> {
-    if !is_sqlite(db) {
+    if !Dialect::of(db).is_sqlite() {
         let row = one(db, "SELECT pg_is_in_recovery() AS replica", []).await?;
         if row.is_some_and(|row| row.try_get("", "replica").unwrap_or(false)) {
             found.fail("cache tables", "this is a replica, which takes no writes", "point database.url at the primary");
@@ -89,7 +89,7 @@ async fn writable(db: &DatabaseConnection, found: &mut Findings) -> Result<(), D
 
 /// Whether the server lets in as many as an instance opens at most, and as one does that takes its place.
 async fn connections(db: &DatabaseConnection, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
-    if is_sqlite(db) {
+    if Dialect::of(db).is_sqlite() {
         return Ok(());
     }
     let sql = "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int \
@@ -136,7 +136,7 @@ async fn fences(db: &DatabaseConnection, config: &Config, found: &mut Findings) 
 
 /// An embedded database has no clock of its own.
 async fn clock(db: &DatabaseConnection, found: &mut Findings) -> Result<(), DbErr> {
-    if is_sqlite(db) {
+    if Dialect::of(db).is_sqlite() {
         return Ok(());
     }
     let clock = Clock::system();

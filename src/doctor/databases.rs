@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement, Value};
 use super::{Findings, REACH_MAX};
 use crate::{
     config::Secret,
-    database::{self, Access, Options},
+    database::{self, Access, Dialect, Options},
     error::with_causes,
 };
 
@@ -34,7 +34,7 @@ impl Which<'_> {
             if !self.can_be_used(&file, found) {
                 return None;
             }
-        } else if url.expose().starts_with("sqlite:") {
+        } else if Dialect::of_url(url.expose()).is_sqlite() {
             found.warn(
                 check,
                 "is only in memory",
@@ -107,7 +107,7 @@ pub(super) async fn without_right<'t>(
     rights: &[&str],
 ) -> Result<Vec<String>, DbErr> {
     let mut without = Vec::new();
-    if database::is_sqlite(db) {
+    if Dialect::of(db).is_sqlite() {
         return Ok(without);
     }
     for table in tables {
@@ -129,7 +129,7 @@ pub(super) async fn unreadable(
     columns: impl IntoIterator<Item = (&'static str, Vec<&'static str>)>,
 ) -> Result<Vec<String>, DbErr> {
     let mut unreadable = Vec::new();
-    if database::is_sqlite(db) {
+    if Dialect::of(db).is_sqlite() {
         return Ok(unreadable);
     }
     for (table, columns) in columns {

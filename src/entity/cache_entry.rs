@@ -1,47 +1,42 @@
-//! `comprehensive_user_data_cache`: one row per user, strategy and parameters (data.md, section 3).
+//! `comprehensive_user_data_cache`: one row per user, strategy and parameters (docs/data.md, section 3).
 
 use sea_orm::entity::prelude::*;
 
-/// A row. Times are UTC by the database's clock, but for `as_of`, which is the assembling instance's.
+/// Times are UTC by the database's clock, except `as_of`, which is the loading instance's.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "comprehensive_user_data_cache")]
 pub struct Model {
-    /// Its number; nothing refers to it.
     #[sea_orm(primary_key)]
     pub id: i64,
-    /// The user.
     pub user_id: String,
-    /// The strategy as asked for.
+    /// As requested, not as resolved.
     pub strategy_id: Option<i64>,
     /// Of user, strategy and parameters.
     pub data_hash: String,
     /// The document as JSON.
     pub comprehensive_data: Json,
-    /// When it was stored.
     pub created_at: DateTime,
-    /// When it stops being fresh.
     pub expires_at: DateTime,
-    /// The latest access that the tally has written.
+    /// As of the last write of the access counts.
     pub last_accessed: DateTime,
-    /// Accesses in any tier.
+    /// In all tiers, as of the last write of the access counts.
     pub access_count: i64,
-    /// `strategy_id`, or 0: NULLs would be distinct in the unique index.
+    /// `strategy_id`, or 0 for none: NULLs would be distinct in the unique index.
     pub strategy_key: i64,
     /// The highest read position of a section.
     pub read_position: i64,
-    /// The start of the assembly.
+    /// The start of the load.
     pub as_of: DateTime,
     /// The epoch of the log that the read positions belong to.
     pub log_epoch: String,
-    /// How each section came about, and its read position.
+    /// What is known of each section beside its content.
     pub sections: Json,
     /// No section is STALE or FAILED.
     pub complete: bool,
-    /// Version of this layout.
+    /// The version of this layout.
     pub format: i32,
 }
 
-/// Nothing refers to a row.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

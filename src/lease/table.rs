@@ -1,18 +1,22 @@
-//! The table `load_lease`: one statement per function, the same for both databases except for the time.
+//! The table `load_lease`: one statement a function.
 
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
+    Select, Statement,
+    sea_query::{Expr, ExprTrait, OnConflict, Query, ReturningClause},
+};
 
 use super::work::SharedWork;
 use crate::{
-    database::Pool,
+    database::{Dialect, Pool},
+    entity::load_lease::{self, Column},
     fault::{Call, Faults},
 };
 
 #[derive(Clone, Debug)]
 pub(super) struct LeaseTable {
     pool: Pool,
-    /// Milliseconds by the database's clock.
-    now_ms: &'static str,
+    dialect: Dialect,
     faults: Faults,
 }
 
@@ -28,10 +32,6 @@ pub(super) struct Claimant {
 impl Claimant {
     pub(super) fn new(work: &SharedWork) -> Self {
         Self { key: work.key.clone(), holder: uuid::Uuid::new_v4().to_string(), read_position: work.read_position }
-    }
-
-    fn values(&self) -> Vec<Value> {
-        vec![self.key.as_str().into(), self.holder.as_str().into(), self.read_position.into()]
     }
 }
 
@@ -55,26 +55,32 @@ pub(super) struct LeaseRow {
 
 impl LeaseTable {
     pub(super) fn new(pool: Pool) -> Self {
-        let now_ms = if pool.is_sqlite() {
-            "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
-        } else {
-            "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
-        };
-        Self { pool, now_ms, faults: Faults::here() }
+        Self { dialect: Dialect::of(&pool), pool, faults: Faults::here() }
     }
 
-    /// Takes a free lease, or one whose work started to read before the last invalidation.
+    /// Takes a lease that no instance holds, or whose work began before the newest invalidation of the caller's scope.
     pub(super) async fn take(&self, claimant: &Claimant, work: &SharedWork) -> Result<Option<Grant>, DbErr> {
-        let sql = format!(
-            "INSERT INTO load_lease AS lease (key, holder, read_position, heartbeat, outcome) VALUES ($1, $2, $3, 0, NULL) \
-             ON CONFLICT (key) DO UPDATE SET holder = excluded.holder, read_position = excluded.read_position, heartbeat = 0, outcome = NULL \
-             WHERE lease.read_position < $4 RETURNING {}",
-            self.taken(work)
-        );
-        self.taking(&sql, claimant, work, "", 0).await
+        let outdated = Expr::col((load_lease::Entity, Column::ReadPosition)).lt(work.last_invalidation);
+        let replaced = OnConflict::column(Column::Key)
+            .update_columns([Column::Holder, Column::ReadPosition, Column::Heartbeat, Column::Outcome])
+            .action_and_where(outdated)
+            .to_owned();
+        let insert = Query::insert()
+            .into_table(load_lease::Entity)
+            .columns([Column::Key, Column::Holder, Column::ReadPosition, Column::Heartbeat])
+            .values_panic([
+                claimant.key.as_str().into(),
+                claimant.holder.as_str().into(),
+                claimant.read_position.into(),
+                0.into(),
+            ])
+            .on_conflict(replaced)
+            .returning(self.taken(work))
+            .to_owned();
+        self.taking(self.dialect.build(&insert)).await
     }
 
-    /// Takes a lease over from a holder, unless it has sent a heartbeat meanwhile.
+    /// Takes a lease over from a holder whose heartbeat has not moved.
     pub(super) async fn take_over(
         &self,
         claimant: &Claimant,
@@ -82,94 +88,89 @@ impl LeaseTable {
         holder: &str,
         heartbeat: i64,
     ) -> Result<Option<Grant>, DbErr> {
-        let sql = format!(
-            "UPDATE load_lease SET holder = $2, read_position = $3, heartbeat = 0, outcome = NULL \
-             WHERE key = $1 AND holder = $5 AND heartbeat = $6 RETURNING {}",
-            self.taken(work)
-        );
-        self.taking(&sql, claimant, work, holder, heartbeat).await
+        let update = Query::update()
+            .table(load_lease::Entity)
+            .value(Column::Holder, claimant.holder.as_str())
+            .value(Column::ReadPosition, claimant.read_position)
+            .value(Column::Heartbeat, 0)
+            .value(Column::Outcome, None::<String>)
+            .and_where(unmoved(&claimant.key, holder, heartbeat))
+            .returning(self.taken(work))
+            .to_owned();
+        self.taking(self.dialect.build(&update)).await
     }
 
-    fn taken(&self, work: &SharedWork) -> String {
-        format!("CASE WHEN {} THEN 1 ELSE 0 END AS done, {} AS now_ms", work.done.sql, self.now_ms)
+    /// Whether the work had been done before, and the database's time.
+    fn taken(&self, work: &SharedWork) -> ReturningClause {
+        Query::returning().exprs([work.done.clone(), self.dialect.now_ms()])
     }
 
-    /// Both statements number their parameters alike, including those that only one of them uses.
-    async fn taking(
-        &self,
-        sql: &str,
-        claimant: &Claimant,
-        work: &SharedWork,
-        holder: &str,
-        heartbeat: i64,
-    ) -> Result<Option<Grant>, DbErr> {
-        let mut values = claimant.values();
-        values.extend([work.last_invalidation.into(), holder.into(), heartbeat.into()]);
-        values.extend(work.done.values.iter().cloned());
-        let asked = self.pool.query_one_raw(self.statement(sql, values));
-        let row = self.faults.through(Call::Lease, asked).await?;
+    async fn taking(&self, statement: Statement) -> Result<Option<Grant>, DbErr> {
+        let row = self.faults.through(Call::Lease, self.pool.query_one_raw(statement)).await?;
         let taken = |row: QueryResult| {
-            Ok(Grant { done: row.try_get::<i32>("", "done")? != 0, now_ms: row.try_get("", "now_ms")? })
+            let (done, now_ms) = row.try_get_many_by_index()?;
+            Ok(Grant { done, now_ms })
         };
         row.map(taken).transpose()
     }
 
+    /// The row of a key.
     pub(super) async fn find(&self, key: &str) -> Result<Option<LeaseRow>, DbErr> {
-        let sql = format!(
-            "SELECT holder, read_position, heartbeat, outcome, {} AS now_ms FROM load_lease WHERE key = $1",
-            self.now_ms
-        );
-        let asked = self.pool.query_one_raw(self.statement(&sql, vec![key.into()]));
-        self.faults.through(Call::Lease, asked).await?.map(|row| read(&row)).transpose()
+        let found = self.rows().filter(Column::Key.eq(key)).build(self.dialect.backend());
+        let row = self.faults.through(Call::Lease, self.pool.query_one_raw(found)).await?;
+        row.map(|row| read(&row)).transpose()
     }
 
-    /// Rows with their keys, at most `rows_max`.
+    /// Rows with their keys.
     pub(super) async fn all(&self, rows_max: u64) -> Result<Vec<(String, LeaseRow)>, DbErr> {
-        let sql = format!(
-            "SELECT key, holder, read_position, heartbeat, outcome, {} AS now_ms FROM load_lease ORDER BY key LIMIT $1",
-            self.now_ms
-        );
-        let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
-        let asked = self.pool.query_all_raw(self.statement(&sql, vec![limit.into()]));
-        let rows = self.faults.through(Call::Lease, asked).await?;
+        let all = self.rows().order_by_asc(Column::Key).limit(rows_max).build(self.dialect.backend());
+        let rows = self.faults.through(Call::Lease, self.pool.query_all_raw(all)).await?;
         rows.iter().map(|row| Ok((row.try_get("", "key")?, read(row)?))).collect()
     }
 
-    /// Increments the heartbeat. False: another holder has the lease.
+    fn rows(&self) -> Select<load_lease::Entity> {
+        load_lease::Entity::find().expr_as(self.dialect.now_ms(), "now_ms")
+    }
+
+    /// Moves the heartbeat; false if another instance holds the lease by now.
     pub(super) async fn heartbeat(&self, claimant: &Claimant) -> Result<bool, DbErr> {
-        const SQL: &str =
-            "UPDATE load_lease SET heartbeat = heartbeat + 1 WHERE key = $1 AND holder = $2 AND read_position = $3";
-        Ok(self.change(SQL, claimant.values()).await? > 0)
+        let moved = load_lease::Entity::update_many()
+            .col_expr(Column::Heartbeat, Expr::col(Column::Heartbeat).add(1))
+            .filter(held_by(claimant));
+        Ok(self.change(moved.build(self.dialect.backend())).await? > 0)
     }
 
-    /// Stores how work without a result ended. False: another holder has the lease.
+    /// Stores how the work ended without a result; false if another instance holds the lease by now.
     pub(super) async fn store_outcome(&self, claimant: &Claimant, outcome: String) -> Result<bool, DbErr> {
-        const SQL: &str = "UPDATE load_lease SET outcome = $4 WHERE key = $1 AND holder = $2 AND read_position = $3";
-        let mut values = claimant.values();
-        values.push(outcome.into());
-        Ok(self.change(SQL, values).await? > 0)
+        let ended =
+            load_lease::Entity::update_many().col_expr(Column::Outcome, outcome.into()).filter(held_by(claimant));
+        Ok(self.change(ended.build(self.dialect.backend())).await? > 0)
     }
 
+    /// Releases the lease.
     pub(super) async fn release(&self, claimant: &Claimant) -> Result<(), DbErr> {
-        const SQL: &str = "DELETE FROM load_lease WHERE key = $1 AND holder = $2 AND read_position = $3";
-        self.change(SQL, claimant.values()).await.map(drop)
+        let released = load_lease::Entity::delete_many().filter(held_by(claimant));
+        self.change(released.build(self.dialect.backend())).await.map(drop)
     }
 
-    /// Deletes a row, unless its heartbeat has moved. Returns how many rows it deleted.
+    /// Deletes a row whose heartbeat has not moved; returns how many that were.
     pub(super) async fn delete(&self, key: &str, holder: &str, heartbeat: i64) -> Result<u64, DbErr> {
-        const SQL: &str = "DELETE FROM load_lease WHERE key = $1 AND holder = $2 AND heartbeat = $3";
-        self.change(SQL, vec![key.into(), holder.into(), heartbeat.into()]).await
+        let dead = load_lease::Entity::delete_many().filter(unmoved(key, holder, heartbeat));
+        self.change(dead.build(self.dialect.backend())).await
     }
 
-    async fn change(&self, sql: &str, values: Vec<Value>) -> Result<u64, DbErr> {
-        let changed = self.pool.execute_raw(self.statement(sql, values));
-        Ok(self.faults.through(Call::Lease, changed).await?.rows_affected())
+    async fn change(&self, statement: Statement) -> Result<u64, DbErr> {
+        Ok(self.faults.through(Call::Lease, self.pool.execute_raw(statement)).await?.rows_affected())
     }
+}
 
-    fn statement(&self, sql: &str, values: Vec<Value>) -> Statement {
-        // SQLite takes numbered placeholders too, as `$1`.
-        Statement::from_sql_and_values(self.pool.get_database_backend(), sql, values)
-    }
+fn held_by(claimant: &Claimant) -> Expr {
+    let of_holder = Column::Key.eq(claimant.key.as_str()).and(Column::Holder.eq(claimant.holder.as_str()));
+    of_holder.and(Column::ReadPosition.eq(claimant.read_position))
+}
+
+fn unmoved(key: &str, holder: &str, heartbeat: i64) -> Expr {
+    Column::Key.eq(key).and(Column::Holder.eq(holder)).and(Column::Heartbeat.eq(heartbeat))
 }
 
 fn read(row: &QueryResult) -> Result<LeaseRow, DbErr> {

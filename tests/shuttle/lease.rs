@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use sea_orm::sea_query::Expr;
 use serde_json::{Value, json};
 use shuttle::future::{JoinHandle, spawn};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,7 @@ use userdata::config;
 use userdata::{
     clock::Clock,
     database::in_memory::{Flaw, LeaseRecord, MemoryDatabase, Weather},
-    lease::{Claim, DoneCheck, Leases, SharedWork, WaitOutcome},
+    lease::{Claim, Leases, SharedWork, WaitOutcome},
     sync::shuttled::{chance, task::TaskTracker, time},
 };
 
@@ -105,8 +106,12 @@ impl Instance {
     /// As a load does it: asks, watches, takes over, asks again.
     async fn have_done(&self, job: Job, read_position: i64) -> End {
         let until = Clock::system().now().after(self.config.wait_max);
-        let done = DoneCheck { sql: "", values: Vec::new() };
-        let work = SharedWork { key: KEY.to_owned(), read_position, last_invalidation: read_position, done };
+        let work = SharedWork {
+            key: KEY.to_owned(),
+            read_position,
+            last_invalidation: read_position,
+            done: Expr::cust("FALSE"),
+        };
         let mut over = None;
         loop {
             match self.leases.claim(&work, over.take(), LIMIT).await {

@@ -4,14 +4,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, DbErr, EntityTrait, QueryFilter,
+    ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, QueryTrait,
     sea_query::{Expr, ExprTrait, OnConflict, Query},
 };
 
 use super::{answer::ModelAnswer, input::ResponseKey, reply::Usage};
 use crate::{
     database::{self, Pool},
-    lease::DoneCheck,
+    entity::ai_response,
     model::UserId,
     proto::v1::AiAnalysisResults,
 };
@@ -58,15 +58,15 @@ impl ResponseCache {
         Self { pool }
     }
 
-    /// SQL that says whether a response is stored under a key.
-    pub(super) fn is_stored(&self, key: &ResponseKey) -> DoneCheck {
-        let sql = "EXISTS (SELECT 1 FROM ai_response_cache WHERE request_hash = $7)";
-        DoneCheck { sql, values: vec![key.as_str().into()] }
+    /// A condition: a response is stored under a key.
+    pub(super) fn is_stored(&self, key: &ResponseKey) -> Expr {
+        let stored = ai_response::Entity::find_by_id(key.as_str()).select_only().expr(Expr::cust("1"));
+        Expr::exists(stored.into_query())
     }
 
     /// The response under a key. Notes its use.
     pub(super) async fn find(&self, key: &ResponseKey, now: DateTime<Utc>) -> Result<Option<CachedResponse>, DbErr> {
-        let Some(row) = row::Entity::find_by_id(key.as_str()).one(&self.pool).await? else { return Ok(None) };
+        let Some(row) = ai_response::Entity::find_by_id(key.as_str()).one(&self.pool).await? else { return Ok(None) };
         if row.last_used_at <= (now - USE_WRITTEN_EVERY).naive_utc()
             && let Err(error) = self.note_use(key, now).await
         {
@@ -77,9 +77,9 @@ impl ResponseCache {
     }
 
     async fn note_use(&self, key: &ResponseKey, now: DateTime<Utc>) -> Result<(), DbErr> {
-        row::Entity::update_many()
-            .col_expr(row::Column::LastUsedAt, Expr::value(now.naive_utc()))
-            .filter(row::Column::RequestHash.eq(key.as_str()))
+        ai_response::Entity::update_many()
+            .col_expr(ai_response::Column::LastUsedAt, Expr::value(now.naive_utc()))
+            .filter(ai_response::Column::RequestHash.eq(key.as_str()))
             .exec(&self.pool)
             .await?;
         Ok(())
@@ -87,7 +87,7 @@ impl ResponseCache {
 
     /// Stores a new response, unless another process was first: then returns the stored one.
     pub(super) async fn keep(&self, user: &UserId, fresh: CachedResponse) -> Result<CachedResponse, DbErr> {
-        let first = OnConflict::column(row::Column::RequestHash).do_nothing().to_owned();
+        let first = OnConflict::column(ai_response::Column::RequestHash).do_nothing().to_owned();
         let rows = self.insert(user, &fresh, first).await?;
         if rows > 0 {
             return Ok(fresh);
@@ -101,7 +101,7 @@ impl ResponseCache {
 
     /// Stores a new response in place of any other.
     pub(super) async fn overwrite(&self, user: &UserId, fresh: CachedResponse) -> Result<CachedResponse, DbErr> {
-        use row::Column;
+        use ai_response::Column;
         let newest = OnConflict::column(Column::RequestHash)
             .update_columns([
                 Column::UserId,
@@ -121,7 +121,7 @@ impl ResponseCache {
     /// Repeats while another writer holds the database, because the call is already paid for.
     async fn insert(&self, user: &UserId, fresh: &CachedResponse, conflict: OnConflict) -> Result<u64, DbErr> {
         let insert = || {
-            let row = row::Entity::insert(write(user, fresh)).on_conflict(conflict.clone());
+            let row = ai_response::Entity::insert(write(user, fresh)).on_conflict(conflict.clone());
             row.exec_without_returning(&self.pool)
         };
         database::repeat_while(database::is_busy, insert).await
@@ -130,19 +130,21 @@ impl ResponseCache {
     /// Deletes at most `rows_max` rows that have been unused for 30 days. Returns their number.
     pub async fn sweep(&self, now: DateTime<Utc>, rows_max: u64) -> Result<u64, DbErr> {
         let unused = Query::select()
-            .column(row::Column::RequestHash)
-            .from(row::Entity)
-            .and_where(Expr::col(row::Column::LastUsedAt).lte((now - UNUSED_MAX).naive_utc()))
+            .column(ai_response::Column::RequestHash)
+            .from(ai_response::Entity)
+            .and_where(Expr::col(ai_response::Column::LastUsedAt).lte((now - UNUSED_MAX).naive_utc()))
             .limit(rows_max)
             .to_owned();
-        let deleted =
-            row::Entity::delete_many().filter(row::Column::RequestHash.in_subquery(unused)).exec(&self.pool).await?;
+        let deleted = ai_response::Entity::delete_many()
+            .filter(ai_response::Column::RequestHash.in_subquery(unused))
+            .exec(&self.pool)
+            .await?;
         Ok(deleted.rows_affected)
     }
 }
 
 /// None if the row breaks the answer's limits: the model is asked again, and the row replaced.
-fn read(key: &ResponseKey, row: row::Model) -> Option<CachedResponse> {
+fn read(key: &ResponseKey, row: ai_response::Model) -> Option<CachedResponse> {
     let answer = ModelAnswer::check(row.response)
         .inspect_err(|why| {
             tracing::warn!(key = key.as_str(), why, "cached AI response cannot be read; the model is asked again")
@@ -158,8 +160,8 @@ fn read(key: &ResponseKey, row: row::Model) -> Option<CachedResponse> {
     })
 }
 
-fn write(user: &UserId, fresh: &CachedResponse) -> row::ActiveModel {
-    row::ActiveModel {
+fn write(user: &UserId, fresh: &CachedResponse) -> ai_response::ActiveModel {
+    ai_response::ActiveModel {
         request_hash: Set(fresh.key.as_str().to_owned()),
         user_id: Set(user.as_str().to_owned()),
         model: Set(fresh.model.clone()),
@@ -170,31 +172,4 @@ fn write(user: &UserId, fresh: &CachedResponse) -> row::ActiveModel {
         created_at: Set(fresh.created_at.naive_utc()),
         last_used_at: Set(fresh.created_at.naive_utc()),
     }
-}
-
-mod row {
-    //! The table as SeaORM sees it.
-
-    use chrono::NaiveDateTime;
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-    #[sea_orm(table_name = "ai_response_cache")]
-    pub(super) struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub(super) request_hash: String,
-        pub(super) user_id: String,
-        pub(super) model: String,
-        pub(super) prompt_version: String,
-        pub(super) response: Json,
-        pub(super) prompt_tokens: Option<i32>,
-        pub(super) completion_tokens: Option<i32>,
-        pub(super) created_at: NaiveDateTime,
-        pub(super) last_used_at: NaiveDateTime,
-    }
-
-    #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
-    pub(super) enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
 }

@@ -5,16 +5,21 @@
 //!
 //! Invariant: a reader that sees the head at position h sees every row up to h.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbErr, IsolationLevel, QueryResult, SqlErr, Statement, TransactionTrait,
-    Value,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IsolationLevel, JoinType, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait, SqlErr, TransactionTrait,
+    sea_query::{Expr, ExprTrait, Func, Query, SubQueryStatement},
 };
 
 use super::local_copy::LogRow;
 use crate::{
-    database::Pool,
+    database::{Dialect, Pool, parameter},
+    entity::{
+        invalidation,
+        invalidation_log_head::{self, Column},
+    },
     fault::{Call, Faults},
     model::{Scope, SectionSet, StrategyId, UserId},
     mutant::{self, Mutant},
@@ -33,45 +38,53 @@ pub(super) struct LogHead {
 #[derive(Clone, Debug)]
 pub(super) struct LogTable {
     pool: Pool,
+    dialect: Dialect,
     pub(super) faults: Faults,
 }
 
 /// Rows read by one statement.
-const PAGE: i64 = 1000;
+const PAGE: u64 = 1000;
+
+/// Every poll reads the head, and the nonce of the row at a position. The text is the same for both databases.
+static READ_HEAD: LazyLock<String> = LazyLock::new(|| {
+    let read_so_far = Expr::col((invalidation::Entity, invalidation::Column::Position)).eq(parameter(1));
+    let head = invalidation_log_head::Entity::find()
+        .select_only()
+        .columns([Column::Epoch, Column::Position, Column::LowWatermark, Column::LeaseMs])
+        .column(invalidation::Column::Nonce)
+        .filter(Expr::col(Column::Id).eq(Expr::cust(invalidation_log_head::ID.to_string())))
+        .into_query()
+        .join(JoinType::LeftJoin, invalidation::Entity, read_so_far)
+        .to_owned();
+    Dialect::Postgres.text(&head)
+});
 
 impl LogTable {
     pub(super) fn new(pool: Pool) -> Self {
-        Self { pool, faults: Faults::here() }
+        Self { dialect: Dialect::of(&pool), pool, faults: Faults::here() }
     }
 
     /// Appends an invalidation of each scope in one durable commit. Returns the last position.
     pub(super) async fn append(&self, scopes: &[Scope]) -> Result<i64, DbErr> {
         let mut transaction = self.begin().await?;
         let count = i64::try_from(scopes.len()).unwrap_or(i64::MAX);
-        let advance = self.statement(
-            "UPDATE invalidation_log_head SET position = position + $1 WHERE id = 1 RETURNING position",
-            vec![count.into()],
-        );
-        let head: i64 = transaction.query_one_raw(advance).await?.ok_or_else(no_head)?.try_get("", "position")?;
+        let head = self.set_head(&transaction, Column::Position, Expr::col(Column::Position).add(count)).await?;
         if mutant::on(Mutant::SequenceForACounter) {
             transaction.commit().await?;
             self.faults.linger(Call::Appending).await;
             transaction = self.begin().await?;
         }
 
-        let mut sql = String::from(
-            "INSERT INTO invalidation_log (position, user_id, strategy_id, sections, nonce, created_at) VALUES ",
-        );
-        let mut values = Vec::with_capacity(scopes.len() * 5);
-        for (index, (scope, position)) in scopes.iter().zip(head - count + 1..).enumerate() {
-            let first = index * 5;
-            sql.push_str(if index == 0 { "(" } else { ", (" });
-            for place in 1..=5 {
-                sql.push_str(&format!("${}, ", first + place));
-            }
-            sql.push_str(self.now());
-            sql.push(')');
-            values.extend([
+        let mut insert = Query::insert();
+        insert.into_table(invalidation::Entity).columns([
+            invalidation::Column::Position,
+            invalidation::Column::UserId,
+            invalidation::Column::StrategyId,
+            invalidation::Column::Sections,
+            invalidation::Column::Nonce,
+        ]);
+        for (scope, position) in scopes.iter().zip(head - count + 1..) {
+            insert.values_panic([
                 position.into(),
                 scope.user.as_str().into(),
                 scope.strategy.map(StrategyId::get).into(),
@@ -79,39 +92,48 @@ impl LogTable {
                 rand::random::<i64>().into(),
             ]);
         }
-        transaction.execute_raw(self.statement(&sql, values)).await?;
+        transaction.execute_raw(self.dialect.build(&insert)).await?;
         transaction.commit().await?;
         Ok(head)
     }
 
+    /// Changes a column of the head, which takes the lock that orders commits, and returns the column's new value.
+    async fn set_head(&self, transaction: &DatabaseTransaction, column: Column, value: Expr) -> Result<i64, DbErr> {
+        let update = Query::update()
+            .table(invalidation_log_head::Entity)
+            .value(column, value)
+            .and_where(Column::Id.eq(invalidation_log_head::ID))
+            .returning_col(column)
+            .to_owned();
+        transaction.query_one_raw(self.dialect.build(&update)).await?.ok_or_else(no_head)?.try_get_by_index(0)
+    }
+
     /// Reads the head, and the nonce of the row at `applied`, in one statement.
     pub(super) async fn head(&self, applied: i64) -> Result<LogHead, DbErr> {
-        const SQL: &str = "SELECT epoch, position, low_watermark, CAST(lease_ms AS BIGINT) AS lease_ms, \
-             (SELECT nonce FROM invalidation_log WHERE position = $1) AS nonce FROM invalidation_log_head WHERE id = 1";
-        let asked = self.pool.query_one_raw(self.statement(SQL, vec![applied.into()]));
+        let asked = self.pool.query_one_raw(self.dialect.statement(&*READ_HEAD, [applied.into()]));
         let row = self.faults.through(Call::Head, asked).await?.ok_or_else(no_head)?;
-        let epoch: String = row.try_get("", "epoch")?;
-        Ok(LogHead {
-            epoch: epoch.into(),
-            position: row.try_get("", "position")?,
-            low_watermark: row.try_get("", "low_watermark")?,
-            lease_ms: row.try_get("", "lease_ms")?,
-            nonce: row.try_get("", "nonce")?,
-        })
+        let (epoch, position, low_watermark, lease_ms, nonce): (String, _, _, i32, _) = row.try_get_many_by_index()?;
+        Ok(LogHead { epoch: epoch.into(), position, low_watermark, lease_ms: lease_ms.into(), nonce })
     }
 
     /// The existing rows above `after`, up to `head`, in order.
     pub(super) async fn rows(&self, after: i64, head: i64) -> Result<Vec<LogRow>, DbErr> {
-        const SQL: &str = "SELECT position, user_id, strategy_id, sections, nonce FROM invalidation_log \
-             WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3";
+        use invalidation::Column;
         let mut rows: Vec<LogRow> = Vec::new();
         let mut last = after;
         while last < head {
-            let asked = self.statement(SQL, vec![last.into(), head.into(), PAGE.into()]);
-            let page = self.faults.through(Call::Rows, self.pool.query_all_raw(asked)).await?;
-            let Some(end) = page.last() else { break };
-            last = end.try_get("", "position")?;
-            for row in &page {
+            let page = invalidation::Entity::find()
+                .select_only()
+                .columns([Column::Position, Column::UserId, Column::StrategyId, Column::Sections, Column::Nonce])
+                .filter(Column::Position.gt(last))
+                .filter(Column::Position.lte(head))
+                .order_by_asc(Column::Position)
+                .limit(PAGE)
+                .into_tuple::<RowTuple>();
+            let page = self.faults.through(Call::Rows, page.all(&self.pool)).await?;
+            let Some((end, ..)) = page.last() else { break };
+            last = *end;
+            for row in page {
                 rows.push(log_row(row)?);
             }
         }
@@ -121,64 +143,45 @@ impl LogTable {
     /// Starts a new epoch in place of `old`, unless another instance has done so. Called when the database has lost
     /// commits: a position of the old epoch may then stand for two different rows.
     pub(super) async fn replace_epoch(&self, old: &str) -> Result<(), DbErr> {
-        const REPLACE: &str =
-            "UPDATE invalidation_log_head SET epoch = $1, low_watermark = position WHERE id = 1 AND epoch = $2";
-        // If only the head went back, the rows above it would block every new row.
-        const CLEAR: &str =
-            "DELETE FROM invalidation_log WHERE position > (SELECT position FROM invalidation_log_head WHERE id = 1)";
-        let new = uuid::Uuid::new_v4().to_string();
         let transaction = self.begin().await?;
-        let replaced = transaction.execute_raw(self.statement(REPLACE, vec![new.into(), old.into()])).await?;
-        if replaced.rows_affected() > 0 {
-            transaction.execute_raw(self.statement(CLEAR, vec![])).await?;
+        let replaced = invalidation_log_head::Entity::update_many()
+            .col_expr(Column::Epoch, uuid::Uuid::new_v4().to_string().into())
+            .col_expr(Column::LowWatermark, Expr::col(Column::Position))
+            .filter(Column::Epoch.eq(old))
+            .exec(&transaction)
+            .await?;
+        if replaced.rows_affected > 0 {
+            // If only the head went back, the rows above it would block every new row.
+            let head = Query::select().column(Column::Position).from(invalidation_log_head::Entity).to_owned();
+            let lost = Expr::col(invalidation::Column::Position).gt(Expr::from(SubQueryStatement::from(head)));
+            invalidation::Entity::delete_many().filter(lost).exec(&transaction).await?;
         }
         transaction.commit().await
     }
 
     /// Deletes rows older than `seconds` and raises the low watermark to the last of them, in one transaction.
     pub(super) async fn trim(&self, seconds: i64) -> Result<u64, DbErr> {
-        let before = if self.is_sqlite() {
-            format!("(strftime('%Y-%m-%d %H:%M:%f', 'now', '-{seconds} seconds') || '000')")
-        } else {
-            format!("((now() AT TIME ZONE 'utc') - interval '{seconds} seconds')")
-        };
         let transaction = self.begin().await?;
-        let raise = format!(
-            "UPDATE invalidation_log_head SET low_watermark = (SELECT COALESCE(MAX(CASE WHEN position > invalidation_log_head.low_watermark THEN position END), invalidation_log_head.low_watermark) \
-             FROM invalidation_log WHERE created_at < {before}) WHERE id = 1 RETURNING low_watermark"
-        );
-        let low_watermark: i64 = transaction
-            .query_one_raw(self.statement(&raise, vec![]))
-            .await?
-            .ok_or_else(no_head)?
-            .try_get("", "low_watermark")?;
-        let deleted = transaction
-            .execute_raw(
-                self.statement("DELETE FROM invalidation_log WHERE position <= $1", vec![low_watermark.into()]),
-            )
-            .await?;
+        let before = self.dialect.now_plus_micros(seconds.saturating_mul(-1_000_000));
+        let newest = Query::select()
+            .expr(invalidation::Column::Position.max())
+            .from(invalidation::Entity)
+            .and_where(Expr::col(invalidation::Column::CreatedAt).lt(before))
+            .to_owned();
+        let newest = Expr::from(SubQueryStatement::from(newest)).if_null(Expr::col(Column::LowWatermark));
+        let raised = Func::greatest([Expr::col(Column::LowWatermark), newest.into()]);
+        let low_watermark = self.set_head(&transaction, Column::LowWatermark, raised.into()).await?;
+        let old = invalidation::Column::Position.lte(low_watermark);
+        let deleted = invalidation::Entity::delete_many().filter(old).exec(&transaction).await?;
         transaction.commit().await?;
-        Ok(deleted.rows_affected())
+        Ok(deleted.rows_affected)
     }
 
     /// A transaction. Its first statement must update the head: that takes the lock that orders the commits.
     async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         // Under a stricter default level the head's update would fail instead of wait.
-        let isolation = (!self.is_sqlite()).then_some(IsolationLevel::ReadCommitted);
+        let isolation = (!self.dialect.is_sqlite()).then_some(IsolationLevel::ReadCommitted);
         self.pool.begin_with_config(isolation, None).await
-    }
-
-    fn statement(&self, sql: &str, values: Vec<Value>) -> Statement {
-        // SQLite takes numbered placeholders too, as `$1`.
-        Statement::from_sql_and_values(self.pool.get_database_backend(), sql, values)
-    }
-
-    fn is_sqlite(&self) -> bool {
-        self.pool.is_sqlite()
-    }
-
-    fn now(&self) -> &'static str {
-        if self.is_sqlite() { "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'" } else { "now() AT TIME ZONE 'utc'" }
     }
 }
 
@@ -193,14 +196,15 @@ fn no_head() -> DbErr {
     DbErr::RecordNotFound("invalidation_log_head has no row: the database is not migrated".to_owned())
 }
 
-fn log_row(row: &QueryResult) -> Result<LogRow, DbErr> {
-    let user: String = row.try_get("", "user_id")?;
-    let strategy: Option<i64> = row.try_get("", "strategy_id")?;
+/// Position, user, strategy, sections and nonce.
+type RowTuple = (i64, String, Option<i64>, i64, i64);
+
+fn log_row((position, user, strategy, sections, nonce): RowTuple) -> Result<LogRow, DbErr> {
     Ok(LogRow {
-        position: row.try_get("", "position")?,
+        position,
         user: UserId::parse(&user).map_err(|error| DbErr::Type(format!("invalidation_log.user_id {error}")))?,
         strategy: strategy.and_then(StrategyId::new),
-        sections: SectionSet::from_bits(row.try_get("", "sections")?),
-        nonce: row.try_get("", "nonce")?,
+        sections: SectionSet::from_bits(sections),
+        nonce,
     })
 }

@@ -94,7 +94,8 @@ impl Loader {
         if others.alone || view.epoch.is_empty() {
             return Claim::Alone;
         }
-        let work = lease::work(query.key(), view, self.tiers.database.is_stored(query.key()));
+        let is_stored = self.tiers.database.is_stored(query.key(), view.last_invalidation());
+        let work = lease::work(query.key(), view, is_stored);
         self.leases.claim(&work, others.expired.take(), time_left).instrument(info_span!("lease")).await
     }
 

@@ -7,6 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sea_orm::sea_query::Expr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -15,7 +16,7 @@ use crate::{
     aggregate::AggregateError,
     cache::invalidation_log::LogView,
     error::{Error, Missing, Unavailable},
-    lease::{DoneCheck, Lease, SharedWork},
+    lease::{Lease, SharedWork},
     model::{CacheKey, StrategyId},
 };
 
@@ -23,7 +24,7 @@ use crate::{
 const FINAL: Duration = Duration::MAX;
 
 /// The work of loading `key`. It names the user by a digest: the row of a crashed instance may outlive a purge.
-pub(super) fn work(key: &CacheKey, view: &LogView, done: DoneCheck) -> SharedWork {
+pub(super) fn work(key: &CacheKey, view: &LogView, done: Expr) -> SharedWork {
     let strategy = key.strategy.map_or(0, StrategyId::get);
     let user: String = Sha256::digest(key.user.as_str()).iter().map(|byte| format!("{byte:02x}")).collect();
     let key = format!("{user}/{strategy}/{}", key.hash);

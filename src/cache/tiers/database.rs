@@ -11,24 +11,20 @@ mod statements;
 use std::{future::Future, time::Duration};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, Statement, Value,
-};
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, QueryOrder, QuerySelect, Statement, sea_query::Expr};
 
 use self::{
     accesses::{Accessed, AccessedRow},
-    row::{FORMAT, SIX_DECIMALS, StoredRow, strategy_key},
+    row::StoredRow,
     statements::Statements,
 };
 use super::{error::TierError, guard::TierGuard, tier_metrics::WriteOutcome};
 use crate::{
     clock::Clock,
     config,
-    database::{self, Pool, Reach},
+    database::{self, Dialect, Pool, Reach},
     entity::cache_entry,
     fault::{Call, Faults},
-    lease::DoneCheck,
     model::{CacheKey, Scope, Snapshot, StrategyId, Tier, UserId},
     proto::v1::AccessedEntry,
     telemetry::Meter,
@@ -44,7 +40,7 @@ const WARMABLE_ROWS_MAX: u64 = 10_000;
 #[derive(Debug)]
 pub struct DatabaseTier {
     pool: Pool,
-    statements: &'static Statements,
+    statements: Statements,
     timeout: Duration,
     sweep_batch: u64,
     clock: Clock,
@@ -63,13 +59,9 @@ pub struct RowCounts {
 impl DatabaseTier {
     #[must_use]
     pub fn new(pool: Pool, config: &config::Database, clock: Clock) -> Self {
-        let statements = match pool.get_database_backend() {
-            DatabaseBackend::Sqlite => &statements::SQLITE,
-            _ => &statements::POSTGRES,
-        };
         Self {
+            statements: Statements::new(Dialect::of(&pool)),
             pool,
-            statements,
             timeout: config.timeout,
             sweep_batch: config.sweep_batch,
             guard: TierGuard::new(Tier::Database, clock.clone()),
@@ -91,8 +83,7 @@ impl DatabaseTier {
     }
 
     async fn look_up(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
-        let values = [key.user.as_str().into(), strategy_key(key.strategy).into(), key.hash.to_string().into()];
-        let read = self.statement(self.statements.read, values);
+        let read = self.statements.read(key);
         // Order: before the query, or the snapshot would live longer by the round trip.
         let asked_at = self.clock.utc();
         let row = within(self.timeout, self.faults.through(Call::Row, self.pool.query_one_raw(read))).await;
@@ -101,11 +92,10 @@ impl DatabaseTier {
         StoredRow::read(&row)?.into_snapshot(key, asked_at).map(Some)
     }
 
-    /// Whether [`get`](Self::get) would find a row: the check that goes with claiming a lease.
+    /// A condition: the key has a row that `get` can serve. It is evaluated in the statement that takes a lease.
     #[must_use]
-    pub fn is_stored(&self, key: &CacheKey) -> DoneCheck {
-        let values = vec![key.user.as_str().into(), strategy_key(key.strategy).into(), key.hash.to_string().into()];
-        DoneCheck { sql: self.statements.is_stored, values }
+    pub fn is_stored(&self, key: &CacheKey, last_invalidation: i64) -> Expr {
+        self.statements.is_stored(key, last_invalidation)
     }
 
     /// Whether the circuit is closed, for others that use this database.
@@ -129,76 +119,46 @@ impl DatabaseTier {
 
     async fn try_put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
         self.guard.admit()?;
-        self.write(self.upsert(snapshot, last_invalidation)?, BACKGROUND_TIMEOUT).await.map(|_| ())
-    }
-
-    fn upsert(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<Statement, TierError> {
-        let key = &snapshot.key;
-        let life = snapshot.expires_at - self.clock.utc();
-        let values: [Value; 13] = [
-            key.user.as_str().into(),
-            key.strategy.map(StrategyId::get).into(),
-            key.hash.to_string().into(),
-            row::document_json(snapshot)?.into(),
-            life.num_microseconds().unwrap_or(i64::MAX).into(),
-            strategy_key(key.strategy).into(),
-            snapshot.read_position_max().into(),
-            self.time(snapshot.as_of),
-            snapshot.epoch.to_string().into(),
-            row::sections_json(snapshot)?.into(),
-            snapshot.complete().into(),
-            FORMAT.into(),
-            last_invalidation.into(),
-        ];
-        Ok(self.statement(self.statements.upsert, values))
+        let life = (snapshot.expires_at - self.clock.utc()).num_microseconds().unwrap_or(i64::MAX);
+        let upsert = self.statements.upsert(snapshot, life, last_invalidation)?;
+        self.write(upsert, BACKGROUND_TIMEOUT).await.map(|_| ())
     }
 
     /// Deletes the scope's rows that the invalidation at `below` has outdated. Returns how many.
     /// Ignores the scope's sections: rows are deleted as a whole.
     pub async fn remove(&self, scope: &Scope, below: i64) -> Result<u64, TierError> {
         self.guard.admit()?;
-        let rows = rows_of(scope).filter(cache_entry::Column::ReadPosition.lt(below));
-        self.write(rows.build(self.backend()), self.timeout).await
+        self.write(self.statements.delete(scope, Some(below)), self.timeout).await
     }
 
     /// Deletes the scope's rows and, for a whole user, the user's AI responses. Returns how many rows. Ignores the circuit
     /// breaker, because a purge has to be attempted.
     pub async fn purge(&self, scope: &Scope) -> Result<u64, TierError> {
-        let rows = self.write(rows_of(scope).build(self.backend()), BACKGROUND_TIMEOUT).await?;
+        let rows = self.write(self.statements.delete(scope, None), BACKGROUND_TIMEOUT).await?;
         if scope.strategy.is_none() {
-            let responses = self.statement(self.statements.purge_memos, [scope.user.as_str().into()]);
-            self.write(responses, BACKGROUND_TIMEOUT).await?;
+            self.write(self.statements.delete_ai_responses(&scope.user), BACKGROUND_TIMEOUT).await?;
         }
         Ok(rows)
     }
 
     /// Deletes expired rows created longer ago than `older_than`, in batches. Returns how many.
     pub async fn sweep(&self, older_than: Duration, batch: u64) -> Result<u64, TierError> {
-        let seconds = i64::try_from(older_than.as_secs()).unwrap_or(i64::MAX);
-        self.delete_in_batches(None, batch, |rows| self.statement(self.statements.sweep, [seconds.into(), rows.into()]))
-            .await
+        self.delete_expired(Some(older_than), None, batch).await
     }
 
     /// Deletes expired rows, at most `limit` or all, in batches. Returns how many.
     pub async fn cleanup(&self, limit: Option<u64>) -> Result<u64, TierError> {
-        let statement = |rows: i64| self.statement(self.statements.cleanup, [rows.into()]);
-        self.delete_in_batches(limit, self.sweep_batch, statement).await
+        self.delete_expired(None, limit, self.sweep_batch).await
     }
 
-    async fn delete_in_batches(
-        &self,
-        limit: Option<u64>,
-        batch: u64,
-        statement: impl Fn(i64) -> Statement,
-    ) -> Result<u64, TierError> {
+    async fn delete_expired(&self, age: Option<Duration>, limit: Option<u64>, batch: u64) -> Result<u64, TierError> {
         let mut deleted = 0;
         loop {
             let rows = batch.min(limit.map_or(u64::MAX, |limit| limit - deleted));
             if rows == 0 {
                 return Ok(deleted);
             }
-            let delete = statement(i64::try_from(rows).unwrap_or(i64::MAX));
-            let gone = self.write(delete, BACKGROUND_TIMEOUT).await?;
+            let gone = self.write(self.statements.delete_expired(age, rows), BACKGROUND_TIMEOUT).await?;
             deleted += gone;
             if gone < rows {
                 return Ok(deleted);
@@ -207,9 +167,8 @@ impl DatabaseTier {
     }
 
     pub async fn counts(&self) -> Result<RowCounts, TierError> {
-        let counts = self.statement(self.statements.counts, []);
         let read = async {
-            let row = self.pool.query_one_raw(counts).await?;
+            let row = self.pool.query_one_raw(self.statements.counts()).await?;
             let row = row.ok_or_else(|| DbErr::RecordNotFound("counts".to_owned()))?;
             Ok(RowCounts { total: row.try_get("", "total")?, expired: row.try_get("", "expired")? })
         };
@@ -262,9 +221,7 @@ impl DatabaseTier {
             return Ok(());
         }
         let rows: Vec<AccessedRow<'_>> = accesses.iter().map(AccessedRow::of).collect();
-        let rows = serde_json::to_string(&rows).expect("texts and integers have a JSON form");
-        let add = self.statement(self.statements.accesses, [rows.into()]);
-        self.write(add, BACKGROUND_TIMEOUT).await.map(|_| ())
+        self.write(self.statements.add_accesses(&rows), BACKGROUND_TIMEOUT).await.map(|_| ())
     }
 
     /// Probes an open circuit if the pause is over.
@@ -272,7 +229,7 @@ impl DatabaseTier {
         if !self.guard.breaker.start_probe() {
             return;
         }
-        let probe = self.pool.query_one_raw(self.statement("SELECT 1", []));
+        let probe = self.pool.query_one_raw(self.statements.dialect.statement("SELECT 1", []));
         let answer = within(self.timeout, self.faults.through(Call::Row, probe)).await;
         self.learn(&answer);
     }
@@ -285,29 +242,6 @@ impl DatabaseTier {
         let done = database::repeat_while(busy, write).await;
         Ok(done.inspect_err(|error| self.guard.metrics.failed(error))?.rows_affected())
     }
-
-    fn backend(&self) -> DatabaseBackend {
-        self.pool.get_database_backend()
-    }
-
-    fn statement(&self, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
-        Statement::from_sql_and_values(self.backend(), sql, values)
-    }
-
-    /// A bound time. SQLite compares text, so all times have six decimals.
-    fn time(&self, time: DateTime<Utc>) -> Value {
-        match self.backend() {
-            DatabaseBackend::Sqlite => time.format(SIX_DECIMALS).to_string().into(),
-            _ => time.naive_utc().into(),
-        }
-    }
-}
-
-/// A user's rows; with a strategy, that strategy's and those without one.
-fn rows_of(scope: &Scope) -> sea_orm::DeleteMany<cache_entry::Entity> {
-    use cache_entry::Column;
-    let rows = cache_entry::Entity::delete_many().filter(Column::UserId.eq(scope.user.as_str()));
-    rows.apply_if(scope.strategy, |rows, strategy| rows.filter(Column::StrategyKey.is_in([0, strategy.get()])))
 }
 
 async fn within<T>(timeout: Duration, asked: impl Future<Output = Result<T, DbErr>>) -> Result<T, TierError> {

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection,
+    sea_query::{Expr, ExprTrait},
+};
 use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use userdata::{
     clock::Clock,
     config::LoadLease,
-    lease::{Claim, DoneCheck, LeaseWatch, Leases, SharedWork, WaitOutcome},
+    lease::{Claim, LeaseWatch, Leases, SharedWork, WaitOutcome},
 };
 use userdata_migrations::{Tables, up};
 
@@ -43,12 +46,7 @@ async fn instances<const N: usize>(kind: Kind) -> (TestDatabase, DatabaseConnect
 }
 
 fn work(read_position: i64, last_invalidation: i64) -> SharedWork {
-    SharedWork {
-        key: "k".to_owned(),
-        read_position,
-        last_invalidation,
-        done: DoneCheck { sql: "1 = 0", values: vec![] },
-    }
+    SharedWork { key: "k".to_owned(), read_position, last_invalidation, done: Expr::cust("1 = 0") }
 }
 
 impl Instance {
@@ -174,7 +172,7 @@ async fn what_is_done_already_is_noticed_when_the_lease_is_taken() {
     for kind in BOTH {
         let (_database, _db, [a]) = instances(kind).await;
         for (key, done) in [("k", false), ("l", true)] {
-            let check = DoneCheck { sql: "$7 = 'l' AND $4 = 7", values: vec![key.into()] };
+            let check = Expr::val(key).eq("l");
             let work = SharedWork { key: key.to_owned(), read_position: 9, last_invalidation: 7, done: check };
             let Claim::Ours(lease) = a.take(&work).await else { panic!("{kind:?}: nobody has it") };
             assert_eq!(lease.done, done, "{kind:?} {key}");

@@ -4,8 +4,9 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::FromQueryResult;
 use serde::Serialize;
 
-use super::row::{SIX_DECIMALS, strategy_key};
+use super::row::strategy_key;
 use crate::{
+    database::SIX_DECIMALS,
     model::{CacheKey, Parameters, StrategyId, UserDataQuery, UserId},
     proto::v1::AccessedEntry,
 };

@@ -21,7 +21,6 @@ use crate::{
 
 /// The version of the row's format; other versions are not read.
 pub(super) const FORMAT: i32 = 1;
-pub(super) use crate::database::SIX_DECIMALS;
 
 /// 0 for none, because NULLs would be distinct in the unique index.
 pub(super) fn strategy_key(strategy: Option<StrategyId>) -> i64 {

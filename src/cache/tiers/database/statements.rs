@@ -1,138 +1,189 @@
-//! The statements that a query builder would obscure. Each is written once. The two databases differ in their clocks, in
-//! binding and unfolding JSON, and in skipping locked rows.
-//!
-//! All times come from the database's clock, so that all instances agree on which rows have expired.
+//! The statements on the cache table. The two that loads send are built once; their values follow their numbered
+//! placeholders. Times are the database's own, so that instances with clocks of their own agree on what has expired.
 
-/// One database's statements. Placeholders are `$n`; SQLite takes them too.
+use std::time::Duration;
+
+use sea_orm::{
+    ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Statement,
+    sea_query::{
+        Asterisk, Expr, ExprTrait, Func, InsertStatement, LockBehavior, LockType, OnConflict, Order, Query,
+        SelectStatement,
+    },
+};
+
+use super::{
+    accesses::AccessedRow,
+    row::{self, strategy_key},
+};
+use crate::{
+    cache::tiers::error::TierError,
+    database::{Dialect, SqlFile, parameter},
+    entity::{
+        ai_response,
+        cache_entry::{Column, Entity},
+    },
+    model::{CacheKey, Scope, Snapshot, StrategyId, UserId},
+};
+
+/// Adds a JSON array of [`AccessedRow`]s to their rows.
+const ADD_ACCESSES: SqlFile =
+    SqlFile { postgres: include_str!("add_accesses.postgres.sql"), sqlite: include_str!("add_accesses.sqlite.sql") };
+
 #[derive(Debug)]
 pub(super) struct Statements {
-    /// user, strategy key, hash -> document, sections, epoch, as_of, format, microseconds left.
-    pub(super) read: &'static str,
-    /// last invalidation ($4), user, strategy key, hash ($7 to $9): whether there is a valid row.
-    pub(super) is_stored: &'static str,
-    /// user, strategy, hash, document, TTL in microseconds, strategy key, read position, as_of, epoch, sections, complete,
-    /// format, last invalidation.
-    pub(super) upsert: &'static str,
-    /// seconds, rows at most: deletes expired rows created longer ago than that.
-    pub(super) sweep: &'static str,
-    /// rows at most: deletes expired rows.
-    pub(super) cleanup: &'static str,
-    /// -> rows, expired rows.
-    pub(super) counts: &'static str,
-    /// a JSON array of [`AccessedRow`](super::AccessedRow): adds them to their rows.
-    pub(super) accesses: &'static str,
-    /// user: deletes the AI responses that the user caused.
-    pub(super) purge_memos: &'static str,
+    pub(super) dialect: Dialect,
+    read: String,
+    upsert: String,
 }
 
-macro_rules! statements {
-    (
-        now: $now:literal, after: $after:literal, ago: $ago:literal, micros_left: $micros_left:literal,
-        json: $json_open:literal $json_close:literal, skip_locked: $skip_locked:literal,
-        later: $later:literal, accesses: $accesses:literal
-    ) => {
-        Statements {
-            read: concat!(
-                "SELECT CAST(comprehensive_data AS TEXT) AS document, CAST(sections AS TEXT) AS sections, ",
-                "log_epoch, as_of, format, ",
-                $micros_left,
-                " AS micros_left ",
-                "FROM comprehensive_user_data_cache WHERE user_id = $1 AND strategy_key = $2 AND data_hash = $3",
-            ),
-            is_stored: concat!(
-                "EXISTS (SELECT 1 FROM comprehensive_user_data_cache WHERE user_id = $7 AND strategy_key = $8 ",
-                "AND data_hash = $9 AND read_position >= $4 AND expires_at > ",
-                $now,
-                ")",
-            ),
-            // An older assembly never replaces a newer one, nor a partial one a complete one that is of use.
-            upsert: concat!(
-                "INSERT INTO comprehensive_user_data_cache AS cache (user_id, strategy_id, data_hash, ",
-                "comprehensive_data, created_at, expires_at, last_accessed, access_count, strategy_key, read_position, as_of, ",
-                "log_epoch, sections, complete, format) VALUES ($1, $2, $3, ",
-                $json_open,
-                "$4",
-                $json_close,
-                ", ",
-                $now,
-                ", ",
-                $after,
-                ", ",
-                $now,
-                ", 0, $6, $7, $8, $9, ",
-                $json_open,
-                "$10",
-                $json_close,
-                ", $11, $12) ",
-                "ON CONFLICT (user_id, strategy_key, data_hash) DO UPDATE SET strategy_id = excluded.strategy_id, ",
-                "comprehensive_data = excluded.comprehensive_data, created_at = excluded.created_at, ",
-                "expires_at = excluded.expires_at, read_position = excluded.read_position, as_of = excluded.as_of, ",
-                "log_epoch = excluded.log_epoch, sections = excluded.sections, complete = excluded.complete, ",
-                "format = excluded.format ",
-                "WHERE cache.log_epoch <> excluded.log_epoch OR (excluded.as_of >= cache.as_of AND ",
-                "(excluded.complete OR NOT cache.complete OR cache.expires_at <= ",
-                $now,
-                " OR cache.read_position < $13))",
-            ),
-            // Such old rows have expired anyway; the condition lets the statement use the index.
-            sweep: concat!(
-                "DELETE FROM comprehensive_user_data_cache WHERE id IN (SELECT id FROM comprehensive_user_data_cache ",
-                "WHERE expires_at <= ",
-                $now,
-                " AND created_at <= ",
-                $ago,
-                " ORDER BY expires_at LIMIT $2",
-                $skip_locked,
-                ")",
-            ),
-            cleanup: concat!(
-                "DELETE FROM comprehensive_user_data_cache WHERE id IN (SELECT id FROM comprehensive_user_data_cache ",
-                "WHERE expires_at <= ",
-                $now,
-                " ORDER BY expires_at LIMIT $1",
-                $skip_locked,
-                ")",
-            ),
-            counts: concat!(
-                "SELECT COUNT(*) AS total, COUNT(CASE WHEN expires_at <= ",
-                $now,
-                " THEN 1 END) AS expired ",
-                "FROM comprehensive_user_data_cache",
-            ),
-            accesses: concat!(
-                "UPDATE comprehensive_user_data_cache AS cache SET access_count = cache.access_count + seen.n, ",
-                "last_accessed = ",
-                $later,
-                "(cache.last_accessed, seen.last) FROM ",
-                $accesses,
-                " ",
-                "WHERE cache.user_id = seen.user_id AND cache.strategy_key = seen.strategy_key ",
-                "AND cache.data_hash = seen.data_hash",
-            ),
-            purge_memos: "DELETE FROM ai_response_cache WHERE user_id = $1",
-        }
-    };
+impl Statements {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self { dialect, read: dialect.text(&read(dialect)), upsert: dialect.text(&upsert(dialect)) }
+    }
+
+    /// The row of a key, with the microseconds until it expires.
+    pub(super) fn read(&self, key: &CacheKey) -> Statement {
+        let values = [key.user.as_str().into(), strategy_key(key.strategy).into(), key.hash.to_string().into()];
+        self.dialect.statement(&self.read, values)
+    }
+
+    /// Stores a snapshot for `life_micros`, unless [`replaces`] forbids it.
+    pub(super) fn upsert(
+        &self,
+        snapshot: &Snapshot,
+        life_micros: i64,
+        last_invalidation: i64,
+    ) -> Result<Statement, TierError> {
+        let key = &snapshot.key;
+        let values = [
+            key.user.as_str().into(),
+            strategy_key(key.strategy).into(),
+            key.hash.to_string().into(),
+            key.strategy.map(StrategyId::get).into(),
+            row::document_json(snapshot)?.into(),
+            row::sections_json(snapshot)?.into(),
+            snapshot.read_position_max().into(),
+            self.dialect.time(snapshot.as_of),
+            snapshot.epoch.to_string().into(),
+            snapshot.complete().into(),
+            row::FORMAT.into(),
+            life_micros.into(),
+            last_invalidation.into(),
+        ];
+        Ok(self.dialect.statement(&self.upsert, values))
+    }
+
+    /// Whether a key has a row that is fresh and was read no earlier than `last_invalidation`.
+    pub(super) fn is_stored(&self, key: &CacheKey, last_invalidation: i64) -> Expr {
+        let row = Entity::find()
+            .select_only()
+            .expr(Expr::cust("1"))
+            .filter(Column::UserId.eq(key.user.as_str()))
+            .filter(Column::StrategyKey.eq(strategy_key(key.strategy)))
+            .filter(Column::DataHash.eq(key.hash.to_string()))
+            .filter(Column::ReadPosition.gte(last_invalidation))
+            .filter(Expr::col(Column::ExpiresAt).gt(self.dialect.now()));
+        Expr::exists(row.into_query())
+    }
+
+    /// Deletes a user's rows; with a strategy, that strategy's and those without one.
+    pub(super) fn delete(&self, scope: &Scope, read_below: Option<i64>) -> Statement {
+        Entity::delete_many()
+            .filter(Column::UserId.eq(scope.user.as_str()))
+            .apply_if(scope.strategy, |rows, strategy| rows.filter(Column::StrategyKey.is_in([0, strategy.get()])))
+            .apply_if(read_below, |rows, position| rows.filter(Column::ReadPosition.lt(position)))
+            .build(self.dialect.backend())
+    }
+
+    /// Deletes the AI responses that a user's loads have caused.
+    pub(super) fn delete_ai_responses(&self, user: &UserId) -> Statement {
+        let theirs = ai_response::Column::UserId.eq(user.as_str());
+        ai_response::Entity::delete_many().filter(theirs).build(self.dialect.backend())
+    }
+
+    /// Deletes expired rows, with an age only those created so long ago. Rows that another instance deletes are skipped.
+    pub(super) fn delete_expired(&self, age: Option<Duration>, rows_max: u64) -> Statement {
+        let micros = |age: Duration| i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+        let expired = Query::select()
+            .column(Column::Id)
+            .from(Entity)
+            .and_where(Expr::col(Column::ExpiresAt).lte(self.dialect.now()))
+            .and_where_option(
+                age.map(|age| Expr::col(Column::CreatedAt).lte(self.dialect.now_plus_micros(-micros(age)))),
+            )
+            .order_by(Column::ExpiresAt, Order::Asc)
+            .limit(rows_max)
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .to_owned();
+        Entity::delete_many().filter(Column::Id.in_subquery(expired)).build(self.dialect.backend())
+    }
+
+    /// How many rows there are, and how many of them have expired.
+    pub(super) fn counts(&self) -> Statement {
+        let expired = Expr::case(Expr::col(Column::ExpiresAt).lte(self.dialect.now()), 1);
+        let counts = Query::select()
+            .expr_as(Expr::col(Asterisk).count(), "total")
+            .expr_as(Func::count(expired), "expired")
+            .from(Entity)
+            .to_owned();
+        self.dialect.build(&counts)
+    }
+
+    /// Adds accesses to their rows. Keys without a row are skipped.
+    pub(super) fn add_accesses(&self, accesses: &[AccessedRow<'_>]) -> Statement {
+        let rows = serde_json::to_string(accesses).expect("texts and integers have a JSON form");
+        self.dialect.file(ADD_ACCESSES, [rows.into()])
+    }
 }
 
-pub(super) const POSTGRES: Statements = statements! {
-    now: "(now() AT TIME ZONE 'utc')",
-    after: "(now() AT TIME ZONE 'utc') + CAST($5 AS BIGINT) * INTERVAL '1 microsecond'",
-    ago: "(now() AT TIME ZONE 'utc') - CAST($1 AS BIGINT) * INTERVAL '1 second'",
-    micros_left: "CAST(EXTRACT(EPOCH FROM expires_at - (now() AT TIME ZONE 'utc')) * 1000000 AS BIGINT)",
-    json: "CAST(" " AS JSON)",
-    skip_locked: " FOR UPDATE SKIP LOCKED",
-    later: "GREATEST",
-    accesses: "json_to_recordset(CAST($1 AS JSON)) AS seen(user_id TEXT, strategy_key BIGINT, data_hash TEXT, n BIGINT, last TIMESTAMP)"
-};
+fn read(dialect: Dialect) -> SelectStatement {
+    Query::select()
+        .expr_as(Expr::col(Column::ComprehensiveData).cast_as("TEXT"), "document")
+        .expr_as(Expr::col(Column::Sections).cast_as("TEXT"), "sections")
+        .columns([Column::LogEpoch, Column::AsOf, Column::Format])
+        .expr_as(dialect.micros_until(Expr::col(Column::ExpiresAt)), "micros_left")
+        .from(Entity)
+        .and_where(Expr::col(Column::UserId).eq(parameter(1)))
+        .and_where(Expr::col(Column::StrategyKey).eq(parameter(2)))
+        .and_where(Expr::col(Column::DataHash).eq(parameter(3)))
+        .to_owned()
+}
 
-/// SQLite compares times as text: all have six decimals.
-pub(super) const SQLITE: Statements = statements! {
-    now: "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000')",
-    after: "(strftime('%Y-%m-%d %H:%M:%f', 'now', ($5 / 1000000.0) || ' seconds') || '000')",
-    ago: "(strftime('%Y-%m-%d %H:%M:%f', 'now', -$1 || ' seconds') || '000')",
-    micros_left: "CAST((julianday(expires_at) - julianday('now')) * 86400000000.0 AS INTEGER)",
-    json: "" "",
-    skip_locked: "",
-    later: "MAX",
-    accesses: "(SELECT value ->> 'user_id' AS user_id, value ->> 'strategy_key' AS strategy_key, value ->> 'data_hash' AS data_hash, value ->> 'n' AS n, value ->> 'last' AS last FROM json_each($1)) AS seen"
-};
+/// A new row's access count is 0, and its other times are now, by the columns' defaults; a replaced row keeps its accesses.
+fn upsert(dialect: Dialect) -> InsertStatement {
+    let (columns, values): (Vec<_>, Vec<_>) = [
+        (Column::UserId, parameter(1)),
+        (Column::StrategyKey, parameter(2)),
+        (Column::DataHash, parameter(3)),
+        (Column::StrategyId, parameter(4)),
+        (Column::ComprehensiveData, dialect.json(parameter(5))),
+        (Column::Sections, dialect.json(parameter(6))),
+        (Column::ReadPosition, parameter(7)),
+        (Column::AsOf, parameter(8)),
+        (Column::LogEpoch, parameter(9)),
+        (Column::Complete, parameter(10)),
+        (Column::Format, parameter(11)),
+        (Column::ExpiresAt, dialect.now_plus_micros(parameter(12))),
+    ]
+    .into_iter()
+    .unzip();
+    let (key, rest) = columns.split_at(3);
+    let stored = OnConflict::columns(key.iter().copied())
+        .update_columns(rest.iter().copied().chain([Column::CreatedAt]))
+        .action_and_where(replaces(dialect, parameter(13)))
+        .to_owned();
+    Query::insert().into_table(Entity).columns(columns).values_panic(values).on_conflict(stored).to_owned()
+}
+
+/// An older load never replaces a newer one, nor a partial document a complete one that can still be served.
+fn replaces(dialect: Dialect, last_invalidation: Expr) -> Expr {
+    let excluded = |column: Column| Expr::col(("excluded", column));
+    let stored = |column: Column| Expr::col((Entity, column));
+    let useless = stored(Column::ExpiresAt)
+        .lte(dialect.now())
+        .or(stored(Column::ReadPosition).lt(last_invalidation))
+        .or(stored(Column::Complete).not());
+    let newer = excluded(Column::AsOf).gte(stored(Column::AsOf));
+    let other_log = stored(Column::LogEpoch).ne(excluded(Column::LogEpoch));
+    other_log.or(newer.and(excluded(Column::Complete).or(useless)))
+}

@@ -192,7 +192,7 @@ async fn a_purge_deletes_rows_and_ai_responses(tier: DatabaseTier) {
 }
 
 async fn responses(tier: &DatabaseTier) -> i64 {
-    let count = tier.statement("SELECT COUNT(*) AS n FROM ai_response_cache", []);
+    let count = tier.statements.dialect.statement("SELECT COUNT(*) AS n FROM ai_response_cache", []);
     tier.pool.query_one_raw(count).await.unwrap().unwrap().try_get("", "n").unwrap()
 }
 
@@ -323,14 +323,15 @@ async fn a_statement_that_hangs_costs_the_timeout_until_the_breaker_opens(connec
 async fn statements_use_their_indexes() {
     let (_directory, connection) = sqlite().await;
     let tier = tier(&connection);
-    let (text, number) = (|| Value::from("1"), || Value::from(1_i64));
-    for (sql, values, index) in [
-        (tier.statements.read, vec![text(), number(), text()], "uq_cache_user_strategy_hash"),
-        (tier.statements.sweep, vec![number(), number()], "ix_cache_expires_at"),
-        (tier.statements.cleanup, vec![number()], "ix_cache_expires_at"),
-        (tier.statements.accesses, vec![Value::from("[]")], "uq_cache_user_strategy_hash"),
+    let statements = &tier.statements;
+    for (statement, index) in [
+        (statements.read(&key("1", None)), "uq_cache_user_strategy_hash"),
+        (statements.delete_expired(Some(Duration::from_secs(1)), 1), "ix_cache_expires_at"),
+        (statements.delete_expired(None, 1), "ix_cache_expires_at"),
+        (statements.add_accesses(&[]), "uq_cache_user_strategy_hash"),
     ] {
-        let explain = tier.statement(&format!("EXPLAIN QUERY PLAN {sql}"), values);
+        let sql = statement.sql.clone();
+        let explain = Statement { sql: format!("EXPLAIN QUERY PLAN {sql}"), ..statement };
         let rows = connection.query_all_raw(explain).await.unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.try_get("", "detail").unwrap()).collect();
         assert!(plan.iter().any(|step| step.contains(index)), "{sql}: {plan:?}");
