@@ -1,6 +1,7 @@
 //! Comparisons of this service with its alternatives, measured side by side in one run: a figure from another day or
 //! machine proves nothing. Requirements are tests (`tests/it`); nothing here decides whether a change may land.
 
+#![expect(clippy::disallowed_types, reason = "Shuttle does not exchange the locks of benchmarks")]
 #![expect(clippy::unwrap_used, reason = "a comparison ends at its first failure")]
 #![expect(clippy::print_stdout, reason = "results go to stdout")]
 #![expect(clippy::print_stderr, reason = "progress goes to stderr")]

@@ -1,6 +1,7 @@
 //! Everything that needs a server, a socket or a database: one binary, so that it is linked once and
 //! its PostgreSQL is started once.
 
+#![expect(clippy::disallowed_types, reason = "Shuttle does not exchange the locks of tests")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "for whoever looks at a failure or a figure")]
 

@@ -3,6 +3,7 @@
 //!
 //! `script` says what can happen, `machine` makes it happen, `oracle` judges the answers.
 
+#![expect(clippy::disallowed_types, reason = "Shuttle does not exchange the locks of tests")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "what happened, for whoever looks at a failure")]
 

@@ -1,6 +1,7 @@
 //! Real servers for tests: on free ports, in temporary directories, gone when the test process is
 //! gone, however that happens. What is missing is a failure, never a skip.
 
+#![expect(clippy::disallowed_types, reason = "Shuttle does not exchange the locks of tests")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(missing_docs, reason = "fields and variants that say what they are")]
 
