@@ -3,7 +3,6 @@
 
 #![expect(clippy::disallowed_types, reason = "Shuttle does not exchange the locks of tests")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(missing_docs, reason = "fields and variants that say what they are")]
 
 pub mod ai;
 mod needs;

@@ -16,7 +16,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 pub const HOST: &str = "localhost";
 
 /// An authority whose files are in a directory.
-#[allow(missing_debug_implementations, reason = "its key has none")]
+#[expect(missing_debug_implementations, reason = "its key has none")]
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     directory: PathBuf,

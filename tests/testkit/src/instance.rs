@@ -22,7 +22,7 @@ use userdata::{
 };
 
 /// The service over the demo's data, not serving.
-#[allow(missing_debug_implementations, reason = "what it is made of has none")]
+#[expect(missing_debug_implementations, reason = "what it is made of has none")]
 pub struct Instance {
     pub cache: Arc<UserDataCache>,
     pub stack: Stack,
