@@ -57,15 +57,15 @@ impl Jobs {
             clock: clock.clone(),
             findings: Mutex::default(),
         });
-        let prefetch = config.reassembly.enabled.then(|| Prefetch {
-            config: config.reassembly.clone(),
+        let prefetch = config.prefetch.enabled.then(|| Prefetch {
+            config: config.prefetch.clone(),
             readers: Arc::clone(readers),
             loads: Arc::clone(&cache.loads),
             tiers: Arc::clone(tiers),
             log: Arc::clone(log),
             aggregator: Arc::clone(aggregator),
             counters: Arc::clone(counters),
-            permits: Arc::new(Semaphore::new(config.flight.max_concurrent.div_ceil(2))),
+            permits: Arc::new(Semaphore::new(config.loads.max_concurrent.div_ceil(2))),
             tasks: cache.tasks.clone(),
         });
         let sweep = Sweep {
@@ -86,12 +86,12 @@ impl Jobs {
             let jobs = Arc::clone(&jobs);
             every(tasks, stop, period, move || job(Arc::clone(&jobs)));
         };
-        run(config.fence.poll, |jobs| Box::pin(async move { jobs.poll_invalidation_log().await }));
+        run(config.invalidation_log.poll, |jobs| Box::pin(async move { jobs.poll_invalidation_log().await }));
         run(config.sources.relay_poll, |jobs| Box::pin(async move { jobs.relay_changes().await }));
         run(config.database.sweep_every, |jobs| Box::pin(async move { jobs.sweep().await }));
-        run(config.database.tally_every, |jobs| Box::pin(async move { jobs.flush_access_counts().await }));
+        run(config.database.access_counts_every, |jobs| Box::pin(async move { jobs.flush_access_counts().await }));
         run(PREFETCH_EVERY, |jobs| Box::pin(async move { jobs.prefetch() }));
-        run(config.inspector.every, |jobs| Box::pin(async move { jobs.check_staleness().await }));
+        run(config.staleness_check.every, |jobs| Box::pin(async move { jobs.check_staleness().await }));
         run(PROBE_EVERY, |jobs| Box::pin(async move { jobs.probe_tiers().await }));
     }
 

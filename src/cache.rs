@@ -107,7 +107,7 @@ impl UserDataCache {
     pub fn new(parts: CacheParts, tasks: &TaskTracker) -> Self {
         let CacheParts { config, leases, redis, database, outbox, clock, stop, meter, .. } = parts;
         let (log, aggregator) = (Arc::new(parts.invalidation_log), Arc::new(parts.aggregator.with_metrics(&meter)));
-        if config.reassembly.enabled {
+        if config.prefetch.enabled {
             // From now on: a change may arrive before the first look for one.
             log.record_scopes();
         }
@@ -122,18 +122,18 @@ impl UserDataCache {
             aggregator: Arc::clone(&aggregator),
             counters: Arc::clone(&counters),
             metrics: LoadMetrics::measured(&meter),
-            admission: Admission::new(&config.flight, &clock),
+            admission: Admission::new(&config.loads, &clock),
             backoff: FailureBackoff::new(clock.clone()),
-            prefetch_budget: Arc::new(Budget::new(&config.reassembly, clock.clone())),
+            prefetch_budget: Arc::new(Budget::new(&config.prefetch, clock.clone())),
             tasks: tasks.clone(),
             stop,
             clock: clock.clone(),
         };
         // Only the change feed tells a stale document from one that is merely cached.
-        let share = if outbox.is_some() { config.inspector.share } else { 0.0 };
+        let share = if outbox.is_some() { config.staleness_check.share } else { 0.0 };
         Self {
-            loads: Arc::new(Loads::new(loader, config.flight.max_waiting, tasks)),
-            readers: Arc::new(Readers::new(&config.reassembly, Arc::clone(&counters), clock.clone())),
+            loads: Arc::new(Loads::new(loader, config.loads.max_waiting, tasks)),
+            readers: Arc::new(Readers::new(&config.prefetch, Arc::clone(&counters), clock.clone())),
             samples: Arc::new(Samples::new(share, Arc::clone(&counters))),
             config,
             log,

@@ -1,8 +1,7 @@
-//! The one binary's command line: what was asked for, as data.
+//! The command line of the binary, parsed into an [`Invocation`].
 //!
-//! Parsing ends here, and so do usage errors (exit 2), configurations that cannot be used (2) and listeners that are
-//! refused (78). What a server or a migration does is `main`'s to start; what speaks to a server is [`client::run`]'s,
-//! what needs neither is [`local::run`]'s.
+//! Usage errors and invalid configurations (exit code 2) and unsafe listeners (78) end here. [`server::run`] runs commands
+//! on the server's side, [`client::run`] calls a running server, [`local::run`] needs neither.
 
 use std::{collections::BTreeMap, ffi::OsString, process::ExitCode};
 
@@ -24,49 +23,47 @@ pub mod server_side;
 use output::Format;
 use server_side::Settings;
 
-/// What was asked for.
 #[derive(Debug)]
 pub enum Invocation {
-    /// Work on the server's side, with its configuration.
-    Server(server_side::Command),
+    /// Runs with the configuration of the server.
+    Server(server_side::ServerCommand),
     /// A call to a running server.
-    Client(Box<client::Command>),
-    /// A look at everything that a server would use.
-    Doctor(doctor::Command),
-    /// A question about this binary and its configuration.
-    Local(local::Command),
+    Client(Box<client::ClientCommand>),
+    Doctor(doctor::DoctorCommand),
+    /// Concerns this binary and its configuration only.
+    Local(local::LocalCommand),
 }
 
-const FIRST_STEPS: &str = "To begin: `userdata serve --demo`, and in another terminal `userdata get 1`.";
+const FIRST_STEPS: &str = "To start: `userdata serve --demo`, and in another terminal `userdata get 1`.";
 const SETTINGS_BESIDE_FLAGS: &str = "Every setting can also be given in the file (--config), as --set SECTION.KEY=VALUE or in the environment as \
      USERDATA__SECTION__KEY; `userdata config show` lists them all.";
 
 /// One call, the whole user: a coherent, three-tier cache and assembler of comprehensive user data, served by gRPC.
 #[derive(Debug, Parser)]
 #[command(name = "userdata", version, arg_required_else_help = true, after_help = FIRST_STEPS)]
-struct Line {
+struct CommandLine {
     #[command(subcommand)]
-    command: Command,
+    command: TopLevelCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum TopLevelCommand {
     /// Serve until SIGTERM or SIGINT
     #[command(after_help = SETTINGS_BESIDE_FLAGS)]
     Serve(Settings),
-    /// Examine everything that `serve` would use, and say what to do about what is wrong
-    Doctor(doctor::Doctor),
-    /// Bring the database's tables up to date, or tell how far they are
+    /// Check configuration and dependencies, and say what to fix
+    Doctor(doctor::DoctorArgs),
+    /// Apply database migrations, or show which are applied
     Migrate(Migrate),
-    /// Let changes in the sources' tables invalidate by themselves
+    /// Install or remove triggers on the sources' tables, which turn changes into invalidations
     #[command(subcommand)]
     Triggers(server_side::TriggerAction),
     #[command(flatten)]
-    Client(client::Command),
+    Client(client::ClientCommand),
     /// Check, show or describe the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Tokens of callers
+    /// Create tokens for callers
     #[command(subcommand)]
     Token(TokenCommand),
     /// Demo data
@@ -89,7 +86,7 @@ struct Migrate {
 enum ConfigCommand {
     /// Check the configuration as `serve` would
     Check(Settings),
-    /// Show every setting with its effective value and where that came from
+    /// Show every setting with its effective value and origin
     Show {
         #[command(flatten)]
         settings: Settings,
@@ -98,18 +95,18 @@ enum ConfigCommand {
     },
     /// Print the JSON Schema of the configuration file
     Schema,
-    /// Print what every setting means, as Markdown
+    /// Print the reference of all settings, as Markdown
     Reference,
 }
 
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
-    /// Make a token; nothing keeps it, the server gets only its digest
+    /// Create a token; the server only needs its digest
     New {
-        /// What its caller may do
+        /// The role of its caller
         #[arg(long, value_name = "ROLE", value_parser = role)]
         role: Role,
-        /// What the log calls its caller
+        /// The name of its caller in the log
         #[arg(long, value_name = "NAME", value_parser = caller)]
         name: String,
         #[command(flatten)]
@@ -132,74 +129,71 @@ enum DemoCommand {
     Seed(Settings),
 }
 
-/// How results are printed.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct OutputArgs {
-    /// How the result is printed
+    /// Format of the result
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub(crate) output: Format,
 }
 
-/// Reads the process's arguments and environment. What ends here has been said already, to stdout (help) or stderr.
+/// Reads arguments and environment of the process. On `Err` the message has been printed.
 pub fn parse() -> Result<Invocation, ExitCode> {
-    parse_from(std::env::args_os(), &config::environment()).map_err(Refusal::tell)
+    parse_from(std::env::args_os(), &config::environment()).map_err(UsageError::tell)
 }
 
 fn parse_from(
     arguments: impl IntoIterator<Item = OsString>,
     environment: &BTreeMap<String, String>,
-) -> Result<Invocation, Refusal> {
+) -> Result<Invocation, UsageError> {
     let load = |settings: Settings| settings.load(environment).map(Box::new);
     let listening = |settings: Settings| {
         let loaded = load(settings)?;
         loaded.check_listeners()?;
         Ok::<Box<Loaded>, ConfigError>(loaded)
     };
-    Ok(match Line::try_parse_from(arguments)?.command {
-        Command::Serve(settings) => Invocation::Server(server_side::Command::Serve(listening(settings)?)),
-        Command::Doctor(doctor::Doctor { settings, output }) => {
-            Invocation::Doctor(doctor::Command { loaded: load(settings), format: output.output })
+    Ok(match CommandLine::try_parse_from(arguments)?.command {
+        TopLevelCommand::Serve(settings) => Invocation::Server(server_side::ServerCommand::Serve(listening(settings)?)),
+        TopLevelCommand::Doctor(doctor::DoctorArgs { settings, output }) => {
+            Invocation::Doctor(doctor::DoctorCommand { loaded: load(settings), format: output.output })
         }
-        Command::Migrate(Migrate { direction }) => {
+        TopLevelCommand::Migrate(Migrate { direction }) => {
             let (migration, settings) = direction.split();
-            Invocation::Server(server_side::Command::Migrate(migration, load(settings)?))
+            Invocation::Server(server_side::ServerCommand::Migrate(migration, load(settings)?))
         }
-        Command::Triggers(action) => {
+        TopLevelCommand::Triggers(action) => {
             let (triggers, settings) = action.split();
-            Invocation::Server(server_side::Command::Triggers(triggers, load(settings)?))
+            Invocation::Server(server_side::ServerCommand::Triggers(triggers, load(settings)?))
         }
-        Command::Demo(DemoCommand::Seed(settings)) => {
-            Invocation::Server(server_side::Command::DemoSeed(load(settings)?))
+        TopLevelCommand::Demo(DemoCommand::Seed(settings)) => {
+            Invocation::Server(server_side::ServerCommand::DemoSeed(load(settings)?))
         }
-        Command::Client(command) => Invocation::Client(Box::new(command)),
-        Command::Config(ConfigCommand::Check(settings)) => {
+        TopLevelCommand::Client(command) => Invocation::Client(Box::new(command)),
+        TopLevelCommand::Config(ConfigCommand::Check(settings)) => {
             listening(settings)?;
-            Invocation::Local(local::Command::ConfigCheck)
+            Invocation::Local(local::LocalCommand::ConfigCheck)
         }
-        Command::Config(ConfigCommand::Show { settings, output }) => {
-            Invocation::Local(local::Command::ConfigShow(load(settings)?, output.output))
+        TopLevelCommand::Config(ConfigCommand::Show { settings, output }) => {
+            Invocation::Local(local::LocalCommand::ConfigShow(load(settings)?, output.output))
         }
-        Command::Config(ConfigCommand::Schema) => Invocation::Local(local::Command::ConfigSchema),
-        Command::Config(ConfigCommand::Reference) => Invocation::Local(local::Command::ConfigReference),
-        Command::Token(TokenCommand::New { role, name, output }) => {
-            Invocation::Local(local::Command::TokenNew(role, name, output.output))
+        TopLevelCommand::Config(ConfigCommand::Schema) => Invocation::Local(local::LocalCommand::ConfigSchema),
+        TopLevelCommand::Config(ConfigCommand::Reference) => Invocation::Local(local::LocalCommand::ConfigReference),
+        TopLevelCommand::Token(TokenCommand::New { role, name, output }) => {
+            Invocation::Local(local::LocalCommand::TokenNew(role, name, output.output))
         }
-        Command::Version { output } => Invocation::Local(local::Command::Version(output.output)),
+        TopLevelCommand::Version { output } => Invocation::Local(local::LocalCommand::Version(output.output)),
     })
 }
 
-/// Why there is nothing to do.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
-    /// Not a command line of ours, or a question for help.
+enum UsageError {
+    /// An invalid command line, or a request for help.
     #[error(transparent)]
     Usage(#[from] clap::Error),
-    /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
 
-impl Refusal {
+impl UsageError {
     fn exit_code(&self) -> u8 {
         match self {
             // 0 for help and version, else 2.
@@ -210,7 +204,7 @@ impl Refusal {
 
     fn tell(self) -> ExitCode {
         match &self {
-            // A closed stdout is nobody's problem: whoever closed it does not want to read.
+            // A closed stdout is no failure.
             Self::Usage(error) => drop(error.print()),
             Self::Config(error) => output::complain(error),
         }

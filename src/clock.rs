@@ -1,9 +1,8 @@
-//! The two clocks of the process, and a hand by which tests move them.
+//! The two clocks of the process, which tests can move.
 //!
-//! Waits, leases and ages inside the process use `CLOCK_BOOTTIME`: it never jumps and, unlike
-//! `CLOCK_MONOTONIC` (which `std::time::Instant` reads), it goes on while the machine is suspended,
-//! so a lease held over a suspend has lapsed afterwards. Instants that leave the process (as_of,
-//! expiry) are wall-clock time in UTC.
+//! Waits, leases and ages inside the process use `CLOCK_BOOTTIME`. It never jumps and, unlike `CLOCK_MONOTONIC` (which
+//! `std::time::Instant` reads), continues while the machine is suspended, so a lease expires during a suspend. Times
+//! that leave the process (as_of, expiry) are wall-clock time in UTC.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,13 +18,12 @@ use crate::sync::{
 pub struct Moment(u64);
 
 impl Moment {
-    /// This point and `duration` later.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(nanoseconds(duration)))
     }
 
-    /// Nanoseconds since boot, to be kept in an atomic.
+    /// Nanoseconds since boot, for an atomic.
     pub(crate) fn nanos(self) -> u64 {
         self.0
     }
@@ -35,22 +33,21 @@ impl Moment {
         Self(nanos)
     }
 
-    /// How long ago `earlier` was; zero if it is not earlier.
+    /// Zero if `earlier` is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// Tells the time. Cloning shares it.
+/// Clones share the time that a test has added.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// Nanoseconds that a test has moved this clock forward; zero in production.
+    /// Nanoseconds added by a test; zero in production.
     ahead: Arc<AtomicU64>,
 }
 
 impl Clock {
-    /// The system's clocks.
     #[must_use]
     pub fn system() -> Self {
         Self::default()
@@ -67,7 +64,7 @@ impl Clock {
         Moment(nanoseconds(time::now()).saturating_add(self.ahead.load(Ordering::Relaxed)))
     }
 
-    /// Now, on the wall clock, cut to microseconds: what the databases keep.
+    /// Now, on the wall clock, truncated to microseconds, the precision of the databases.
     #[must_use]
     pub fn utc(&self) -> DateTime<Utc> {
         let ahead = Duration::from_nanos(self.ahead.load(Ordering::Relaxed));

@@ -1,10 +1,10 @@
-//! Every setting: its name, its default, its bounds, and what goes wrong if it is wrong.
+//! Every setting: its name, default and bounds, and what a bad value breaks.
 //!
-//! One table (`sections!`, `config/setting.rs`) makes the structs, their defaults and the list by which settings are
-//! read, shown and described, so none of these can disagree. Values come from defaults, then a file, then the
-//! environment, then flags (`config/load.rs`); this is the only module that reads the environment.
+//! One table (`sections!`, `config/setting.rs`) generates the structs, their defaults, and the list that reads, shows
+//! and documents settings, so these cannot disagree. Values come from defaults, then a file, then the environment, then
+//! flags (`config/load.rs`). Only this module reads the environment.
 //!
-//! Plain data; any part of the program may name its own section, only `app` hands sections out.
+//! Plain data: a module takes its own section only, and `app` passes it.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod form;
 mod load;
+mod origin;
 mod otel;
 mod reference;
 mod schema;
@@ -23,7 +24,8 @@ mod setting;
 
 pub use error::{ConfigError, Problem};
 pub use form::read_duration;
-pub use load::{Flag, Loaded, Origin, environment};
+pub use load::{Loaded, environment};
+pub use origin::{Flag, Origin};
 pub use otel::OpenTelemetry;
 pub use reference::reference;
 pub use schema::schema;
@@ -31,8 +33,8 @@ pub use secret::Secret;
 pub use setting::Setting;
 
 use form::{
-    Bytes, Choice, Count, Day, Durations, Endpoint, FilePath, Filter, KIB, ListenOn, MIB, Number, Optional, SecretText,
-    Switch, Text, Url, days, hours, loopback, millis, minutes, seconds,
+    Bytes, Choice, Count, DAY, Durations, ENDPOINT, FILE, FILTER, KIB, LISTEN_ON, MIB, Number, Optional, SWITCH,
+    SecretText, Text, Url, days, hours, loopback, millis, minutes, seconds,
 };
 
 const REDIS: &[&str] =
@@ -41,291 +43,292 @@ const SQL: &[&str] = &["sqlite", "postgres", "postgresql"];
 
 setting::sections! {
     /// The gRPC server.
-    server: Server {
-        /// Where it listens. Beyond loopback only with TLS and authentication.
-        listen: SocketAddr = loopback(50051), ListenOn;
-        /// Whether it and the metrics port may listen beyond loopback without TLS and although nobody has to
-        /// authenticate: everyone who reaches them then reads and erases everything.
-        insecure_allow_remote: bool = false, Switch;
-        /// For callers that set no deadline: longer than a flight, or they give up just before it succeeds.
+    server: ServerSettings {
+        /// The address of the gRPC port. An address other than loopback needs TLS and authentication.
+        listen: SocketAddr = loopback(50051), LISTEN_ON;
+        /// Allows addresses other than loopback without TLS and authentication, for the metrics port too. Everyone who
+        /// reaches the gRPC port can then read and erase all users.
+        insecure_allow_remote: bool = false, SWITCH;
+        /// The deadline of calls that set none. Longer than `loads.budget`, or such callers give up just before a load
+        /// succeeds.
         default_deadline: Duration = seconds(15), Durations(millis(100)..=hours(1));
-        /// Requests being answered at once; beyond it they are refused. Hits take microseconds.
+        /// Requests in progress at most; further ones are refused. A hit takes microseconds.
         max_concurrent_requests: usize = 1024, Count(1..=100_000);
-        /// Concurrent streams of one connection: tonic's default is unlimited.
+        /// Concurrent streams of one connection at most. More let one client take the capacity of the others.
         max_concurrent_streams: u32 = 256, Count(1..=10_000);
-        /// Bytes of a request at most; the largest legal one has a few KiB.
+        /// Size of a request at most. The largest valid request has a few KiB.
         max_request_bytes: usize = 64 * 1024, Bytes(8 * KIB..=4 * MIB);
-        /// How long a request's message may take to arrive, whatever its deadline: who never finishes one would otherwise
-        /// be waited for as long as he likes.
+        /// How long a request's message may take to arrive, whatever its deadline. Longer lets slow senders hold memory.
         arrival_max: Duration = seconds(10), Durations(millis(10)..=minutes(10));
-        /// Bytes of a reply at most: the default limit of most gRPC clients.
+        /// Size of a response at most. Most gRPC clients refuse more than 4 MiB by default.
         max_response_bytes: usize = 4 * 1024 * 1024, Bytes(64 * KIB..=64 * MIB);
-        /// How long it says that it is leaving and still serves everybody, before it closes: as long as balancers that probe
-        /// take to notice. Without them 0 is right: callers hear it on their connections.
+        /// How long the server reports NOT_SERVING and still accepts requests before it shuts down. As long as a load
+        /// balancer needs to notice by health checks; 0 without one, because clients learn it from their connection.
         drain_delay: Duration = Duration::ZERO, Durations(Duration::ZERO..=minutes(5));
-        /// How long shutdown may take in all after that.
+        /// How long shutdown may take after that. Shorter than the orchestrator's kill timeout, or requests are cut off.
         drain: Duration = seconds(20), Durations(seconds(1)..=minutes(10));
-        /// Connections at once; beyond it they wait in the kernel's queue. Each may hold some 150 KiB.
+        /// Connections at most; further ones wait in the kernel's queue. Each can use some 150 KiB.
         max_connections: usize = 1000, Count(1..=100_000);
-        /// A connection on which HTTP/2 has not begun after this is closed: it would keep its place from somebody else.
+        /// A connection that has not started HTTP/2 after this is closed. Longer lets idle connections use up
+        /// `server.max_connections`.
         preface_max: Duration = seconds(10), Durations(millis(10)..=minutes(10));
-        /// A peer that takes nothing for so long is gone or hostile: its connection is closed.
+        /// A connection whose peer reads nothing for this long is closed. Shorter drops clients on bad networks.
         write_stall_max: Duration = seconds(15), Durations(millis(10)..=minutes(10));
-        /// Whether all that a connection writes in one turn goes out in one call: without it a hit costs about half as
-        /// much again. There to be switched off should a client or proxy not bear it.
-        coalesce_writes: bool = true, Switch;
+        /// Collects the writes of a connection's poll cycle into one system call. Without it, a hit costs about half as
+        /// much again. Switch it off if a client or proxy cannot handle it.
+        coalesce_writes: bool = true, SWITCH;
     }
 
     /// Encryption of the gRPC port: TLS 1.3.
-    tls: Tls {
+    tls: TlsSettings {
         /// The server's certificate chain, in PEM. None: no TLS.
-        cert: Option<PathBuf> = None, Optional(FilePath);
-        /// The certificate's private key, in PEM. Nobody else should be able to read the file.
-        key: Option<PathBuf> = None, Optional(FilePath);
-        /// The CAs of client certificates, in PEM. Given, a connection without such a certificate is refused.
-        client_ca: Option<PathBuf> = None, Optional(FilePath);
-        /// How often these files and those of `auth` are looked at for changes.
+        cert: Option<PathBuf> = None, Optional(FILE);
+        /// The private key of the certificate, in PEM. Only the server's user should be able to read the file.
+        key: Option<PathBuf> = None, Optional(FILE);
+        /// The CAs of client certificates, in PEM. If set, connections without a client certificate are refused.
+        client_ca: Option<PathBuf> = None, Optional(FILE);
+        /// How often these files and those of `auth` are checked for changes. Longer delays a revocation.
         reload_every: Duration = seconds(10), Durations(millis(10)..=days(1));
     }
 
-    /// Who may call.
-    auth: Auth {
-        /// How callers are known: `none`, by a `token` in each request, or by their certificate (`mtls`).
+    /// Authentication of callers.
+    auth: AuthSettings {
+        /// How callers authenticate: `none`, by a `token` in each request, or by their certificate (`mtls`).
         mode: AuthMode = AuthMode::None,
             Choice(&[("none", AuthMode::None), ("token", AuthMode::Token), ("mtls", AuthMode::Mtls)]);
-        /// For `token`: a line `ROLE SHA256 NAME` per caller; `userdata token new` writes one.
-        tokens_file: Option<PathBuf> = None, Optional(FilePath);
-        /// For `mtls`: a line `ROLE URI NAME` per caller, by the one URI in its certificate.
-        principals_file: Option<PathBuf> = None, Optional(FilePath);
+        /// For `token`: one line `ROLE SHA256 NAME` per caller. `userdata token new` writes one.
+        tokens_file: Option<PathBuf> = None, Optional(FILE);
+        /// For `mtls`: one line `ROLE URI NAME` per caller. The URI is the only one in the caller's certificate.
+        principals_file: Option<PathBuf> = None, Optional(FILE);
     }
 
-    /// The port for the metrics, liveness and readiness, apart from the callers' one.
-    metrics: Metrics {
-        /// Where it listens. It tells figures and never users, to everyone who reaches it.
-        listen: SocketAddr = loopback(9464), ListenOn;
-        /// Whether it may listen beyond loopback.
-        allow_remote: bool = false, Switch;
+    /// The HTTP port for metrics, liveness and readiness.
+    metrics: MetricsSettings {
+        /// The address of the metrics port. It serves metrics to everyone who reaches it, and never user data.
+        listen: SocketAddr = loopback(9464), LISTEN_ON;
+        /// Allows addresses other than loopback.
+        allow_remote: bool = false, SWITCH;
     }
 
     /// The memory tier.
-    memory: Memory {
+    memory: MemorySettings {
         /// How long a snapshot stays in memory at most; never longer than it stays fresh.
         ttl: Duration = seconds(300), Durations(millis(1)..=days(1));
-        /// What holds the snapshots. `quick-cache` reads and writes cheaper, and hits more often where few of the
-        /// snapshots asked for fit; figures are in docs/performance.md.
+        /// The cache library. `quick-cache` reads and writes faster, and has the higher hit rate if few of the requested
+        /// snapshots fit; docs/performance.md has measurements.
         engine: MemoryEngine = MemoryEngine::MiniMoka,
             Choice(&[("mini-moka", MemoryEngine::MiniMoka), ("quick-cache", MemoryEngine::QuickCache)]);
-        /// Snapshots at most; which ones stay is decided by how often they are asked for.
+        /// Snapshots at most. The most frequently requested ones stay.
         max_entries: u64 = 10_000, Count(1..=10_000_000);
-        /// Bytes at most, by the snapshots' weight. Each counts with its share at least, `max_bytes / max_entries`.
+        /// Bytes at most. A snapshot counts as `max_bytes / max_entries` at least.
         max_bytes: u64 = 256 * MIB, Bytes(MIB..=1024 * 1024 * MIB);
     }
 
     /// The Redis tier.
-    redis: Redis {
-        /// Where it is: `redis://[user:password@]host:port`, `rediss://` with TLS, `redis-cluster://` for a cluster's nodes,
+    redis: RedisSettings {
+        /// `redis://[user:password@]host:port`, `rediss://` for TLS, `redis-cluster://` for the nodes of a cluster,
         /// `redis-sentinel://` for sentinels. None: no Redis tier.
         url: Option<Secret> = None, Optional(Url(REDIS));
         /// How long a record stays at most; never longer than its snapshot stays fresh.
         ttl: Duration = hours(1), Durations(millis(1)..=days(7));
-        /// Starts every key, and the channel of the instances' hints.
+        /// Prefix of every key and of the notification channel. Clusters that share a Redis need different ones.
         prefix: String = "comprehensive_user_data".to_owned(), Text(1..=64);
-        /// For one command: what a request loses at most to a Redis that hangs, until the breaker opens.
+        /// Timeout of a command: the delay of a request by a Redis that hangs, until its circuit opens.
         timeout: Duration = millis(50), Durations(millis(1)..=seconds(10));
-        /// Payloads above this are compressed: below it zstd costs more than it saves.
+        /// Payloads larger than this are compressed. For smaller ones zstd costs more than it saves.
         compress_above: usize = 1024, Bytes(0..=64 * MIB);
     }
 
-    /// The cache table, fences and leases.
-    database: Database {
-        /// `postgres://..`, or `sqlite://..` for instances on one machine. All instances need the same one. By default a file
-        /// beneath the working directory: `sqlite://./data/userdata.db?mode=rwc`.
+    /// The database of the cache: cache table, invalidation log and leases.
+    database: DatabaseSettings {
+        /// `postgres://..`, or `sqlite://..` for instances on one machine. All instances need the same database. The
+        /// default is a file below the working directory: `sqlite://./data/userdata.db?mode=rwc`.
         url: Secret = Secret::new("sqlite://./data/userdata.db?mode=rwc"), Url(SQL);
         /// How long a complete document stays fresh.
         ttl: Duration = hours(1), Durations(millis(1)..=days(7));
-        /// Expiry is spread by this share of the TTL to either side, so that what was loaded together does not expire
-        /// together.
+        /// Expiry is spread by this share of `database.ttl` to either side. 0: documents loaded together expire together,
+        /// and are loaded together again.
         ttl_jitter: f64 = 0.1, Number(0.0..=0.5);
-        /// The share of its life after which a document that is asked for is assembled anew behind the answer, so that
-        /// nobody waits when it expires. 1: never.
+        /// The share of its lifetime after which a requested document is reloaded behind the answer (refresh-ahead). 1:
+        /// never, so the first request after expiry waits.
         refresh_after: f64 = 0.8, Number(0.1..=1.0);
-        /// For all of a request's reads in the cache table.
+        /// Timeout for all reads of the cache table by one request.
         timeout: Duration = millis(200), Durations(millis(1)..=seconds(30));
-        /// Connections at most, for each instance; 8 more are kept for the invalidation log.
+        /// Connections of each instance at most; 8 more are used for the invalidation log.
         max_connections: u32 = 10, Count(1..=1000);
-        /// Rows older than this are swept; until then expired ones serve as STALE.
-        stale_max: Duration = days(1), Durations(millis(1)..=days(30));
-        /// How often rows are swept that are older than `database.stale_max`.
+        /// How long an expired row serves as stale-if-error fallback (STALE) after its expiry. Older rows are swept.
+        stale_if_error: Duration = days(1), Durations(millis(1)..=days(30));
+        /// How often rows older than `database.stale_if_error` are swept.
         sweep_every: Duration = seconds(300), Durations(millis(10)..=days(1));
-        /// Rows deleted by one statement: small enough never to hold locks for long.
+        /// Rows deleted by one statement. More hold locks for longer.
         sweep_batch: u64 = 500, Count(1..=10_000);
-        /// How often access counts are written to the table: what a crash loses of them.
-        tally_every: Duration = seconds(5), Durations(millis(10)..=hours(1));
-        /// Keys whose access counts are gathered at most between two writes; further ones are not counted.
-        tally_keys_max: usize = 100_000, Count(1..=10_000_000);
+        /// How often access counts are written to the table. A crash loses those since the last time.
+        access_counts_every: Duration = seconds(5), Durations(millis(10)..=hours(1));
+        /// Keys with unwritten access counts at most; accesses of further keys are not counted.
+        access_counts_max: usize = 100_000, Count(1..=10_000_000);
     }
 
-    /// The invalidation log's local copy.
-    fence: Fence {
-        /// How often the log is read: without Redis, what an invalidation takes to reach the other instances.
+    /// The local copy of the invalidation log.
+    invalidation_log: InvalidationLogSettings {
+        /// How often the log is read. Without Redis, this is how long an invalidation takes to reach other instances.
         poll: Duration = millis(100), Durations(millis(1)..=seconds(10));
-        /// How long a copy of the log is trusted. All instances of a cluster have to agree on it.
+        /// How long the copy counts as current after each reading. All instances of a cluster need the same value.
         lease: Duration = millis(500), Durations(millis(10)..=minutes(1));
-        /// How long a request waits for a lapsed copy to be renewed before it is answered unverified.
+        /// How long a request waits for the log to be read again after the lease expired. Then its answer is unverified.
         renew_timeout: Duration = millis(50), Durations(millis(1)..=seconds(10));
-        /// How long cached answers are given after the lease lapsed.
+        /// How long unverified answers come from the cache after the lease expired. Then the cache is not used.
         unverified_max: Duration = seconds(300), Durations(Duration::ZERO..=days(1));
-        /// Scopes whose fences are held at most; pruning raises the floor, which is always safe.
+        /// Scopes in the copy at most. If there are more, the low watermark rises: safe, but documents are reloaded.
         scopes_max: usize = 1_000_000, Count(1000..=100_000_000);
     }
 
-    /// Loads.
-    flight: Flight {
-        /// For a whole load. At least a required source's hard timeout and half a second, or a load dies just before it
-        /// would succeed.
+    /// Loads: assembling a document from the sources.
+    loads: LoadSettings {
+        /// Timeout of a load. At least the hard timeout of a required source and half a second, or a load fails just
+        /// before it succeeds.
         budget: Duration = seconds(10), Durations(millis(500)..=hours(1));
-        /// Loads that read the sources at once.
+        /// Loads in progress at most.
         max_concurrent: usize = 16, Count(1..=10_000);
-        /// Loads that wait for their turn; beyond it they are refused.
+        /// Loads that wait for one in progress to finish, at most; further ones are refused.
         max_queued: usize = 64, Count(0..=100_000);
-        /// Callers that wait for loads; beyond it they are refused.
+        /// Requests that wait for loads at most; further ones are refused.
         max_waiting: usize = 20_000, Count(1..=1_000_000);
-        /// How long a partial document stays before it is completed.
+        /// How long a partial document is served before the missing sections are read again.
         partial_ttl: Duration = seconds(30), Durations(millis(1)..=days(1));
-        /// How long an unknown user is remembered, unless an invalidation tells of them.
+        /// How long NOT_FOUND is remembered for an unknown user, unless an invalidation arrives.
         not_found_ttl: Duration = seconds(30), Durations(millis(1)..=days(1));
     }
 
-    /// The leases by which one instance works for all.
-    load_lease: LoadLease {
-        /// How often a holder shows that it is alive. Most loads end before the first time.
-        beat: Duration = seconds(1), Durations(millis(10)..=minutes(1));
-        /// A holder that shows nothing for so long is taken for dead: several beats, or a busy database would make the
-        /// others load too; but all of it is waited for when an instance dies.
+    /// Load leases: one instance loads a document for the whole cluster.
+    load_lease: LoadLeaseSettings {
+        /// How often the holder of a lease writes a heartbeat. Most loads end before the first one.
+        heartbeat: Duration = seconds(1), Durations(millis(10)..=minutes(1));
+        /// A holder without a heartbeat for this long counts as dead. Several heartbeats, or a slow database causes
+        /// duplicate loads; longer makes requests wait when an instance dies.
         takeover: Duration = seconds(5), Durations(millis(50)..=minutes(5));
-        /// How often those who wait look: what the slowest of them loses after a load.
+        /// How often waiting instances check the lease: their extra delay after a load.
         poll: Duration = millis(100), Durations(millis(1)..=seconds(10));
-        /// After this they load by themselves, however alive the holder is: longer than a flight.
+        /// How long an instance waits for another one before it loads by itself. Longer than `loads.budget`.
         wait_max: Duration = seconds(15), Durations(millis(100)..=hours(1));
-        /// How long a failure or a NOT_FOUND is shared at most before it is tried again.
+        /// How long a failure or NOT_FOUND of one instance is used by the others before they try again.
         outcome_max: Duration = seconds(5), Durations(Duration::ZERO..=minutes(1));
     }
 
-    /// Assembling a document again behind a change, so that its next reader need not wait. What an instance knows of
-    /// readers is what it answers itself; limits are of each instance.
-    reassembly: Reassembly {
-        /// Whether it is done at all.
-        enabled: bool = true, Switch;
-        /// After a change, this long without another one: changes that belong together are dealt with together. Who
-        /// comes sooner waits, as without it.
+    /// Prefetch on change: a changed document is loaded before it is requested. Each instance decides by the requests
+    /// that it answers itself; limits are per instance.
+    prefetch: PrefetchSettings {
+        /// Whether documents are prefetched.
+        enabled: bool = true, SWITCH;
+        /// How long after the last change the load starts, so that changes in quick succession cause one load. Requests in
+        /// between wait for a load of their own.
         quiet: Duration = seconds(1), Durations(Duration::ZERO..=minutes(10));
-        /// How long changes that do not end, or a busy instance, put it off at most.
+        /// How long further changes, or a busy instance, can delay the load at most.
         delay_max: Duration = seconds(10), Durations(Duration::ZERO..=hours(1));
-        /// Documents in a row that nobody reads after which it ends, until somebody reads again.
+        /// Prefetching of a document stops after this many that were not requested, until it is requested again.
         unread_max: u32 = 3, Count(1..=1000);
-        /// AI calls per hour for documents that nobody has asked for; none if this or one of the next two is 0.
+        /// AI calls for prefetching per hour. No prefetch calls the AI endpoint if this or one of the next two is 0.
         ai_calls_per_hour: u32 = 60, Count(0..=100_000);
-        /// The same for one user per day.
+        /// The same per user and day.
         ai_calls_per_user_per_day: u32 = 10, Count(0..=10_000);
-        /// The same for all users together per day.
+        /// The same per day for all users.
         ai_calls_per_day: u32 = 500, Count(0..=100_000);
     }
 
     /// The tables of the planning application.
-    sources: Sources {
-        /// Where they are; read only. None: the cache's database.
+    sources: SourcesSettings {
+        /// The database with the tables, read only. None: the database of the cache.
         database_url: Option<Secret> = None, Optional(Url(SQL));
-        /// Whether changes that triggers have noted become invalidations by themselves (`userdata triggers install`).
-        change_feed: bool = true, Switch;
-        /// How often the triggers' outbox is looked into: what it adds to the time in which a change is seen.
+        /// Turns changes recorded by triggers into invalidations. Needs `userdata triggers install`.
+        change_feed: bool = true, SWITCH;
+        /// How often the outbox of the triggers is read: the delay until a change is seen.
         relay_poll: Duration = millis(100), Durations(millis(1)..=minutes(1));
-        /// A login that may write the outbox, if the tables are not in the cache's database. None: no change feed
+        /// A login that can write the outbox, if the tables are not in the database of the cache. None: no change feed
         /// from there.
         relay_database_url: Option<Secret> = None, Optional(Url(SQL));
-        /// Connections at most, for each instance. Fewer than loads need make sources wait for each other.
+        /// Connections of each instance at most. With fewer than loads need, sources wait for each other.
         max_connections: u32 = 16, Count(1..=1000);
-        /// After this an optional section is answered without.
+        /// How long a load waits for an optional section before it answers without it.
         soft_timeout: Duration = seconds(1), Durations(millis(1)..=minutes(10));
-        /// After this a source is given up.
+        /// Timeout of a source.
         hard_timeout: Duration = seconds(8), Durations(millis(1)..=minutes(10));
-        /// Runs of one source at once: more than that many loads gain nothing from one database.
+        /// Runs of one source in parallel at most. More only queue in the database.
         max_concurrent: usize = 16, Count(1..=10_000);
         /// A larger JSON column counts as absent, with a warning.
         column_bytes_max: usize = 256 * 1024, Bytes(KIB..=16 * MIB);
-        /// Failures in a row after which a source is left alone.
+        /// Consecutive failures that open the circuit of a source.
         breaker_failures: u32 = 5, Count(1..=1000);
-        /// How long it is left alone before it is tried again.
+        /// How long an open circuit waits before it probes the source.
         breaker_pause: Duration = seconds(2), Durations(millis(10)..=minutes(10));
     }
 
-    /// Comparing what is served with what the sources say, where changes make themselves known.
-    inspector: Inspector {
-        /// The share of hits that are offered for it. 0: none.
+    /// Staleness check: comparing served documents with the sources. Runs only with a change feed.
+    staleness_check: StalenessCheckSettings {
+        /// The share of hits that are sampled. 0: none.
         share: f64 = 0.01, Number(0.0..=1.0);
-        /// How often one of them is compared: each time the sources are read once more, which costs what a load costs.
+        /// How often a sample is compared. Each comparison costs as much as a load.
         every: Duration = seconds(1), Durations(millis(1)..=hours(1));
     }
 
     /// The AI endpoint.
-    ai: Ai {
-        /// An OpenAI-compatible endpoint, such as `https://host/v1`. None: the rule engine.
-        base_url: Option<String> = None, Optional(Endpoint);
-        /// The model's name as the endpoint knows it.
+    ai: AiSettings {
+        /// An OpenAI-compatible endpoint, such as `https://host/v1`. None: rules make the analysis.
+        base_url: Option<String> = None, Optional(ENDPOINT);
+        /// The name of the model.
         model: String = String::new(), Text(0..=200);
-        /// Sent to the endpoint as a bearer token. None: nothing is sent, for endpoints on this machine.
+        /// The bearer token for the endpoint. None: no token is sent.
         api_key: Option<Secret> = None, Optional(SecretText);
-        /// Sampling temperature: how much answers to the same question differ.
+        /// Sampling temperature: how much responses to the same request differ.
         temperature: f64 = 0.2, Number(0.0..=2.0);
-        /// Tokens of an answer at most.
+        /// Tokens of a response at most. A longer analysis is cut off and cannot be used.
         max_output_tokens: u32 = 4096, Count(256..=100_000);
-        /// How the answer's form is asked for.
+        /// How the endpoint is told the form of the response.
         structured: Structured = Structured::JsonSchema,
             Choice(&[("json_schema", Structured::JsonSchema), ("json_object", Structured::JsonObject)]);
-        /// After this the document is answered without the section; the call goes on.
+        /// How long a load waits for the call before it answers without the section. The call continues.
         soft_timeout: Duration = seconds(8), Durations(millis(1)..=minutes(10));
-        /// After this the call is given up, and with it what it cost.
+        /// Timeout of the call. Shorter aborts calls that cost money.
         hard_timeout: Duration = seconds(60), Durations(millis(1)..=minutes(30));
-        /// Calls begun per minute at most, in this instance: a limit for what a mistake can cost.
+        /// Calls started per minute and instance at most: limits the cost of a mistake.
         calls_per_minute: u32 = 60, Count(1..=100_000);
     }
 
     /// The log.
-    log: Log {
-        /// A `tracing` filter, such as `info,userdata=debug`; spans per HTTP/2 frame stay off whatever it says.
-        filter: String = "info".to_owned(), Filter;
-        /// How lines look: `text` for people, `json` for what gathers logs, one object a line.
+    log: LogSettings {
+        /// A `tracing` filter, such as `info,userdata=debug`. Spans per HTTP/2 frame are always off.
+        filter: String = "info".to_owned(), FILTER;
+        /// `text` for people, `json` for log collectors: one object per line.
         format: LogFormat = LogFormat::Text, Choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
     }
 
     /// The demo data.
-    demo: Demo {
-        /// Seed it at start if the sources are empty. `demo` alone means this setting too.
-        enabled: bool = false, Switch;
-        /// The day its dates count from; none: today.
-        as_of: Option<NaiveDate> = None, Optional(Day);
+    demo: DemoSettings {
+        /// Writes demo data at start if the sources are empty. The key `demo` alone is this setting too.
+        enabled: bool = false, SWITCH;
+        /// The day that the dates are relative to. None: today.
+        as_of: Option<NaiveDate> = None, Optional(DAY);
     }
 }
 
-/// What holds the snapshots in memory.
+/// The cache library of the memory tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryEngine {
-    /// TinyLFU. Its writes are made one after the other, because they are not safe otherwise.
+    /// TinyLFU. Writes are serialized, because concurrent ones are not safe.
     MiniMoka,
-    /// Clock-PRO, in shards.
+    /// Clock-PRO, sharded.
     QuickCache,
 }
 
-/// How an answer's form is asked for.
+/// How the AI endpoint is told the form of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Structured {
     /// `response_format: json_schema`.
     JsonSchema,
-    /// `response_format: json_object`, the schema in the prompt: for endpoints that know no schema.
+    /// `response_format: json_object` and the schema in the prompt, for endpoints without support for schemas.
     JsonObject,
 }
 
 impl Structured {
-    /// As it is configured.
+    /// The value of the setting.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -335,22 +338,20 @@ impl Structured {
     }
 }
 
-/// How callers are known.
+/// How callers authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMode {
-    /// They are not.
     None,
     /// By a token in each request.
     Token,
-    /// By the certificate of their connection.
+    /// By the certificate of the connection.
     Mtls,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }

@@ -1,9 +1,9 @@
-//! Is everything there that `serve` needs, and as it needs it? Each finding says what was looked at, what was found
-//! and, unless all is well, what to do about it.
+//! Checks configuration and dependencies of `serve`. Each finding says what was checked, the result and, if there is a
+//! problem, what to fix.
 //!
-//! Areas are examined side by side, each for so long at most: one that hangs is a finding, not a doctor that hangs.
-//! Invariant: nothing is changed. Databases are asked through sessions that cannot write, an embedded database that
-//! does not exist is not created, and the AI endpoint is not asked anything that costs.
+//! Areas are checked concurrently, each with a timeout: an area that hangs is a finding.
+//! Invariant: nothing is changed. Database sessions cannot write, a missing embedded database is not created, and the AI
+//! endpoint gets no request that costs money.
 
 mod cache_database;
 mod certificates;
@@ -21,16 +21,15 @@ use serde::Serialize;
 
 use crate::config::{ConfigError, Loaded, OpenTelemetry};
 
-/// For one area: several times what a healthy one takes, and short enough to wait for.
+/// For one area: several times the time of a healthy one, and short enough to wait for.
 const AREA_MAX: Duration = Duration::from_secs(8);
-/// For reaching something: shorter, so that what is out of reach is said as that.
+/// For one connection: shorter, so that a connection failure is reported as such.
 const REACH_MAX: Duration = Duration::from_secs(3);
 
-/// How well something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
-    /// As it should be, or not asked for.
+    /// It works, or is not configured.
     Ok,
     /// It works, but not as well or as safely as it could.
     Warn,
@@ -39,7 +38,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// As it is printed.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -50,20 +48,18 @@ impl Verdict {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at: closed, for programs.
+    /// The check, from a closed list, for programs.
     pub check: &'static str,
-    /// How it is.
     pub verdict: Verdict,
-    /// What was found.
     pub found: String,
-    /// What to do about it. Empty: nothing.
+    /// What to fix. Empty: nothing.
     pub remedy: String,
 }
 
-/// What was found.
+/// The findings.
 #[derive(Clone, Debug, Default)]
 pub struct Findings(Vec<Finding>);
 
@@ -80,19 +76,19 @@ impl Findings {
         self.0.push(Finding { check, verdict: Verdict::Fail, found: found.into(), remedy: remedy.into() });
     }
 
-    /// One after another, in the order of the areas.
+    /// In the order of the areas.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.0.iter()
     }
 
-    /// The worst of them.
+    /// The worst one.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.0.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Ok)
     }
 }
 
-/// Examines everything that a server with this configuration would use.
+/// Checks everything that a server with this configuration uses.
 pub async fn examine(loaded: &Loaded) -> Findings {
     let config = &loaded.config;
     let telemetry = OpenTelemetry::of_process();
@@ -119,7 +115,7 @@ pub async fn examine(loaded: &Loaded) -> Findings {
     Findings(join_all(areas).await.into_iter().flat_map(|findings| findings.0).collect())
 }
 
-/// What there is to say when the configuration cannot even be read.
+/// The findings if the configuration cannot be read.
 #[must_use]
 pub fn unreadable(error: &ConfigError) -> Findings {
     let mut found = Findings::default();
@@ -129,7 +125,7 @@ pub fn unreadable(error: &ConfigError) -> Findings {
     found
 }
 
-/// An area's findings; those before it ran out of time stay.
+/// The findings of an area. After a timeout those before it remain.
 async fn within(area: &'static str, remedy: &str, examine: impl AsyncFnOnce(&mut Findings)) -> Findings {
     let mut found = Findings::default();
     if tokio::time::timeout(AREA_MAX, examine(&mut found)).await.is_err() {

@@ -1,10 +1,10 @@
-//! The closed list of ways a request can fail. `grpc/status.rs` maps it to codes, here nothing knows them.
+//! Every way in which a request can fail. `grpc/status.rs` maps them to codes; nothing here knows codes.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::aggregate::AggregateError;
 
-/// An error and what caused it, in one line. Libraries' errors often say their cause themselves.
+/// An error and its causes in one line. A cause that the error already displays is left out.
 #[must_use]
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
@@ -21,70 +21,57 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 pub enum Error {
     /// The user is unknown to the required source, or the strategy is not this user's.
     #[error("{what} not found")]
-    NotFound {
-        /// What was looked for.
-        what: Missing,
-    },
-    /// Too much is going on already.
+    NotFound { what: Missing },
     #[error("overloaded")]
-    Overloaded {
-        /// When to try again.
-        retry_after: Duration,
-    },
+    Overloaded { retry_after: Duration },
     /// A required source, or the cache's own database where it is needed, cannot be reached.
     #[error("{reason}")]
     Unavailable {
-        /// Why.
         reason: Unavailable,
-        /// When to try again.
         retry_after: Duration,
-        /// What failed, for the log.
+        /// For the log.
         #[source]
         cause: Option<Arc<AggregateError>>,
     },
-    /// The caller's deadline passed; the load goes on.
+    /// The deadline of the request has passed. Its load continues.
     #[error("deadline exceeded")]
     DeadlineExceeded,
     /// The document is larger than a reply may be.
     #[error("the document has {bytes} bytes")]
     TooLarge {
-        /// Its encoded size.
         bytes: usize,
-        /// The sections and their encoded sizes, in the contract's order.
+        /// The encoded size of each section, in the contract's order.
         sections: Vec<(crate::model::Section, usize)>,
     },
-    /// It was assembled for nobody, and would have taken an AI call. Whoever waits assembles for itself: no caller
-    /// is ever told this.
-    #[error("left to whoever waits for it")]
+    /// A prefetch exceeded the AI budget. Never returned to a caller: a waiting one starts its own load.
+    #[error("AI budget exceeded")]
     BudgetExceeded,
-    /// A defect of ours; the log says more.
+    /// A defect. The log has the details.
     #[error("internal error")]
     Internal,
 }
 
-/// When whoever is refused for overload should come back: spread, so that they do not come back together.
+/// Spread, so that refused clients do not retry at the same time.
 const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 500..=1500;
 
-/// One such time.
+/// When a client refused for overload should retry.
 #[must_use]
 pub fn retry_after_overload() -> Duration {
     Duration::from_millis(rand::random_range(RETRY_AFTER_MS))
 }
 
 impl Error {
-    /// Too much is going on already.
     #[must_use]
     pub fn overloaded() -> Self {
         Self::Overloaded { retry_after: retry_after_overload() }
     }
 }
 
-/// What NOT_FOUND is about.
+/// What was not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// The user.
     User,
-    /// The strategy, which does not exist or is somebody else's: nobody is told which.
+    /// The strategy does not exist, or belongs to another user. The caller does not learn which.
     Strategy,
 }
 
@@ -97,34 +84,26 @@ impl std::fmt::Display for Missing {
     }
 }
 
-/// Why something is unavailable; its name is the outward reason.
+/// Why something is unavailable. The name is the reason that the caller gets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// A required source failed.
     #[error("a required source failed")]
-    SourceFailed {
-        /// Its name.
-        source_name: &'static str,
-    },
-    /// An invalidation could not be made durable. What is cached here was dropped all the same.
+    SourceFailed { source_name: &'static str },
+    /// An invalidation could not be made durable. Local copies were dropped nevertheless.
     #[error("the invalidation could not be made durable")]
     InvalidationNotDurable,
     /// A purge could not clean a tier. Its invalidation holds.
     #[error("a tier could not be purged")]
-    PurgeIncomplete {
-        /// The tier.
-        tier: crate::model::Tier,
-    },
+    PurgeIncomplete { tier: crate::model::Tier },
     /// The invalidation log could not be read, and the caller wants nothing unverified.
     #[error("freshness cannot be verified")]
     FreshnessUnverified,
     /// A token is ahead of the log that this instance can read.
     #[error("the token is ahead of the log")]
     TokenAhead,
-    /// The cache's database is needed for this call and cannot be reached.
+    /// The call needs the cache's database, which cannot be reached.
     #[error("the cache database cannot be reached")]
     DatabaseDown,
-    /// The service is shutting down.
     #[error("shutting down")]
     Draining,
 }

@@ -1,9 +1,8 @@
-//! Where a test can come between the cache and what it talks to: fail a call, hold it, or let it go on later.
+//! Fault injection for tests: a call from the cache to a dependency fails, hangs, or continues later.
 //!
-//! Each instance has one [`Faults`], which its parts pick up when they are made ([`Faults::here`]). Without the feature
-//! `mutants` it has no size and [`Faults::through`] hands back the very future it was given. A proxy before every
-//! server would be more real, but it cannot tell one statement from another, nor when nothing is under way any more; so
-//! each case would have to wait for time to pass.
+//! Each instance has one [`Faults`], which its parts take when they are created ([`Faults::here`]). Without the feature
+//! `mutants` it has no size, and [`Faults::through`] returns its argument. A proxy for each dependency would be more
+//! real, but it cannot tell statements apart, nor know when no call is in progress; so tests would have to wait.
 
 #[cfg(feature = "mutants")]
 mod plan;
@@ -11,16 +10,16 @@ mod plan;
 #[cfg(feature = "mutants")]
 pub use plan::{Faults, Gauge, Injected, Mode, Place};
 
-/// What an instance does beyond its own memory.
+/// A call that can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Call {
+pub enum FaultPoint {
     /// A command to Redis.
     Redis,
     /// A statement on the cache table.
     Row,
     /// The commit of invalidations.
     Append,
-    /// Between the two transactions of an append that takes its positions first: only a mutant comes here.
+    /// Between the two transactions of an append that takes positions first: only a mutant does.
     Appending,
     /// The reading of the invalidation log's head.
     Head,
@@ -28,37 +27,33 @@ pub enum Call {
     Rows,
     /// A statement on the table of leases.
     Lease,
-    /// The storing of a document that was found worth it: what is held here arrives late.
+    /// Storing a document. If it hangs, the document is stored late.
     Store,
     /// A run of a source.
     Source(&'static str),
 }
 
-/// None: a build without them.
+/// No faults: a build without the feature.
 #[cfg(not(feature = "mutants"))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults;
 
 #[cfg(not(feature = "mutants"))]
 impl Faults {
-    /// Those of the instance that is being made.
     #[must_use]
     pub fn here() -> Self {
         Self
     }
 
-    /// The call itself.
-    pub fn through<F: Future>(&self, _: Call, work: F) -> F {
+    pub fn through<F: Future>(&self, _: FaultPoint, work: F) -> F {
         work
     }
 
-    /// Whether something is lost on its way.
-    pub fn lose(&self, _: Call) -> std::future::Ready<bool> {
+    pub fn lose(&self, _: FaultPoint) -> std::future::Ready<bool> {
         std::future::ready(false)
     }
 
-    /// A place in the middle of a call.
-    pub fn linger(&self, _: Call) -> std::future::Ready<()> {
+    pub fn linger(&self, _: FaultPoint) -> std::future::Ready<()> {
         std::future::ready(())
     }
 }

@@ -70,7 +70,7 @@ impl Server {
     /// The services over `cache`. Connections become tasks of `tracker`.
     pub async fn new(
         cache: Arc<UserDataCache>,
-        config: &config::Server,
+        config: &config::ServerSettings,
         security: Security,
         clock: Clock,
         tracker: TaskTracker,
@@ -90,7 +90,7 @@ impl Server {
     async fn with(
         routes: Routes,
         hits: Option<Hits>,
-        config: &config::Server,
+        config: &config::ServerSettings,
         security: Security,
         clock: Clock,
         tracker: TaskTracker,

@@ -86,7 +86,7 @@ pub enum WaitOutcome {
 #[derive(Debug)]
 pub struct Leases {
     table: LeaseTable,
-    config: config::LoadLease,
+    config: config::LoadLeaseSettings,
     /// For one statement of a waiting caller.
     timeout: Duration,
     clock: Clock,
@@ -102,7 +102,7 @@ impl Leases {
     #[must_use]
     pub fn new(
         pool: Pool,
-        config: &config::LoadLease,
+        config: &config::LoadLeaseSettings,
         timeout: Duration,
         clock: Clock,
         tasks: TaskTracker,
@@ -116,7 +116,7 @@ impl Leases {
     #[must_use]
     pub fn over(
         table: MemoryDatabase,
-        config: &config::LoadLease,
+        config: &config::LoadLeaseSettings,
         timeout: Duration,
         clock: Clock,
         tasks: TaskTracker,
@@ -127,7 +127,7 @@ impl Leases {
 
     fn of(
         table: LeaseTable,
-        config: &config::LoadLease,
+        config: &config::LoadLeaseSettings,
         timeout: Duration,
         clock: Clock,
         tasks: TaskTracker,

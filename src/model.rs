@@ -26,29 +26,24 @@ pub use section::{SECTIONS, SectionSet};
 pub use snapshot::{SealedSection, Snapshot};
 pub use token::Token;
 
-/// A user: opaque, 1 to 255 bytes of UTF-8 without control characters.
+/// The opaque id of a user: 1 to 255 bytes of UTF-8 without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(std::sync::Arc<str>);
 
-/// Why a text is no user id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UserIdError {
-    /// It is empty.
     #[error("must not be empty")]
     Empty,
-    /// It has more than 255 bytes.
     #[error("must have at most 255 bytes")]
     TooLong,
-    /// It has a control character.
     #[error("must not contain control characters")]
     Control,
 }
 
 impl UserId {
-    /// Bytes at most: the width of the columns it is stored in.
+    /// The width of the columns that store it.
     pub const BYTES_MAX: usize = 255;
 
-    /// Checks a text from outside.
     pub fn parse(text: &str) -> Result<Self, UserIdError> {
         if text.is_empty() {
             return Err(UserIdError::Empty);
@@ -62,14 +57,13 @@ impl UserId {
         Ok(Self(text.into()))
     }
 
-    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The id as the integer columns of some source tables hold it: only the canonical decimal form
-    /// of 0..=2147483647 has one, so that "01" and "+1" stay other users than "1".
+    /// The id in the integer columns of some source tables. Only the canonical decimal form of 0..=2147483647 has one, so
+    /// that "01" and "+1" are not the user "1".
     #[must_use]
     pub fn integer(&self) -> Option<i32> {
         let text = self.as_str();
@@ -85,7 +79,7 @@ impl fmt::Display for UserId {
     }
 }
 
-/// A strategy's number as a caller names it: at least 1.
+/// The id of a strategy in a request: at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StrategyId(i64);
 
@@ -96,37 +90,31 @@ impl StrategyId {
         (number >= 1).then_some(Self(number))
     }
 
-    /// The number.
     #[must_use]
     pub fn get(self) -> i64 {
         self.0
     }
 }
 
-/// Whom an invalidation concerns.
+/// What an invalidation concerns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scope {
-    /// The user.
     pub user: UserId,
-    /// One strategy's entry and the one without strategy; none: everything of the user.
+    /// Documents of this strategy and those without one. None: all documents of the user.
     pub strategy: Option<StrategyId>,
-    /// Which sections; those made from them follow.
+    /// Sections that depend on these are added.
     pub sections: SectionSet,
 }
 
-/// Where snapshots are kept, in the order they are asked.
+/// The cache tiers, in the order of look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tier {
-    /// In this process.
     Memory,
-    /// In Redis.
     Redis,
-    /// In the cache table.
     Database,
 }
 
 impl Tier {
-    /// Its name in logs, metrics and statistics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -142,22 +130,22 @@ impl Tier {
 pub enum CacheStatus {
     /// From a tier.
     Hit(Tier),
-    /// From a load that another caller had begun.
+    /// From a load that another request started.
     Shared,
-    /// From the sources, for this call.
+    /// From the sources, in a load that this request started.
     Assembled,
-    /// From the sources, because the caller asked for a refresh.
+    /// From the sources, because of force_refresh.
     Refreshed,
-    /// An expired snapshot from this tier, because the sources could not be read.
+    /// An expired snapshot from this tier, because a source failed.
     Stale(Tier),
 }
 
 impl CacheStatus {
-    /// Their names in metrics and traces, in the order of [`CacheStatus::place`].
+    /// Names in metrics and traces, in the order of [`CacheStatus::place`].
     pub const NAMES: [&'static str; 7] =
         ["HIT_MEMORY", "HIT_REDIS", "HIT_DATABASE", "SHARED", "ASSEMBLED", "REFRESHED", "STALE"];
 
-    /// Its place in arrays that hold one value per status.
+    /// Index in arrays with a value for each status.
     #[must_use]
     pub fn place(self) -> usize {
         match self {
@@ -169,22 +157,19 @@ impl CacheStatus {
         }
     }
 
-    /// Its name in metrics and traces.
     #[must_use]
     pub fn name(self) -> &'static str {
         Self::NAMES[self.place()]
     }
 }
 
-/// An answer: a snapshot and how it was found.
+/// A snapshot for a caller, and where it came from.
 #[derive(Clone, Debug)]
 pub struct Served {
-    /// What is handed out.
     pub snapshot: Snapshot,
-    /// Where it came from.
     pub status: CacheStatus,
-    /// Whether the invalidation log was known to be current when it was judged.
+    /// Whether the local copy of the log was current when the snapshot was checked.
     pub verified: bool,
-    /// The position in the invalidation log that it is known to be at least as new as.
+    /// The position in the invalidation log up to which it is current.
     pub token: Token,
 }

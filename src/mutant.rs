@@ -1,10 +1,10 @@
-//! Broken variants of the cache's rules, to test the tests: each has to be noticed by one of them.
+//! Broken variants of the cache's rules (mutation testing): a test has to fail for each of them.
 //!
-//! At most one is on at a time in a process, and only if it was built with the feature `mutants`, which no release is.
-//! Without it [`on`] is the constant `false`, and the branches are gone. A switch rather than a feature each, which would
-//! mean a build each.
+//! At most one is on in a process, and only in builds with the feature `mutants`, which no release has. Without it, [`on`]
+//! is the constant `false` and the branches are compiled out. One feature with a switch, because a feature for each
+//! would need a build for each.
 
-/// One rule broken.
+/// A broken rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "mutants", derive(clap::ValueEnum))]
 pub enum Mutant {
@@ -14,32 +14,31 @@ pub enum Mutant {
     JoinsAnOlderLoad,
     /// OK is sent as soon as the invalidation is committed.
     AcknowledgesBeforeApplying,
-    /// What Redis holds is served unjudged.
+    /// Copies from Redis are served without a check for invalidations.
     TrustsRedis,
-    /// Whoever has caught up once is trusted for ever.
+    /// The local copy of the log stays valid for ever after the first reading.
     NoLease,
-    /// The lease counts from when the answer came, not from before the read was sent.
+    /// The lease starts when the reading ends, not when it starts.
     LeaseFromTheReadsEnd,
-    /// The lease is extended when the head is known, before the rows are applied.
+    /// The lease is extended after the head is read, before the rows are applied.
     LeaseBeforeTheRows,
     /// WAIT_ALL returns at once.
     WaitAllDoesNotWait,
-    /// A request's token is not looked at.
+    /// The token of a request is ignored.
     IgnoresTheToken,
     /// An instance that commits an invalidation applies it, and counts the rows before it as applied.
     AppliesOnlyItsOwnRow,
-    /// Positions are taken in a transaction of their own, so rows are committed out of order, and a reader that polls
-    /// accepts gaps, as it would have to.
+    /// Positions are taken in a separate transaction, so rows are committed out of order and readers accept gaps.
     SequenceForACounter,
-    /// A request shares a catch-up whose read was sent before it came.
+    /// A request shares a reading of the log that started before the request arrived.
     SharesASentCatchUp,
     /// An instance drops invalidations without raising its low watermark.
     PrunesWithoutTheLowWatermark,
-    /// Positions of one epoch are compared with those of another.
+    /// Positions of different epochs are compared.
     IgnoresTheEpoch,
     /// A waiter counts a holder as dead if its position, not its heartbeat, stops.
     TakesOverByPosition,
-    /// A partial document replaces whatever is there.
+    /// A partial document replaces a complete one.
     PartialOverComplete,
     /// Rows of the outbox are deleted before their invalidations are committed.
     DeletesBeforeInvalidating,

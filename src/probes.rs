@@ -1,8 +1,8 @@
-//! What is asked by plain HTTP, on a port of its own: liveness (`/healthz`), readiness (`/readyz`) and the metrics
-//! (`/metrics`). Who asks them speaks no gRPC, and must be answered when the callers' port is full.
+//! Liveness (`/healthz`), readiness (`/readyz`) and metrics (`/metrics`) by plain HTTP on a port of their own, so that
+//! they answer while the gRPC port is full.
 //!
-//! Alive means that the process answers. Ready means what gRPC health says: trouble with Redis or the
-//! AI endpoint does not count.
+//! Alive means that the process answers. Ready means the same as in gRPC health: failures of Redis or the AI endpoint
+//! do not count.
 
 use axum::{
     Router,
@@ -23,9 +23,9 @@ pub fn serve(listener: TcpListener, health: Health, scrape: Scrape, tasks: &Task
         .route("/metrics", get(metrics).with_state(scrape));
     let stop = stop.clone();
     tasks.spawn(async move {
-        // Not a graceful end: nobody is owed an answer here.
+        // Not graceful: no client depends on the last answer.
         if let Some(Err(error)) = stop.run_until_cancelled(axum::serve(listener, router).into_future()).await {
-            tracing::error!(%error, "the probes' port failed");
+            tracing::error!(%error, "probes port failed; liveness, readiness and metrics are not served until a restart");
         }
     });
 }

@@ -1,8 +1,7 @@
-//! The generated code, in modules that follow the protobuf packages, and the one place where lints
-//! are switched off for it.
+//! The generated code, in modules that follow the protobuf packages, with lints switched off.
 //!
-//! Well-known types are generated too instead of taken from `prost-types`: their JSON form
-//! ([`json`]) has to live beside them, and `Struct` has to keep its keys in order.
+//! Well-known types are generated too, instead of `prost-types`: their JSON form ([`json`]) has to be in this crate, and
+//! `Struct` needs ordered keys.
 
 mod codec;
 mod json;
@@ -16,7 +15,6 @@ pub use sealed::SealedResponse;
     clippy::all,
     clippy::pedantic,
     clippy::allow_attributes_without_reason,
-    missing_docs,
     missing_debug_implementations,
     unreachable_pub,
     reason = "generated"
@@ -38,7 +36,6 @@ pub mod google {
     clippy::all,
     clippy::pedantic,
     clippy::allow_attributes_without_reason,
-    missing_docs,
     missing_debug_implementations,
     unreachable_pub,
     reason = "generated"

@@ -1,8 +1,7 @@
-//! What the process tells about itself: the log, metrics and traces.
+//! The log, metrics and traces of the process.
 //!
-//! Started once, before anything else, and handed down from there; no library's global is used, so that whoever
-//! measures says by whose leave. Metrics are always kept and can be scraped; both are sent to a collector if
-//! OpenTelemetry's own variables name one.
+//! Started once, first, and passed down; no global of a library is used. Metrics are always kept and can be scraped.
+//! Metrics and traces are also sent to a collector if the `OTEL_*` variables name one.
 
 mod log;
 mod meter;
@@ -23,7 +22,7 @@ use opentelemetry_sdk::{
 use prometheus::Registry;
 
 pub use log::LogError;
-pub use meter::{Durations, Meter, Observe};
+pub use meter::{DurationHistogram, Meter, Observe};
 pub use scrape::Scrape;
 pub use trace::Sampling;
 
@@ -31,30 +30,30 @@ use crate::{
     clock::Clock,
     config::{self, OpenTelemetry},
 };
-use names::{INSTRUMENTS, Kind};
+use names::{INSTRUMENTS, InstrumentKind};
 
-/// Whose numbers these are, where several programs' come together.
+/// The instrumentation scope, and the default service name.
 const SCOPE: &str = "userdata";
 
-/// Everything that has been started. Clones are the same.
+/// What has been started. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     metrics: SdkMeterProvider,
     scrape: Scrape,
-    /// None: nothing is traced.
+    /// None: traces are off.
     traces: Option<SdkTracerProvider>,
     sampling: Sampling,
 }
 
 /// Starts the log, for the whole process.
-pub fn log_only(config: &config::Log) -> Result<(), LogError> {
+pub fn log_only(config: &config::LogSettings) -> Result<(), LogError> {
     log::start(config, None)
 }
 
 impl Telemetry {
-    /// Starts what a server needs, for the whole process. To be called within the runtime, in whose tasks the
-    /// connections to a collector live.
-    pub fn start(config: &config::Log, said: &OpenTelemetry) -> Result<Self, LogError> {
+    /// Starts log, metrics and traces of a server, for the whole process. Needs a runtime: the connections to a collector
+    /// are its tasks.
+    pub fn start(config: &config::LogSettings, said: &OpenTelemetry) -> Result<Self, LogError> {
         let mut remarks = said.remarks.clone();
         let mut told = |error: push::PushError| remarks.push(error.to_string());
         let resource = resource(said);
@@ -65,7 +64,7 @@ impl Telemetry {
 
         log::start(config, traces.as_ref().map(|traces| traces.tracer(SCOPE)))?;
         for remark in remarks {
-            tracing::warn!(remark, "telemetry does without something");
+            tracing::warn!(remark, "telemetry setting ignored");
         }
         let builder = SdkMeterProvider::builder().with_resource(resource);
         let builder = match metrics {
@@ -76,7 +75,7 @@ impl Telemetry {
         Ok(Self { traces, sampling, ..Self::measuring(builder) })
     }
 
-    /// Metrics alone, as for an instance within another program.
+    /// Metrics only, for an instance within another program.
     #[must_use]
     pub fn quiet() -> Self {
         Self::measuring(SdkMeterProvider::builder())
@@ -92,35 +91,32 @@ impl Telemetry {
         telemetry
     }
 
-    /// Makes instruments.
     #[must_use]
     pub fn meter(&self) -> Meter {
         Meter::of(self.metrics.meter(SCOPE))
     }
 
-    /// Says which requests are traced.
     #[must_use]
     pub fn sampling(&self) -> Sampling {
         self.sampling.clone()
     }
 
-    /// Sends what has not been sent, for as long as there is time for it. What cannot be sent by then is lost.
+    /// Sends pending metrics and spans. What cannot be sent in time is lost.
     pub async fn stop(self, at_most: Duration) {
         let Self { metrics, traces, .. } = self;
-        // The library waits on the spot, for threads of its own.
+        // The library blocks until its own threads end.
         let metrics = tokio::task::spawn_blocking(move || metrics.shutdown_with_timeout(at_most));
         let traces = tokio::task::spawn_blocking(move || traces.map(|of| of.shutdown_with_timeout(at_most)));
         let _ = tokio::time::timeout(at_most, async { tokio::join!(metrics, traces) }).await;
     }
 
-    /// For whoever serves the numbers.
     #[must_use]
     pub fn scrape(&self) -> Scrape {
         self.scrape.clone()
     }
 }
 
-/// Says who we are, as far as the environment does not.
+/// Name, version and instance id, unless the environment has them.
 fn resource(said: &OpenTelemetry) -> Resource {
     let instance = uuid::Uuid::new_v4().to_string();
     let of_environment = Resource::builder().build();
@@ -132,11 +128,10 @@ fn resource(said: &OpenTelemetry) -> Resource {
     Resource::builder().with_attributes(ours).build()
 }
 
-/// Least and greatest values are left out: over the whole life of a process they say nothing, and of an empty series
-/// they would be nonsense.
+/// Without minimum and maximum: over the lifetime of a process they say nothing, and for an empty series they are wrong.
 fn histogram_bounds(instrument: &Instrument) -> Option<Stream> {
     let of = INSTRUMENTS.iter().find(|of| of.name == instrument.name())?;
-    let Kind::Histogram(bounds) = of.kind else { return None };
+    let InstrumentKind::Histogram(bounds) = of.kind else { return None };
     let aggregation = Aggregation::ExplicitBucketHistogram { boundaries: bounds.to_vec(), record_min_max: false };
     Stream::builder().with_aggregation(aggregation).build().ok()
 }

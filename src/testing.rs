@@ -49,7 +49,7 @@ pub(crate) fn withstands_mutated(
     let inputs = std::env::var("USERDATA_MUTATIONS").map_or(INPUTS, |text| text.parse().expect("a number"));
     let mut largest = 0;
     for number in 0..inputs {
-        let said = Said(number);
+        let said = InputNumber(number);
         let input = mutated(number, valid);
         let length = input.len() as u64;
         let allocated = allocation_counter::measure(|| decode(input)).bytes_max;
@@ -61,9 +61,9 @@ pub(crate) fn withstands_mutated(
 }
 
 /// Names the input during which something panicked.
-struct Said(u64);
+struct InputNumber(u64);
 
-impl Drop for Said {
+impl Drop for InputNumber {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("it was input {}", self.0);

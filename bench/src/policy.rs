@@ -79,10 +79,10 @@ fn documents(count: usize) -> Vec<(CacheKey, MemoryEntry)> {
 
 /// The default tier, except for its size: the default bytes per document.
 fn tier(engine: MemoryEngine, documents: usize) -> MemoryTier {
-    let default = config::Memory::default();
+    let default = config::MemorySettings::default();
     let max_entries = u64::try_from(documents).unwrap();
     let max_bytes = max_entries * default.max_bytes.div_ceil(default.max_entries);
-    MemoryTier::new(&config::Memory { engine, max_entries, max_bytes, ..default })
+    MemoryTier::new(&config::MemorySettings { engine, max_entries, max_bytes, ..default })
 }
 
 /// A changed document is still held but useless: like the service's, a read drops nothing.

@@ -60,11 +60,11 @@ pub(crate) async fn run(replay: Replay) {
         count(|event| event.kind == trace::Kind::Recommendations),
     );
     let events = Arc::new(events);
-    let quiet = replay.quiet_ms.map_or(config::Reassembly::default().quiet, Duration::from_millis);
-    let without = config::Reassembly { enabled: false, ..config::Reassembly::default() };
-    let with = config::Reassembly { quiet, delay_max: 10 * quiet, ..config::Reassembly::default() };
+    let quiet = replay.quiet_ms.map_or(config::PrefetchSettings::default().quiet, Duration::from_millis);
+    let without = config::PrefetchSettings { enabled: false, ..config::PrefetchSettings::default() };
+    let with = config::PrefetchSettings { quiet, delay_max: 10 * quiet, ..config::PrefetchSettings::default() };
     let tasks = TaskTracker::new();
-    let ours = [without, with].map(|reassembly| tasks.spawn(ours(Arc::clone(&events), reassembly)));
+    let ours = [without, with].map(|prefetch| tasks.spawn(ours(Arc::clone(&events), prefetch)));
     let [without, with] = futures::future::join_all(ours).await.try_into().expect("two runs");
     let scores = [
         ("no cache", arithmetic::no_cache(&events)),
@@ -82,10 +82,10 @@ pub(crate) async fn run(replay: Replay) {
     println!("{table}\n\n{}", machine::description());
 }
 
-async fn ours(events: Arc<Vec<Event>>, reassembly: config::Reassembly) -> Score {
+async fn ours(events: Arc<Vec<Event>>, prefetch: config::PrefetchSettings) -> Score {
     let began = tokio::time::Instant::now();
-    let way = if reassembly.enabled { "ours" } else { "ours without" };
-    let mut core = Core::start(&events, reassembly).await;
+    let way = if prefetch.enabled { "ours" } else { "ours without" };
+    let mut core = Core::start(&events, prefetch).await;
     let score = core.replay(&events).await;
     println!("{way}: {:.0} s; {}", began.elapsed().as_secs_f64(), core.end().await);
     score

@@ -23,7 +23,7 @@ pub struct Aggregator {
 
 impl Aggregator {
     #[must_use]
-    pub fn new(database: SourceDatabase, ai: AiAnalysis, config: &config::Sources, clock: Clock) -> Self {
+    pub fn new(database: SourceDatabase, ai: AiAnalysis, config: &config::SourcesSettings, clock: Clock) -> Self {
         let guard = |name, limits| Guard::new(name, limits, clock.clone());
         let optional = optional_limits(config);
         Self {
@@ -79,7 +79,7 @@ impl Aggregator {
 
 /// The limits of an optional source. All sources share one pool: three of them that hang leave a quarter of it to the
 /// required ones.
-fn optional_limits(config: &config::Sources) -> config::Sources {
+fn optional_limits(config: &config::SourcesSettings) -> config::SourcesSettings {
     let share = usize::try_from(config.max_connections / 4).unwrap_or(usize::MAX).max(1);
-    config::Sources { max_concurrent: config.max_concurrent.min(share), ..config.clone() }
+    config::SourcesSettings { max_concurrent: config.max_concurrent.min(share), ..config.clone() }
 }

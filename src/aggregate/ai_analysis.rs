@@ -99,7 +99,7 @@ impl AiAnalysis {
     /// Chooses the generator: the model if an endpoint is configured, else the rules.
     /// Calls run under `guard` as tasks of `tracker`, one for all instances that share `leases`, and fill `responses`.
     pub fn new(
-        config: &config::Ai,
+        config: &config::AiSettings,
         guard: Guard,
         responses: ResponseCache,
         leases: Arc<Leases>,

@@ -19,10 +19,10 @@ use crate::{
     circuit_breaker::{CircuitBreaker, Pass, Probing},
     clock::{Clock, Moment},
     config,
-    fault::{Call, Faults},
+    fault::{FaultPoint, Faults},
     proto::v1::SourceStats,
     sync::Mutex,
-    telemetry::{Durations, Meter, names::SOURCE_DURATION},
+    telemetry::{DurationHistogram, Meter, names::SOURCE_DURATION},
 };
 
 /// Longer runs are recorded as this: twice the longest hard timeout, which is that of an AI call.
@@ -42,10 +42,10 @@ pub struct Guard {
 /// Durations by outcome.
 #[derive(Debug, Default)]
 struct Runs {
-    ok: Durations,
-    error: Durations,
-    timeout: Durations,
-    abandoned: Durations,
+    ok: DurationHistogram,
+    error: DurationHistogram,
+    timeout: DurationHistogram,
+    abandoned: DurationHistogram,
 }
 
 /// The runs of a source since the start.
@@ -69,7 +69,7 @@ pub struct Run<T> {
 
 impl Guard {
     #[must_use]
-    pub fn new(name: &'static str, limits: &config::Sources, clock: Clock) -> Self {
+    pub fn new(name: &'static str, limits: &config::SourcesSettings, clock: Clock) -> Self {
         let metrics = RunMetrics {
             runs: 0,
             failures: 0,
@@ -125,7 +125,7 @@ impl Guard {
         };
         // After the wait, because the circuit may have opened meanwhile.
         let running = self.begin().ok_or(SourceError::BreakerOpen)?;
-        let work = self.faults.through(Call::Source(self.name), work);
+        let work = self.faults.through(FaultPoint::Source(self.name), work);
         // A source shares no state between runs, so nothing that a panic left half done is seen again.
         let result = match timeout_at(deadline, AssertUnwindSafe(work).catch_unwind()).await {
             Ok(Ok(result)) => result,
@@ -178,7 +178,7 @@ struct ActiveRun<'a> {
     pass: Pass,
     begun: Moment,
     /// The histogram in which its duration is recorded when it is dropped.
-    durations: &'a Durations,
+    durations: &'a DurationHistogram,
 }
 
 impl ActiveRun<'_> {
@@ -214,7 +214,7 @@ impl Drop for ActiveRun<'_> {
 }
 
 impl Runs {
-    fn of(&self, error: Option<&SourceError>) -> &Durations {
+    fn of(&self, error: Option<&SourceError>) -> &DurationHistogram {
         match error {
             None => &self.ok,
             Some(SourceError::Timeout) => &self.timeout,
@@ -256,11 +256,11 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(10);
 
     fn guard(clock: &Clock) -> Guard {
-        let limits = config::Sources {
+        let limits = config::SourcesSettings {
             max_concurrent: 2,
             breaker_failures: 3,
             breaker_pause: Duration::from_secs(2),
-            ..config::Sources::default()
+            ..config::SourcesSettings::default()
         };
         Guard::new("tested", &limits, clock.clone())
     }

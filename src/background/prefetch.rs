@@ -37,7 +37,7 @@ const LIKELY_FOR_A_LOAD: f64 = 0.1;
 
 #[derive(Debug)]
 pub(super) struct Prefetch {
-    pub(super) config: config::Reassembly,
+    pub(super) config: config::PrefetchSettings,
     pub(super) readers: Arc<Readers>,
     pub(super) loads: Arc<Loads>,
     pub(super) tiers: Arc<Tiers>,

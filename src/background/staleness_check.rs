@@ -54,7 +54,7 @@ impl StalenessCheck {
     pub(super) async fn run(&self) {
         let Some((query, snapshot)) = self.samples.take() else { return };
         let counters = &self.counters.staleness;
-        let until = self.clock.now().after(self.config.sources.relay_poll + self.config.fence.lease);
+        let until = self.clock.now().after(self.config.sources.relay_poll + self.config.invalidation_log.lease);
         let Some(differing) = self.differing(&query, &snapshot).await else {
             // The source that failed has logged it.
             return counters.undecided.add(1);
@@ -113,7 +113,7 @@ impl StalenessCheck {
         let sections: SectionSet = COMPARED.into_iter().collect();
         // The windows of this section end at its read; no other section depends on the time.
         let as_of = snapshot.section(Section::Performance)?.facts.read_at;
-        let budget = self.config.flight.budget;
+        let budget = self.config.loads.budget;
         let plan = Plan { sections, as_of, refresh: false, budget, onboarding: None, ai_calls: None };
         let reading = self.aggregator.aggregate(query, &plan);
         let fresh = match tokio::time::timeout(budget, Box::pin(reading)).await.ok()? {

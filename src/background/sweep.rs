@@ -18,7 +18,7 @@ pub(super) struct Sweep {
     pub(super) aggregator: Arc<Aggregator>,
     pub(super) leases: Arc<Leases>,
     pub(super) log: Arc<InvalidationLog>,
-    pub(super) config: config::Database,
+    pub(super) config: config::DatabaseSettings,
 }
 
 impl Sweep {
@@ -34,7 +34,7 @@ impl Sweep {
         if let Err(error) = self.leases.sweep(self.config.sweep_batch).await {
             tracing::warn!(%error, "sweep of abandoned leases failed; the next sweep retries");
         }
-        if let Err(error) = self.log.trim(self.config.stale_max + TRIM_MARGIN).await {
+        if let Err(error) = self.log.trim(self.config.stale_if_error + TRIM_MARGIN).await {
             tracing::warn!(%error, "trimming the invalidation log failed; the next sweep retries");
         }
     }

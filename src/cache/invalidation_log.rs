@@ -39,7 +39,7 @@ use crate::{
     clock::{Clock, Moment},
     config,
     database::Pool,
-    fault::Call,
+    fault::FaultPoint,
     model::{CacheKey, Scope, Token},
     mutant::{self, Mutant},
     proto::v1::InvalidationLogStats,
@@ -78,7 +78,7 @@ pub struct InvalidationLog {
     gaps: AtomicU64,
     commits: AtomicU64,
     lease_conflict: watch::Sender<Option<InvalidationLogError>>,
-    config: config::Fence,
+    config: config::InvalidationLogSettings,
     timeout: Duration,
     clock: Clock,
 }
@@ -100,7 +100,13 @@ pub struct Appended {
 impl InvalidationLog {
     /// Nothing cached is valid before the first [`InvalidationLog::catch_up`]. `timeout` bounds one reading of the log.
     #[must_use]
-    pub fn new(pool: Pool, config: config::Fence, timeout: Duration, clock: Clock, tasks: &TaskTracker) -> Self {
+    pub fn new(
+        pool: Pool,
+        config: config::InvalidationLogSettings,
+        timeout: Duration,
+        clock: Clock,
+        tasks: &TaskTracker,
+    ) -> Self {
         Self::of(LogTable::new(pool), config, timeout, clock, tasks)
     }
 
@@ -109,7 +115,7 @@ impl InvalidationLog {
     #[must_use]
     pub fn over(
         log: MemoryDatabase,
-        config: config::Fence,
+        config: config::InvalidationLogSettings,
         timeout: Duration,
         clock: Clock,
         tasks: &TaskTracker,
@@ -117,7 +123,13 @@ impl InvalidationLog {
         Self::of(LogTable::of(log), config, timeout, clock, tasks)
     }
 
-    fn of(table: LogTable, config: config::Fence, timeout: Duration, clock: Clock, tasks: &TaskTracker) -> Self {
+    fn of(
+        table: LogTable,
+        config: config::InvalidationLogSettings,
+        timeout: Duration,
+        clock: Clock,
+        tasks: &TaskTracker,
+    ) -> Self {
         Self {
             committer: Committer::start(table.clone(), tasks),
             table,
@@ -299,7 +311,7 @@ impl InvalidationLog {
     /// Deletes rows older than any snapshot. Returns how many.
     pub async fn trim(&self, older_than: Duration) -> Result<u64, InvalidationLogError> {
         let seconds = i64::try_from(older_than.as_secs()).unwrap_or(i64::MAX);
-        Ok(self.table.faults.through(Call::Append, self.table.trim(seconds)).await?)
+        Ok(self.table.faults.through(FaultPoint::Append, self.table.trim(seconds)).await?)
     }
 
     #[must_use]
@@ -421,7 +433,7 @@ impl InvalidationLog {
     }
 
     async fn replace_epoch(&self, old: &str) -> Result<(), DbErr> {
-        self.table.faults.through(Call::Head, self.table.replace_epoch(old)).await
+        self.table.faults.through(FaultPoint::Head, self.table.replace_epoch(old)).await
     }
 }
 

@@ -49,7 +49,7 @@ impl UserDataCache {
             observe(&[Tier::Memory.name()], number(cache.tiers.memory.evictions()))
         });
         read(&names::CACHE_WRITES, Self::observe_writes);
-        read(&names::BREAKER_STATE, Self::observe_circuits);
+        read(&names::CIRCUIT_STATE, Self::observe_circuits);
 
         read(&names::SOURCE_IN_FLIGHT, |cache, observe| {
             for (source, in_flight, _) in cache.aggregator.levels() {
@@ -68,8 +68,8 @@ impl UserDataCache {
         });
         read(&names::AI_AVOIDED, |cache, observe| observe(&[], number(cache.aggregator.ai().metrics().avoided)));
 
-        read(&names::FLIGHT_ACTIVE, |cache, observe| observe(&[], number(cache.loads.under_way())));
-        read(&names::FLIGHT_WAITERS, |cache, observe| observe(&[], number(cache.loads.waiting())));
+        read(&names::LOAD_ACTIVE, |cache, observe| observe(&[], number(cache.loads.under_way())));
+        read(&names::LOAD_WAITERS, |cache, observe| observe(&[], number(cache.loads.waiting())));
         observe_jobs(&read);
         observe_log(&read);
     }
@@ -99,7 +99,7 @@ impl UserDataCache {
 type Read = fn(&UserDataCache, Observe<'_>);
 
 fn observe_jobs(read: impl Fn(&'static Instrument, Read)) {
-    read(&names::REASSEMBLIES, |cache, observe| {
+    read(&names::PREFETCHES, |cache, observe| {
         let of = cache.counters.prefetch.stats();
         for (outcome, count) in [
             ("started", of.started),
@@ -124,7 +124,7 @@ fn observe_jobs(read: impl Fn(&'static Instrument, Read)) {
             observe(&[], cache.counters.changes.lag().as_secs_f64());
         }
     });
-    read(&names::INSPECTED, |cache, observe| {
+    read(&names::STALENESS_CHECKS, |cache, observe| {
         let of = cache.counters.staleness.stats();
         for (outcome, count) in [
             ("compared", of.compared),
@@ -135,22 +135,22 @@ fn observe_jobs(read: impl Fn(&'static Instrument, Read)) {
             observe(&[outcome], number(count));
         }
     });
-    read(&names::INSPECTED_STALE, |cache, observe| observe(&[], number(cache.counters.staleness.stale.get())));
+    read(&names::STALENESS_FOUND, |cache, observe| observe(&[], number(cache.counters.staleness.stale.get())));
 }
 
 fn observe_log(read: impl Fn(&'static Instrument, Read)) {
-    read(&names::FENCE_APPLIED, |cache, observe| observe(&[], number(cache.log.position().position)));
-    read(&names::FENCE_LAG, |cache, observe| {
+    read(&names::LOG_APPLIED, |cache, observe| observe(&[], number(cache.log.position().position)));
+    read(&names::LOG_LAG, |cache, observe| {
         if let Some(lag) = cache.log.lag() {
             observe(&[], lag.as_secs_f64());
         }
     });
-    read(&names::FENCE_LEASE_REMAINING, |cache, observe| {
+    read(&names::LOG_LEASE_REMAINING, |cache, observe| {
         let lag = cache.log.lag().unwrap_or(Duration::MAX);
-        observe(&[], cache.config.fence.lease.saturating_sub(lag).as_secs_f64());
+        observe(&[], cache.config.invalidation_log.lease.saturating_sub(lag).as_secs_f64());
     });
-    read(&names::FENCE_COMMITS, |cache, observe| observe(&[], number(cache.log.stats().commits)));
-    read(&names::FENCE_GAPS, |cache, observe| observe(&[], number(cache.log.stats().gaps)));
+    read(&names::LOG_COMMITS, |cache, observe| observe(&[], number(cache.log.stats().commits)));
+    read(&names::LOG_GAPS, |cache, observe| observe(&[], number(cache.log.stats().gaps)));
 }
 
 /// A circuit's state as a number: the worse, the higher.

@@ -37,7 +37,7 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn new(config: &config::Reassembly, counters: Arc<Counters>, clock: Clock) -> Self {
+    pub(super) fn new(config: &config::PrefetchSettings, counters: Arc<Counters>, clock: Clock) -> Self {
         Self { enabled: config.enabled, documents: Mutex::default(), counters, clock }
     }
 
@@ -54,7 +54,7 @@ impl Readers {
     }
 
     /// Notes changes, and returns the documents whose changes are due.
-    pub(crate) fn changed(&self, scopes: &[Scope], config: &config::Reassembly) -> Vec<Due> {
+    pub(crate) fn changed(&self, scopes: &[Scope], config: &config::PrefetchSettings) -> Vec<Due> {
         let (mut documents, now) = (self.documents.lock(), self.clock.now());
         scopes.iter().for_each(|scope| documents.change(scope, now));
         documents.due(config, now)
@@ -166,7 +166,7 @@ impl Documents {
     }
 
     /// The documents whose changes have been quiet long enough, or have waited too long.
-    fn due(&self, config: &config::Reassembly, now: Moment) -> Vec<Due> {
+    fn due(&self, config: &config::PrefetchSettings, now: Moment) -> Vec<Due> {
         let due = |key: &CacheKey| {
             let document = self.users.get(&key.user)?.iter().find(|document| document.query.key() == key)?;
             let PendingChange { changes, first, last, .. } = document.pending.as_ref()?;

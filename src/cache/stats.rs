@@ -63,7 +63,7 @@ impl UserDataCache {
             superseded: self.tiers.superseded.get(),
             unverified_answers: self.counters.unverified.get(),
             changes: self.outbox.as_ref().map(|_| changes.stats()),
-            prefetch: self.config.reassembly.enabled.then(|| prefetch.stats()),
+            prefetch: self.config.prefetch.enabled.then(|| prefetch.stats()),
             staleness_check: self.outbox.as_ref().map(|_| staleness.stats()),
             loads_active: self.loads.active().try_into().unwrap_or(i32::MAX),
             answers: ANSWERS.into_iter().zip(answers).map(answer).collect(),

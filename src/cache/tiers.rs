@@ -48,8 +48,8 @@ pub(crate) struct Tiers {
     pub(super) access_counts: AccessCounts,
     /// Snapshots that an invalidation had outdated.
     pub(super) superseded: Counter,
-    memory_config: config::Memory,
-    database_config: config::Database,
+    memory_config: config::MemorySettings,
+    database_config: config::DatabaseSettings,
     log: Arc<InvalidationLog>,
     /// Background writes share it, a purge holds it alone.
     storing: RwLock<()>,
@@ -74,7 +74,7 @@ impl Tiers {
             memory_metrics: TierMetrics::new(Tier::Memory, meter),
             redis: redis.map(|redis| redis.measured(meter)),
             database: database.measured(meter),
-            access_counts: AccessCounts::new(config.database.tally_keys_max, clock.clone()),
+            access_counts: AccessCounts::new(config.database.access_counts_max, clock.clone()),
             superseded: Counter::default(),
             memory_config: config.memory.clone(),
             database_config: config.database.clone(),
@@ -97,7 +97,7 @@ impl Tiers {
 
     /// Deletes rows that are too old even for the stale-if-error fallback. Returns how many.
     pub(crate) async fn sweep(&self) -> Result<u64, TierError> {
-        self.database.sweep(self.database_config.stale_max, self.database_config.sweep_batch).await
+        self.database.sweep(self.database_config.stale_if_error, self.database_config.sweep_batch).await
     }
 
     /// Writes the access counts since the last flush.

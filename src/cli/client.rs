@@ -1,4 +1,4 @@
-//! Commands that call a running server: one file each, with its options, its call and its table.
+//! Commands that call a running server: a file for each, with its options, call and table.
 //!
 //! The exit code is the gRPC code of the answer: 0 OK, 5 NOT_FOUND, 14 UNAVAILABLE or no server at all.
 
@@ -20,34 +20,33 @@ mod warm;
 
 /// A call to a running server.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Get everything about a user
-    Get(get::Get),
-    /// Make everything cached about a user unusable
-    Invalidate(invalidate::Invalidate),
-    /// Show what the cache holds and how it does
-    Stats(stats::Stats),
-    /// Watch what a server does
-    Top(top::Top),
+pub enum ClientCommand {
+    /// Get the document of a user
+    Get(get::GetArgs),
+    /// Invalidate the cached documents of a user
+    Invalidate(invalidate::InvalidateArgs),
+    /// Show statistics of the cache
+    Stats(stats::StatsArgs),
+    /// Show live metrics of a server
+    Top(top::TopArgs),
     /// Delete expired rows from the cache table
-    Cleanup(cleanup::Cleanup),
-    /// Load documents ahead of their use
-    Warm(warm::Warm),
-    /// Ask whether the server is ready to serve
-    Healthcheck(healthcheck::Healthcheck),
+    Cleanup(cleanup::CleanupArgs),
+    /// Load documents into the cache
+    Warm(warm::WarmArgs),
+    /// Check whether the server is ready
+    Healthcheck(healthcheck::HealthcheckArgs),
 }
 
-/// Makes the call and prints the answer.
 #[must_use]
-pub fn run(command: Command) -> ExitCode {
+pub fn run(command: ClientCommand) -> ExitCode {
     Output::with_stdout(|output| {
-        // One call at a time needs no more threads than this one.
+        // One call needs no more threads than this one.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(command.call(output))
     })
 }
 
-impl Command {
+impl ClientCommand {
     async fn call(self, output: &mut Output<'_>) -> Result<(), Failure> {
         match self {
             Self::Get(get) => get.call(output).await,

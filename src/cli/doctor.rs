@@ -18,25 +18,24 @@ use crate::{
     doctor::{self, Findings, Verdict},
 };
 
-/// What to examine, and how to tell.
 #[derive(Debug)]
-pub struct Command {
+pub struct DoctorCommand {
     pub(super) loaded: Result<Box<Loaded>, ConfigError>,
     pub(super) format: Format,
 }
 
 /// The same configuration as `serve`.
 #[derive(Debug, Args)]
-pub(super) struct Doctor {
+pub(super) struct DoctorArgs {
     #[command(flatten)]
     pub(super) settings: Settings,
     #[command(flatten)]
     pub(super) output: OutputArgs,
 }
 
-/// Examines, and prints what was found.
+/// Checks, and prints the findings.
 #[must_use]
-pub fn run(command: &Command) -> ExitCode {
+pub fn run(command: &DoctorCommand) -> ExitCode {
     let findings = match &command.loaded {
         Err(error) => doctor::unreadable(error),
         Ok(loaded) => {
@@ -48,7 +47,7 @@ pub fn run(command: &Command) -> ExitCode {
                 }
             };
             let findings = runtime.block_on(doctor::examine(loaded));
-            // Connections that hang have been told of.
+            // Does not wait for connections that hang; they are findings.
             runtime.shutdown_background();
             findings
         }

@@ -1,4 +1,4 @@
-//! A failed command: one line for people, and the gRPC code as exit code for programs.
+//! A failed command: one line for people, and the gRPC code as exit code.
 
 use std::{error::Error, fmt, iter, process::ExitCode};
 
@@ -8,6 +8,8 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
+use crate::telemetry::names::CODE_NAMES;
+
 /// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -16,31 +18,27 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// With the gRPC code that says best what kind of failure it is.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 
-    /// The time that the caller gave is over.
     pub(super) fn timed_out() -> Self {
         Self::new(Code::DeadlineExceeded, "no answer within --timeout")
     }
 
-    /// There is no connection to the server.
     pub(super) fn unreachable(server: &Uri, error: &transport::Error) -> Self {
         // The outermost error only says "transport error"; the innermost says what happened.
         let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
-        // A `Uri` without path is shown with one.
+        // `Uri` adds a path.
         let server = server.to_string();
         Self::new(Code::Unavailable, format!("cannot connect to {}: {cause}", server.trim_end_matches('/')))
     }
 
-    /// The first failure of several pieces of work, of which others may have succeeded.
+    /// The first failure of several calls, some of which may have succeeded.
     pub(super) fn of_several(self, failed: u32, all: u32) -> Self {
         Self { message: format!("{} ({failed} of {all} failed)", self.message), ..self }
     }
 
-    /// The code's number.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.number())
@@ -62,7 +60,7 @@ impl Error for Failure {}
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        // tonic's own timer says CANCELLED; the caller's deadline passed all the same.
+        // tonic's own timer reports CANCELLED, although the deadline has passed.
         if causes(&status).any(|cause| cause.is::<TimeoutExpired>()) {
             return Self::timed_out();
         }
@@ -87,7 +85,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     iter::successors(Some(error), |error| (*error).source())
 }
 
-/// What google.rpc's details add to the message and the code, in parentheses.
+/// What the google.rpc details add to message and code, in parentheses.
 fn outline(message: &str, status: &Status) -> String {
     let details = status.get_error_details();
     let mut notes = Vec::new();
@@ -110,25 +108,7 @@ fn outline(message: &str, status: &Status) -> String {
 
 /// The code as the gRPC documentation spells it.
 fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
+    CODE_NAMES[code as usize]
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Questions about this binary and its configuration; no server is asked.
+//! Commands about this binary and its configuration; they call no server.
 
 use std::process::ExitCode;
 
@@ -14,57 +14,48 @@ use crate::{
     grpc::middleware::auth::{Role, digest},
 };
 
-/// A question that no server is needed for.
 #[derive(Debug)]
-pub enum Command {
-    /// The configuration was found valid.
+pub enum LocalCommand {
+    /// The configuration has been checked already.
     ConfigCheck,
-    /// Show the effective settings.
     ConfigShow(Box<Loaded>, Format),
-    /// Print the file's JSON Schema.
     ConfigSchema,
-    /// Print the reference of all settings.
     ConfigReference,
-    /// Make a token.
     TokenNew(Role, String, Format),
-    /// Show the version.
     Version(Format),
 }
 
-/// Answers on stdout.
 #[must_use]
-pub fn run(command: &Command) -> ExitCode {
+pub fn run(command: &LocalCommand) -> ExitCode {
     Output::with_stdout(|output| answer(command, output))
 }
 
-fn answer(command: &Command, output: &mut Output<'_>) -> Result<(), Failure> {
+fn answer(command: &LocalCommand, output: &mut Output<'_>) -> Result<(), Failure> {
     match command {
-        Command::ConfigCheck => output.say("the configuration is valid"),
-        Command::ConfigShow(loaded, format) => output.show(*format, &effective(loaded), |_| settings_table(loaded)),
-        Command::ConfigSchema => output.show(Format::Json, &config::schema(), |_| String::new()),
-        Command::ConfigReference => output.say(config::reference(&flags()).trim_end()),
-        Command::TokenNew(role, name, format) => {
+        LocalCommand::ConfigCheck => output.say("the configuration is valid"),
+        LocalCommand::ConfigShow(loaded, format) => {
+            output.show(*format, &effective(loaded), |_| settings_table(loaded))
+        }
+        LocalCommand::ConfigSchema => output.show(Format::Json, &config::schema(), |_| String::new()),
+        LocalCommand::ConfigReference => output.say(config::reference(&flags()).trim_end()),
+        LocalCommand::TokenNew(role, name, format) => {
             let (token, line) = new_token(*role, name);
             output.show(*format, &json!({ "token": token, "line": line }), |_| {
                 pairs([("token", token.clone()), ("line for auth.tokens_file", line.clone())])
             })
         }
-        Command::Version(format) => {
+        LocalCommand::Version(format) => {
             let version = env!("CARGO_PKG_VERSION");
             output.show(*format, &json!({ "version": version }), |_| format!("userdata {version}"))
         }
     }
 }
 
-/// 256 random bits, and what the server keeps of them.
+/// 256 random bits, and the line of the tokens file with their digest.
 fn new_token(role: Role, name: &str) -> (String, String) {
-    let token = hex(&rand::random::<[u8; 32]>());
-    let line = format!("{} {} {name}", role.name(), hex(&digest(&token)));
+    let token = hex::encode(rand::random::<[u8; 32]>());
+    let line = format!("{} {} {name}", role.name(), hex::encode(digest(&token)));
     (token, line)
-}
-
-fn hex(bytes: &[u8; 32]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// `{ "section.key": { "value": .., "origin": .. } }`.
@@ -102,7 +93,7 @@ mod tests {
 
         let json = effective(&loaded);
         let mut text = Vec::new();
-        answer(&Command::ConfigShow(loaded, Format::Table), &mut Output::to(&mut text, false)).expect("written");
+        answer(&LocalCommand::ConfigShow(loaded, Format::Table), &mut Output::to(&mut text, false)).expect("written");
         let text = String::from_utf8(text).expect("UTF-8");
 
         assert_eq!(json["memory.ttl"], json!({ "value": "5m", "origin": "default" }));
@@ -117,7 +108,7 @@ mod tests {
     fn the_version_is_for_people_and_for_programs() {
         let said = |format| {
             let mut text = Vec::new();
-            answer(&Command::Version(format), &mut Output::to(&mut text, false)).expect("written");
+            answer(&LocalCommand::Version(format), &mut Output::to(&mut text, false)).expect("written");
             String::from_utf8(text).expect("UTF-8")
         };
         assert_eq!(said(Format::Table), concat!("userdata ", env!("CARGO_PKG_VERSION"), "\n"));

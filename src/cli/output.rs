@@ -1,4 +1,4 @@
-//! The one way to stdout and stderr: tables for people, JSON for programs.
+//! All output to stdout and stderr: tables for people, JSON for programs.
 //!
 //! JSON is the reply in its proto3 JSON form; it is indented only on a terminal, so that a script reads one value a line.
 
@@ -13,7 +13,6 @@ use serde::Serialize;
 
 use super::failure::Failure;
 
-/// How a result is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// For people.
@@ -22,10 +21,8 @@ pub enum Format {
     Json,
 }
 
-/// Where results go.
 pub struct Output<'a> {
     to: &'a mut dyn Write,
-    /// Whether people are looking.
     terminal: bool,
 }
 
@@ -69,7 +66,6 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Whether people are looking.
     pub fn is_terminal(&self) -> bool {
         self.terminal
     }
@@ -81,21 +77,21 @@ impl<'a> Output<'a> {
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
         match writeln!(self.to, "{text}").and_then(|()| self.to.flush()) {
-            // Whoever closed the pipe has read enough.
+            // The reader of the pipe has read enough.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             written => written.map_err(Failure::from),
         }
     }
 }
 
-/// What went wrong, on stderr. If that is closed, nobody wants to know.
+/// Prints a problem to stderr.
 pub fn complain(problem: &dyn Display) {
     for line in printable(&problem.to_string()).lines() {
         drop(writeln!(io::stderr(), "userdata: {line}"));
     }
 }
 
-/// Without what a terminal would obey: documents hold texts that strangers wrote.
+/// Removes control characters: documents contain text of strangers, which must not control the terminal.
 pub(super) fn printable(text: &str) -> String {
     text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
 }

@@ -1,5 +1,4 @@
-//! What runs on the server's side: serving, migrating, seeding. Started by `main`; the log is set up here, within the
-//! runtime.
+//! Runs the commands on the server's side: serving, migrating, installing triggers, seeding.
 
 use std::{io, mem::ManuallyDrop, net::SocketAddr, process::ExitCode};
 
@@ -16,10 +15,10 @@ use userdata_migrations::{MigrationError, Tables};
 use super::{
     failure::Failure,
     output::{Output, complain, pairs, table},
-    server_side::{Command, Migration, Triggers},
+    server_side::{Migration, ServerCommand, Triggers},
 };
 use crate::{
-    app::{App, RunError, StartError, open_for_upkeep},
+    app::{App, RunError, StartError, connect_single},
     changes::{self, InstallError},
     clock::Clock,
     config::{self, Config, OpenTelemetry, Secret},
@@ -29,14 +28,13 @@ use crate::{
     telemetry::{self, Telemetry},
 };
 
-/// The configuration cannot work here: EX_CONFIG of sysexits.h.
+/// EX_CONFIG of sysexits.h: the configuration cannot work here.
 const EX_CONFIG: u8 = 78;
-/// A second signal ends the process at once.
+/// After a second signal.
 const CUT_SHORT: u8 = 130;
 
-/// Runs a command to its end.
 #[must_use]
-pub fn run(command: Command) -> ExitCode {
+pub fn run(command: ServerCommand) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -45,10 +43,10 @@ pub fn run(command: Command) -> ExitCode {
         }
     };
     let log = &command.config().log;
-    // Within the runtime: it has the tasks by which telemetry leaves the process.
+    // Within the runtime: telemetry sends from its tasks.
     let in_runtime = runtime.enter();
     let started = match &command {
-        Command::Serve(_) => Telemetry::start(log, &OpenTelemetry::of_process()),
+        ServerCommand::Serve(_) => Telemetry::start(log, &OpenTelemetry::of_process()),
         _ => telemetry::log_only(log).map(|()| Telemetry::quiet()),
     };
     drop(in_runtime);
@@ -60,22 +58,22 @@ pub fn run(command: Command) -> ExitCode {
         }
     };
     let ended = match command {
-        Command::Serve(loaded) => runtime.block_on(serve(loaded.config, telemetry)),
-        Command::Migrate(migration, loaded) => {
+        ServerCommand::Serve(loaded) => runtime.block_on(serve(loaded.config, telemetry)),
+        ServerCommand::Migrate(migration, loaded) => {
             Output::with_stdout(|output| runtime.block_on(migrate(migration, &loaded.config, output)))
         }
-        Command::Triggers(triggers, loaded) => {
+        ServerCommand::Triggers(triggers, loaded) => {
             Output::with_stdout(|output| runtime.block_on(change_triggers(triggers, &loaded.config, output)))
         }
-        Command::DemoSeed(loaded) => Output::with_stdout(|output| runtime.block_on(seed(&loaded.config, output))),
+        ServerCommand::DemoSeed(loaded) => Output::with_stdout(|output| runtime.block_on(seed(&loaded.config, output))),
     };
-    // Whatever was worth waiting for has been waited for; a thread that hangs in a name look-up is not.
+    // Does not wait for a thread that hangs in a name look-up.
     runtime.shutdown_background();
     ended
 }
 
 async fn serve(config: Config, telemetry: Telemetry) -> ExitCode {
-    // The library waits for its threads when the last clone is dropped, also where the process is to end at once.
+    // When the last clone is dropped, the library waits for its threads, even if the process has to end at once.
     let _never_dropped = ManuallyDrop::new(telemetry.clone());
     let listening = async {
         let listener = listen("server.listen", config.server.listen).await?;
@@ -107,7 +105,7 @@ async fn serve(config: Config, telemetry: Telemetry) -> ExitCode {
         return said;
     }
     let told = CancellationToken::new();
-    // Before anybody is served: from then on a signal is a request to finish.
+    // Before serving: from now on a signal means a graceful shutdown.
     let signals = signals();
     tokio::select! {
         ended = app.run(listener, probes_listener, told.clone().cancelled_owned()) => match ended {
@@ -125,7 +123,7 @@ async fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Strin
     TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address} ({setting}): {error}"))
 }
 
-/// Address, storage, tiers, and what to try next.
+/// Addresses, storage, tiers, and the next command to try.
 fn banner(config: &Config, address: SocketAddr, probes: SocketAddr) -> String {
     let redis = if config.redis.url.is_some() { "Redis" } else { "no Redis" };
     let sources = match &config.sources.database_url {
@@ -135,9 +133,9 @@ fn banner(config: &Config, address: SocketAddr, probes: SocketAddr) -> String {
     };
     let ai = config.ai.base_url.as_deref().unwrap_or("no endpoint configured: rules");
     let scheme = if config.tls.cert.is_some() { "https" } else { "http" };
-    // As it was called: it may not be in the PATH.
+    // As it was started: it may not be in the PATH.
     let program = std::env::args().next().unwrap_or_else(|| "userdata".to_owned());
-    let target = if address == config::Server::default().listen && scheme == "http" {
+    let target = if address == config::ServerSettings::default().listen && scheme == "http" {
         String::new()
     } else {
         format!(" --addr {scheme}://{address}")
@@ -153,15 +151,14 @@ fn banner(config: &Config, address: SocketAddr, probes: SocketAddr) -> String {
     ])
 }
 
-/// Heard from now on.
 fn signals() -> io::Result<(Signal, Signal)> {
     Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
 }
 
-/// Tells the server to end at the first signal, and ends itself at the second.
+/// Stops the server at the first signal, and returns at the second.
 async fn second_signal(signals: io::Result<(Signal, Signal)>, told: CancellationToken) {
     let Ok((mut terminate, mut interrupt)) = signals else {
-        // Without handlers the signals' default action ends the process.
+        // Without handlers, the default action ends the process.
         return std::future::pending().await;
     };
     either(&mut terminate, &mut interrupt).await;
@@ -179,7 +176,7 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 
 async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     let database = open(&config.database.url, config).await?;
-    // In another database than the embedded one, the planning application's tables are its own.
+    // In a database server, the tables of the sources belong to the planning application.
     let embedded = Dialect::of(&database).is_sqlite() && config.sources.database_url.is_none();
     let tables = if embedded { Tables::CacheAndSources } else { Tables::Cache };
     match migration {
@@ -189,7 +186,7 @@ async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>)
         }
         Migration::Down { steps } => {
             if embedded {
-                // They write into a table that goes.
+                // The triggers write into a table that is dropped.
                 changes::remove(&database).await.map_err(failed)?;
             }
             let undone = userdata_migrations::down(&database, tables, steps).await.map_err(not_migrated)?;
@@ -214,11 +211,11 @@ async fn change_triggers(what: Triggers, config: &Config, output: &mut Output<'_
     match what {
         Triggers::Install => {
             changes::install(&database).await.map_err(not_installed)?;
-            output.say("installed: changes in the sources' tables invalidate by themselves")
+            output.say("installed: changes in the sources' tables become invalidations")
         }
         Triggers::Remove => {
             changes::remove(&database).await.map_err(not_installed)?;
-            output.say("removed: from now on changes have to be told with InvalidateCache")
+            output.say("removed: after changes in the sources, call InvalidateCache")
         }
         Triggers::Status(format) => {
             let states = changes::status(&database).await.map_err(failed)?;
@@ -231,7 +228,7 @@ async fn change_triggers(what: Triggers, config: &Config, output: &mut Output<'_
     }
 }
 
-/// Another try helps only if the database was out of reach.
+/// UNAVAILABLE, so that a script retries, only if the database could not be reached.
 fn not_installed(error: InstallError) -> Failure {
     match error {
         InstallError::Database(_) => failed(error),
@@ -252,7 +249,7 @@ async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
 }
 
 async fn open(url: &Secret, config: &Config) -> Result<DatabaseConnection, Failure> {
-    let opened = open_for_upkeep("the database", url, config.sources.hard_timeout).await;
+    let opened = connect_single("the database", url, config.sources.hard_timeout).await;
     opened.map_err(|error| Failure::new(Code::Unavailable, format!("{}: {}", url.place(), with_causes(&error))))
 }
 
@@ -263,7 +260,7 @@ fn listed(names: &[String], what: &str, nothing: &str) -> String {
     names.iter().map(|name| format!("{what} {name}")).collect::<Vec<_>>().join("\n")
 }
 
-/// Another try helps only if the database was out of reach.
+/// UNAVAILABLE, so that a script retries, only if the database could not be reached.
 fn not_migrated(error: MigrationError) -> Failure {
     match error {
         MigrationError::Database(_) => failed(error),

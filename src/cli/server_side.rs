@@ -1,4 +1,4 @@
-//! What `main` starts: the parsed options of serve, migrate and demo, with the configuration they share.
+//! Options of the commands on the server's side, and the configuration flags that they share.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -7,21 +7,17 @@ use clap::{Args, Subcommand};
 use super::{OutputArgs, output::Format};
 use crate::config::{Config, ConfigError, Flag, Loaded};
 
-/// Work on the server's side.
+/// A command on the server's side.
 #[derive(Debug)]
-pub enum Command {
-    /// Serve until a signal. The listeners have been checked.
+pub enum ServerCommand {
+    /// The listeners have been checked.
     Serve(Box<Loaded>),
-    /// Change or look at the database's tables.
     Migrate(Migration, Box<Loaded>),
-    /// Change or look at the triggers on the sources' tables.
     Triggers(Triggers, Box<Loaded>),
-    /// Write the demo data if the sources are empty.
     DemoSeed(Box<Loaded>),
 }
 
-impl Command {
-    /// The settings that it runs with.
+impl ServerCommand {
     #[must_use]
     pub fn config(&self) -> &Config {
         let (Self::Serve(loaded) | Self::Migrate(_, loaded) | Self::Triggers(_, loaded) | Self::DemoSeed(loaded)) =
@@ -30,43 +26,32 @@ impl Command {
     }
 }
 
-/// What to do with the migrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Migration {
-    /// Apply what is missing.
     Up,
-    /// Take back the latest ones.
-    Down {
-        /// How many.
-        steps: u32,
-    },
-    /// Tell which are applied.
+    Down { steps: u32 },
     Status(Format),
 }
 
-/// What to do with the triggers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Triggers {
-    /// Install what is missing or of another version, and the outbox.
     Install,
-    /// Tell which tables have them.
     Status(Format),
-    /// Drop them.
     Remove,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TriggerAction {
-    /// Install them, and the outbox that they write; safe to repeat
+    /// Install the triggers and their outbox; safe to repeat
     Install(Settings),
-    /// Tell which tables have them
+    /// Show which tables have triggers
     Status {
         #[command(flatten)]
         settings: Settings,
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Drop them; what is in the outbox stays
+    /// Drop the triggers; the outbox stays
     Remove(Settings),
 }
 
@@ -82,9 +67,9 @@ impl TriggerAction {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Direction {
-    /// Apply every migration that is missing
+    /// Apply all pending migrations
     Up(Settings),
-    /// Take back the latest migrations, and with them what their tables hold
+    /// Revert the latest migrations; their tables are dropped with all data
     Down {
         /// How many
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -92,7 +77,7 @@ pub(super) enum Direction {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Tell which migrations are applied
+    /// Show which migrations are applied
     Status {
         #[command(flatten)]
         settings: Settings,
@@ -111,39 +96,39 @@ impl Direction {
     }
 }
 
-/// The configuration's flags: the same ones wherever a configuration is used, so that `config show` and `migrate`
-/// understand the command line that `serve` is started with.
+/// Configuration flags, the same for each command with a configuration, so that `config show` and `migrate` accept the
+/// flags of `serve`.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Configuration")]
 pub(super) struct Settings {
     /// A TOML file with settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Any setting, by the name `config show` gives it; repeatable
+    /// Any setting, by its name in `config show`; repeatable
     #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
-    /// Where gRPC is served
+    /// Address of the gRPC port
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where the metrics, liveness and readiness are served
+    /// Address of the port for metrics, liveness and readiness
     #[arg(long, value_name = "ADDRESS")]
     metrics_listen: Option<String>,
-    /// The cache's database, sqlite:// or postgres://
+    /// Database of the cache, sqlite:// or postgres://
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
-    /// The Redis tier
+    /// Redis tier
     #[arg(long, value_name = "URL")]
     redis_url: Option<String>,
-    /// Where the sources' tables are, if not in the cache's database
+    /// Database of the sources, if not the database of the cache
     #[arg(long, value_name = "URL")]
     sources_database_url: Option<String>,
-    /// Seed the demo data if the sources are empty
+    /// Write demo data if the sources are empty
     #[arg(long)]
     demo: bool,
-    /// The day the demo data's dates count from
+    /// The day that the demo data's dates are relative to
     #[arg(long, value_name = "DAY")]
     demo_as_of: Option<String>,
-    /// Listen beyond loopback although nobody has to authenticate
+    /// Allow other addresses than loopback without TLS and authentication
     #[arg(long)]
     insecure_allow_remote: bool,
     /// A rule of the cache to be broken

@@ -4,22 +4,22 @@ use clap::CommandFactory;
 
 use super::*;
 
-fn parsed(line: &str, variables: &[(&str, &str)]) -> Result<Invocation, Refusal> {
+fn parsed(line: &str, variables: &[(&str, &str)]) -> Result<Invocation, UsageError> {
     let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     parse_from(line.split_whitespace().map(OsString::from), &environment)
 }
 
 #[test]
 fn the_command_line_is_consistent() {
-    Line::command().debug_assert();
+    CommandLine::command().debug_assert();
 }
 
 #[test]
 fn flags_become_settings() {
     let line = "userdata serve --listen 127.0.0.1:1 --metrics-listen 127.0.0.1:2 --database-url sqlite://a \
                 --redis-url redis://b --sources-database-url postgres://c --demo --demo-as-of 2026-01-31 \
-                --set memory.ttl=1s --set fence.poll=50ms";
-    let Ok(Invocation::Server(server_side::Command::Serve(loaded))) = parsed(line, &[]) else { panic!("serve") };
+                --set memory.ttl=1s --set invalidation_log.poll=50ms";
+    let Ok(Invocation::Server(server_side::ServerCommand::Serve(loaded))) = parsed(line, &[]) else { panic!("serve") };
     let config = &loaded.config;
     assert_eq!((config.server.listen.port(), config.metrics.listen.port()), (1, 2));
     assert_eq!(config.database.url.expose(), "sqlite://a");
@@ -28,13 +28,13 @@ fn flags_become_settings() {
     assert!(config.demo.enabled);
     assert_eq!(config.demo.as_of, chrono::NaiveDate::from_ymd_opt(2026, 1, 31));
     assert_eq!(config.memory.ttl.as_secs(), 1);
-    assert_eq!(config.fence.poll.as_millis(), 50);
+    assert_eq!(config.invalidation_log.poll.as_millis(), 50);
     assert_eq!(loaded.origins.len(), 9);
 }
 
 #[test]
 fn server_side_commands_are_handed_to_main() {
-    use server_side::{Command::*, Migration};
+    use server_side::{Migration, ServerCommand::*};
     let migration = |line: &str| match parsed(line, &[]) {
         Ok(Invocation::Server(Migrate(migration, _))) => migration,
         other => panic!("{line}: {other:?}"),

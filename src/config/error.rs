@@ -1,96 +1,48 @@
-//! What can be wrong with the configuration. Everything wrong is reported at once, one line each; values are never
-//! quoted, because they may be secrets: their origin says where to look.
+//! Problems of a configuration. All are reported together, one line each. Values are never quoted, because they can be
+//! secrets: the origin says where to look.
 
 use std::{fmt, path::PathBuf};
 
-use super::Origin;
+use super::{Origin, SETTINGS};
 
-/// The exit code for a configuration that cannot be used.
 const EXIT_USAGE: u8 = 2;
-/// `EX_CONFIG` of sysexits.h: the configuration is readable, but starting with it is refused.
+/// `EX_CONFIG` of sysexits.h: valid, but unsafe.
 const EXIT_REFUSED: u8 = 78;
+/// Less similar suggestions would mislead.
+const SIMILARITY_MIN: f64 = 0.6;
 
-/// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// The file cannot be read.
     #[error("{}: {cause}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        cause: String,
-    },
-    /// The file is not TOML.
+    Unreadable { path: PathBuf, cause: String },
+    /// Not TOML.
     #[error("{origin}: {cause}")]
-    Malformed {
-        /// The file and the line.
-        origin: Origin,
-        /// What the parser says.
-        cause: String,
-    },
-    /// There is no such setting.
+    Malformed { origin: Origin, cause: String },
     #[error("{origin}: there is no setting {key}{}", did_you_mean(suggestion.as_deref()))]
-    Unknown {
-        /// Where it was said.
-        origin: Origin,
-        /// What was said.
-        key: String,
-        /// What was probably meant.
-        suggestion: Option<String>,
-    },
-    /// The value is not one of the setting's.
+    Unknown { origin: Origin, key: String, suggestion: Option<String> },
     #[error("{origin}: {key}: expected {expected}")]
-    Invalid {
-        /// Where it was said.
-        origin: Origin,
-        /// The setting.
-        key: &'static str,
-        /// What its value has to look like.
-        expected: String,
-    },
+    Invalid { origin: Origin, key: &'static str, expected: String },
     /// The file that holds a secret cannot be read.
     #[error("{origin}: {key}: {}: {cause}", path.display())]
-    SecretFile {
-        /// Where it was said.
-        origin: Origin,
-        /// The setting.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        cause: String,
-    },
-    /// The same layer says it twice.
+    SecretFile { origin: Origin, key: &'static str, path: PathBuf, cause: String },
+    /// Twice in the same layer.
     #[error("{second}: {key}: is already set by {first}")]
-    Twice {
-        /// The setting.
-        key: &'static str,
-        /// Where it was said first.
-        first: Origin,
-        /// Where it was said again.
-        second: Origin,
-    },
-    /// Two settings do not fit together.
+    Twice { key: &'static str, first: Origin, second: Origin },
+    /// A rule between two settings does not hold.
     #[error("{0}")]
     Conflict(String),
-    /// A listener that everybody could reach.
-    #[error("{origin}: {key}: an address that others reach {needs}; --insecure-allow-remote lets everybody in instead")]
-    Remote {
-        /// Where it was said.
-        origin: Origin,
-        /// The setting.
-        key: &'static str,
-        /// What makes it safe.
-        needs: &'static str,
-    },
+    /// A listener that other machines could reach.
+    #[error(
+        "{origin}: {key}: an address other than loopback {needs}; --insecure-allow-remote allows it for everyone instead"
+    )]
+    Remote { origin: Origin, key: &'static str, needs: &'static str },
 }
 
 fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map(|key| format!("; did you mean {key}?")).unwrap_or_default()
 }
 
-/// Everything that is wrong.
+/// All problems of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// At least one.
@@ -98,7 +50,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// The process's exit code: 78 if it is only refused for its listeners, else 2.
+    /// The exit code of the process: 78 if only listeners are refused, else 2.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let refused = self.problems.iter().all(|problem| matches!(problem, Problem::Remote { .. }));
@@ -114,3 +66,16 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// With the most similar key as a suggestion.
+pub(super) fn unknown(origin: Origin, key: String) -> Problem {
+    let suggestion = SETTINGS
+        .iter()
+        .flat_map(|setting| [setting.key, setting.path().0])
+        .filter(|name| *name != key)
+        .map(|name| (strsim::normalized_damerau_levenshtein(&key, name), name))
+        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
+        .max_by(|(left, _), (right, _)| left.total_cmp(right))
+        .map(|(_, name)| name.to_owned());
+    Problem::Unknown { origin, key, suggestion }
+}

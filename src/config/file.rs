@@ -4,10 +4,7 @@ use std::{fs, path::Path};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{
-    Origin, Problem, SETTINGS, Setting,
-    load::{Assignment, unknown},
-};
+use super::{Origin, Problem, SETTINGS, Setting, error::unknown, origin::Assignment};
 
 /// What the file says, or what is wrong with it as a whole.
 pub(super) fn read(path: &Path) -> Result<Vec<Result<Assignment, Problem>>, Problem> {

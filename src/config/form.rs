@@ -1,11 +1,9 @@
-//! How values are written: each form reads text into a type, with bounds where there is a quantity, and says what it
-//! expects, in words and as JSON Schema.
+//! Forms of values: a form reads text into a type, and describes what it expects in words and as JSON Schema.
 //!
-//! No form of a quantity exists without bounds, so no setting can be without them.
+//! Each form of a quantity has bounds, so each setting with a quantity has bounds.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{ffi::OsStr, net::SocketAddr, str::FromStr};
 
-use chrono::NaiveDate;
 use serde_json::{Value as Json, json};
 
 mod quantity;
@@ -15,9 +13,8 @@ pub use quantity::read_duration;
 pub(super) use quantity::{Bytes, Count, Durations, KIB, MIB, Number, days, hours, millis, minutes, seconds};
 pub(super) use secret::{SecretText, Url};
 
-/// How a setting of type `T` is written.
+/// The text form of a setting of type `T`.
 pub(super) trait Form<T> {
-    /// The value, if the text is one.
     fn parse(&self, text: &str) -> Option<T>;
     /// The value as text that [`Form::parse`] reads; `***` for a secret.
     fn show(&self, value: &T) -> String;
@@ -25,13 +22,13 @@ pub(super) trait Form<T> {
     fn expected(&self) -> String;
     /// The form as JSON Schema.
     fn schema(&self) -> Json;
-    /// Whether the value must not be shown.
+    /// Whether the value must not be printed.
     fn secret(&self) -> bool {
         false
     }
 }
 
-/// What may be absent: an empty text is none.
+/// A value that can be absent: an empty text is none.
 pub(super) struct Optional<F>(pub(super) F);
 
 impl<T, F: Form<T>> Form<Option<T>> for Optional<F> {
@@ -52,81 +49,38 @@ impl<T, F: Form<T>> Form<Option<T>> for Optional<F> {
     }
 }
 
-/// `true` or `false`.
-pub(super) struct Switch;
+/// A value that `FromStr` reads and `Display` shows.
+pub(super) struct Plain {
+    expected: &'static str,
+    schema: fn() -> Json,
+}
 
-impl Form<bool> for Switch {
-    fn parse(&self, text: &str) -> Option<bool> {
+pub(super) const SWITCH: Plain = Plain { expected: "true or false", schema: || json!({ "type": "boolean" }) };
+pub(super) const LISTEN_ON: Plain = Plain {
+    expected: "an address and a port such as 127.0.0.1:50051",
+    schema: || json!({ "type": "string", "pattern": "^.+:[0-9]+$" }),
+};
+pub(super) const DAY: Plain =
+    Plain { expected: "a day such as 2026-01-31", schema: || json!({ "type": "string", "format": "date" }) };
+
+impl<T: FromStr + ToString> Form<T> for Plain {
+    fn parse(&self, text: &str) -> Option<T> {
         text.parse().ok()
     }
-    fn show(&self, value: &bool) -> String {
+    fn show(&self, value: &T) -> String {
         value.to_string()
     }
     fn expected(&self) -> String {
-        "true or false".to_owned()
+        self.expected.to_owned()
     }
     fn schema(&self) -> Json {
-        json!({ "type": "boolean" })
+        (self.schema)()
     }
 }
 
-/// An address and a port.
-pub(super) struct ListenOn;
-
-impl Form<SocketAddr> for ListenOn {
-    fn parse(&self, text: &str) -> Option<SocketAddr> {
-        text.parse().ok()
-    }
-    fn show(&self, value: &SocketAddr) -> String {
-        value.to_string()
-    }
-    fn expected(&self) -> String {
-        "an address and a port such as 127.0.0.1:50051".to_owned()
-    }
-    fn schema(&self) -> Json {
-        json!({ "type": "string", "pattern": "^.+:[0-9]+$" })
-    }
-}
-
-/// A port of this machine that only this machine reaches.
+/// A port that only this machine can reach.
 pub(super) fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
-}
-
-/// The path of a file, which is read when it is needed.
-pub(super) struct FilePath;
-
-impl Form<PathBuf> for FilePath {
-    fn parse(&self, text: &str) -> Option<PathBuf> {
-        (!text.is_empty() && !text.chars().any(char::is_control)).then(|| text.into())
-    }
-    fn show(&self, value: &PathBuf) -> String {
-        value.display().to_string()
-    }
-    fn expected(&self) -> String {
-        "the path of a file".to_owned()
-    }
-    fn schema(&self) -> Json {
-        json!({ "type": "string", "minLength": 1 })
-    }
-}
-
-/// A day, as `2026-01-31`.
-pub(super) struct Day;
-
-impl Form<NaiveDate> for Day {
-    fn parse(&self, text: &str) -> Option<NaiveDate> {
-        text.parse().ok()
-    }
-    fn show(&self, value: &NaiveDate) -> String {
-        value.to_string()
-    }
-    fn expected(&self) -> String {
-        "a day such as 2026-01-31".to_owned()
-    }
-    fn schema(&self) -> Json {
-        json!({ "type": "string", "format": "date" })
-    }
 }
 
 /// One of a few names.
@@ -153,7 +107,7 @@ impl<T: Copy + PartialEq> Form<T> for Choice<T> {
     }
 }
 
-/// Printable text of so many bytes.
+/// Printable text, with bounds of its bytes.
 pub(super) struct Text(pub(super) std::ops::RangeInclusive<usize>);
 
 impl Form<String> for Text {
@@ -171,48 +125,55 @@ impl Form<String> for Text {
     }
 }
 
-/// A filter of log lines.
-pub(super) struct Filter;
+/// Text that passes a check.
+pub(super) struct Checked {
+    is_valid: fn(&str) -> bool,
+    expected: &'static str,
+    schema: fn() -> Json,
+}
 
-impl Form<String> for Filter {
-    fn parse(&self, text: &str) -> Option<String> {
-        text.parse::<tracing_subscriber::EnvFilter>().ok().map(|_| text.to_owned())
+/// The file is read when it is needed.
+pub(super) const FILE: Checked = Checked {
+    is_valid: |text| !text.is_empty() && !text.chars().any(char::is_control),
+    expected: "the path of a file",
+    schema: || json!({ "type": "string", "minLength": 1 }),
+};
+pub(super) const FILTER: Checked = Checked {
+    is_valid: |text| text.parse::<tracing_subscriber::EnvFilter>().is_ok(),
+    expected: "a tracing filter such as info,userdata=debug",
+    schema: || json!({ "type": "string" }),
+};
+/// The URL of an HTTP endpoint. Without TLS only on this machine, and without credentials, which have their own setting.
+pub(super) const ENDPOINT: Checked = Checked {
+    is_valid: |text| is_endpoint(text).unwrap_or(false),
+    expected: "an https:// URL, or http:// to this machine, without credentials and query",
+    schema: || json!({ "type": "string", "pattern": "^https?://" }),
+};
+
+impl<T: for<'a> From<&'a str> + AsRef<OsStr>> Form<T> for Checked {
+    fn parse(&self, text: &str) -> Option<T> {
+        (self.is_valid)(text).then(|| text.into())
     }
-    fn show(&self, value: &String) -> String {
-        value.clone()
+    fn show(&self, value: &T) -> String {
+        value.as_ref().to_string_lossy().into_owned()
     }
     fn expected(&self) -> String {
-        "a tracing filter such as info,userdata=debug".to_owned()
+        self.expected.to_owned()
     }
     fn schema(&self) -> Json {
-        json!({ "type": "string" })
+        (self.schema)()
     }
 }
 
-/// The URL of an HTTP endpoint: encrypted, unless nobody can listen in. Credentials have a setting of their own.
-pub(super) struct Endpoint;
-
-impl Form<String> for Endpoint {
-    fn parse(&self, text: &str) -> Option<String> {
-        let url: http::Uri = text.parse().ok()?;
-        let authority = url.authority()?;
-        let encrypted = match url.scheme_str()? {
-            "https" => true,
-            "http" => false,
-            _ => return None,
-        };
-        let safe = encrypted || is_loopback(authority.host());
-        (safe && !authority.as_str().contains('@') && url.query().is_none()).then(|| text.to_owned())
-    }
-    fn show(&self, value: &String) -> String {
-        value.clone()
-    }
-    fn expected(&self) -> String {
-        "an https:// URL, or http:// to this machine, without credentials and query".to_owned()
-    }
-    fn schema(&self) -> Json {
-        json!({ "type": "string", "pattern": "^https?://" })
-    }
+fn is_endpoint(text: &str) -> Option<bool> {
+    let url: http::Uri = text.parse().ok()?;
+    let authority = url.authority()?;
+    let is_safe = match url.scheme_str()? {
+        "https" => true,
+        "http" => is_loopback(authority.host()),
+        _ => false,
+    };
+    Some(is_safe && !authority.as_str().contains('@') && url.query().is_none())
 }
 
 fn is_loopback(host: &str) -> bool {

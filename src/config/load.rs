@@ -1,96 +1,44 @@
-//! Defaults < file < environment < flags, and for every value where it came from.
+//! Layers of settings: file over defaults, environment over file, flags over environment.
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
+    fs,
     mem::discriminant,
     path::{Path, PathBuf},
 };
 
-use super::{Config, ConfigError, Problem, SETTINGS, Setting, file};
+use super::{
+    Config, ConfigError, Problem, Setting,
+    error::unknown,
+    file,
+    origin::{Assignment, Flag, Origin},
+};
 
-/// What the environment's variables that are settings begin with.
+/// Prefix of environment variables that are settings.
 const PREFIX: &str = "USERDATA__";
-/// Ends the name of a setting whose value is in a file.
+/// Suffix of the key of a setting whose value is in a file.
 const IN_FILE: &str = "_file";
-/// A section that is also a switch: `demo = true` reads better than `demo.enabled = true`.
+/// A section that is also a switch: `demo = true` means `demo.enabled = true`.
 const ALIAS: (&str, &str) = ("demo", "demo.enabled");
-/// Below this a name has so little in common with another that the suggestion would mislead.
-const SIMILARITY_MIN: f64 = 0.6;
-
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Nobody said anything.
-    Default,
-    /// The file.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-    },
-    /// An environment variable.
-    Environment {
-        /// Its name.
-        variable: String,
-    },
-    /// A flag.
-    Flag {
-        /// Its name, with dashes.
-        flag: &'static str,
-    },
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => formatter.write_str("default"),
-            Self::File { path, line } => write!(formatter, "{}:{line}", path.display()),
-            Self::Environment { variable } => formatter.write_str(variable),
-            Self::Flag { flag } => formatter.write_str(flag),
-        }
-    }
-}
-
-/// A setting as a flag gives it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flag {
-    /// The flag, with dashes.
-    pub flag: &'static str,
-    /// `section.key`.
-    pub key: String,
-    /// The value.
-    pub value: String,
-}
-
-/// One layer's word on one setting.
-pub(super) struct Assignment {
-    pub(super) key: String,
-    pub(super) value: String,
-    pub(super) origin: Origin,
-}
 
 /// The effective configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
-    /// The settings.
     pub config: Config,
-    /// Where those came from that are not defaults.
+    /// Of the settings that are not defaults.
     pub origins: BTreeMap<&'static str, Origin>,
-    /// The files that secrets were read from.
+    /// The files of secrets.
     pub secret_files: BTreeMap<&'static str, PathBuf>,
 }
 
 impl Loaded {
-    /// Where the value of a setting came from.
     #[must_use]
     pub fn origin(&self, key: &str) -> &Origin {
         self.origins.get(key).unwrap_or(&Origin::Default)
     }
 }
 
-/// The process's environment, for [`Config::load`]: it is handed in, so that tests need not change theirs.
+/// The environment of the process, for [`Config::load`]. Tests pass another one.
 #[must_use]
 pub fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
@@ -100,7 +48,7 @@ pub fn environment() -> BTreeMap<String, String> {
 }
 
 impl Config {
-    /// The effective settings, or everything that is wrong with what was said.
+    /// The effective settings, or all problems.
     pub fn load(
         file: Option<&Path>,
         environment: &BTreeMap<String, String>,
@@ -120,7 +68,7 @@ impl Config {
                 problems.push(problem);
             }
         }
-        // A value that was refused left its default behind: comparing that one would only confuse.
+        // A refused value leaves the default in place, and a conflict with that would be misleading.
         if problems.is_empty() {
             problems.extend(loaded.conflicts());
         }
@@ -159,7 +107,7 @@ impl Loaded {
         self.origins.insert(setting.key, origin);
         match file {
             Some(file) => self.secret_files.insert(setting.key, file),
-            // A later layer says it itself.
+            // A later layer overrides the file.
             None => self.secret_files.remove(setting.key),
         };
         Ok(())
@@ -171,7 +119,7 @@ fn secret_in_file(key: &str) -> Option<&'static Setting> {
     Setting::find(key.strip_suffix(IN_FILE)?).filter(|setting| (setting.secret)())
 }
 
-/// Without the line's end, which editors and secret stores add.
+/// Without the line end that editors and secret stores add.
 fn read_secret(setting: &'static Setting, path: &str, origin: &Origin) -> Result<String, Problem> {
     let text = fs::read_to_string(path).map_err(|error| Problem::SecretFile {
         origin: origin.clone(),
@@ -180,19 +128,6 @@ fn read_secret(setting: &'static Setting, path: &str, origin: &Origin) -> Result
         cause: error.to_string(),
     })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// The key with what it most resembles.
-pub(super) fn unknown(origin: Origin, key: String) -> Problem {
-    let suggestion = SETTINGS
-        .iter()
-        .flat_map(|setting| [setting.key, setting.path().0])
-        .filter(|name| *name != key)
-        .map(|name| (strsim::normalized_damerau_levenshtein(&key, name), name))
-        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
-        .max_by(|(left, _), (right, _)| left.total_cmp(right))
-        .map(|(_, name)| name.to_owned());
-    Problem::Unknown { origin, key, suggestion }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The cache's database: reachable, migrated, writable, with a invalidation log that this instance can work with.
+//! The cache's database: reachable, migrated and writable, with an invalidation log that this instance can use.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{DatabaseConnection, DbErr};
@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{app, clock::Clock, config::Config, database::Dialect};
 
-/// What is written, by whom the tables are created.
+/// The tables that `serve` writes.
 const WRITTEN: [&str; 5] =
     ["comprehensive_user_data_cache", "ai_response_cache", "load_lease", "invalidation_log", "invalidation_log_head"];
 const RIGHTS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
-/// Machines that keep time differ by milliseconds.
+/// Synchronized clocks differ by milliseconds.
 const CLOCKS_APART_MAX: TimeDelta = TimeDelta::seconds(1);
 
 pub(super) async fn examine(config: &Config, found: &mut Findings) {
@@ -40,7 +40,7 @@ pub(super) async fn examine(config: &Config, found: &mut Findings) {
     }
 }
 
-/// Whether there are tables to be looked at.
+/// Whether the tables exist.
 async fn migrations(db: &DatabaseConnection, tables: Tables, found: &mut Findings) -> bool {
     let states = match status(db, tables).await {
         Ok(states) => states,
@@ -87,7 +87,7 @@ async fn writable(db: &DatabaseConnection, found: &mut Findings) -> Result<(), D
     Ok(())
 }
 
-/// Whether the server lets in as many as an instance opens at most, and as one does that takes its place.
+/// Whether the server allows the connections of an instance, and of the one that replaces it.
 async fn connections(db: &DatabaseConnection, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
     if Dialect::of(db).is_sqlite() {
         return Ok(());
@@ -121,20 +121,23 @@ async fn fences(db: &DatabaseConnection, config: &Config, found: &mut Findings) 
     };
     let (seq, floor): (i64, i64) = (head.try_get("", "position")?, head.try_get("", "low_watermark")?);
     let theirs_ms: i64 = head.try_get("", "lease_ms")?;
-    let ours_ms = i64::try_from(config.fence.lease.as_millis()).unwrap_or(i64::MAX);
+    let ours_ms = i64::try_from(config.invalidation_log.lease.as_millis()).unwrap_or(i64::MAX);
     if ours_ms > theirs_ms {
         found.fail(
             "invalidation log",
-            format!("fence.lease is {ours_ms} ms, and the cluster agreed on {theirs_ms} ms: `serve` refuses to start"),
-            "use that fence.lease, or change invalidation_log_head.lease_ms while no instance runs",
+            format!("invalidation_log.lease is {ours_ms} ms, and the cluster agreed on {theirs_ms} ms: `serve` refuses to start"),
+            "use that invalidation_log.lease, or change invalidation_log_head.lease_ms while no instance runs",
         );
     } else {
-        found.ok("invalidation log", format!("at {seq}, floor {floor}; leases of {theirs_ms} ms, ours {ours_ms} ms"));
+        found.ok(
+            "invalidation log",
+            format!("at {seq}, low watermark {floor}; leases of {theirs_ms} ms, ours {ours_ms} ms"),
+        );
     }
     Ok(())
 }
 
-/// An embedded database has no clock of its own.
+/// Not for an embedded database, which uses the local clock.
 async fn clock(db: &DatabaseConnection, found: &mut Findings) -> Result<(), DbErr> {
     if Dialect::of(db).is_sqlite() {
         return Ok(());
@@ -143,7 +146,7 @@ async fn clock(db: &DatabaseConnection, found: &mut Findings) -> Result<(), DbEr
     let began = clock.now();
     let row = one(db, "SELECT clock_timestamp() AS now", []).await?;
     let theirs: Option<DateTime<Utc>> = row.map(|row| row.try_get("", "now")).transpose()?;
-    // It looked at its clock about half way.
+    // The server read its clock about half way.
     let ours = clock.utc() - TimeDelta::from_std(clock.now().since(began) / 2).unwrap_or_default();
     let Some(apart) = theirs.map(|theirs| theirs - ours) else { return Ok(()) };
     let milliseconds = apart.num_milliseconds();

@@ -1,4 +1,4 @@
-//! TLS and callers: do the files make something that can be used, and for how long still?
+//! Files of TLS and authentication: whether they are usable, and when certificates expire.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::{
     sync::TaskTracker,
 };
 
-/// A month is what one needs who renews by hand.
+/// Enough time for a renewal by hand.
 const SHORT: TimeDelta = TimeDelta::days(30);
 
 pub(super) fn examine(config: &Config, found: &mut Findings) {
@@ -29,7 +29,7 @@ pub(super) fn examine(config: &Config, found: &mut Findings) {
     for (setting, file) in certificates.iter().filter_map(|(setting, file)| Some((setting, file.as_deref()?))) {
         validity(setting, file, now, found);
     }
-    // What it begins to watch, it is told to leave.
+    // Ends the watching of files that it starts.
     let stop = CancellationToken::new();
     stop.cancel();
     match Security::of(config, &TaskTracker::new(), &stop) {
@@ -43,7 +43,7 @@ pub(super) fn examine(config: &Config, found: &mut Findings) {
     }
 }
 
-/// Every certificate of a file. What is no certificate is told by who uses the file.
+/// Every certificate of a file. A file without one is another finding.
 fn validity(setting: &str, file: &Path, now: DateTime<Utc>, found: &mut Findings) {
     let Ok(text) = std::fs::read(file) else { return };
     for pem in Pem::iter_from_buffer(&text).flatten() {

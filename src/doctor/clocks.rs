@@ -1,5 +1,5 @@
-//! Two clocks of this machine. Leases and waits go by the one that counts from boot, whatever happens to the other;
-//! documents' ages and expiries go by the wall clock, which several instances should agree about.
+//! The two clocks of this machine. Leases and waits use the boot-time clock; ages and expiry of documents use the wall
+//! clock, on which instances should agree.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use super::Findings;
 use crate::clock::{Clock, Moment};
 
-/// Long enough to see a clock that is being pushed, short enough to wait for.
+/// Long enough to see a jump of the clock, short enough to wait for.
 const WATCHED_FOR: Duration = Duration::from_millis(300);
-/// A clock that is slewed goes wrong by half a thousandth; more than this was a jump.
+/// Slewing changes the clock by half a thousandth; more is a jump.
 const DIFFERENCE_MAX: TimeDelta = TimeDelta::milliseconds(50);
-/// Both clocks are read within this, as far as the machine lets us: else its own work would look like a jump.
+/// Both clocks are read within this time, or the reading is repeated: a busy machine would look like a jump.
 const READ_WITHIN: Duration = Duration::from_millis(5);
 const READINGS_MAX: usize = 100;
-/// The year in which this was written: a wall clock before it was never set.
+/// The year of the first release: an earlier wall clock was never set.
 const YEAR_MIN: i32 = 2026;
 
 pub(super) async fn examine(found: &mut Findings) {
@@ -42,7 +42,7 @@ pub(super) async fn examine(found: &mut Findings) {
     }
 }
 
-/// What both say at the same moment.
+/// Both clocks at the same time.
 fn both(clock: &Clock) -> (Moment, DateTime<Utc>) {
     let read = || (clock.now(), clock.utc());
     let is_quick = |(boot, _): &(Moment, DateTime<Utc>)| clock.now().since(*boot) < READ_WITHIN;

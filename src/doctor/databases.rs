@@ -1,4 +1,4 @@
-//! Reaching a database without being able to change it, and asking what a role may do there.
+//! Read-only sessions in the databases, and checks of privileges.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::{
 pub(super) const HANGS: &str = "the database takes connections and does not answer: is it overloaded, out of disk, or does \
     somebody hold locks (pg_stat_activity, pg_locks)?";
 
-/// Which database is meant, for people: the finding's name and the setting.
+/// A database: the name of its finding and its setting.
 #[derive(Clone, Copy)]
 pub(super) struct Which<'a> {
     pub(super) check: &'static str,
@@ -26,7 +26,7 @@ pub(super) struct Which<'a> {
 }
 
 impl Which<'_> {
-    /// A session that cannot write; if there is none, that is a finding.
+    /// A session that cannot write. A failure is a finding.
     pub(super) async fn open(self, found: &mut Findings) -> Option<DatabaseConnection> {
         let Self { check, setting, url, written } = self;
         let place = url.place();
@@ -68,7 +68,7 @@ impl Which<'_> {
         let Self { check, setting, written, .. } = self;
         let (name, directory) = (file.display(), file.parent().filter(|path| *path != Path::new("")));
         let directory = directory.unwrap_or(Path::new("."));
-        // Beside the file there are its journal and the memory that connections share.
+        // With the journal and the shared memory of connections.
         let rights = if written { Rights::READ_OK | Rights::WRITE_OK } else { Rights::READ_OK };
         if file.exists() {
             let refused = [file, directory].into_iter().find(|path| access(*path, rights).is_err());
@@ -99,8 +99,7 @@ impl Which<'_> {
     }
 }
 
-/// The tables on which the session's role has not each of these rights. None for an embedded database, which knows
-/// files only.
+/// Missing privileges of the role on tables. None for an embedded database, which has no privileges.
 pub(super) async fn without_right<'t>(
     db: &DatabaseConnection,
     tables: impl IntoIterator<Item = &'t str>,
@@ -112,7 +111,7 @@ pub(super) async fn without_right<'t>(
     }
     for table in tables {
         for right in rights {
-            // Of a table that does not exist this is NULL.
+            // NULL if the table does not exist.
             let sql = "SELECT has_table_privilege(to_regclass($1), $2) AS granted";
             let row = one(db, sql, [table.into(), (*right).into()]).await?;
             if row.and_then(|row| row.try_get::<Option<bool>>("", "granted").ok().flatten()) == Some(false) {
@@ -123,7 +122,7 @@ pub(super) async fn without_right<'t>(
     Ok(without)
 }
 
-/// The columns among these that the session's role may not read; a role may be granted single columns.
+/// Columns that the role cannot read; privileges can be granted for single columns.
 pub(super) async fn unreadable(
     db: &DatabaseConnection,
     columns: impl IntoIterator<Item = (&'static str, Vec<&'static str>)>,
@@ -133,7 +132,7 @@ pub(super) async fn unreadable(
         return Ok(unreadable);
     }
     for (table, columns) in columns {
-        // Those that do not exist are none of this question's. Not every table's `id` is read.
+        // Missing columns are another finding. Not every `id` is read.
         let sql = "SELECT CAST(attname AS TEXT) AS name, has_column_privilege(attrelid, attnum, 'SELECT') AS granted \
              FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped \
              AND attname = ANY(string_to_array($2, ',')) AND attname <> 'id'";
@@ -160,7 +159,6 @@ async fn all(
     db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await
 }
 
-/// The first row of what a statement answers.
 pub(super) async fn one(
     db: &DatabaseConnection,
     sql: &str,
@@ -169,7 +167,7 @@ pub(super) async fn one(
     Ok(all(db, sql, values).await?.into_iter().next())
 }
 
-/// A question that failed after the database was reached.
+/// A statement failed although the database was reached.
 pub(super) fn failed(check: &'static str, error: &DbErr, found: &mut Findings) {
     found.fail(check, with_causes(error), HANGS);
 }

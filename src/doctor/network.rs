@@ -1,4 +1,4 @@
-//! What this process listens on, and what it calls: reached, and at most greeted by TLS.
+//! The ports that the server listens on, and the endpoints that it calls: connected to, with a TLS handshake at most.
 
 use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
 
@@ -18,10 +18,10 @@ use crate::{
     grpc,
 };
 
-/// A reply to a probe has some hundred bytes.
+/// The response to a probe has some hundred bytes.
 const PROBE_BYTES_MAX: u64 = 4096;
 
-/// The two ports: free for a start, or taken by a server of ours.
+/// Whether the two ports are free, or used by a userdata server.
 pub(super) async fn listeners(config: &Config, found: &mut Findings) {
     let probes = config.metrics.listen;
     for (check, setting, address) in
@@ -47,7 +47,7 @@ pub(super) async fn listeners(config: &Config, found: &mut Findings) {
     }
 }
 
-/// What `/readyz` says there.
+/// The response of `/readyz`.
 async fn readiness(address: SocketAddr) -> Option<String> {
     let asked = async {
         let mut stream = TcpStream::connect(address).await?;
@@ -61,7 +61,7 @@ async fn readiness(address: SocketAddr) -> Option<String> {
     reply.split_once("\r\n\r\n").map(|(_, body)| body.trim().to_owned())
 }
 
-/// The AI endpoint. It is greeted and not asked: answers cost.
+/// The AI endpoint. It gets no request, because responses cost money.
 pub(super) async fn ai(config: &Config, found: &mut Findings) {
     let Some(url) = &config.ai.base_url else {
         return found.ok("ai endpoint", "not configured (ai.base_url): the analysis is made by rules");
@@ -76,7 +76,6 @@ pub(super) async fn ai(config: &Config, found: &mut Findings) {
     }
 }
 
-/// Where telemetry is sent.
 pub(super) async fn collectors(telemetry: &OpenTelemetry, found: &mut Findings) {
     if telemetry.collectors.is_empty() {
         return found.ok("collector", "not configured (OTEL_EXPORTER_OTLP_ENDPOINT): nothing is sent");
@@ -94,8 +93,7 @@ pub(super) async fn collectors(telemetry: &OpenTelemetry, found: &mut Findings) 
     }
 }
 
-/// A connection, with TLS if the URL says so, and nothing more. `authority`: who has to certify the other side, if not
-/// those whom this machine trusts.
+/// Connects, with a TLS handshake for https. `authority`: a file of trusted CAs instead of those of this machine.
 async fn reach(url: &str, authority: Option<&Path>) -> Result<(), String> {
     let uri: http::Uri = url.parse().map_err(|_| "it is no URL".to_owned())?;
     let host = uri.host().ok_or("it has no host")?.trim_matches(['[', ']']);
@@ -112,7 +110,7 @@ async fn reach(url: &str, authority: Option<&Path>) -> Result<(), String> {
     timeout(REACH_MAX, greeted).await.unwrap_or_else(|_| Err(format!("no answer within {REACH_MAX:?}")))
 }
 
-/// Trusts as the calls do that are made there later.
+/// Trusts the same CAs as later calls.
 fn tls(authority: Option<&Path>) -> Result<TlsConnector, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

@@ -1,17 +1,17 @@
-//! Redis: there, new enough, allowed to write, bounded, and carrying hints.
+//! Redis: reachable, new enough, writable, with a memory limit, and delivering notifications.
 
 use super::{Findings, REACH_MAX};
 use crate::{
     cache::tiers::redis::{Examined, examine as ask},
-    config::Redis,
+    config::RedisSettings,
 };
 
 pub(super) const HANGS: &str = "Redis takes connections and does not answer: look at its processor, and whether it is \
     saving or swapping; answers go on without it";
-/// A script that has asked for the time may write since then.
+/// Since then, a script can write after it has read the time.
 const MAJOR_MIN: u32 = 5;
 
-pub(super) async fn examine(config: &Redis, found: &mut Findings) {
+pub(super) async fn examine(config: &RedisSettings, found: &mut Findings) {
     let Some(url) = &config.url else {
         return found.ok("redis", "not configured (redis.url): memory and the table are the tiers");
     };
@@ -26,7 +26,7 @@ pub(super) async fn examine(config: &Redis, found: &mut Findings) {
     }
 }
 
-fn judge(redis: &Examined, place: &str, config: &Redis, found: &mut Findings) {
+fn judge(redis: &Examined, place: &str, config: &RedisSettings, found: &mut Findings) {
     let Examined { version, role, memory_max, eviction, latency, heard_after } = redis;
     let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());
     if major.is_some_and(|major| major < MAJOR_MIN) {
@@ -71,7 +71,7 @@ fn judge(redis: &Examined, place: &str, config: &Redis, found: &mut Findings) {
             "a published message does not arrive at another connection",
             format!(
                 "allow PUBLISH and SUBSCRIBE on the channel {}:hints; until then an invalidation reaches the other \
-                 instances with fence.poll",
+                 instances with invalidation_log.poll",
                 config.prefix
             ),
         ),

@@ -1,4 +1,4 @@
-//! The settings themselves, and who else can read the secrets among them.
+//! The settings, and the permissions of files with secrets.
 
 use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, path::Path};
 
@@ -7,7 +7,7 @@ use crate::config::{Loaded, OpenTelemetry, Origin, SETTINGS};
 
 pub(super) const REMEDY: &str = "correct it where it was said; docs/configuration.md has every setting";
 
-/// Read by everybody on the machine.
+/// Readable by all users of the machine.
 const OTHERS_READ: u32 = 0o004;
 
 pub(super) fn examine(loaded: &Loaded, telemetry: &OpenTelemetry, found: &mut Findings) {
@@ -28,7 +28,7 @@ pub(super) fn examine(loaded: &Loaded, telemetry: &OpenTelemetry, found: &mut Fi
     }
 }
 
-/// Files in which secrets stand, each once.
+/// Files that contain secrets, each once.
 fn files_of_secrets(loaded: &Loaded) -> BTreeSet<&Path> {
     let secrets = SETTINGS.iter().filter(|setting| (setting.secret)());
     let in_the_file = secrets.filter_map(|setting| match loaded.origin(setting.key) {
@@ -41,7 +41,7 @@ fn files_of_secrets(loaded: &Loaded) -> BTreeSet<&Path> {
 
 fn secrecy(file: &Path, found: &mut Findings) {
     let name = file.display();
-    // What cannot be read is told by whoever reads it.
+    // An unreadable file is another finding.
     let Ok(metadata) = std::fs::metadata(file) else { return };
     let mode = metadata.permissions().mode();
     if mode & OTHERS_READ == 0 {

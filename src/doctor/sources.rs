@@ -1,4 +1,4 @@
-//! The sources' tables: whether they have the described columns, may be read, and report their changes.
+//! The sources' tables: whether they are readable and as expected, and whether triggers report their changes.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     source_schema::{self, TABLES},
 };
 
-/// An instance that relays takes a tenth of a second.
+/// A running change relay needs a tenth of a second.
 const WAITING_MAX: Duration = Duration::from_secs(10);
 const INSTALL: &str = "run `userdata triggers install` as the owner of the tables; until then whoever changes data has to call \
     InvalidateCache";
@@ -31,7 +31,7 @@ pub(super) async fn examine(config: &Config, found: &mut Findings) {
     }
 }
 
-/// A session. Why there is none to the cache's database is told by whoever looks at that.
+/// A session. If the sources share the cache's database, a failure is a finding of that.
 async fn open(which: Which<'_>, config: &Config, found: &mut Findings) -> Option<DatabaseConnection> {
     let mut told_elsewhere = Findings::default();
     let shared = config.sources.database_url.is_none();
@@ -73,7 +73,7 @@ async fn tables(db: &DatabaseConnection, url: &Secret, setting: &str, found: &mu
     Ok(())
 }
 
-/// The change feed, where there is to be one.
+/// The change feed, if it is configured.
 pub(super) async fn triggers(config: &Config, found: &mut Findings) {
     let sources = &config.sources;
     if !sources.change_feed {

@@ -1,18 +1,18 @@
-//! The faults of one instance, and how many calls are under way in all of them.
+//! The faults of one instance, and how many calls are in progress in all instances.
 //!
-//! Decision: a call that is held is not under way. So a test knows that nothing more happens by itself when the gauge
-//! stands at none, and a case is the same each time it is run.
+//! Decision: a call that hangs does not count as in progress. So when the gauge is at zero, nothing happens until the
+//! test goes on, and each run of a case is the same.
 
 use std::{cell::RefCell, collections::HashMap, fmt, sync::Arc};
 
 use sea_orm::DbErr;
 use tokio::sync::{Notify, oneshot};
 
-use super::Call;
+use super::FaultPoint;
 
 use crate::sync::{Mutex, MutexGuard};
 
-/// An error that a test wanted.
+/// An injected error.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("broken by a test")]
 pub struct Injected;
@@ -29,12 +29,12 @@ impl From<Injected> for fred::error::Error {
     }
 }
 
-/// On which side of a call.
+/// Where in a call a fault occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// What is asked has not been sent.
+    /// Before the request is sent.
     Before,
-    /// It has been done, and the answer has not come.
+    /// After it took effect, before the answer arrives.
     After,
 }
 
@@ -43,13 +43,13 @@ pub enum Place {
 pub enum Mode {
     /// Each one fails.
     Fail,
-    /// Each one hangs until it is let go, or whoever asked gives up.
+    /// Each one hangs until it is released or its caller times out.
     Hang,
     /// The next one hangs.
     HangOnce,
 }
 
-/// How many calls are under way, in all instances that share it.
+/// How many calls are in progress, in all instances that share it.
 #[derive(Clone, Debug, Default)]
 pub struct Gauge(Arc<(Mutex<Reading>, Notify)>);
 
@@ -79,7 +79,7 @@ impl Gauge {
         self.0.0.lock()
     }
 
-    /// Waits until no call is under way. Returns how many have begun so far.
+    /// Waits until no call is in progress. Returns how many have started so far.
     pub async fn is_at_none(&self) -> u64 {
         loop {
             let reading = *self.reading();
@@ -98,27 +98,27 @@ thread_local! {
 /// The faults of one instance. Cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    plan: Arc<Mutex<Plan>>,
+    plan: Arc<Mutex<FaultPlan>>,
     gauge: Gauge,
 }
 
 #[derive(Default)]
-struct Plan {
-    modes: HashMap<(Call, Place), Mode>,
-    /// For those that are not named: an instance that died.
+struct FaultPlan {
+    modes: HashMap<(FaultPoint, Place), Mode>,
+    /// For all other calls: an instance that died.
     all: Option<Mode>,
-    held: Vec<(Call, oneshot::Sender<()>)>,
-    begun: HashMap<Call, u64>,
+    held: Vec<(FaultPoint, oneshot::Sender<()>)>,
+    begun: HashMap<FaultPoint, u64>,
 }
 
-impl fmt::Debug for Plan {
+impl fmt::Debug for FaultPlan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Plan").field("modes", &self.modes).field("all", &self.all).finish_non_exhaustive()
+        formatter.debug_struct("FaultPlan").field("modes", &self.modes).field("all", &self.all).finish_non_exhaustive()
     }
 }
 
-impl Plan {
-    fn mode(&mut self, call: Call, place: Place) -> Option<Mode> {
+impl FaultPlan {
+    fn mode(&mut self, call: FaultPoint, place: Place) -> Option<Mode> {
         let mode = self.modes.get(&(call, place)).copied();
         if mode == Some(Mode::HangOnce) {
             self.modes.remove(&(call, place));
@@ -128,13 +128,12 @@ impl Plan {
 }
 
 impl Faults {
-    /// None yet.
     #[must_use]
     pub fn new(gauge: &Gauge) -> Self {
         Self { plan: Arc::default(), gauge: gauge.clone() }
     }
 
-    /// Makes an instance whose parts are reached by these.
+    /// Creates an instance with these faults.
     pub fn during<T>(&self, make: impl FnOnce() -> T) -> T {
         HERE.with(|here| here.replace(Some(self.clone())));
         let made = make();
@@ -142,14 +141,14 @@ impl Faults {
         made
     }
 
-    /// Those of the instance that is being made.
+    /// The faults of the instance that is being created.
     #[must_use]
     pub fn here() -> Self {
         HERE.with(|here| here.borrow().clone()).unwrap_or_default()
     }
 
-    /// From now on; none: the calls are left alone.
-    pub fn set(&self, call: Call, place: Place, mode: Option<Mode>) {
+    /// Sets or removes the fault of a call.
+    pub fn set(&self, call: FaultPoint, place: Place, mode: Option<Mode>) {
         let mut plan = self.lock();
         match mode {
             Some(mode) => plan.modes.insert((call, place), mode),
@@ -157,25 +156,25 @@ impl Faults {
         };
     }
 
-    /// Leaves all calls alone and lets go of what is held.
+    /// Removes all faults and releases calls that hang.
     pub fn mend(&self) {
         self.lock().modes.clear();
         self.let_go(|_| true);
     }
 
-    /// Lets go of what is held of a kind.
-    pub fn release(&self, call: Call) {
+    /// Releases calls that hang.
+    pub fn release(&self, call: FaultPoint) {
         self.let_go(|held| held == call);
     }
 
-    /// Nothing that this instance sends arrives any more, and no answer reaches it: to the others it is dead.
+    /// No call of this instance arrives and no answer reaches it: for the others it is dead.
     pub fn kill(&self) {
         let mut plan = self.lock();
         plan.modes.clear();
         plan.all = Some(Mode::Hang);
     }
 
-    /// Everything fails, also what is held: so that tasks end.
+    /// All calls fail, also those that hang, so that tasks end.
     pub fn end(&self) {
         let mut plan = self.lock();
         plan.modes.clear();
@@ -183,27 +182,26 @@ impl Faults {
         plan.held.clear();
     }
 
-    fn let_go(&self, meant: impl Fn(Call) -> bool) {
+    fn let_go(&self, meant: impl Fn(FaultPoint) -> bool) {
         let gone: Vec<_> = self.lock().held.extract_if(.., |(call, _)| meant(*call)).collect();
         for (_, go) in gone {
-            // Whoever waited may have given up.
+            // The caller may have timed out.
             let _ = go.send(());
         }
     }
 
-    /// How many calls of a kind have begun.
+    /// How many of these calls have started.
     #[must_use]
-    pub fn begun(&self, call: Call) -> u64 {
+    pub fn begun(&self, call: FaultPoint) -> u64 {
         self.lock().begun.get(&call).copied().unwrap_or_default()
     }
 
-    /// The call, or what becomes of it.
     pub fn through<T, E: From<Injected>>(
         &self,
-        call: Call,
+        call: FaultPoint,
         work: impl Future<Output = Result<T, E>>,
     ) -> impl Future<Output = Result<T, E>> {
-        // On the heap, or whatever it is kept in grows by twice its size.
+        // On the heap, or the caller's future grows by twice its size.
         Box::pin(async move {
             let _under_way = UnderWay::new(&self.gauge);
             *self.lock().begun.entry(call).or_default() += 1;
@@ -214,18 +212,16 @@ impl Faults {
         })
     }
 
-    /// Whether something is lost on its way.
-    pub async fn lose(&self, call: Call) -> bool {
+    pub async fn lose(&self, call: FaultPoint) -> bool {
         let _under_way = UnderWay::new(&self.gauge);
         self.pass(call, Place::Before).await.is_err()
     }
 
-    /// A place in the middle of a call.
-    pub async fn linger(&self, call: Call) {
+    pub async fn linger(&self, call: FaultPoint) {
         let _ = self.pass(call, Place::Before).await;
     }
 
-    async fn pass(&self, call: Call, place: Place) -> Result<(), Injected> {
+    async fn pass(&self, call: FaultPoint, place: Place) -> Result<(), Injected> {
         let let_go = {
             let mut plan = self.lock();
             match plan.mode(call, place) {
@@ -242,12 +238,12 @@ impl Faults {
         let_go.await.map_err(|_| Injected)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Plan> {
+    fn lock(&self) -> MutexGuard<'_, FaultPlan> {
         self.plan.lock()
     }
 }
 
-/// A call, from its beginning to its end or to when it is given up.
+/// A call in progress, until it ends or is dropped.
 struct UnderWay<'a>(&'a Gauge);
 
 impl<'a> UnderWay<'a> {
@@ -263,7 +259,7 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// The reverse: a call under way that is held.
+/// The reverse: a call in progress that hangs.
 struct Standing<'a>(&'a Gauge);
 
 impl<'a> Standing<'a> {

@@ -100,7 +100,7 @@ struct Running {
     ended: tokio::task::JoinHandle<Result<(), ServeError>>,
 }
 
-async fn run(config: config::Server) -> Running {
+async fn run(config: config::ServerSettings) -> Running {
     let tracker = TaskTracker::new();
     let service = UserDataServiceServer::new(Told)
         .max_decoding_message_size(config.max_request_bytes)
@@ -198,7 +198,7 @@ async fn until(condition: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn health_is_not_serving_until_told_for_the_server_and_the_service() {
-    let server = run(config::Server::default()).await;
+    let server = run(config::ServerSettings::default()).await;
     let mut health = HealthClient::new(server.channel().await);
     for (told, expected) in [(false, ServingStatus::NotServing), (true, ServingStatus::Serving)] {
         if told {
@@ -214,7 +214,7 @@ async fn health_is_not_serving_until_told_for_the_server_and_the_service() {
 #[tokio::test]
 async fn reflection_speaks_v1_and_v1alpha() {
     use tonic_reflection::pb::{v1, v1alpha};
-    let server = run(config::Server::default()).await;
+    let server = run(config::ServerSettings::default()).await;
     let ask = stream::iter([v1::ServerReflectionRequest {
         host: String::new(),
         message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(String::new())),
@@ -248,7 +248,7 @@ async fn reflection_speaks_v1_and_v1alpha() {
 
 #[tokio::test]
 async fn a_request_id_is_echoed_or_created_on_answers_and_on_errors() {
-    let server = run(config::Server::default()).await;
+    let server = run(config::ServerSettings::default()).await;
     let mut client = server.client().await;
     for user in ["1", "panic"] {
         let mut request = Request::new(asking(user));
@@ -266,7 +266,7 @@ async fn a_request_id_is_echoed_or_created_on_answers_and_on_errors() {
 
 #[tokio::test]
 async fn a_panic_is_internal_with_the_request_id_and_harms_nobody_else() {
-    let server = run(config::Server::default()).await;
+    let server = run(config::ServerSettings::default()).await;
     let mut client = server.client().await;
     let status = client.get_comprehensive_user_data(asking("panic")).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Internal, "INTERNAL"));
@@ -286,7 +286,7 @@ async fn a_panic_is_internal_with_the_request_id_and_harms_nobody_else() {
 
 #[tokio::test]
 async fn a_passed_deadline_is_code_4_however_short_it_was() {
-    let server = run(config::Server::default()).await;
+    let server = run(config::ServerSettings::default()).await;
     let message = framed(&asking("hang").encode_to_vec());
     let timeouts = ["0m", "1n", "1m", "2m", "5m", "20m", "100m"];
     for timeout in timeouts {
@@ -299,14 +299,16 @@ async fn a_passed_deadline_is_code_4_however_short_it_was() {
 
 #[tokio::test]
 async fn callers_without_a_deadline_get_the_default_one() {
-    let server = run(config::Server { default_deadline: Duration::from_millis(50), ..Default::default() }).await;
+    let server =
+        run(config::ServerSettings { default_deadline: Duration::from_millis(50), ..Default::default() }).await;
     let status = server.client().await.get_comprehensive_user_data(asking("hang")).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
 }
 
 #[tokio::test]
 async fn a_deadline_bounds_a_stream_too() {
-    let server = run(config::Server { default_deadline: Duration::from_millis(100), ..Default::default() }).await;
+    let server =
+        run(config::ServerSettings { default_deadline: Duration::from_millis(100), ..Default::default() }).await;
     let mut stream = server.client().await.warm_cache(warming("hang")).await.unwrap().into_inner();
     assert_eq!(stream.message().await.unwrap().unwrap().done, 1);
     let status = stream.message().await.unwrap_err();
@@ -316,14 +318,14 @@ async fn a_deadline_bounds_a_stream_too() {
 
 #[tokio::test]
 async fn a_malformed_timeout_is_an_invalid_argument() {
-    let server = run(config::Server::default()).await;
+    let server = run(config::ServerSettings::default()).await;
     let status = server.raw(GET, &[("grpc-timeout", "soon")], framed(&[])).await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "INVALID_ARGUMENT"));
 }
 
 #[tokio::test]
 async fn beyond_the_limit_requests_are_shed_while_health_still_answers() {
-    let server = run(config::Server { max_concurrent_requests: 1, ..Default::default() }).await;
+    let server = run(config::ServerSettings { max_concurrent_requests: 1, ..Default::default() }).await;
     let (mut client, mut other) = (server.client().await, server.client().await);
     let hanging = TaskTracker::new().spawn(async move { client.get_comprehensive_user_data(asking("hang")).await });
     until(|| server.figures(Method::Get).in_flight() == 1).await;
@@ -345,7 +347,7 @@ async fn beyond_the_limit_requests_are_shed_while_health_still_answers() {
 
 #[tokio::test]
 async fn messages_that_cannot_be_read_are_refused_and_harm_nobody_else() {
-    let server = run(config::Server::default()).await;
+    let server = run(config::ServerSettings::default()).await;
     let mut client = server.client().await;
     let mut compressing = server.client().await.send_compressed(CompressionEncoding::Gzip);
 
@@ -367,7 +369,7 @@ async fn messages_that_cannot_be_read_are_refused_and_harm_nobody_else() {
 
 #[tokio::test]
 async fn shutdown_finishes_what_is_in_flight_and_ends_watches() {
-    let server = run(config::Server::default()).await;
+    let server = run(config::ServerSettings::default()).await;
     server.health.serving().await;
     let mut watch =
         HealthClient::new(server.channel().await).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
@@ -389,7 +391,7 @@ async fn shutdown_finishes_what_is_in_flight_and_ends_watches() {
 
 #[tokio::test]
 async fn a_reply_is_complete_though_the_server_was_told_to_stop_while_it_was_sent() {
-    let server = run(config::Server::default()).await;
+    let server = run(config::ServerSettings::default()).await;
     let (sender, connection) = h2::client::handshake(TcpStream::connect(server.address).await.unwrap()).await.unwrap();
     TaskTracker::new().spawn(connection);
     let request = http::Request::post(format!("http://{}{GET}", server.address)).header("te", "trailers");
@@ -420,7 +422,7 @@ async fn a_reply_is_complete_though_the_server_was_told_to_stop_while_it_was_sen
 #[tokio::test]
 async fn what_does_not_finish_in_time_is_cut_off_and_counted() {
     let drain = Duration::from_millis(200);
-    let server = run(config::Server { drain, ..Default::default() }).await;
+    let server = run(config::ServerSettings { drain, ..Default::default() }).await;
     let mut client = server.client().await;
     let stuck = TaskTracker::new().spawn(async move { client.get_comprehensive_user_data(asking("hang")).await });
     until(|| server.figures(Method::Get).in_flight() == 1).await;

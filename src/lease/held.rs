@@ -41,7 +41,7 @@ pub(super) struct HeartbeatTask {
     pub(super) claimant: Claimant,
     pub(super) grant: Grant,
     pub(super) granted_at: Moment,
-    pub(super) config: config::LoadLease,
+    pub(super) config: config::LoadLeaseSettings,
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
 }
@@ -56,7 +56,7 @@ impl HeartbeatTask {
 
     async fn run(self, mut end: oneshot::Receiver<(serde_json::Value, Duration)>) {
         let ended = loop {
-            match timeout(self.config.beat, &mut end).await {
+            match timeout(self.config.heartbeat, &mut end).await {
                 Ok(ended) => break ended.ok(),
                 Err(_) if self.send_heartbeat().await => {}
                 // The work goes on: a second result is as right as the first.
@@ -67,7 +67,7 @@ impl HeartbeatTask {
             self.share(outcome, life.min(self.config.outcome_max)).await;
         }
         for _ in 0..RELEASE_ATTEMPTS {
-            match timeout(self.config.beat, self.table.release(&self.claimant)).await {
+            match timeout(self.config.heartbeat, self.table.release(&self.claimant)).await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => tracing::debug!(%error, "lease release failed"),
                 Err(_) => {}
@@ -77,7 +77,7 @@ impl HeartbeatTask {
 
     /// Whether the lease is still held. A heartbeat that fails is made up for by the next one.
     async fn send_heartbeat(&self) -> bool {
-        match timeout(self.config.beat, self.table.heartbeat(&self.claimant)).await {
+        match timeout(self.config.heartbeat, self.table.heartbeat(&self.claimant)).await {
             Ok(Ok(is_held)) => is_held,
             Ok(Err(_)) | Err(_) => true,
         }
@@ -89,7 +89,7 @@ impl HeartbeatTask {
         let at_ms = self.grant.now_ms.saturating_add(ms(self.clock.now().since(self.granted_at)));
         let outcome = StoredOutcome { at_ms, life_ms: ms(life), value };
         let text = serde_json::to_string(&outcome).expect("texts and numbers have a JSON form");
-        let stored = timeout(self.config.beat, self.table.store_outcome(&self.claimant, text)).await;
+        let stored = timeout(self.config.heartbeat, self.table.store_outcome(&self.claimant, text)).await;
         if let Ok(Ok(true)) = stored {
             self.stop.run_until_cancelled(sleep(life)).await;
         }

@@ -10,7 +10,7 @@ use super::work::SharedWork;
 use crate::{
     database::{Dialect, Pool},
     entity::load_lease::{self, Column},
-    fault::{Call, Faults},
+    fault::{FaultPoint, Faults},
 };
 
 #[derive(Clone, Debug)]
@@ -106,7 +106,7 @@ impl LeaseTable {
     }
 
     async fn taking(&self, statement: Statement) -> Result<Option<Grant>, DbErr> {
-        let row = self.faults.through(Call::Lease, self.pool.query_one_raw(statement)).await?;
+        let row = self.faults.through(FaultPoint::Lease, self.pool.query_one_raw(statement)).await?;
         let taken = |row: QueryResult| {
             let (done, now_ms) = row.try_get_many_by_index()?;
             Ok(Grant { done, now_ms })
@@ -117,14 +117,14 @@ impl LeaseTable {
     /// The row of a key.
     pub(super) async fn find(&self, key: &str) -> Result<Option<LeaseRow>, DbErr> {
         let found = self.rows().filter(Column::Key.eq(key)).build(self.dialect.backend());
-        let row = self.faults.through(Call::Lease, self.pool.query_one_raw(found)).await?;
+        let row = self.faults.through(FaultPoint::Lease, self.pool.query_one_raw(found)).await?;
         row.map(|row| read(&row)).transpose()
     }
 
     /// Rows with their keys.
     pub(super) async fn all(&self, rows_max: u64) -> Result<Vec<(String, LeaseRow)>, DbErr> {
         let all = self.rows().order_by_asc(Column::Key).limit(rows_max).build(self.dialect.backend());
-        let rows = self.faults.through(Call::Lease, self.pool.query_all_raw(all)).await?;
+        let rows = self.faults.through(FaultPoint::Lease, self.pool.query_all_raw(all)).await?;
         rows.iter().map(|row| Ok((row.try_get("", "key")?, read(row)?))).collect()
     }
 
@@ -160,7 +160,7 @@ impl LeaseTable {
     }
 
     async fn change(&self, statement: Statement) -> Result<u64, DbErr> {
-        Ok(self.faults.through(Call::Lease, self.pool.execute_raw(statement)).await?.rows_affected())
+        Ok(self.faults.through(FaultPoint::Lease, self.pool.execute_raw(statement)).await?.rows_affected())
     }
 }
 

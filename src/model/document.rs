@@ -1,4 +1,4 @@
-//! Which top-level fields belong to which section, and how a document is taken apart along them.
+//! The top-level fields of each section, and splitting a document by sections.
 //!
 //! Sections own contiguous field numbers in document order, so a document's bytes are its sections'
 //! bytes one after the other.
@@ -9,7 +9,7 @@ use prost::Message as _;
 use super::{Section, section::DOCUMENT_ORDER};
 use crate::proto::v1::ComprehensiveUserData;
 
-/// Moves one section's fields out of a document into one that has nothing else.
+/// Moves the fields of a section into a document of their own.
 #[must_use]
 pub fn take(document: &mut ComprehensiveUserData, section: Section) -> ComprehensiveUserData {
     use std::mem::take;
@@ -42,13 +42,13 @@ pub fn take(document: &mut ComprehensiveUserData, section: Section) -> Comprehen
     part
 }
 
-/// Every section's bytes, in document order; joined they are the document's encoding.
+/// The bytes of each section in document order. Their concatenation is the encoded document.
 #[must_use]
 pub fn encode_sections(mut document: ComprehensiveUserData) -> Vec<(Section, Bytes)> {
     DOCUMENT_ORDER.into_iter().map(|section| (section, take(&mut document, section).encode_to_vec().into())).collect()
 }
 
-/// Removes what can change without a change that concerns anybody (data.md, section 13): when rows were last saved.
+/// Removes the times when rows were last saved, which can change although no data did (data.md, section 13).
 pub fn forget_saves(document: &mut ComprehensiveUserData) {
     if let Some(strategy) = &mut document.strategy_data {
         strategy.updated_at = None;

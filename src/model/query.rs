@@ -1,4 +1,4 @@
-//! What is asked for, parsed once at the edge, and the key that names it.
+//! A query, parsed once at the edge, and its key.
 
 use std::{
     fmt,
@@ -13,12 +13,12 @@ use super::{
 };
 use crate::proto::Struct;
 
-/// A question: whose document, for which strategy, with which parameters.
+/// User, strategy and parameters of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UserDataQuery {
     /// The user.
     pub user: UserId,
-    /// The strategy as asked for; none means the active one.
+    /// None: the active strategy.
     pub strategy: Option<StrategyId>,
     parameters: Parameters,
     key: CacheKey,
@@ -32,13 +32,11 @@ impl UserDataQuery {
         Self { user, strategy, parameters, key }
     }
 
-    /// The key that names this question in every tier.
     #[must_use]
     pub fn key(&self) -> &CacheKey {
         &self.key
     }
 
-    /// The caller's parameters.
     #[must_use]
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
@@ -49,33 +47,28 @@ impl UserDataQuery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameters(String);
 
-/// Why parameters are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// Too many entries at the top.
     #[error("must have at most {} entries at the top level", Parameters::ENTRIES_MAX)]
     TooManyEntries,
-    /// Too large.
     #[error("must have at most {} bytes as canonical JSON", Parameters::BYTES_MAX)]
     TooLarge,
-    /// No canonical form.
     #[error(transparent)]
     Canonical(#[from] CanonicalError),
 }
 
 impl Parameters {
-    /// Entries at the top level at most: parameters select a variant of a document, they are no payload.
+    /// Parameters select a variant of a document; they are no payload.
     pub const ENTRIES_MAX: usize = 32;
-    /// Bytes of canonical JSON at most.
+    /// Of canonical JSON.
     pub const BYTES_MAX: usize = 4096;
 
-    /// No parameters.
     #[must_use]
     pub fn none() -> Self {
         Self("{}".to_owned())
     }
 
-    /// Checks parameters from outside; every violated limit is reported.
+    /// Reports all violated limits.
     pub fn parse(parameters: &Struct) -> Result<Self, Vec<QueryError>> {
         let mut errors = Vec::new();
         if parameters.fields.len() > Self::ENTRIES_MAX {
@@ -102,7 +95,6 @@ impl Parameters {
 pub struct DataHash([u8; 32]);
 
 impl DataHash {
-    /// The digest.
     #[must_use]
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
@@ -110,27 +102,18 @@ impl DataHash {
 
     /// Reads 64 lower-case hex digits.
     #[must_use]
-    pub fn parse(hex: &str) -> Option<Self> {
-        let bytes = hex.as_bytes();
-        if bytes.len() != 64 {
-            return None;
-        }
-        let digit = |b: u8| match b {
-            b'0'..=b'9' => Some(b - b'0'),
-            b'a'..=b'f' => Some(b - b'a' + 10),
-            _ => None,
-        };
+    pub fn parse(digits: &str) -> Option<Self> {
         let mut hash = [0; 32];
-        for (place, pair) in hash.iter_mut().zip(bytes.chunks_exact(2)) {
-            *place = digit(pair[0])? << 4 | digit(pair[1])?;
-        }
-        Some(Self(hash))
+        let lower_case = !digits.bytes().any(|digit| digit.is_ascii_uppercase());
+        lower_case.then(|| hex::decode_to_slice(digits, &mut hash).ok())?.map(|()| Self(hash))
     }
 }
 
 impl fmt::Display for DataHash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        let mut digits = [0; 64];
+        hex::encode_to_slice(self.0, &mut digits).expect("two digits a byte");
+        formatter.write_str(std::str::from_utf8(&digits).expect("hex digits"))
     }
 }
 
@@ -140,14 +123,12 @@ impl fmt::Debug for DataHash {
     }
 }
 
-/// Names a question: its hash, and the user and strategy that the hash never stands without.
+/// The key of a document: the hash, with user and strategy, by which documents are invalidated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheKey {
-    /// The digest of all that is asked.
     pub hash: DataHash,
     /// The user.
     pub user: UserId,
-    /// The strategy as asked for.
     pub strategy: Option<StrategyId>,
 }
 
@@ -164,7 +145,7 @@ impl CacheKey {
     }
 }
 
-/// A digest is spread evenly already: eight of its bytes do.
+/// Bytes of a digest are uniform already, so eight of them are enough.
 impl Hash for CacheKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let mut bytes = [0; 8];

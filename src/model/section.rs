@@ -1,4 +1,4 @@
-//! The document's sections, sets of them, and which are made from which.
+//! Sections of a document, sets of them, and their dependencies.
 
 use std::fmt;
 
@@ -32,62 +32,56 @@ const MADE_FROM: [(Section, &[Section]); 2] = [
     (Section::Strategy, &[Section::AiAnalysis, Section::GapAnalysis, Section::Derived]),
 ];
 
-/// A set of sections; its bits are those stored in the invalidation log.
+/// A set of sections. The invalidation log stores its bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SectionSet(i64);
 
 impl SectionSet {
-    /// No section.
     pub const NONE: Self = Self(0);
-    /// Every section, also ones that later versions add.
+    /// All sections, including those of later versions.
     pub const ALL: Self = Self(i64::MAX);
-    /// Every section, of somebody who was erased: nobody is to read them again by himself. The highest bit is left out,
-    /// which stands for no section and says so in the log.
+    /// All sections of a purged user. The cleared top bit marks the row as a purge, so that prefetching skips this user.
     pub const ERASED: Self = Self(i64::MAX >> 1);
 
-    /// The set as stored: one bit a section, all bits but the sign for all.
+    /// The stored form: a bit for each section, all bits except the sign for all.
     #[must_use]
     pub fn bits(self) -> i64 {
         self.0
     }
 
-    /// A stored set; the sign bit means nothing.
+    /// From the stored form. The sign bit has no meaning.
     #[must_use]
     pub fn from_bits(bits: i64) -> Self {
         Self(bits & i64::MAX)
     }
 
-    /// Whether a section is in it.
     #[must_use]
     pub fn contains(self, section: Section) -> bool {
         self.0 & bit(section) != 0
     }
 
-    /// Whether no section is in it.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether every known section is in it.
+    /// Whether it contains every known section.
     #[must_use]
     pub fn is_all(self) -> bool {
         SECTIONS.into_iter().all(|section| self.contains(section))
     }
 
-    /// Both sets together.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// This set with one more section.
     #[must_use]
     pub fn with(self, section: Section) -> Self {
         Self(self.0 | bit(section))
     }
 
-    /// This set and every section that is made from one in it.
+    /// With the sections that depend on it.
     #[must_use]
     pub fn with_dependents(self) -> Self {
         MADE_FROM
@@ -96,7 +90,7 @@ impl SectionSet {
             .fold(self, |set, (_, made)| set.union(made.iter().copied().collect()))
     }
 
-    /// The known sections in it, in the contract's order.
+    /// Its known sections, in the contract's order.
     pub fn iter(self) -> impl Iterator<Item = Section> {
         SECTIONS.into_iter().filter(move |section| self.contains(*section))
     }
@@ -125,7 +119,7 @@ fn bit(section: Section) -> i64 {
     }
 }
 
-/// A section's place in arrays that hold one value per section, in the contract's order.
+/// Index in arrays with a value for each section, in the contract's order.
 #[must_use]
 pub fn index(section: Section) -> usize {
     usize::try_from(section as i32 - 1).unwrap_or_default()

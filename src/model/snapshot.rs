@@ -1,5 +1,5 @@
-//! A document as the tiers hold it: encoded once, with an index that says where each section lies,
-//! how it came about and which position of the invalidation log it may be trusted up to.
+//! A document as the tiers store it: encoded once, with an index of its sections: where each one is, how it was read,
+//! and its read position in the invalidation log.
 
 use std::{
     ops::Range,
@@ -12,22 +12,18 @@ use chrono::{DateTime, Utc};
 
 use super::{CacheKey, Generator, Section, SectionSet, State, section::DOCUMENT_ORDER};
 
-/// How one section came about: what its report says.
+/// How one section was read; the content of its report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SectionFacts {
-    /// The section.
     pub section: Section,
-    /// How its reading ended.
     pub state: State,
-    /// What made it.
     pub generator: Generator,
-    /// When its sources began to be read.
+    /// When reading its sources started.
     pub read_at: DateTime<Utc>,
-    /// How long that took.
     pub took: Duration,
-    /// Why it is not simply OK, `UPPER_SNAKE`; empty if there is no reason.
+    /// Why the state is not OK, in `UPPER_SNAKE_CASE`. Empty: no reason.
     pub reason: String,
-    /// What was left out of it.
+    /// What was left out of the section.
     pub warnings: Vec<String>,
     /// More about the generator.
     pub detail: String,
@@ -36,40 +32,38 @@ pub struct SectionFacts {
 /// One section of a snapshot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SealedSection {
-    /// How it came about.
     pub facts: SectionFacts,
     /// The position of the invalidation log that was known before its sources were read. An invalidation above it outdates it.
     pub read_position: i64,
-    /// Its bytes' place in the payload.
+    /// Its bytes in the payload.
     pub range: Range<usize>,
     /// What other sections are made from too and its bytes do not tell, in its source's own form; empty: not kept.
     /// Of the very reading that its bytes are of, so that the read position says of both whether they are outdated.
     pub rows: Bytes,
 }
 
-/// A sealed document. Cloning shares everything.
+/// A sealed document. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Snapshot(Arc<Shared>);
+pub struct Snapshot(Arc<SharedSnapshot>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedSnapshot {
     sealed: Sealed,
-    said: OnceLock<Said>,
+    encoded: OnceLock<EncodedParts>,
 }
 
-/// What every reply says of a snapshot beside the document, as it says it: encoded by the first.
+/// The parts of a response beside the document that are the same each time. The first response encodes them.
 #[derive(Debug)]
-pub struct Said {
-    /// Fields of `CacheInfo`.
+pub struct EncodedParts {
+    /// Fields of `CacheInfo`, encoded.
     pub info: Vec<u8>,
-    /// The reports of all sections.
+    /// The reports of all sections, encoded.
     pub reports: Vec<u8>,
 }
 
-/// What a snapshot is made of.
+/// The content of a snapshot.
 #[derive(Debug, PartialEq)]
 pub struct Sealed {
-    /// What was asked.
     pub key: CacheKey,
     /// The epoch of the read positions.
     pub epoch: Arc<str>,
@@ -77,16 +71,14 @@ pub struct Sealed {
     pub payload: Bytes,
     /// One per section, in document order: ranges ascend.
     pub sections: Vec<SealedSection>,
-    /// The instant that the assembly counted ages from.
+    /// The time that the assembly computed ages from.
     pub as_of: DateTime<Utc>,
-    /// When it stops being fresh.
     pub expires_at: DateTime<Utc>,
 }
 
-/// One section before sealing.
+/// A section before sealing.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// How it came about.
     pub facts: SectionFacts,
     /// The position of the invalidation log that was known before its sources were read.
     pub read_position: i64,
@@ -97,7 +89,7 @@ pub struct Part {
 }
 
 impl Snapshot {
-    /// Joins the parts, which must name every section once, in any order.
+    /// Joins the parts: every section once, in any order.
     #[must_use]
     pub fn seal(
         key: CacheKey,
@@ -118,7 +110,7 @@ impl Snapshot {
         Sealed { key, epoch, payload: payload.freeze(), sections, as_of, expires_at }.into()
     }
 
-    /// The encoded bytes of the asked sections; of all of them without a copy.
+    /// The bytes of the selected sections. All sections need no copy.
     #[must_use]
     pub fn select(&self, sections: SectionSet) -> Bytes {
         if self.sections.iter().all(|s| sections.contains(s.facts.section)) {
@@ -131,13 +123,12 @@ impl Snapshot {
         bytes.freeze()
     }
 
-    /// One section.
     #[must_use]
     pub fn section(&self, section: Section) -> Option<&SealedSection> {
         self.sections.iter().find(|s| s.facts.section == section)
     }
 
-    /// One section as it was before sealing, to be reused in another snapshot.
+    /// A section as before sealing, for another snapshot.
     #[must_use]
     pub fn part(&self, section: Section) -> Option<Part> {
         let SealedSection { facts, read_position, range, rows } = self.section(section)?.clone();
@@ -150,13 +141,13 @@ impl Snapshot {
         !self.sections.iter().any(|s| matches!(s.facts.state, State::Stale | State::Failed))
     }
 
-    /// What every reply says of it; `say` is asked once.
+    /// The parts that are the same in each response; `encode` runs once.
     #[must_use]
-    pub fn said(&self, say: impl FnOnce() -> Said) -> &Said {
-        self.0.said.get_or_init(say)
+    pub fn encoded_parts(&self, encode: impl FnOnce() -> EncodedParts) -> &EncodedParts {
+        self.0.encoded.get_or_init(encode)
     }
 
-    /// When this share of its life is over.
+    /// When this share of its lifetime is over.
     #[must_use]
     pub fn refresh_at(&self, share: f64) -> DateTime<Utc> {
         let life = (self.expires_at - self.as_of).to_std().unwrap_or_default();
@@ -169,7 +160,7 @@ impl Snapshot {
         self.sections.iter().map(|s| s.read_position).max().unwrap_or_default()
     }
 
-    /// Bytes it takes in memory, roughly: payload, kept rows, index and bookkeeping.
+    /// Approximate size in memory: payload, rows, index and bookkeeping.
     #[must_use]
     pub fn weight(&self) -> usize {
         const BOOKKEEPING: usize = 640;
@@ -182,15 +173,15 @@ impl Snapshot {
             .sum();
         let rows: usize = self.sections.iter().map(|s| s.rows.len()).sum();
         let index = self.sections.len() * (size_of::<SealedSection>() + REPORT);
-        // Texts twice: here and in what is said of it.
+        // Texts count twice: here and in the encoded parts.
         self.payload.len() + rows + index + 2 * texts + BOOKKEEPING
     }
 }
 
-/// For a tier that reads a sealed document back: it has checked that the ranges ascend and fill the payload.
+/// For a tier that reads a sealed document: it has checked that the ranges ascend and fill the payload.
 impl From<Sealed> for Snapshot {
     fn from(sealed: Sealed) -> Self {
-        Self(Arc::new(Shared { sealed, said: OnceLock::new() }))
+        Self(Arc::new(SharedSnapshot { sealed, encoded: OnceLock::new() }))
     }
 }
 

@@ -1,23 +1,21 @@
-//! A position in the invalidation log, as callers carry it from an invalidation to a read.
+//! A token: a position in the invalidation log that a caller passes from an invalidation to a read.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 /// A position in the log of one epoch. Its text is `epoch:position`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// The log's epoch; a position means nothing in another one.
+    /// A position is only valid in its epoch.
     pub epoch: Arc<str>,
-    /// The position.
     pub position: i64,
 }
 
-/// The text is no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a token that InvalidateCache or CacheInfo returned")]
 pub struct TokenError;
 
 impl Token {
-    /// The same as `to_string`, without the machinery of formatting: every reply has one.
+    /// Faster than `to_string`: every response has a token.
     #[must_use]
     pub fn to_text(&self) -> String {
         [&self.epoch, ":", itoa::Buffer::new().format(self.position)].concat()

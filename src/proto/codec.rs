@@ -1,8 +1,8 @@
 //! prost over tonic with small buffers.
 //!
-//! tonic's default is 8 KiB for reading a request and again for writing a reply. Our requests have some
-//! dozens of bytes, and a document does not go through the encoder (`grpc/middleware/response_body.rs`): allocating both was
-//! a good part of what a hit allocates. Whatever is larger makes its buffer grow.
+//! tonic allocates 8 KiB to read a request and again to write a response. Our requests have some dozens of bytes, and a
+//! document does not pass through the encoder (`grpc/middleware/response_body.rs`), so that both were a large part of
+//! the allocations of a hit. Buffers grow if necessary.
 
 use std::marker::PhantomData;
 
@@ -10,9 +10,9 @@ use prost::Message;
 use tonic::codec::{BufferSettings, Codec};
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
-/// What most requests fit into, and what an allocator has at hand.
+/// Enough for most requests.
 const BUFFER_BYTES: usize = 256;
-/// From here on a stream's messages are sent before there are more: tonic's default.
+/// tonic's default.
 const YIELD_BYTES: usize = 32 * 1024;
 
 /// The codec of the generated server.

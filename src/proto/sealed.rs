@@ -1,8 +1,7 @@
-//! The wire twin of `GetComprehensiveUserDataResponse`: the same three fields, with the document as
-//! the bytes that were encoded once when it was sealed, and the rest encoded before them.
+//! `GetComprehensiveUserDataResponse` with an encoded document: the bytes that were sealed, after the other two fields.
 //!
-//! A message field and a bytes field look the same on the wire (length-delimited), and fields may stand in
-//! any order, so a client sees no difference. Only the server sends it; nothing decodes it.
+//! On the wire, a message field and a bytes field are the same (length-delimited), and fields can be in any order. So
+//! clients see no difference. Only the server sends it; nothing decodes it.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Chain};
 use prost::{
@@ -12,22 +11,22 @@ use prost::{
 
 use super::v1::{CacheInfo, SectionReport};
 
-/// gRPC's prefix of a message: one byte for compression, four for its length.
+/// The prefix of a gRPC message: a byte for compression, four for the length.
 const PREFIX_BYTES: usize = 5;
-/// A key and a length of the fields here take at most that.
+/// The size of a field's key and length at most.
 const KEY_AND_LENGTH_BYTES: usize = 6;
 
-/// A reply that is already encoded.
+/// An encoded response.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SealedResponse {
-    /// gRPC's prefix, then all but the document, then the document's key and length.
+    /// The prefix, all fields except the document, and key and length of the document.
     head: Bytes,
-    /// An encoded `ComprehensiveUserData`; shared with the memory tier, not copied.
+    /// An encoded `ComprehensiveUserData`, shared with the memory tier.
     data: Bytes,
 }
 
 impl SealedResponse {
-    /// A reply of `cache_info`, part of which is encoded already, of encoded reports, and of a document.
+    /// From `cache_info`, a part of which is encoded already, encoded reports and a document.
     #[must_use]
     pub fn new(lasting_info: &[u8], passing_info: &CacheInfo, reports: &[u8], data: Bytes) -> Self {
         let info_bytes = lasting_info.len() + passing_info.encoded_len();
@@ -35,19 +34,19 @@ impl SealedResponse {
         head.put_bytes(0, PREFIX_BYTES);
         encode_key(2, WireType::LengthDelimited, &mut head);
         encode_varint(info_bytes as u64, &mut head);
-        // One message in two parts, not two messages: some clients would take the last one for all.
+        // One `cache_info` in two parts, not two: some clients use only the last one.
         head.put_slice(lasting_info);
         passing_info.encode_raw(&mut head);
         head.put_slice(reports);
         encode_key(1, WireType::LengthDelimited, &mut head);
         encode_varint(data.len() as u64, &mut head);
-        // A reply that does not fit is refused long before.
+        // A larger response has been refused before.
         let length = u32::try_from(head.len() - PREFIX_BYTES + data.len()).unwrap_or(u32::MAX);
         head[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
         Self { head: head.freeze(), data }
     }
 
-    /// Reports as they stand in a reply.
+    /// The reports, encoded as in a response.
     #[must_use]
     pub fn encoded_reports(reports: &[SectionReport]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -55,13 +54,12 @@ impl SealedResponse {
         bytes
     }
 
-    /// The document.
     #[must_use]
     pub fn data(&self) -> &Bytes {
         &self.data
     }
 
-    /// The reply as it is on the wire, prefix included: two pieces, of which the second is shared.
+    /// The response on the wire with its prefix, in two pieces; the second one is shared.
     #[must_use]
     pub fn into_pieces(self) -> Chain<Bytes, Bytes> {
         self.head.chain(self.data)

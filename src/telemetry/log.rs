@@ -15,7 +15,7 @@ use tracing_subscriber::{
 };
 
 use super::trace;
-use crate::config::{Log, LogFormat};
+use crate::config::{LogFormat, LogSettings};
 
 /// Appended to every filter: with spans per HTTP/2 frame, a request would cost several times its own work; and what
 /// was migrated is said by whoever migrates.
@@ -33,13 +33,13 @@ pub enum LogError {
 }
 
 /// Starts logging to stderr, for the whole process, and making traces of spans if there is a tracer.
-pub(super) fn start(log: &Log, tracer: Option<SdkTracer>) -> Result<(), LogError> {
+pub(super) fn start(log: &LogSettings, tracer: Option<SdkTracer>) -> Result<(), LogError> {
     let colours = io::stderr().is_terminal();
     Ok(subscriber(log, tracer, io::stderr, colours)?.try_init()?)
 }
 
 fn subscriber<W>(
-    log: &Log,
+    log: &LogSettings,
     tracer: Option<SdkTracer>,
     writer: W,
     colours: bool,
@@ -65,7 +65,7 @@ mod tests {
     /// What is logged by a few events of different origins.
     fn logged(filter: &str, format: LogFormat) -> String {
         let written = Arc::new(Mutex::new(Vec::new()));
-        let log = Log { filter: filter.to_owned(), format };
+        let log = LogSettings { filter: filter.to_owned(), format };
         let subscriber = subscriber(&log, None, Appender(Arc::clone(&written)), false).expect("a filter");
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(user.count = 2, "warmed");

@@ -1,7 +1,7 @@
-//! Makes instruments from the table of names. Handed down by `app`: nothing here is global.
+//! Creates instruments from the table of names. `app` passes the meter; nothing is global.
 //!
-//! What is counted already is read when somebody asks ([`Meter::observe`]), which costs a request nothing. Only
-//! durations are recorded, through handles whose attributes are bound once: no look-up and no allocation per record.
+//! Counters that exist already are read at collection ([`Meter::observe`]), which costs a request nothing. Only durations
+//! are recorded, through handles with bound attributes: no look-up and no allocation for each.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use opentelemetry::{
     metrics::{self, BoundHistogram},
 };
 
-use super::names::{Instrument, Kind};
+use super::names::{Instrument, InstrumentKind};
 
-/// Makes instruments; without a provider, ones that do nothing. Clones make them for the same provider.
+/// Creates instruments of one provider. Without a provider they do nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Meter(Option<metrics::Meter>);
 
-/// Takes one number for each set of attribute values, in the order of the instrument's list.
+/// Reports a number for a set of attribute values, in the order of the instrument's attributes.
 pub type Observe<'a> = &'a mut dyn FnMut(&[&'static str], f64);
 
 impl Meter {
-    /// One that measures nothing.
+    /// Without a provider.
     #[must_use]
     pub fn none() -> Self {
         Self(None)
@@ -30,33 +30,33 @@ impl Meter {
         Self(Some(meter))
     }
 
-    /// A handle for durations with these attributes, whose series exists from now on.
+    /// A histogram with these attribute values. Its series exists from now on.
     #[must_use]
-    pub fn durations(&self, of: &Instrument, values: &[&'static str]) -> Durations {
-        Durations(self.0.as_ref().map(|meter| {
+    pub fn durations(&self, of: &Instrument, values: &[&'static str]) -> DurationHistogram {
+        DurationHistogram(self.0.as_ref().map(|meter| {
             let histogram = meter.f64_histogram(of.name).with_unit(of.unit).with_description(of.description);
-            // Its bounds come from the same table, by a view.
+            // A view sets its bounds, from the same table.
             histogram.build().bind(&attributes(of, values))
         }))
     }
 
-    /// Has `read` asked for the instrument's numbers whenever somebody looks.
+    /// Calls `read` for the instrument's values at each collection.
     pub fn observe(&self, of: &'static Instrument, read: impl Fn(Observe<'_>) + Send + Sync + 'static) {
         let Some(meter) = &self.0 else { return };
         let callback = move |observer: &dyn metrics::AsyncInstrument<f64>| {
             read(&mut |values, number| observer.observe(number, &attributes(of, values)));
         };
-        // The handles say nothing; the provider keeps the callback.
+        // The handles are not needed: the provider keeps the callback.
         match of.kind {
-            Kind::Counter => {
+            InstrumentKind::Counter => {
                 let counter = meter.f64_observable_counter(of.name).with_unit(of.unit);
                 let _handle = counter.with_description(of.description).with_callback(callback).build();
             }
-            Kind::UpDownCounter => {
+            InstrumentKind::UpDownCounter => {
                 let counter = meter.f64_observable_up_down_counter(of.name).with_unit(of.unit);
                 let _handle = counter.with_description(of.description).with_callback(callback).build();
             }
-            Kind::Gauge | Kind::Histogram(_) => {
+            InstrumentKind::Gauge | InstrumentKind::Histogram(_) => {
                 let gauge = meter.f64_observable_gauge(of.name).with_unit(of.unit);
                 let _handle = gauge.with_description(of.description).with_callback(callback).build();
             }
@@ -69,12 +69,11 @@ fn attributes(of: &Instrument, values: &[&'static str]) -> Vec<KeyValue> {
     of.attributes.iter().zip(values).map(|(attribute, value)| KeyValue::new(attribute.name, *value)).collect()
 }
 
-/// A histogram of durations with its attributes.
+/// A histogram with bound attributes.
 #[derive(Clone, Debug, Default)]
-pub struct Durations(Option<BoundHistogram<f64>>);
+pub struct DurationHistogram(Option<BoundHistogram<f64>>);
 
-impl Durations {
-    /// Counts one.
+impl DurationHistogram {
     pub fn record(&self, took: Duration) {
         if let Some(histogram) = &self.0 {
             histogram.record(took.as_secs_f64());

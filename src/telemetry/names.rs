@@ -1,53 +1,46 @@
-//! Every instrument: its name, what it counts, and the closed list of values that each of its attributes may take.
+//! Every instrument: its name, its meaning, and all values of its attributes.
 //!
-//! One table, because names are a contract with dashboards and alerts: [`Meter`](super::Meter) makes instruments from
-//! it and from nothing else, docs/observability.md lists it, and a scrape is compared with it (`tests/it/telemetry`).
-//! RPC, process and pool names are those of OpenTelemetry's semantic conventions.
+//! One table, because names are a contract with dashboards and alerts. [`Meter`](super::Meter) creates instruments from it
+//! only, docs/observability.md lists it, and a test compares a scrape with it (`tests/it/telemetry`). Names of RPC, process
+//! and pool metrics are those of OpenTelemetry's semantic conventions.
 //!
-//! Invariant: attributes are closed lists, never ids, so the number of series is known when the process starts.
+//! Invariant: attribute values are closed lists, never ids, so the number of series is known at start.
 
-use Kind::{Counter, Gauge, Histogram, UpDownCounter};
+use InstrumentKind::{Counter, Gauge, Histogram, UpDownCounter};
 
-/// What an instrument does with its numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
+pub enum InstrumentKind {
     /// Only grows.
     Counter,
-    /// A number of things, which can be summed up over instances.
+    /// A number of things; a sum over instances makes sense.
     UpDownCounter,
-    /// A level, of which a sum makes no sense.
+    /// A level; a sum over instances makes no sense.
     Gauge,
-    /// How often a value lay below each of these bounds.
+    /// The upper bounds of the buckets.
     Histogram(&'static [f64]),
 }
 
-/// One instrument.
 #[derive(Clone, Copy, Debug)]
 pub struct Instrument {
-    /// As OTLP carries it; the scrape has `_` for `.`, then the unit, then `_total` for a counter.
+    /// The name in OTLP. A scrape has `_` for `.`, then the unit, then `_total` for a counter.
     pub name: &'static str,
-    /// What it does with its numbers.
-    pub kind: Kind,
+    pub kind: InstrumentKind,
     /// In UCUM.
     pub unit: &'static str,
-    /// What it says.
     pub description: &'static str,
-    /// By what it is split.
     pub attributes: &'static [Attribute],
 }
 
-/// One attribute of an instrument.
 #[derive(Clone, Copy, Debug)]
 pub struct Attribute {
-    /// Its key.
     pub name: &'static str,
-    /// All values that it can take.
+    /// All possible values.
     pub values: &'static [&'static str],
 }
 
-/// Of the semantic conventions for RPCs.
+/// From the semantic conventions for RPCs.
 const CALL_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-/// A memory hit takes a microsecond, Redis some hundred, a tier that hangs its timeout.
+/// A memory hit takes a microsecond, Redis some hundred, a tier that hangs its timeout (50 to 200 ms).
 const LOOKUP_SECONDS: &[f64] = &[
     0.000_001,
     0.000_002_5,
@@ -67,7 +60,7 @@ const LOOKUP_SECONDS: &[f64] = &[
     0.1,
     0.25,
 ];
-/// Up to the hard timeout of an AI call.
+/// Up to the default hard timeout of an AI call.
 const LOAD_SECONDS: &[f64] =
     &[0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
@@ -94,36 +87,34 @@ const METHOD: Attribute = Attribute {
         "_OTHER",
     ],
 };
-const CODE: Attribute = Attribute {
-    name: "rpc.response.status_code",
-    values: &[
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ],
-};
+/// In the order of their numbers.
+pub const CODE_NAMES: &[&str] = &[
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+const CODE: Attribute = Attribute { name: "rpc.response.status_code", values: CODE_NAMES };
 const POOL: Attribute =
-    Attribute { name: "db.client.connection.pool.name", values: &["cache", "fences", "sources", "outbox"] };
+    Attribute { name: "db.client.connection.pool.name", values: &["cache", "invalidation_log", "sources", "outbox"] };
 
 /// Writes, for each `NAME = "name", kind, "unit", "description", [attributes];`, a constant, and the list of all.
 macro_rules! instruments {
     ($($constant:ident = $name:literal, $kind:expr, $unit:literal, $description:literal, [$($attribute:expr),*];)+) => {
         $(
-            #[doc = $description]
             pub const $constant: Instrument = Instrument {
                 name: $name,
                 kind: $kind,
@@ -132,94 +123,93 @@ macro_rules! instruments {
                 attributes: &[$($attribute),*],
             };
         )+
-        /// Every instrument.
         pub const INSTRUMENTS: &[Instrument] = &[$($constant),+];
     };
 }
 
 instruments! {
     CALL_DURATION = "rpc.server.call.duration", Histogram(CALL_SECONDS), "s",
-        "From a request's head to its last byte, or to its caller's leaving (CANCELLED)",
+        "Time from a request's head to the last byte of its response, or until the caller left (CANCELLED)",
         [Attribute { name: "rpc.system.name", values: &["grpc"] }, METHOD, CODE];
     REQUESTS_IN_FLIGHT = "userdata.requests.in_flight", UpDownCounter, "{request}",
-        "Requests being answered", [METHOD];
+        "Requests in progress", [METHOD];
     SERVED = "userdata.served", Counter, "{document}",
-        "Documents handed out, by where they came from", [Attribute {
+        "Documents served, by where they came from", [Attribute {
             name: "status",
             values: &["HIT_MEMORY", "HIT_REDIS", "HIT_DATABASE", "SHARED", "ASSEMBLED", "REFRESHED", "STALE"],
         }];
     SUPERSEDED = "userdata.superseded", Counter, "{document}",
-        "Copies refused because an invalidation had outdated them", [];
+        "Copies found in a tier and not used because an invalidation had outdated them", [];
     UNVERIFIED = "userdata.unverified", Counter, "{document}",
         "Documents handed out while the invalidation log could not be read", [];
 
     LOOKUP_DURATION = "userdata.cache.lookup.duration", Histogram(LOOKUP_SECONDS), "s",
-        "One look into a tier; what is found below memory is judged after it",
+        "One look-up in a tier; below memory, a hit can still be outdated",
         [TIER, Attribute { name: "outcome", values: &["hit", "miss", "error"] }];
     CACHE_ENTRIES = "userdata.cache.entries", UpDownCounter, "{document}",
-        "Documents held; the other tiers are counted by GetCacheStats", [MEMORY];
+        "Documents stored; GetCacheStats counts the other tiers", [MEMORY];
     // Not "By": the scrape would say "bytes" twice.
     CACHE_BYTES = "userdata.cache.bytes", UpDownCounter, "{byte}",
-        "Their weight", [MEMORY];
+        "Bytes stored", [MEMORY];
     CACHE_EVICTIONS = "userdata.cache.evictions", Counter, "{document}",
-        "Documents pushed out, or not let in, for lack of room", [MEMORY];
+        "Documents evicted or not admitted for lack of space", [MEMORY];
     CACHE_WRITES = "userdata.cache.writes", Counter, "{write}",
-        "Documents written to a tier; skipped: what is there is newer, or the tier is left alone",
+        "Documents written to a tier; skipped: the stored one is newer, or the circuit is open",
         [TIER, Attribute { name: "outcome", values: &["ok", "error", "skipped"] }];
 
     SOURCE_DURATION = "userdata.source.duration", Histogram(LOAD_SECONDS), "s",
-        "One run of a source; abandoned: its load ended before it",
+        "One run of a source; abandoned: its load ended first",
         [SOURCE, Attribute { name: "outcome", values: &["ok", "error", "timeout", "abandoned"] }];
     SOURCE_IN_FLIGHT = "userdata.source.in_flight", UpDownCounter, "{run}",
-        "Runs of a source under way", [SOURCE];
+        "Runs of a source in progress", [SOURCE];
     AI_CALLS = "userdata.ai.calls", Counter, "{call}",
-        "Calls to the model that have ended, repeated ones included",
+        "Calls to the AI endpoint that have ended, including retries",
         [Attribute { name: "outcome", values: &["ok", "error"] }];
     AI_TOKENS = "userdata.ai.tokens", Counter, "{token}",
-        "Tokens sent and received, as far as the endpoint reports them",
+        "Tokens sent to and received from the AI endpoint, as reported by it",
         [Attribute { name: "direction", values: &["input", "output"] }];
     AI_AVOIDED = "userdata.ai.avoided", Counter, "{call}",
-        "Calls not made because the answer was remembered", [];
+        "AI calls avoided because the response was cached", [];
 
-    FLIGHT_ACTIVE = "userdata.flight.active", UpDownCounter, "{load}",
-        "Loads under way, those behind an answer included", [];
-    FLIGHT_WAITERS = "userdata.flight.waiters", UpDownCounter, "{request}",
+    LOAD_ACTIVE = "userdata.load.active", UpDownCounter, "{load}",
+        "Loads in progress, including refresh-ahead and prefetch", [];
+    LOAD_WAITERS = "userdata.load.waiters", UpDownCounter, "{request}",
         "Requests that wait for a load", [];
-    FLIGHT_DURATION = "userdata.flight.duration", Histogram(LOAD_SECONDS), "s",
-        "One load, from its look into the tiers to its answer",
+    LOAD_DURATION = "userdata.load.duration", Histogram(LOAD_SECONDS), "s",
+        "One load, from its look-up in the tiers to its result",
         [Attribute { name: "outcome", values: &["found", "assembled", "stale", "not_found", "failed"] }];
 
     SECTIONS = "userdata.sections", Counter, "{section}",
-        "What loads have done with sections: read them or made them, or kept them from a stored document",
+        "Sections that loads read from their source or computed, or reused from a stored document",
         [SECTION, Attribute { name: "outcome", values: &["read", "reused"] }];
-    REASSEMBLIES = "userdata.reassemblies", Counter, "{document}",
-        "Documents assembled again behind changes: begun, finished, read by somebody, or why one was left to its reader",
+    PREFETCHES = "userdata.prefetches", Counter, "{document}",
+        "Prefetches after changes: started, finished, requested afterwards (read), or why there was none",
         [Attribute {
             name: "outcome",
             values: &["started", "finished", "read", "unread", "unlikely", "busy", "over_budget", "failed"],
         }];
     CHANGES_RELAYED = "userdata.changes.relayed", Counter, "{change}",
-        "Changes of the sources that became invalidations by themselves", [];
+        "Changes of the sources that the change relay turned into invalidations", [];
     CHANGES_LAG = "userdata.changes.lag", Gauge, "s",
-        "How long the oldest of the changes relayed last had waited", [];
-    INSPECTED = "userdata.inspector.documents", Counter, "{document}",
-        "Served documents picked to be compared with the sources",
+        "How long the oldest change of the last relayed batch had waited", [];
+    STALENESS_CHECKS = "userdata.staleness_check.documents", Counter, "{document}",
+        "Served documents sampled for comparison with the sources",
         [Attribute { name: "outcome", values: &["compared", "skipped", "change_pending", "undecided"] }];
-    INSPECTED_STALE = "userdata.inspector.stale", Counter, "{section}",
-        "Sections that were served though a change of which nobody was told had outdated them", [];
+    STALENESS_FOUND = "userdata.staleness_check.stale", Counter, "{section}",
+        "Sections served although outdated, because their change caused no invalidation", [];
 
-    FENCE_APPLIED = "userdata.fence.applied", Gauge, "{fence}",
+    LOG_APPLIED = "userdata.invalidation_log.applied", Gauge, "{invalidation}",
         "The invalidation log's position that this instance has applied", [];
-    FENCE_LAG = "userdata.fence.lag", Gauge, "s",
-        "How long ago the log was last read to its head", [];
-    FENCE_LEASE_REMAINING = "userdata.fence.lease_remaining", Gauge, "s",
+    LOG_LAG = "userdata.invalidation_log.lag", Gauge, "s",
+        "Time since the log was last read to its end", [];
+    LOG_LEASE_REMAINING = "userdata.invalidation_log.lease_remaining", Gauge, "s",
         "How long answers stay verified without another reading of the log", [];
-    FENCE_COMMITS = "userdata.fence.commits", Counter, "{fence}",
-        "Fences committed by this instance", [];
-    FENCE_GAPS = "userdata.fence.gaps", Counter, "{gap}",
+    LOG_COMMITS = "userdata.invalidation_log.commits", Counter, "{invalidation}",
+        "Invalidations committed by this instance", [];
+    LOG_GAPS = "userdata.invalidation_log.gaps", Counter, "{gap}",
         "Gaps found in the log: the database has lost commits", [];
-    BREAKER_STATE = "userdata.breaker.state", Gauge, "{state}",
-        "0: in use, 1: being tried again, 2: left alone after failures",
+    CIRCUIT_STATE = "userdata.circuit_breaker.state", Gauge, "{state}",
+        "0: closed (in use), 1: half-open (probing), 2: open after failures",
         [Attribute {
             name: "dependency",
             values: &[
@@ -234,7 +224,7 @@ instruments! {
     POOL_MAX = "db.client.connection.max", UpDownCounter, "{connection}",
         "Connections at most", [POOL];
     POOL_REPLACED = "userdata.pool.replaced", Counter, "{pool}",
-        "Pools replaced because a silent network had swallowed all their connections", [POOL];
+        "Connection pools replaced because none of their connections answered", [POOL];
     PROCESS_CPU = "process.cpu.time", Counter, "s",
         "Processor time used", [Attribute { name: "cpu.mode", values: &["user", "system"] }];
     PROCESS_MEMORY = "process.memory.usage", UpDownCounter, "By",
@@ -246,11 +236,11 @@ instruments! {
     PROCESS_UPTIME = "process.uptime", Gauge, "s",
         "Time since the start", [];
     RUNTIME_WORKERS = "tokio.runtime.workers", UpDownCounter, "{thread}",
-        "Threads that run tasks", [];
+        "Worker threads of the runtime", [];
     RUNTIME_TASKS = "tokio.runtime.tasks", UpDownCounter, "{task}",
         "Tasks that have not ended", [];
     RUNTIME_QUEUE = "tokio.runtime.queue_depth", UpDownCounter, "{task}",
-        "Tasks that wait for a thread in the queue that all share", [];
+        "Tasks waiting in the global queue", [];
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! The process and its runtime, as the kernel and tokio tell when they are asked.
+//! Metrics of the process and its runtime, read from the kernel and tokio at collection.
 //!
-//! What cannot be read is left out: a number made up would be worse than none.
+//! A value that cannot be read is left out.
 
 use std::{fs, path::Path};
 
@@ -9,10 +9,10 @@ use tokio::runtime::Handle;
 use super::{Meter, Observe, names};
 use crate::clock::Clock;
 
-/// In which the kernel tells processor time, on every architecture that Rust's Linux targets have.
+/// The unit of processor time in /proc, the same on all Linux targets of Rust.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Has the process asked about itself. The runtime too, if called within one.
+/// Observes the process, and the runtime if called within one.
 pub(super) fn observe(meter: &Meter, clock: &Clock) {
     meter.observe(&names::PROCESS_CPU, |observe| tell_processor_time(observe).unwrap_or_default());
     meter.observe(&names::PROCESS_MEMORY, |observe| {

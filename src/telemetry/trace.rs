@@ -1,11 +1,11 @@
-//! Traces: which requests have one, and the spans that outlive who asked for them.
+//! Traces: which requests are sampled, and spans that outlive their request.
 //!
-//! Whether a request is traced is decided before there is a span, from its `traceparent` or by chance; a request that
-//! is not traced makes none. Below it spans are made as they come, for the log's sake too, and belong to a trace only
-//! within a request that does ([`layer`]): nothing else decides again.
+//! Sampling is decided before a span exists, by the `traceparent` or at random; a request that is not sampled has no
+//! span. Inner spans exist for the log too. They belong to a trace only within a sampled request ([`layer`]), so that
+//! sampling is decided once.
 //!
-//! A span of `tracing` ends with its last child. Work that goes on behind an answer is therefore a child in the trace
-//! only ([`outliving`]).
+//! A span of `tracing` ends with its last child. So work that continues after the answer is a child in the trace only
+//! ([`outliving`]).
 
 use http::{HeaderMap, HeaderValue};
 use opentelemetry::{
@@ -23,11 +23,10 @@ use tracing_subscriber::{Layer, filter::dynamic_filter_fn, registry::LookupSpan}
 
 use crate::config::OpenTelemetry;
 
-/// The target of the spans with which traces begin.
+/// The target of root spans.
 pub const TRACED: &str = "userdata::traced";
-/// The target of what is said to the log alone: it may hold words of callers, which a trace does not carry on.
+/// The target of events for the log only. They can hold text of callers, which must not leave in a trace.
 pub const AUDIT: &str = "userdata::audit";
-/// The header by which a trace goes on from one program to the next.
 pub const TRACEPARENT: &str = "traceparent";
 
 /// Decides which requests are traced.
@@ -42,7 +41,6 @@ struct Rules {
 }
 
 impl Sampling {
-    /// None is.
     #[must_use]
     pub fn none() -> Self {
         Self(None)
@@ -53,7 +51,7 @@ impl Sampling {
         Self(said.sends_traces.then_some(Rules { continues_traces, follows_callers, ratio }))
     }
 
-    /// The context that a request's span belongs into, if it is to have one.
+    /// The parent context of a request's span. None: the request is not sampled.
     #[must_use]
     pub fn context(&self, headers: &HeaderMap) -> Option<Context> {
         let rules = self.0?;
@@ -90,7 +88,7 @@ impl Extractor for Headers<'_> {
     }
 }
 
-/// The trace that a `traceparent` names, for the log.
+/// The trace id of a `traceparent`, for the log.
 #[must_use]
 pub fn trace_in(traceparent: &HeaderValue) -> Option<&str> {
     // version-trace-parent-flags
@@ -98,9 +96,9 @@ pub fn trace_in(traceparent: &HeaderValue) -> Option<&str> {
     (trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(trace)
 }
 
-/// Puts a new span into a context, and notes its trace in it for the log (`trace_id`).
+/// Makes a new span a child of a context, and records its `trace_id` for the log.
 pub fn put_into(span: &Span, context: Context) {
-    // It fails where nothing is traced.
+    // It fails if traces are off.
     if span.set_parent(context).is_ok() {
         let trace = span_context(span).trace_id();
         if trace != TraceId::INVALID {
@@ -109,7 +107,7 @@ pub fn put_into(span: &Span, context: Context) {
     }
 }
 
-/// A span without a parent, made a child of the current one in the trace: it may end later.
+/// Makes a span without a parent a child of the current one in the trace only, so that it can end later.
 #[must_use]
 pub fn outliving(span: Span) -> Span {
     let current = Span::current();
@@ -119,29 +117,28 @@ pub fn outliving(span: Span) -> Span {
     span
 }
 
-/// A span of something so short that it only has one within a request that has.
+/// A span that is only created within a sampled request, for short operations.
 #[must_use]
 pub fn within_request(span: impl FnOnce() -> Span) -> Span {
     if Span::current().is_none() { Span::none() } else { span() }
 }
 
-/// What others link to.
 #[must_use]
 pub fn span_context(span: &Span) -> SpanContext {
     span.context().span().span_context().clone()
 }
 
-/// Notes that one span waited for another.
+/// Records that a span waited for another.
 pub fn link(span: &Span, to: SpanContext) {
     span.add_link(to);
 }
 
-/// Makes traces of spans: those with which a trace begins, and what happens within them.
+/// Sends root spans, and the spans and events within them, to the tracer.
 pub(super) fn layer<S>(tracer: SdkTracer) -> impl Layer<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    // Only ours: with spans per HTTP/2 frame, a request would cost several times its own work.
+    // Only our targets: spans per HTTP/2 frame would multiply the cost of a request.
     let is_ours =
         |of: &Metadata<'_>| of.target().starts_with("userdata") && of.target() != AUDIT && *of.level() <= Level::INFO;
     let traced = dynamic_filter_fn(move |of, context| {

@@ -141,7 +141,7 @@ async fn an_endpoint_that_is_down_costs_its_section_until_it_is_up() {
 
 #[tokio::test]
 async fn an_answer_after_the_soft_timeout_is_there_for_the_next_request() {
-    let environment = [("USERDATA__AI__SOFT_TIMEOUT", "200ms"), ("USERDATA__FLIGHT__PARTIAL_TTL", "100ms")];
+    let environment = [("USERDATA__AI__SOFT_TIMEOUT", "200ms"), ("USERDATA__LOADS__PARTIAL_TTL", "100ms")];
     let mut server = Modelled::start(Kind::Sqlite, [titled("late")], &environment).await;
     server.endpoint.hold();
     check_without(&server.get("1").await, "AI_TIMEOUT");
@@ -164,7 +164,11 @@ async fn an_answer_after_the_soft_timeout_is_there_for_the_next_request() {
 async fn a_document_that_was_not_waited_for_says_when_to_assemble_it_again() {
     let endpoint = FakeAi::saying([titled("late")]).await;
     let (_place, db) = seeded_today(Kind::Sqlite).await;
-    let model = config::Ai { base_url: Some(endpoint.base_url()), model: "fake-1".to_owned(), ..config::Ai::default() };
+    let model = config::AiSettings {
+        base_url: Some(endpoint.base_url()),
+        model: "fake-1".to_owned(),
+        ..config::AiSettings::default()
+    };
     let aggregator = aggregator_asking(&db, &patient(), &model);
     let query = UserDataQuery::new(UserId::parse("1").unwrap(), None, Parameters::none());
     let assemble = async |budget| {
@@ -243,7 +247,7 @@ async fn an_open_circuit_to_the_database_is_not_waited_for_by_the_ai_response_ca
         cluster.sources.add_user(&user.to_string(), &[user]).await;
     }
     let settings = cluster.settings().with("ai.base_url", endpoint.base_url()).with("ai.model", "fake-1");
-    let settings = settings.with("database.timeout", "2s").with("fence.renew_timeout", "50ms");
+    let settings = settings.with("database.timeout", "2s").with("invalidation_log.renew_timeout", "50ms");
     let (settings, lines) = by_lines(settings).await;
     let server = serve(settings).await;
     let mut client = server.client().await;

@@ -191,7 +191,7 @@ async fn a_thousand_callers_cost_one_ai_call_which_later_loads_share() {
         ("USERDATA__AI__MODEL", "silent"),
         ("USERDATA__AI__SOFT_TIMEOUT", "300ms"),
         // The document without the section is loaded again soon, while the call goes on.
-        ("USERDATA__FLIGHT__PARTIAL_TTL", "1ms"),
+        ("USERDATA__LOADS__PARTIAL_TTL", "1ms"),
     ] {
         settings.environment.push((variable.to_owned(), value.to_owned()));
     }

@@ -33,7 +33,9 @@ impl Polls {
     fn environment(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Default => &[],
-            Self::HardlyEver => &[("USERDATA__FENCE__POLL", "10s"), ("USERDATA__FENCE__LEASE", "60s")],
+            Self::HardlyEver => {
+                &[("USERDATA__INVALIDATION_LOG__POLL", "10s"), ("USERDATA__INVALIDATION_LOG__LEASE", "60s")]
+            }
         }
     }
 

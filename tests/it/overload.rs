@@ -36,7 +36,7 @@ async fn instance(users: usize) -> (Cluster, Server) {
          SELECT id, id::text, '0', 'technology' FROM generate_series(1, {users}) id"
     );
     cluster.sources.db.execute_unprepared(&fill).await.unwrap();
-    let patient = [("sources.soft_timeout", "5m"), ("sources.hard_timeout", "5m"), ("flight.budget", "6m")];
+    let patient = [("sources.soft_timeout", "5m"), ("sources.hard_timeout", "5m"), ("loads.budget", "6m")];
     let patient = patient.into_iter().chain([("server.default_deadline", "10m")]);
     let settings = patient.fold(cluster.settings(), |settings, (name, value)| settings.with(name, value));
     let server = serve(settings).await;

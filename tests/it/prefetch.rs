@@ -18,8 +18,8 @@ async fn with_triggers(layout: Layout) -> (Cluster, Settings) {
     let cluster = cluster(layout).await;
     cluster.sources.add_user("1", &[11]).await;
     changes::install(&cluster.sources.db).await.unwrap();
-    let settings = cluster.settings().with("sources.change_feed", true).with("reassembly.enabled", true);
-    (cluster, settings.with("reassembly.quiet", "200ms"))
+    let settings = cluster.settings().with("sources.change_feed", true).with("prefetch.enabled", true);
+    (cluster, settings.with("prefetch.quiet", "200ms"))
 }
 
 async fn prefetches(client: &Client) -> PrefetchStats {
@@ -70,7 +70,7 @@ async fn after_a_change_and_a_moment_of_quiet_the_next_reader_finds_the_new_docu
 #[tokio::test]
 async fn nothing_is_assembled_for_nobody_or_where_it_is_switched_off() {
     let (cluster, settings) = with_triggers(Layout::Sqlite).await;
-    let (on, off) = (serve(settings.clone()).await, serve(settings.with("reassembly.enabled", false)).await);
+    let (on, off) = (serve(settings.clone()).await, serve(settings.with("prefetch.enabled", false)).await);
     let (on, off) = (on.client().await, off.client().await);
     get(&off, of("1")).await.unwrap();
     cluster.sources.write(11, 1).await;

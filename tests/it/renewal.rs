@@ -46,7 +46,7 @@ async fn with(settings: Settings) -> (Server, Client) {
 async fn a_partial_document_is_completed_by_reading_only_what_failed() {
     for kind in BOTH {
         let (place, db) = seeded_today(kind).await;
-        let settings = Settings::on(&place.url).with("flight.partial_ttl", "200ms").with("sources.soft_timeout", "8s");
+        let settings = Settings::on(&place.url).with("loads.partial_ttl", "200ms").with("sources.soft_timeout", "8s");
         let (_server, mut client) = with(settings).await;
         place.execute("ALTER TABLE content_recommendations RENAME TO away").await;
         let partial = get(&mut client, "1").await;
@@ -72,7 +72,7 @@ async fn a_document_gets_the_analysis_that_came_late_and_nobody_waits_for_it() {
     ai.hold();
     let settings = Settings::on(&place.url).with("ai.base_url", ai.base_url()).with("ai.model", "fake-1");
     // Long: it is not by expiring that the partial document goes.
-    let settings = settings.with("flight.partial_ttl", "10m").with("ai.soft_timeout", "200ms");
+    let settings = settings.with("loads.partial_ttl", "10m").with("ai.soft_timeout", "200ms");
     let (_server, mut client) = with(settings).await;
     let partial = get(&mut client, "1").await;
     assert_eq!(failed(&partial), [(Section::AiAnalysis, "AI_TIMEOUT")]);

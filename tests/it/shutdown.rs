@@ -131,7 +131,7 @@ async fn a_second_signal_ends_the_process_at_once() {
 async fn access_counts_are_written_before_the_end() {
     for kind in BOTH {
         // Nothing else writes them in the meantime.
-        let (database, mut server) = serve_demo(kind, &[("USERDATA__DATABASE__TALLY_EVERY", "1h")]).await;
+        let (database, mut server) = serve_demo(kind, &[("USERDATA__DATABASE__ACCESS_COUNTS_EVERY", "1h")]).await;
         let mut client = server.client().await;
         for _ in 0..4 {
             client.get_comprehensive_user_data(asking("1")).await.unwrap();

@@ -86,7 +86,7 @@ struct Rows {
 }
 
 impl Rows {
-    async fn on(kind: Kind, limits: config::Sources) -> Self {
+    async fn on(kind: Kind, limits: config::SourcesSettings) -> Self {
         let (place, db) = seeded(kind, base_day()).await;
         // Others' would only make each change take longer.
         execute(&db, "DELETE FROM content_analytics WHERE strategy_id <> 11").await;
@@ -135,7 +135,7 @@ fn warning(input: &Input, column: &str) -> (Section, String) {
 #[tokio::test]
 async fn no_json_value_in_any_column_fails_a_section_and_what_cannot_be_read_is_named() {
     for kind in BOTH {
-        let limits = config::Sources { column_bytes_max: COLUMN_BYTES_MAX, ..patient() };
+        let limits = config::SourcesSettings { column_bytes_max: COLUMN_BYTES_MAX, ..patient() };
         let rows = Rows::on(kind, limits).await;
         for Odd { what, text, named, named_in_statements } in odd_values(kind) {
             for input in &INPUTS {

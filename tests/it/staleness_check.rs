@@ -20,7 +20,7 @@ async fn what_is_written_past_the_triggers_is_found_behind_the_answers() {
     let (place, db) = seeded_today(Kind::Sqlite).await;
     changes::install(&db).await.unwrap();
     let settings = Settings::on(&place.url).with("sources.change_feed", true).with("sources.soft_timeout", "7s");
-    let server = serve(settings.with("inspector.share", 1).with("inspector.every", "10ms")).await;
+    let server = serve(settings.with("staleness_check.share", 1).with("staleness_check.every", "10ms")).await;
     let mut client = server.client().await;
     get(&mut client, "demo_anna").await;
     wait_for("comparisons", async || {

@@ -45,7 +45,7 @@ fn counts(stats: &GetCacheStatsResponse) -> Vec<(&str, i64)> {
 async fn hits_are_counted_and_listed_by_count() {
     for kind in BOTH {
         let place = demo_database(kind).await;
-        let server = serve(Settings::on(&place.url).with("database.tally_every", "20ms")).await;
+        let server = serve(Settings::on(&place.url).with("database.access_counts_every", "20ms")).await;
         let (caller, mut client) = (server.caller().await, server.client().await);
         for user in ["1", "2", "3"] {
             caller.get(user).await;
@@ -78,7 +78,7 @@ async fn hits_write_nothing_until_the_access_counts_are_due_and_a_shutdown_loses
         let (place, redis) = (demo_database(kind).await, redis().await);
         let settings = Settings::on(&place.url)
             .with("redis.url", redis.url())
-            .with("database.tally_every", NO_ACCESS_COUNTS)
+            .with("database.access_counts_every", NO_ACCESS_COUNTS)
             .with("memory.ttl", "1ms");
         let mut server = serve(settings).await;
         let caller = server.caller().await;
@@ -339,7 +339,8 @@ async fn warming_tells_its_progress_and_each_items_error_and_later_reads_are_hit
 #[tokio::test]
 async fn the_most_accessed_are_warmed_after_a_restart() {
     let place = demo_database(Kind::Postgres).await;
-    let mut server = serve_six(&place, Settings::on(&place.url).with("database.tally_every", NO_ACCESS_COUNTS)).await;
+    let mut server =
+        serve_six(&place, Settings::on(&place.url).with("database.access_counts_every", NO_ACCESS_COUNTS)).await;
     let caller = server.caller().await;
     for user in ["5", "5", "2", "2", "2", "6"] {
         caller.get(user).await;

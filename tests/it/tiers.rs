@@ -216,7 +216,7 @@ async fn the_database_with_the_sources_on_it_may_die_and_return_under_load() {
     // A pool whose database is away waits that long for it to return.
     let settings = Settings::on(&url).with("sources.hard_timeout", "1500ms").with("sources.breaker_pause", "200ms");
     let server = serve(settings.clone()).await;
-    let impatient = serve(settings.clone().with("fence.unverified_max", "1s")).await;
+    let impatient = serve(settings.clone().with("invalidation_log.unverified_max", "1s")).await;
     let forgetful = serve(settings.with("memory.ttl", "1ms")).await;
     let caller = server.caller().await;
     for user in ["1", "2", "3"] {
@@ -322,7 +322,7 @@ async fn breakable(kind: Kind) -> (TestDatabase, Server, Caller) {
     let settings = Settings::on(&place.url)
         .with("memory.ttl", "1ms")
         .with("sources.breaker_failures", 1000)
-        .with("database.tally_every", "1h");
+        .with("database.access_counts_every", "1h");
     let server = serve(settings).await;
     let caller = server.caller().await;
     (place, server, caller)
@@ -460,7 +460,7 @@ async fn a_model_that_fails_costs_its_section_only_and_one_that_is_late_is_not_a
         .with("ai.model", "fake-1")
         .with("ai.soft_timeout", "300ms")
         .with("memory.ttl", "1ms")
-        .with("flight.partial_ttl", "1ms");
+        .with("loads.partial_ttl", "1ms");
     let server = serve(settings).await;
     let caller = server.caller().await;
     let analysis = |answer: &Answer| answer.sections[2].clone();

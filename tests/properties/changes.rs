@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use userdata::{
     cache::{InvalidateOptions, ReadOptions},
     changes,
-    fault::{Call, Mode, Place},
+    fault::{FaultPoint, Mode, Place},
     model::{Scope, SectionSet},
     mutant::Mutant,
     proto::v1::StalenessCheckStats,
@@ -120,7 +120,7 @@ async fn a_change_that_is_relayed_twice(kind: Kind) -> Result<(), String> {
     let renamed = "UPDATE enhanced_content_strategies SET name = 'renamed' WHERE user_id = '1'";
     judge.expect(&ground.commit(&[Change::of("enhanced_content_strategies", renamed, "user_id = '1'")], true).await);
     let faults = &ground.members[0].faults;
-    faults.set(Call::Append, Place::Before, Some(Mode::Fail));
+    faults.set(FaultPoint::Append, Place::Before, Some(Mode::Fail));
     ground.members[0].jobs.relay_changes().await;
     faults.mend();
     ground.members[0].jobs.relay_changes().await;

@@ -1,6 +1,6 @@
 //! What the search has found, each as the list of steps that broke a promise until it, or the oracle, was mended.
 
-use userdata::fault::Call;
+use userdata::fault::FaultPoint;
 
 use crate::{
     Alone, played,
@@ -27,10 +27,10 @@ fn keeps_every_promise(steps: &[Step]) {
 fn a_token_tells_a_position_in_the_log_that_the_document_is_of() {
     keeps_every_promise(&[
         Invalidate(C, One, None, false),
-        Disturb(C, Call::Source("onboarding"), Fault::HoldAnswer),
+        Disturb(C, FaultPoint::Source("onboarding"), Fault::HoldAnswer),
         Get(C, One, Plain),
         Get(B, One, Linearizable),
-        Disturb(B, Call::Store, Fault::Hold),
+        Disturb(B, FaultPoint::Store, Fault::Hold),
         LoseCommits,
         Get(B, One, Token(0)),
         Write(One),
@@ -42,11 +42,11 @@ fn a_token_tells_a_position_in_the_log_that_the_document_is_of() {
 #[test]
 fn a_partial_document_may_follow_a_complete_one_that_is_outdated() {
     keeps_every_promise(&[
-        Disturb(B, Call::Source("performance"), Fault::Fail),
+        Disturb(B, FaultPoint::Source("performance"), Fault::Fail),
         Get(A, One, Plain),
         Invalidate(B, One, None, false),
         Get(A, One, Plain),
-        Disturb(A, Call::Head, Fault::Hold),
+        Disturb(A, FaultPoint::Head, Fault::Hold),
         Get(A, One, Linearizable),
         Get(A, One, Linearizable),
         Get(B, One, Plain),

@@ -55,24 +55,24 @@ fn config(world: &World) -> Config {
     let seconds = Duration::from_secs;
     let mut config = Config::default();
     config.redis.url = Some(Secret::new(world.redis_url.as_str()));
-    config.fence = config::Fence {
+    config.invalidation_log = config::InvalidationLogSettings {
         poll: LEASE / 5,
         lease: LEASE,
         unverified_max: 4 * LEASE,
         // Fewer than the scopes that a case can invalidate, so that some are pruned.
         scopes_max: 4,
-        ..config::Fence::default()
+        ..config::InvalidationLogSettings::default()
     };
-    config.load_lease = config::LoadLease {
-        beat: HEARTBEAT,
+    config.load_lease = config::LoadLeaseSettings {
+        heartbeat: HEARTBEAT,
         takeover: TAKEOVER,
         poll: LEASE / 10,
         wait_max: seconds(90),
-        ..config::LoadLease::default()
+        ..config::LoadLeaseSettings::default()
     };
     // Longer than a short tick: what is held has not failed yet.
     config.database.timeout = seconds(2);
-    config.flight.budget = seconds(60);
+    config.loads.budget = seconds(60);
     config.sources.soft_timeout = seconds(40);
     config.sources.hard_timeout = seconds(50);
     config
@@ -112,8 +112,13 @@ impl Instance {
             );
             let leases = Arc::new(leases.heeding(rows.reach()));
             let ai = AiAnalysis::new(&config.ai, guard, responses, Arc::clone(&leases), clock.clone(), tasks.clone());
-            let invalidation_log =
-                InvalidationLog::new(world.log_pool.clone(), config.fence.clone(), timeout, clock.clone(), &tasks);
+            let invalidation_log = InvalidationLog::new(
+                world.log_pool.clone(),
+                config.invalidation_log.clone(),
+                timeout,
+                clock.clone(),
+                &tasks,
+            );
             let parts = CacheParts {
                 invalidation_log,
                 leases,

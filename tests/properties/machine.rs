@@ -13,7 +13,7 @@ use userdata::{
     cache::{InvalidateOptions, Invalidated, ReadOptions},
     clock::Clock,
     error::{Error, Unavailable},
-    fault::{Call, Gauge, Mode, Place},
+    fault::{FaultPoint, Gauge, Mode, Place},
     model::Served,
 };
 
@@ -136,12 +136,13 @@ impl Machine<'_> {
                 Step::Get(_, key, How::Plain | How::Strict | How::Only(_)) if keys.contains(key) => {}
                 Step::Get(_, key, How::Plain | How::Strict | How::Only(_)) => keys.push(*key),
                 Step::Tick(Span::Short) | Step::Write(_) | Step::Poll(_) => {}
-                Step::Disturb(_, Call::Source(_), Fault::Hold | Fault::HoldAnswer) => {}
-                Step::Release(_, Call::Source(_)) | Step::Mend(_) => {}
+                Step::Disturb(_, FaultPoint::Source(_), Fault::Hold | Fault::HoldAnswer) => {}
+                Step::Release(_, FaultPoint::Source(_)) | Step::Mend(_) => {}
                 _ => return Ok(()),
             }
         }
-        let runs: u64 = self.instances.values().map(|instance| instance.faults.begun(Call::Source(SOURCES[0]))).sum();
+        let runs: u64 =
+            self.instances.values().map(|instance| instance.faults.begun(FaultPoint::Source(SOURCES[0]))).sum();
         if runs > keys.len() as u64 {
             return Err(format!("{} keys were loaded {runs} times", keys.len()));
         }
@@ -232,7 +233,7 @@ impl Machine<'_> {
         self.begun.push(Begun { at, step, what, task });
     }
 
-    fn disturb(&mut self, at: At, call: Call, fault: Fault) {
+    fn disturb(&mut self, at: At, call: FaultPoint, fault: Fault) {
         let (place, mode) = match fault {
             Fault::Fail => (Place::Before, Mode::Fail),
             Fault::Hang => (Place::Before, Mode::Hang),
@@ -240,8 +241,8 @@ impl Machine<'_> {
             Fault::HoldAnswer => (Place::After, Mode::HangOnce),
         };
         match call {
-            Call::Source(_) => self.oracle.sources_failed = true,
-            Call::Append | Call::Head | Call::Rows => self.oracle.log_failed.push(at),
+            FaultPoint::Source(_) => self.oracle.sources_failed = true,
+            FaultPoint::Append | FaultPoint::Head | FaultPoint::Rows => self.oracle.log_failed.push(at),
             _ => {}
         }
         self.instances[&at].faults.set(call, place, Some(mode));

@@ -1,7 +1,7 @@
 //! Each broken rule is noticed: a list of steps that is played with the rule, when every promise holds, and without it,
 //! when one is broken.
 
-use userdata::{fault::Call, mutant::Mutant};
+use userdata::{fault::FaultPoint, mutant::Mutant};
 
 use crate::{
     Alone, played,
@@ -30,7 +30,7 @@ fn is_noticed(mutant: Mutant, steps: &[Step]) {
     }
 }
 
-const STRATEGY: Call = Call::Source("strategy");
+const STRATEGY: FaultPoint = FaultPoint::Source("strategy");
 
 macro_rules! noticed {
     ($($name:ident: $mutant:ident by [$($step:expr),* $(,)?];)*) => {
@@ -81,12 +81,12 @@ noticed! {
     // The read's answer is late, the invalidation comes between.
     a_lease_counted_from_the_reads_end_is_noticed: LeaseFromTheReadsEnd by [
         Get(B, One, Plain),
-        Disturb(B, Call::Head, Fault::HoldAnswer),
+        Disturb(B, FaultPoint::Head, Fault::HoldAnswer),
         Poll(B),
         Write(One),
         Invalidate(A, One, None, false),
         Tick(Span::Short),
-        Release(B, Call::Head),
+        Release(B, FaultPoint::Head),
         Tick(Span::Most),
         Get(B, One, Plain),
     ];
@@ -96,7 +96,7 @@ noticed! {
         Write(One),
         Invalidate(A, One, None, false),
         Tick(Span::Lease),
-        Disturb(B, Call::Rows, Fault::Hold),
+        Disturb(B, FaultPoint::Rows, Fault::Hold),
         Poll(B),
         Get(B, One, Plain),
     ];
@@ -124,22 +124,22 @@ noticed! {
     a_sequence_instead_of_the_counter_row_is_noticed: SequenceForACounter by [
         Get(C, One, Plain),
         Write(One),
-        Disturb(A, Call::Appending, Fault::Hold),
+        Disturb(A, FaultPoint::Appending, Fault::Hold),
         Invalidate(A, One, None, false),
         Invalidate(B, Two, None, false),
         Poll(C),
-        Release(A, Call::Appending),
+        Release(A, FaultPoint::Appending),
         Tick(Span::Lease),
         Get(C, One, Plain),
     ];
     sharing_a_catch_up_that_was_sent_before_is_noticed: SharesASentCatchUp by [
         Get(B, One, Plain),
-        Disturb(B, Call::Head, Fault::HoldAnswer),
+        Disturb(B, FaultPoint::Head, Fault::HoldAnswer),
         Get(B, Two, How::Linearizable),
         Write(One),
         Invalidate(A, One, None, false),
         Get(B, One, How::Linearizable),
-        Release(B, Call::Head),
+        Release(B, FaultPoint::Head),
     ];
     pruning_without_raising_the_floor_is_noticed: PrunesWithoutTheLowWatermark by [
         Get(A, One, Plain),
@@ -174,14 +174,14 @@ noticed! {
     ];
     a_partial_row_over_a_complete_one_is_noticed: PartialOverComplete by [
         Get(A, One, Plain),
-        Disturb(B, Call::Source("performance"), Fault::Fail),
+        Disturb(B, FaultPoint::Source("performance"), Fault::Fail),
         Refresh(B, One),
     ];
     a_partial_document_over_a_complete_one_in_memory_is_noticed: PartialOverComplete by [
         Get(A, One, Plain),
         Get(A, One, Plain),
-        Disturb(A, Call::Store, Fault::Fail),
-        Disturb(A, Call::Source("performance"), Fault::Fail),
+        Disturb(A, FaultPoint::Store, Fault::Fail),
+        Disturb(A, FaultPoint::Source("performance"), Fault::Fail),
         Refresh(A, One),
         Get(A, One, Plain),
     ];

@@ -9,7 +9,7 @@ use userdata::{
     cache::{InvalidateOptions, ReadOptions},
     clock::Clock,
     config::Config,
-    fault::{Call, Gauge, Mode, Place},
+    fault::{FaultPoint, Gauge, Mode, Place},
     model::{CacheStatus, Served, Tier},
     proto::v1::{ComprehensiveUserData, PrefetchStats},
 };
@@ -24,7 +24,7 @@ use crate::{
 };
 
 const QUIET: Duration = Duration::from_secs(1);
-const STRATEGY: Call = Call::Source("strategy");
+const STRATEGY: FaultPoint = FaultPoint::Source("strategy");
 /// Looks at a state that needs real time: statements and an endpoint on loopback.
 const LOOKS: u32 = 100_000;
 
@@ -41,8 +41,8 @@ impl Case {
         let (mut world, clock, gauge) = (World::open().await, Clock::system(), Gauge::default());
         world.empty().await;
         let configure = |config: &mut Config| {
-            config.reassembly.quiet = QUIET;
-            config.reassembly.delay_max = 3 * QUIET;
+            config.prefetch.quiet = QUIET;
+            config.prefetch.delay_max = 3 * QUIET;
             configure(config);
         };
         let mut started = Vec::new();
@@ -162,7 +162,7 @@ fn what_somebody_has_loaded_meanwhile_is_not_loaded_again() {
 #[test]
 fn it_ends_where_nobody_reads_and_begins_again_with_a_reader() {
     plays(async || {
-        let mut case = Case::start(1, |config| config.reassembly.unread_max = 2).await;
+        let mut case = Case::start(1, |config| config.prefetch.unread_max = 2).await;
         case.get(0, Key::One).await;
         for round in 1..=4 {
             case.change().await;
@@ -206,7 +206,7 @@ fn it_is_no_access() {
 #[test]
 fn it_waits_while_more_than_half_of_the_permits_are_taken_and_not_for_ever() {
     plays(async || {
-        let mut case = Case::start(1, |config| config.flight.max_concurrent = 2).await;
+        let mut case = Case::start(1, |config| config.loads.max_concurrent = 2).await;
         case.get(0, Key::One).await;
         let faults = case.instances[0].faults.clone();
         for gives_up in [false, true] {
@@ -241,11 +241,11 @@ fn it_waits_while_more_than_half_of_the_permits_are_taken_and_not_for_ever() {
 #[test]
 fn it_waits_while_the_log_cannot_be_read_and_not_for_ever() {
     plays(async || {
-        let mut case = Case::start(1, |config| config.reassembly.delay_max = 3 * LEASE).await;
+        let mut case = Case::start(1, |config| config.prefetch.delay_max = 3 * LEASE).await;
         case.get(0, Key::One).await;
         let faults = case.instances[0].faults.clone();
         case.change().await;
-        faults.set(Call::Head, Place::Before, Some(Mode::Fail));
+        faults.set(FaultPoint::Head, Place::Before, Some(Mode::Fail));
         case.after(2 * LEASE).await;
         assert_eq!(case.stats(0).await, PrefetchStats::default(), "the lease has lapsed");
         faults.mend();
@@ -253,7 +253,7 @@ fn it_waits_while_the_log_cannot_be_read_and_not_for_ever() {
         case.finished(1).await;
         case.get(0, Key::One).await;
         case.change().await;
-        faults.set(Call::Head, Place::Before, Some(Mode::Fail));
+        faults.set(FaultPoint::Head, Place::Before, Some(Mode::Fail));
         case.after(3 * LEASE).await;
         assert_eq!(case.stats(0).await.skipped_failed, 1);
         case.end().await;
@@ -265,7 +265,7 @@ fn with_ai(ai: &FakeAi, calls_per_hour: u32) -> impl Fn(&mut Config) {
     move |config| {
         config.ai.base_url = Some(base_url.clone());
         config.ai.model = "fake".to_owned();
-        config.reassembly.ai_calls_per_hour = calls_per_hour;
+        config.prefetch.ai_calls_per_hour = calls_per_hour;
     }
 }
 

@@ -2,7 +2,7 @@
 //! they are written in directed lists.
 
 use userdata::{
-    fault::Call,
+    fault::FaultPoint,
     model::{Parameters, Scope, Section, SectionSet, StrategyId, UserDataQuery, UserId},
 };
 
@@ -104,9 +104,9 @@ pub(crate) enum Step {
     Poll(At),
     /// The process is killed and started again.
     Crash(At),
-    Disturb(At, Call, Fault),
+    Disturb(At, FaultPoint, Fault),
     /// Lets go of the calls of a kind that are held.
-    Release(At, Call),
+    Release(At, FaultPoint),
     /// Disturbs nothing any longer and lets go of what is held.
     Mend(At),
     Redis(Lie),

@@ -16,7 +16,7 @@ use proptest::{
     sample::select,
     test_runner::{Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
-use userdata::{fault::Call, mutant::Mutant};
+use userdata::{fault::FaultPoint, mutant::Mutant};
 
 use crate::{
     Alone, StoppedTime,
@@ -57,10 +57,10 @@ fn how() -> impl Strategy<Value = How> {
     ]
 }
 
-fn call() -> impl Strategy<Value = Call> {
-    let log = &[Call::Append, Call::Appending, Call::Head, Call::Head, Call::Rows];
-    let tiers = &[Call::Redis, Call::Row, Call::Lease, Call::Store, Call::Store];
-    prop_oneof![one_of(log), one_of(tiers), one_of(&SOURCES).prop_map(Call::Source)]
+fn call() -> impl Strategy<Value = FaultPoint> {
+    let log = &[FaultPoint::Append, FaultPoint::Appending, FaultPoint::Head, FaultPoint::Head, FaultPoint::Rows];
+    let tiers = &[FaultPoint::Redis, FaultPoint::Row, FaultPoint::Lease, FaultPoint::Store, FaultPoint::Store];
+    prop_oneof![one_of(log), one_of(tiers), one_of(&SOURCES).prop_map(FaultPoint::Source)]
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -100,11 +100,11 @@ fn phrase() -> impl Strategy<Value = Vec<Step>> {
     let change = (at(), key(), part(), wait_all())
         .prop_map(|(at, scope, part, wait_all)| vec![Step::Write(scope), Step::Invalidate(at, scope, part, wait_all)]);
     let slow_load = (at(), key(), one_of(&SOURCES)).prop_map(|(at, key, source)| {
-        vec![Step::Disturb(at, Call::Source(source), Fault::HoldAnswer), Step::Get(at, key, How::Plain)]
+        vec![Step::Disturb(at, FaultPoint::Source(source), Fault::HoldAnswer), Step::Get(at, key, How::Plain)]
     });
     let late_write = (at(), key())
-        .prop_map(|(at, key)| vec![Step::Disturb(at, Call::Store, Fault::Hold), Step::Get(at, key, How::Plain)]);
-    let slow_poll = (at(), one_of(&[Call::Head, Call::Rows]), one_of(&[Fault::Hold, Fault::HoldAnswer]))
+        .prop_map(|(at, key)| vec![Step::Disturb(at, FaultPoint::Store, Fault::Hold), Step::Get(at, key, How::Plain)]);
+    let slow_poll = (at(), one_of(&[FaultPoint::Head, FaultPoint::Rows]), one_of(&[Fault::Hold, Fault::HoldAnswer]))
         .prop_map(|(at, call, fault)| vec![Step::Disturb(at, call, fault), Step::Poll(at)]);
     prop_oneof![
         20 => one.prop_map(|one| vec![one]),
@@ -127,7 +127,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Where nothing fails and nothing is invalidated, each key is loaded once, however long that takes.
 fn calm_phrase() -> impl Strategy<Value = Vec<Step>> {
-    let source = || one_of(&SOURCES).prop_map(Call::Source);
+    let source = || one_of(&SOURCES).prop_map(FaultPoint::Source);
     let one = prop_oneof![
         6 => (at(), key()).prop_map(|(at, key)| Step::Get(at, key, How::Plain)),
         1 => key().prop_map(Step::Write),

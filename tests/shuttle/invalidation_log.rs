@@ -30,13 +30,13 @@ const STORM: Weather = Weather { slow: 3, lost: 10, transient: 5, way_max: Durat
 struct Cluster {
     database: MemoryDatabase,
     instances: [Arc<InvalidationLog>; 2],
-    config: config::Fence,
+    config: config::InvalidationLogSettings,
 }
 
 impl Cluster {
     /// Instances that have read the log; how it is wrong as they see it.
     async fn started(weather: Weather, flaws: [Option<Flaw>; 2]) -> Self {
-        let config = config::Fence::default();
+        let config = config::InvalidationLogSettings::default();
         let database = MemoryDatabase::new(config.lease, weather);
         let instances = flaws.map(|flaw| {
             let (seen, tasks) = (database.clone().with(flaw), TaskTracker::new());

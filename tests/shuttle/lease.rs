@@ -38,7 +38,7 @@ struct Instance {
     leases: Arc<Leases>,
     tasks: TaskTracker,
     database: MemoryDatabase,
-    config: config::LoadLease,
+    config: config::LoadLeaseSettings,
     /// Instances that work now.
     working: Arc<Mutex<HashSet<usize>>>,
     number: usize,
@@ -75,7 +75,7 @@ const LIFE: Duration = Duration::from_secs(2);
 
 fn instances<const N: usize>(weather: Weather, flaw: Option<Flaw>) -> [Instance; N] {
     let database = MemoryDatabase::new(Duration::ZERO, weather).with(flaw);
-    let (config, working) = (config::LoadLease::default(), Arc::default());
+    let (config, working) = (config::LoadLeaseSettings::default(), Arc::default());
     std::array::from_fn(|number| {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let leases = Leases::over(database.clone(), &config, TIMEOUT, Clock::system(), tasks.clone(), stop);
@@ -262,7 +262,7 @@ fn the_work_of_the_dead_is_taken_over_by_one_when_its_heartbeat_has_stopped() {
 /// Work that began before an invalidation loses its lease to work that began after it.
 async fn losing_it(flaw: Option<Flaw>) {
     let instances: [Instance; 2] = instances(CALM, flaw);
-    let heartbeat = instances[0].config.beat;
+    let heartbeat = instances[0].config.heartbeat;
     // It ends before or after its heartbeat could have told it.
     let takes = if chance::once_in(2) { heartbeat / 2 } else { heartbeat * 6 };
     let old = instances[0].spawn(Job { takes, ..JOB }, 0);

@@ -64,9 +64,10 @@ impl Population {
         let lengthen = format!("UPDATE enhanced_content_strategies SET competitor_content_strategies = '\"{text}\"'");
         sources.db.execute_unprepared(&lengthen).await.unwrap();
 
-        let config = config::Redis { url: Some(Secret::new(redis.url())), ttl: DAY, ..config::Redis::default() };
+        let config =
+            config::RedisSettings { url: Some(Secret::new(redis.url())), ttl: DAY, ..config::RedisSettings::default() };
         // No slow step may fail.
-        let config = config::Redis { timeout: Duration::from_secs(10), ..config };
+        let config = config::RedisSettings { timeout: Duration::from_secs(10), ..config };
         let tier = RedisTier::connect(&config, Clock::system()).unwrap();
         assert!(tier.connected_within(Duration::from_secs(10)).await, "Redis runs");
         let first = Instance::start(&borrowed(&settings(&sources, &redis))).await;

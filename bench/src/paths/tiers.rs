@@ -126,7 +126,7 @@ async fn start(database: &TestDatabase, redis: Option<&Redis>, in_memory_for: &s
         ("database.url", database.url.as_str()),
         ("memory.ttl", in_memory_for),
         // Their statements would count with the hits.
-        ("database.tally_every", LONG),
+        ("database.access_counts_every", LONG),
         ("database.sweep_every", LONG),
         ("sources.change_feed", "false"),
     ];

@@ -26,7 +26,7 @@ use userdata::{
     cache::{CacheParts, ReadOptions, UserDataCache, invalidation_log::InvalidationLog, tiers::database::DatabaseTier},
     changes::{self, Outbox},
     clock::{Clock, Moment},
-    config::{Config, Reassembly},
+    config::{Config, PrefetchSettings},
     database::Pool,
     lease::Leases,
     model::{CacheStatus, Parameters, Served, UserDataQuery, UserId},
@@ -95,13 +95,13 @@ INSERT INTO enhanced_content_strategies (id, user_id, name, industry)
 INSERT INTO content_recommendations (id, user_id, recommendation_type, title)
     SELECT id, id, 'topic', '0' FROM onboarding_sessions;";
 
-fn config(reassembly: Reassembly, ai: &FakeAi) -> Config {
-    let mut config = Config { reassembly, ..Config::default() };
+fn config(prefetch: PrefetchSettings, ai: &FakeAi) -> Config {
+    let mut config = Config { prefetch, ..Config::default() };
     config.database.ttl = LIFE;
-    config.database.stale_max = LIFE;
+    config.database.stale_if_error = LIFE;
     config.database.timeout = PATIENCE;
-    config.fence.renew_timeout = PATIENCE;
-    config.flight.budget = 2 * PATIENCE;
+    config.invalidation_log.renew_timeout = PATIENCE;
+    config.loads.budget = 2 * PATIENCE;
     config.sources.soft_timeout = PATIENCE;
     config.sources.hard_timeout = PATIENCE;
     config.ai.base_url = Some(ai.base_url());
@@ -114,7 +114,7 @@ fn config(reassembly: Reassembly, ai: &FakeAi) -> Config {
 
 impl Core {
     /// Starts with all users of the trace in the sources, and empty caches.
-    pub(crate) async fn start(events: &[Event], reassembly: Reassembly) -> Self {
+    pub(crate) async fn start(events: &[Event], prefetch: PrefetchSettings) -> Self {
         let directory = tempfile::Builder::new().prefix("userdata-replay-").tempdir().unwrap();
         let url = format!("sqlite://{}/replay.db?mode=rwc", directory.path().display());
         let users = events.iter().map(|event| event.user).max().unwrap_or_default();
@@ -124,8 +124,8 @@ impl Core {
         changes::install(&db).await.unwrap();
 
         let ai = FakeAi::saying([Say::answer(&valid_answer())]).await;
-        let quiet = reassembly.quiet;
-        let config = config(reassembly, &ai);
+        let quiet = prefetch.quiet;
+        let config = config(prefetch, &ai);
         let (clock, stop) = (Clock::system(), CancellationToken::new());
         let (loads, tasks) = (TaskTracker::new(), TaskTracker::new());
         // The relay runs by hand, until the outbox is empty.
@@ -148,7 +148,7 @@ impl Core {
         let parts = CacheParts {
             invalidation_log: InvalidationLog::new(
                 pool(&url).await.into(),
-                config.fence.clone(),
+                config.invalidation_log.clone(),
                 timeout,
                 clock.clone(),
                 &tasks,

@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 use userdata::{
-    config::{Log, OpenTelemetry},
+    config::{LogSettings, OpenTelemetry},
     grpc::transport::write_coalescing::Coalesced,
     proto::v1::GetComprehensiveUserDataResponse,
     telemetry::Telemetry,
@@ -77,7 +77,7 @@ pub(super) fn json_key(user: &str) -> String {
 pub(crate) async fn serve(options: Serve) {
     let reply = Bytes::from(std::fs::read(&options.reply).unwrap());
     if let Rival::Ours | Rival::OursTraced | Rival::OursUncoalesced = options.rival {
-        let telemetry = Telemetry::start(&Log::default(), &OpenTelemetry::of_process()).unwrap();
+        let telemetry = Telemetry::start(&LogSettings::default(), &OpenTelemetry::of_process()).unwrap();
         let ours = Ours::start(&options.database, telemetry, options.rival != Rival::OursUncoalesced).await;
         say(ours.address());
         return ours.ended().await;

@@ -30,7 +30,7 @@ pub struct Budget {
 
 impl Budget {
     #[must_use]
-    pub fn new(config: &config::Reassembly, clock: Clock) -> Self {
+    pub fn new(config: &config::PrefetchSettings, clock: Clock) -> Self {
         let limit = |calls: u32| usize::try_from(calls).unwrap_or(usize::MAX);
         Self {
             clock,
@@ -68,11 +68,11 @@ mod tests {
 
     fn budget(per_hour: u32, per_user_per_day: u32, per_day: u32) -> (Budget, Clock) {
         let clock = Clock::system();
-        let config = config::Reassembly {
+        let config = config::PrefetchSettings {
             ai_calls_per_hour: per_hour,
             ai_calls_per_user_per_day: per_user_per_day,
             ai_calls_per_day: per_day,
-            ..config::Reassembly::default()
+            ..config::PrefetchSettings::default()
         };
         (Budget::new(&config, clock.clone()), clock)
     }

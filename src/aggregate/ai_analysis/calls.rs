@@ -119,7 +119,7 @@ pub(super) enum Way {
 
 impl ModelCalls {
     pub(super) fn new(
-        config: &config::Ai,
+        config: &config::AiSettings,
         endpoint: AiEndpoint,
         guard: Arc<Guard>,
         responses: ResponseCache,

@@ -18,7 +18,7 @@ use super::{
     prompt::{PROMPT_VERSION, response_format, system_message},
     reply::{MODEL_CHARS_MAX, ModelReply},
 };
-use crate::config::{Ai, Structured};
+use crate::config::{AiSettings, Structured};
 
 /// After this time without a connection, another try is better.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,7 +59,7 @@ pub(super) struct AiEndpoint {
 }
 
 impl AiEndpoint {
-    pub(super) fn new(config: &Ai, base_url: &str) -> Result<Self, AiConfigError> {
+    pub(super) fn new(config: &AiSettings, base_url: &str) -> Result<Self, AiConfigError> {
         if config.model.trim().is_empty() || config.model.chars().count() > MODEL_CHARS_MAX {
             return Err(AiConfigError::Model);
         }
@@ -128,7 +128,7 @@ fn completions_url(base_url: &str) -> Result<Url, AiConfigError> {
     Ok(url)
 }
 
-fn client(config: &Ai, url: &Url) -> Result<Client, AiConfigError> {
+fn client(config: &AiSettings, url: &Url) -> Result<Client, AiConfigError> {
     // reqwest uses the process's cryptography provider. If another part of this program has installed it already, the
     // error is ignored: it is the same provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     fn endpoint(model: &str, key: &str) -> Result<AiEndpoint, AiConfigError> {
-        let config = Ai { model: model.to_owned(), api_key: Some(Secret::new(key)), ..Ai::default() };
+        let config = AiSettings { model: model.to_owned(), api_key: Some(Secret::new(key)), ..AiSettings::default() };
         AiEndpoint::new(&config, "http://127.0.0.1/v1")
     }
 

@@ -116,8 +116,7 @@ impl Input {
         let fields = fields.map(|(key, value)| (key.to_owned(), value));
         let text = canonical_json(&Struct { fields: fields.into() })
             .expect("the input has a canonical form, and its columns are at most 24 of 32 levels deep");
-        let digest = Sha256::digest(text);
-        ResponseKey(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        ResponseKey(hex::encode(Sha256::digest(text)))
     }
 }
 

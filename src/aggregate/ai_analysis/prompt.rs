@@ -36,8 +36,7 @@ mod tests {
 
     #[test]
     fn any_edit_of_prompt_or_schema_changes_the_version() {
-        let digest = Sha256::digest(system_message(Structured::JsonObject));
-        let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex::encode(Sha256::digest(system_message(Structured::JsonObject)));
         assert_eq!(
             (PROMPT_VERSION, hash.as_str()),
             ("1", "ca345b65598c27aa87dee3419b4f06a798638670351c7baabdf3111b6dcf3b01"),

@@ -17,7 +17,7 @@ use super::{
     fixture::{onboarding, plain_strategy},
     *,
 };
-use crate::config::{Ai, LoadLease, Secret, Structured};
+use crate::config::{AiSettings, LoadLeaseSettings, Secret, Structured};
 
 /// For an assembly whose time is not the matter.
 const NO_LIMIT: Duration = Duration::from_secs(60);
@@ -40,17 +40,18 @@ impl Setup {
         Self::with(replies, |_| {}).await
     }
 
-    async fn with(replies: impl IntoIterator<Item = Say>, configure: impl FnOnce(&mut Ai)) -> Self {
+    async fn with(replies: impl IntoIterator<Item = Say>, configure: impl FnOnce(&mut AiSettings)) -> Self {
         Self::on(Arc::new(FakeAi::saying(replies).await), memory_database().await, configure)
     }
 
     /// Another instance on the same database.
-    fn beside(&self, configure: impl FnOnce(&mut Ai)) -> Self {
+    fn beside(&self, configure: impl FnOnce(&mut AiSettings)) -> Self {
         Self::on(Arc::clone(&self.endpoint), self.connection.clone(), configure)
     }
 
-    fn on(endpoint: Arc<FakeAi>, connection: DatabaseConnection, configure: impl FnOnce(&mut Ai)) -> Self {
-        let mut config = Ai { base_url: Some(endpoint.base_url()), model: "fake-1".to_owned(), ..Ai::default() };
+    fn on(endpoint: Arc<FakeAi>, connection: DatabaseConnection, configure: impl FnOnce(&mut AiSettings)) -> Self {
+        let mut config =
+            AiSettings { base_url: Some(endpoint.base_url()), model: "fake-1".to_owned(), ..AiSettings::default() };
         configure(&mut config);
         let clock = Clock::system();
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -125,13 +126,13 @@ impl Setup {
 }
 
 fn guard(clock: &Clock) -> Guard {
-    let limits = crate::config::Sources { breaker_failures: 3, ..crate::config::Sources::default() };
+    let limits = crate::config::SourcesSettings { breaker_failures: 3, ..crate::config::SourcesSettings::default() };
     Guard::new("ai_analysis", &limits, clock.clone())
 }
 
 /// Tasks of its own: a lease may outlive its call by as long as a failure is told.
 fn leases(connection: &DatabaseConnection, clock: &Clock, stop: &CancellationToken) -> Arc<Leases> {
-    let config = LoadLease { poll: Duration::from_millis(5), ..LoadLease::default() };
+    let config = LoadLeaseSettings { poll: Duration::from_millis(5), ..LoadLeaseSettings::default() };
     Arc::new(Leases::new(connection.clone().into(), &config, NO_LIMIT, clock.clone(), TaskTracker::new(), stop.clone()))
 }
 
@@ -160,7 +161,8 @@ async fn without_an_endpoint_the_rules_answer() {
     let clock = Clock::system();
     let (responses, leases) =
         (ResponseCache::new(connection.clone().into()), leases(&connection, &clock, &CancellationToken::new()));
-    let source = AiAnalysis::new(&Ai::default(), guard(&clock), responses, leases, clock, TaskTracker::new()).unwrap();
+    let source =
+        AiAnalysis::new(&AiSettings::default(), guard(&clock), responses, leases, clock, TaskTracker::new()).unwrap();
     let (onboarding, strategy) = (onboarding("website_analysis"), plain_strategy());
     let user = UserId::parse("1").unwrap();
     let as_of = DateTime::from_timestamp(1_756_684_800, 0).unwrap();
@@ -287,7 +289,7 @@ async fn a_second_try_succeeds_after_the_pause_that_was_asked_for() {
 
 #[tokio::test]
 async fn there_is_no_second_try_without_time_for_it() {
-    let late = |config: &mut Ai| config.hard_timeout = Duration::from_secs(2);
+    let late = |config: &mut AiSettings| config.hard_timeout = Duration::from_secs(2);
     let setup = Setup::with([Say::Http(503, "retry-after: 5\r\n", Vec::new()), titled("a")], late).await;
     assert_eq!(setup.reason().await, "AI_SERVER_ERROR");
     assert_eq!(setup.endpoint.calls(), 1);

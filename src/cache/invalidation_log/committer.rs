@@ -12,7 +12,7 @@ use super::{
     table::{LogTable, is_transient},
 };
 use crate::{
-    fault::Call,
+    fault::FaultPoint,
     model::Scope,
     sync::{TaskTracker, time::timeout},
 };
@@ -66,7 +66,7 @@ async fn run(table: LogTable, mut requests: mpsc::Receiver<Request>) {
 async fn append(table: &LogTable, scopes: &[Scope]) -> Result<i64, InvalidationLogError> {
     let mut attempt = 1;
     loop {
-        match timeout(TIMEOUT, table.faults.through(Call::Append, table.append(scopes))).await {
+        match timeout(TIMEOUT, table.faults.through(FaultPoint::Append, table.append(scopes))).await {
             Err(_) => return Err(InvalidationLogError::Timeout),
             Ok(Err(error)) if is_transient(&error) && attempt < ATTEMPTS => attempt += 1,
             Ok(result) => return result.map_err(InvalidationLogError::from),

@@ -10,7 +10,7 @@ pub enum InvalidationLogError {
     Database(String),
     /// This instance's lease is longer than the one that the cluster agreed on. WAIT_ALL would return too early.
     #[error(
-        "fence.lease is {ours_ms} ms, but the cluster agreed on {theirs_ms} ms: use that, or change invalidation_log_head.lease_ms while no instance runs"
+        "invalidation_log.lease is {ours_ms} ms, but the cluster agreed on {theirs_ms} ms: use that, or change invalidation_log_head.lease_ms while no instance runs"
     )]
     Lease { ours_ms: i64, theirs_ms: i64 },
     #[error("shutting down")]

@@ -10,7 +10,7 @@ use crate::{
         Pool,
         in_memory::{Flaw, LogRecord, MemoryDatabase, Tables},
     },
-    fault::Call,
+    fault::FaultPoint,
     model::Scope,
     sync::shuttled::{chance, time},
 };
@@ -35,7 +35,7 @@ pub(super) struct LogTable {
 pub(super) struct Direct;
 
 impl Direct {
-    pub(super) fn through<F: Future>(self, _: Call, work: F) -> F {
+    pub(super) fn through<F: Future>(self, _: FaultPoint, work: F) -> F {
         work
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         invalidation,
         invalidation_log_head::{self, Column},
     },
-    fault::{Call, Faults},
+    fault::{FaultPoint, Faults},
     model::{Scope, SectionSet, StrategyId, UserId},
     mutant::{self, Mutant},
 };
@@ -71,7 +71,7 @@ impl LogTable {
         let head = self.set_head(&transaction, Column::Position, Expr::col(Column::Position).add(count)).await?;
         if mutant::on(Mutant::SequenceForACounter) {
             transaction.commit().await?;
-            self.faults.linger(Call::Appending).await;
+            self.faults.linger(FaultPoint::Appending).await;
             transaction = self.begin().await?;
         }
 
@@ -111,7 +111,7 @@ impl LogTable {
     /// Reads the head, and the nonce of the row at `applied`, in one statement.
     pub(super) async fn head(&self, applied: i64) -> Result<LogHead, DbErr> {
         let asked = self.pool.query_one_raw(self.dialect.statement(&*READ_HEAD, [applied.into()]));
-        let row = self.faults.through(Call::Head, asked).await?.ok_or_else(no_head)?;
+        let row = self.faults.through(FaultPoint::Head, asked).await?.ok_or_else(no_head)?;
         let (epoch, position, low_watermark, lease_ms, nonce): (String, _, _, i32, _) = row.try_get_many_by_index()?;
         Ok(LogHead { epoch: epoch.into(), position, low_watermark, lease_ms: lease_ms.into(), nonce })
     }
@@ -130,7 +130,7 @@ impl LogTable {
                 .order_by_asc(Column::Position)
                 .limit(PAGE)
                 .into_tuple::<RowTuple>();
-            let page = self.faults.through(Call::Rows, page.all(&self.pool)).await?;
+            let page = self.faults.through(FaultPoint::Rows, page.all(&self.pool)).await?;
             let Some((end, ..)) = page.last() else { break };
             last = *end;
             for row in page {

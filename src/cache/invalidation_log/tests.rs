@@ -19,7 +19,7 @@ fn log(connection: &DatabaseConnection) -> InvalidationLog {
     let timeout = Duration::from_secs(5);
     InvalidationLog::new(
         connection.clone().into(),
-        config::Fence::default(),
+        config::InvalidationLogSettings::default(),
         timeout,
         Clock::system(),
         &TaskTracker::new(),

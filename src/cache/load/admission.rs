@@ -49,7 +49,7 @@ pub(in crate::cache) struct Admission {
 }
 
 impl Admission {
-    pub(in crate::cache) fn new(config: &config::Flight, clock: &Clock) -> Self {
+    pub(in crate::cache) fn new(config: &config::LoadSettings, clock: &Clock) -> Self {
         Self {
             lookups: Semaphore::new(LOOKUPS_MAX),
             permits: Semaphore::new(config.max_concurrent),
@@ -106,10 +106,10 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
-    use crate::config::Flight;
+    use crate::config::LoadSettings;
 
     fn admission() -> Admission {
-        Admission::new(&Flight { max_concurrent: 1, max_queued: 0, ..Default::default() }, &Clock::system())
+        Admission::new(&LoadSettings { max_concurrent: 1, max_queued: 0, ..Default::default() }, &Clock::system())
     }
 
     #[tokio::test(start_paused = true)]

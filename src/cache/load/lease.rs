@@ -26,7 +26,7 @@ const FINAL: Duration = Duration::MAX;
 /// The work of loading `key`. It names the user by a digest: the row of a crashed instance may outlive a purge.
 pub(super) fn work(key: &CacheKey, view: &LogView, done: Expr) -> SharedWork {
     let strategy = key.strategy.map_or(0, StrategyId::get);
-    let user: String = Sha256::digest(key.user.as_str()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let user = hex::encode(Sha256::digest(key.user.as_str()));
     let key = format!("{user}/{strategy}/{}", key.hash);
     SharedWork { key, read_position: view.applied, last_invalidation: view.last_invalidation(), done }
 }

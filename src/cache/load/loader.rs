@@ -199,7 +199,7 @@ impl Loader {
         reused: &ReusedSections,
         as_of: DateTime<Utc>,
     ) -> Result<Assembled, LoadFailure> {
-        let budget = self.config.flight.budget;
+        let budget = self.config.loads.budget;
         let (sections, onboarding) = (reused.missing(), reused.onboarding());
         let ai_calls = (mode == LoadMode::Prefetch).then(|| Arc::clone(&self.prefetch_budget));
         let plan = Plan { sections, as_of, refresh: mode == LoadMode::Refresh, budget, onboarding, ai_calls };
@@ -223,7 +223,7 @@ impl Loader {
         match &failure {
             LoadFailure::BudgetExceeded => {}
             LoadFailure::NotFound(what) => {
-                let ttl = self.config.flight.not_found_ttl;
+                let ttl = self.config.loads.not_found_ttl;
                 self.tiers.keep_not_found(query.key(), view, read_position, *what, ttl);
             }
             LoadFailure::SourceFailed { cause, .. } => {
@@ -250,11 +250,11 @@ impl Loader {
         reused: Vec<Part>,
         assembled: Assembled,
     ) -> Snapshot {
-        let stale_max = self.config.database.stale_max;
+        let stale_if_error = self.config.database.stale_if_error;
         let read = assembled.parts.into_iter().map(|AssembledPart { facts, bytes, rows }| {
             let part = Part { facts, read_position: view.applied, bytes, rows };
             match part.facts.state {
-                State::Failed => fallback.stale_part(&part, view, stale_max, as_of).unwrap_or(part),
+                State::Failed => fallback.stale_part(&part, view, stale_if_error, as_of).unwrap_or(part),
                 _ => part,
             }
         });
@@ -262,7 +262,7 @@ impl Loader {
         let ttl = self.jittered_ttl();
         // The document expires with its first section. Failed ones are tried again soon, whatever replaces them.
         let expiries = parts.iter().map(|part| match part.facts.state {
-            State::Failed | State::Stale => as_of + self.config.flight.partial_ttl,
+            State::Failed | State::Stale => as_of + self.config.loads.partial_ttl,
             _ => part.facts.read_at.min(as_of) + ttl,
         });
         // The tiers keep microseconds; a hit would otherwise show another expiry.

@@ -7,22 +7,22 @@ use crate::{
     clock::{Clock, Moment},
     error::Error,
     model::CacheStatus,
-    telemetry::{Durations, Meter, names::FLIGHT_DURATION},
+    telemetry::{DurationHistogram, Meter, names::LOAD_DURATION},
 };
 
 #[derive(Debug)]
 pub(in crate::cache) struct LoadMetrics {
-    found: Durations,
-    assembled: Durations,
-    stale: Durations,
-    not_found: Durations,
-    failed: Durations,
+    found: DurationHistogram,
+    assembled: DurationHistogram,
+    stale: DurationHistogram,
+    not_found: DurationHistogram,
+    failed: DurationHistogram,
     under_way: AtomicI64,
 }
 
 impl LoadMetrics {
     pub(in crate::cache) fn measured(meter: &Meter) -> Self {
-        let durations = |outcome| meter.durations(&FLIGHT_DURATION, &[outcome]);
+        let durations = |outcome| meter.durations(&LOAD_DURATION, &[outcome]);
         Self {
             found: durations("found"),
             assembled: durations("assembled"),
@@ -46,7 +46,7 @@ impl LoadMetrics {
 /// Measures a running load.
 pub(super) struct LoadTimer<'a> {
     metrics: &'a LoadMetrics,
-    durations: &'a Durations,
+    durations: &'a DurationHistogram,
     clock: &'a Clock,
     began: Moment,
 }

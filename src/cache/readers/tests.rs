@@ -7,8 +7,8 @@ use crate::model::{Parameters, Section, StrategyId};
 
 const QUIET: Duration = Duration::from_secs(1);
 
-fn config() -> config::Reassembly {
-    config::Reassembly { quiet: QUIET, delay_max: 3 * QUIET, ..config::Reassembly::default() }
+fn config() -> config::PrefetchSettings {
+    config::PrefetchSettings { quiet: QUIET, delay_max: 3 * QUIET, ..config::PrefetchSettings::default() }
 }
 
 fn query(user: &str, strategy: Option<i64>) -> UserDataQuery {

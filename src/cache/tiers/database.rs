@@ -24,7 +24,7 @@ use crate::{
     config,
     database::{self, Dialect, Pool, Reach},
     entity::cache_entry,
-    fault::{Call, Faults},
+    fault::{FaultPoint, Faults},
     model::{CacheKey, Scope, Snapshot, StrategyId, Tier, UserId},
     proto::v1::AccessedEntry,
     telemetry::Meter,
@@ -58,7 +58,7 @@ pub struct RowCounts {
 
 impl DatabaseTier {
     #[must_use]
-    pub fn new(pool: Pool, config: &config::Database, clock: Clock) -> Self {
+    pub fn new(pool: Pool, config: &config::DatabaseSettings, clock: Clock) -> Self {
         Self {
             statements: Statements::new(Dialect::of(&pool)),
             pool,
@@ -86,7 +86,7 @@ impl DatabaseTier {
         let read = self.statements.read(key);
         // Order: before the query, or the snapshot would live longer by the round trip.
         let asked_at = self.clock.utc();
-        let row = within(self.timeout, self.faults.through(Call::Row, self.pool.query_one_raw(read))).await;
+        let row = within(self.timeout, self.faults.through(FaultPoint::Row, self.pool.query_one_raw(read))).await;
         self.learn(&row);
         let Some(row) = row? else { return Ok(None) };
         StoredRow::read(&row)?.into_snapshot(key, asked_at).map(Some)
@@ -230,13 +230,13 @@ impl DatabaseTier {
             return;
         }
         let probe = self.pool.query_one_raw(self.statements.dialect.statement("SELECT 1", []));
-        let answer = within(self.timeout, self.faults.through(Call::Row, probe)).await;
+        let answer = within(self.timeout, self.faults.through(FaultPoint::Row, probe)).await;
         self.learn(&answer);
     }
 
     /// Runs a statement that changes rows. Returns how many.
     async fn write(&self, statement: Statement, timeout: Duration) -> Result<u64, TierError> {
-        let execute = || self.faults.through(Call::Row, self.pool.execute_raw(statement.clone()));
+        let execute = || self.faults.through(FaultPoint::Row, self.pool.execute_raw(statement.clone()));
         let write = || within(timeout, execute());
         let busy = |error: &TierError| matches!(error, TierError::Database(error) if database::is_busy(error));
         let done = database::repeat_while(busy, write).await;

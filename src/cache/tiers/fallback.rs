@@ -50,7 +50,7 @@ impl Fallback {
     pub(in crate::cache) fn reused_sections(
         &self,
         view: &LogView,
-        config: &config::Database,
+        config: &config::DatabaseSettings,
         now: DateTime<Utc>,
     ) -> Option<ReusedSections> {
         let age_max = reuse_age_max(config);
@@ -120,7 +120,7 @@ impl ReusedSections {
 
 /// How old a section may be to become part of a new document. It is less than the age at which refresh-ahead starts for
 /// the shortest TTL: otherwise a refresh would reuse the sections that it is to replace.
-fn reuse_age_max(config: &config::Database) -> Duration {
+fn reuse_age_max(config: &config::DatabaseSettings) -> Duration {
     config.ttl.mul_f64(config.refresh_after * (1.0 - config.ttl_jitter))
 }
 

@@ -123,6 +123,6 @@ impl Tiers {
     }
 
     fn add_fallback(&self, found: &mut TierLookup, snapshot: Snapshot, tier: Tier) {
-        found.fallback.add(snapshot, tier, self.database_config.stale_max, self.clock.utc());
+        found.fallback.add(snapshot, tier, self.database_config.stale_if_error, self.clock.utc());
     }
 }

@@ -27,7 +27,7 @@ pub struct MemoryTier {
 
 impl MemoryTier {
     #[must_use]
-    pub fn new(config: &config::Memory) -> Self {
+    pub fn new(config: &config::MemorySettings) -> Self {
         Self { engine: Engine::new(config), writer: Mutex::new(()), evictions: AtomicU64::new(0) }
     }
 

@@ -13,7 +13,7 @@ pub mod record;
 mod script;
 mod subscriber;
 
-use std::{fmt::Write as _, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
 use fred::{
@@ -32,7 +32,7 @@ use super::{error::TierError, guard::TierGuard, tier_metrics::WriteOutcome};
 use crate::{
     clock::Clock,
     config,
-    fault::{Call, Faults},
+    fault::{FaultPoint, Faults},
     model::{CacheKey, Scope, Snapshot, Tier, UserId},
     sync::Mutex,
     telemetry::Meter,
@@ -62,7 +62,7 @@ pub struct RedisTier {
 
 impl RedisTier {
     /// Starts to connect without waiting. Fails only for a missing or malformed URL. Needs a tokio runtime.
-    pub fn connect(config: &config::Redis, clock: Clock) -> Result<Self, TierError> {
+    pub fn connect(config: &config::RedisSettings, clock: Clock) -> Result<Self, TierError> {
         let url = config.url.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "no Redis URL"))?;
         let client = client::build(url.expose(), config.timeout, client::EVENTS_UNHEARD)?;
         Ok(Self {
@@ -209,7 +209,7 @@ impl RedisTier {
         if !self.client.is_connected() {
             return Err(Error::new(ErrorKind::IO, "not connected").into());
         }
-        let command = self.faults.through(Call::Redis, command);
+        let command = self.faults.through(FaultPoint::Redis, command);
         Ok(tokio::time::timeout(self.timeout, command).await.map_err(|_| TierError::Timeout)??)
     }
 
@@ -223,12 +223,7 @@ impl RedisTier {
 
     fn names(&self, user: &UserId) -> Names {
         let digest = Sha256::digest(user.as_str());
-        let mut base = format!("{}:{{", self.prefix);
-        for byte in &digest[..USER_HASH_BYTES] {
-            write!(base, "{byte:02x}").expect("writing to a String cannot fail");
-        }
-        base.push_str("}:");
-        Names { base }
+        Names { base: format!("{}:{{{}}}:", self.prefix, hex::encode(&digest[..USER_HASH_BYTES])) }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     aggregate::ai_analysis::AiAnalysis,
     cache::invalidation_log::LogView,
     error::{Error, Missing, Unavailable},
-    fault::Call,
+    fault::FaultPoint,
     lease::Lease,
     model::{CacheKey, Scope, SectionSet, Snapshot, Tier},
     mutant::{self, Mutant},
@@ -96,7 +96,7 @@ impl Tiers {
             self.superseded.add(1);
             return;
         }
-        if self.faults.lose(Call::Store).await {
+        if self.faults.lose(FaultPoint::Store).await {
             return;
         }
         // The tiers count and log their failures; the next load tries again.

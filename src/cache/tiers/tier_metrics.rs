@@ -13,7 +13,7 @@ use crate::{
     model::Tier,
     proto::v1::TierStats,
     sync::Mutex,
-    telemetry::{Durations, Meter, names::LOOKUP_DURATION},
+    telemetry::{DurationHistogram, Meter, names::LOOKUP_DURATION},
 };
 
 /// Longer lookups count as this long: no tier waits longer.
@@ -33,9 +33,9 @@ pub struct TierMetrics {
     last_error: Mutex<String>,
     /// By [`WriteOutcome`].
     writes: [AtomicU64; 3],
-    found: Durations,
-    absent: Durations,
-    broken: Durations,
+    found: DurationHistogram,
+    absent: DurationHistogram,
+    broken: DurationHistogram,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,13 +7,13 @@ use super::{
         failure::Failure,
         output::{Output, pairs},
     },
-    target::{Target, service},
+    target::{Target, UserDataClient},
 };
 use crate::proto::v1::CleanupCacheRequest;
 
 /// Delete expired rows from the cache table.
 #[derive(Debug, Args)]
-pub struct Cleanup {
+pub struct CleanupArgs {
     /// Rows at most; all expired ones if not given
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true)]
     limit: i32,
@@ -21,14 +21,12 @@ pub struct Cleanup {
     target: Target,
 }
 
-impl Cleanup {
+impl CleanupArgs {
     pub(super) async fn call(self, output: &mut Output<'_>) -> Result<(), Failure> {
+        let request = CleanupCacheRequest { limit: self.limit };
         let reply = self
             .target
-            .within_timeout(async |channel| {
-                let request = self.target.request(CleanupCacheRequest { limit: self.limit });
-                Ok(service(channel).cleanup_cache(request).await?.into_inner())
-            })
+            .call(request, async |mut service: UserDataClient, request| service.cleanup_cache(request).await)
             .await?;
         output.show(self.target.format(), &reply, |reply| pairs([("rows deleted", reply.deleted_count.to_string())]))
     }

@@ -11,7 +11,7 @@ use super::{
         output::{Output, pairs, table},
     },
     human,
-    target::{Target, duration, service},
+    target::{Target, UserDataClient, duration},
 };
 use crate::{
     model::{SECTIONS, Section},
@@ -25,9 +25,9 @@ const SECTION_PREFIX: &str = "SECTION_";
 /// Characters of a text that the outline shows.
 const EXCERPT_CHARS: usize = 48;
 
-/// Get everything about a user.
+/// Get the document of a user.
 #[derive(Debug, Args)]
-pub struct Get {
+pub struct GetArgs {
     /// The user's id
     #[arg(value_name = "USER")]
     user: String,
@@ -48,7 +48,7 @@ pub struct Get {
     min_token: String,
     /// How fresh the answer has to be
     #[arg(long, value_name = "WISH", default_value = "default")]
-    freshness: Freshness,
+    freshness: FreshnessArg,
     /// Nothing older than this, such as 5s
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_age: Option<Duration>,
@@ -57,7 +57,7 @@ pub struct Get {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Freshness {
+enum FreshnessArg {
     /// Verified within half a second, or flagged
     Default,
     /// Never unverified, never stale
@@ -80,15 +80,10 @@ fn parameter(text: &str) -> Result<(String, Json), &'static str> {
     Ok((key.to_owned(), value))
 }
 
-impl Get {
+impl GetArgs {
     pub(super) async fn call(self, output: &mut Output<'_>) -> Result<(), Failure> {
-        let reply = self
-            .target
-            .within_timeout(async |channel| {
-                let request = self.target.request(self.message());
-                Ok(service(channel).get_comprehensive_user_data(request).await?.into_inner())
-            })
-            .await?;
+        let rpc = async |mut service: UserDataClient, request| service.get_comprehensive_user_data(request).await;
+        let reply = self.target.call(self.message(), rpc).await?;
         output.show(self.target.format(), &reply, in_words)
     }
 
@@ -102,9 +97,9 @@ impl Get {
             sections: self.sections.iter().map(|section| (*section).into()).collect(),
             min_token: self.min_token.clone(),
             freshness: match self.freshness {
-                Freshness::Default => v1::Freshness::Default,
-                Freshness::Strict => v1::Freshness::Strict,
-                Freshness::Linearizable => v1::Freshness::Linearizable,
+                FreshnessArg::Default => v1::Freshness::Default,
+                FreshnessArg::Strict => v1::Freshness::Strict,
+                FreshnessArg::Linearizable => v1::Freshness::Linearizable,
             }
             .into(),
             max_age: self.max_age.map(Into::into),

@@ -10,9 +10,9 @@ use super::{
     target::Target,
 };
 
-/// Ask whether the server is ready to serve.
+/// Check whether the server is ready.
 #[derive(Debug, Args)]
-pub struct Healthcheck {
+pub struct HealthcheckArgs {
     /// A gRPC service; the whole server if not given
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     service: String,
@@ -20,7 +20,7 @@ pub struct Healthcheck {
     target: Target,
 }
 
-impl Healthcheck {
+impl HealthcheckArgs {
     pub(super) async fn call(self, output: &mut Output<'_>) -> Result<(), Failure> {
         let reply = self
             .target

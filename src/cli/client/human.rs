@@ -1,11 +1,10 @@
-//! Values of a reply as people read them.
+//! Values of a reply in human-readable form.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use indicatif::HumanBytes;
 
 use crate::proto::{Duration, Timestamp};
 
-/// What is not there.
 const NOTHING: &str = "-";
 
 /// `45.2ms`, `3.1s`, `2m 5s`, `1h 2m`.
@@ -22,7 +21,7 @@ pub(super) fn duration(duration: Option<&Duration>) -> String {
     }
 }
 
-/// How long before `now` it was; both by the server's clock, so that no other clock matters.
+/// The time before `now`. Both are by the server's clock, so that the local one does not matter.
 pub(super) fn ago(time: Option<&Timestamp>, now: Option<&Timestamp>) -> String {
     let passed = instant(time).zip(instant(now)).and_then(|(time, now)| (now - time).to_std().ok());
     passed.map_or_else(|| NOTHING.to_owned(), |passed| format!("{} ago", duration(Some(&passed.into()))))

@@ -8,23 +8,23 @@ use super::{
         output::{Output, pairs},
     },
     human,
-    target::{Target, service},
+    target::{Target, UserDataClient},
 };
 use crate::proto::v1::{self, InvalidateCacheRequest, InvalidateCacheResponse};
 
-/// Make everything cached about a user unusable.
+/// Invalidate the cached documents of a user.
 #[derive(Debug, Args)]
-pub struct Invalidate {
+pub struct InvalidateArgs {
     /// The user's id
     #[arg(value_name = "USER")]
     user: String,
-    /// Only this strategy's document and the one without strategy
+    /// Only documents of this strategy and those without a strategy
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     strategy: Option<i64>,
-    /// Whose agreement to wait for
+    /// Which instances have to apply it before the call returns
     #[arg(long, value_name = "FOR", default_value = "local")]
-    wait: Wait,
-    /// Erase: what is cached is gone from every tier before this succeeds
+    wait: WaitArg,
+    /// Also delete all copies from every tier before the call returns
     #[arg(long)]
     purge: bool,
     /// Why, for the audit log
@@ -35,22 +35,17 @@ pub struct Invalidate {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Wait {
-    /// The called server's
+enum WaitArg {
+    /// The called one
     Local,
-    /// Every server's
+    /// All of them
     All,
 }
 
-impl Invalidate {
+impl InvalidateArgs {
     pub(super) async fn call(self, output: &mut Output<'_>) -> Result<(), Failure> {
-        let reply = self
-            .target
-            .within_timeout(async |channel| {
-                let request = self.target.request(self.message());
-                Ok(service(channel).invalidate_cache(request).await?.into_inner())
-            })
-            .await?;
+        let rpc = async |mut service: UserDataClient, request| service.invalidate_cache(request).await;
+        let reply = self.target.call(self.message(), rpc).await?;
         output.show(self.target.format(), &reply, in_words)
     }
 
@@ -59,8 +54,8 @@ impl Invalidate {
             user_id: self.user.clone(),
             strategy_id: self.strategy,
             wait: match self.wait {
-                Wait::Local => v1::Wait::Local,
-                Wait::All => v1::Wait::All,
+                WaitArg::Local => v1::Wait::Local,
+                WaitArg::All => v1::Wait::All,
             }
             .into(),
             reason: self.reason.clone(),

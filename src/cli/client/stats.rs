@@ -8,16 +8,16 @@ use super::{
         output::{Output, pairs, table},
     },
     human,
-    target::{Target, service},
+    target::{Target, UserDataClient},
 };
 use crate::proto::v1::{
     AccessedEntry, ChangeStats, GetCacheStatsRequest, GetCacheStatsResponse, PrefetchStats, SectionStats, SourceStats,
     StalenessCheckStats, TierStats,
 };
 
-/// Show what the cache holds and how it does.
+/// Show statistics of the cache.
 #[derive(Debug, Args)]
-pub struct Stats {
+pub struct StatsArgs {
     /// How many of the most accessed documents to list; 5 if not given
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true)]
     most_accessed: i32,
@@ -25,16 +25,12 @@ pub struct Stats {
     target: Target,
 }
 
-impl Stats {
+impl StatsArgs {
     pub(super) async fn call(self, output: &mut Output<'_>) -> Result<(), Failure> {
+        let request = GetCacheStatsRequest { most_accessed_limit: self.most_accessed, instance_only: false };
         let reply = self
             .target
-            .within_timeout(async |channel| {
-                let request = self
-                    .target
-                    .request(GetCacheStatsRequest { most_accessed_limit: self.most_accessed, instance_only: false });
-                Ok(service(channel).get_cache_stats(request).await?.into_inner())
-            })
+            .call(request, async |mut service: UserDataClient, request| service.get_cache_stats(request).await)
             .await?;
         output.show(self.target.format(), &reply, in_words)
     }
@@ -125,7 +121,7 @@ fn prefetch(of: &PrefetchStats) -> String {
 
 fn changes(changes: Option<&ChangeStats>) -> String {
     match changes {
-        None => "not looked for".to_owned(),
+        None => "off".to_owned(),
         Some(changes) if !changes.active => "no outbox: run `userdata triggers install`".to_owned(),
         Some(changes) => format!(
             "{} relayed as {} invalidations, {} waiting, the last ones for {}",

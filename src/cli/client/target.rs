@@ -1,10 +1,10 @@
-//! Which server is called, and how long the caller waits.
+//! The server to call, and the timeout.
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use tonic::{
-    Code, Request,
+    Code, Request, Response, Status,
     metadata::{Ascii, MetadataValue},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri},
 };
@@ -12,17 +12,16 @@ use tonic::{
 use super::super::{OutputArgs, failure::Failure, output::Format};
 use crate::{config::read_duration, proto::v1::user_data_service_client::UserDataServiceClient};
 
-/// Longer than the server's own default, so that the server's answer arrives and not this timer's.
+/// Longer than the server's default deadline, so that the server's answer arrives first.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(20);
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// A local server accepts at once; one that is far away does not take seconds either.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What may arrive beyond the deadline: the server answers DEADLINE_EXCEEDED with details, which is worth waiting for.
+/// Time after the deadline for the server's DEADLINE_EXCEEDED to arrive, which has details.
 const GRACE: Duration = Duration::from_millis(200);
 /// A document of 4 MiB and the head around it.
 const RESPONSE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The server and the terms of the call.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct Target {
@@ -48,31 +47,40 @@ pub(super) struct Target {
     output: OutputArgs,
 }
 
+pub(super) type UserDataClient = UserDataServiceClient<Channel>;
+
 impl Target {
-    /// How the result is printed.
     pub(super) fn format(&self) -> Format {
         self.output.output
     }
 
-    /// Where the server is.
     pub(super) fn server(&self) -> String {
-        // A `Uri` without path is shown with one.
+        // `Uri` adds a path.
         self.addr.to_string().trim_end_matches('/').to_owned()
     }
 
-    /// The same server for work that may take `timeout` unless the caller said otherwise.
+    /// With another default timeout.
     pub(super) fn patient(mut self, timeout: Duration) -> Self {
         self.timeout.get_or_insert(timeout);
         self
     }
 
-    /// Makes a call on a new connection; all of it ends with the timeout.
+    /// Makes a call on a new connection. The timeout includes connecting.
     pub(super) async fn within_timeout<T>(
         &self,
         work: impl AsyncFnOnce(Channel) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let call = async { work(self.connect().await?).await };
         tokio::time::timeout(self.timeout() + GRACE, call).await.unwrap_or_else(|_| Err(Failure::timed_out()))
+    }
+
+    /// Makes a unary call.
+    pub(super) async fn call<Q, R>(
+        &self,
+        message: Q,
+        rpc: impl AsyncFnOnce(UserDataClient, Request<Q>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        self.within_timeout(async |channel| Ok(rpc(service(channel), self.request(message)).await?.into_inner())).await
     }
 
     async fn connect(&self) -> Result<Channel, Failure> {
@@ -98,7 +106,7 @@ impl Target {
         Ok(tls)
     }
 
-    /// A message that tells the server how long its caller waits.
+    /// With deadline and token.
     pub(super) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(self.timeout());
@@ -113,17 +121,16 @@ impl Target {
     }
 }
 
-/// The service on a connection.
-pub(super) fn service(channel: Channel) -> UserDataServiceClient<Channel> {
+pub(super) fn service(channel: Channel) -> UserDataClient {
     UserDataServiceClient::new(channel).max_decoding_message_size(RESPONSE_BYTES_MAX)
 }
 
-/// A duration, in the configuration's words.
+/// A duration, as in the configuration.
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     read_duration(text).ok_or("expected a duration such as 5s, 100ms or 1h")
 }
 
-/// A day at most: nobody waits longer, and `grpc-timeout` has eight digits.
+/// A day at most: `grpc-timeout` has eight digits.
 fn patience(text: &str) -> Result<Duration, &'static str> {
     let timeout = duration(text)?;
     if timeout > TIMEOUT_MAX { Err("expected at most 1d") } else { Ok(timeout) }
@@ -140,7 +147,7 @@ fn server(text: &str) -> Result<Uri, &'static str> {
 
 fn bearer(token: &str) -> Result<MetadataValue<Ascii>, &'static str> {
     let mut value = MetadataValue::try_from(format!("Bearer {token}")).map_err(|_| "expected ASCII without spaces")?;
-    // Neither shown nor kept in the compression table of HTTP/2.
+    // Neither logged nor kept in the compression table of HTTP/2.
     value.set_sensitive(true);
     Ok(value)
 }

@@ -184,12 +184,12 @@ impl Scripted {
 
 async fn run_against(address: &str, arguments: &[&str]) -> (String, Result<(), Failure>) {
     #[derive(Parser)]
-    struct Line {
+    struct TestLine {
         #[command(subcommand)]
-        command: Command,
+        command: ClientCommand,
     }
     let line = [&["userdata"], arguments, &["--addr", address]].concat();
-    let command = Line::try_parse_from(line).expect("a command").command;
+    let command = TestLine::try_parse_from(line).expect("a command").command;
     let mut printed = Vec::new();
     let result = command.call(&mut Output::to(&mut printed, false)).await;
     (String::from_utf8(printed).expect("UTF-8"), result)

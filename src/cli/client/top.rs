@@ -1,7 +1,7 @@
-//! `userdata top`: one server's figures, live. Rates are differences between two answers, by the server's own clock.
+//! `userdata top`: live metrics of a server. Rates are differences between two answers, by the server's own clock.
 //!
-//! On a terminal it is a screen; elsewhere the same lines, again and again. A server that does not answer is told, and
-//! asked again: whoever watches a restart wants to see its end. Asking never holds up a key.
+//! On a terminal it is a screen, elsewhere the same lines repeatedly. If the server does not answer, the screen says so
+//! and it is asked again, so that a restart can be watched. Requests never delay a key press.
 
 use std::time::Duration;
 
@@ -26,18 +26,18 @@ mod view;
 
 use view::View;
 
-/// A server that needs longer for figures that it only has to hand out is as good as gone.
+/// Statistics of an instance are in memory: a server that needs longer does not work.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Faster than anybody can read.
+/// Faster cannot be read.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
-/// Watch what a server does.
+/// Show live metrics of a server.
 #[derive(Debug, Args)]
-pub struct Top {
-    /// How often it is asked
+pub struct TopArgs {
+    /// Time between two requests
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = pause)]
     interval: Duration,
-    /// Print the figures of one interval and end
+    /// Print the metrics of one interval and exit
     #[arg(long)]
     once: bool,
     #[command(flatten)]
@@ -48,7 +48,6 @@ fn pause(text: &str) -> Result<Duration, &'static str> {
     duration(text).and_then(|pause| if pause < INTERVAL_MIN { Err("expected at least 100ms") } else { Ok(pause) })
 }
 
-/// What a server said when it was asked.
 #[derive(Clone, Debug)]
 struct Answer {
     /// `SERVING` or not.
@@ -56,7 +55,7 @@ struct Answer {
     stats: GetCacheStatsResponse,
 }
 
-impl Top {
+impl TopArgs {
     pub(super) async fn call(self, output: &mut Output<'_>) -> Result<(), Failure> {
         let Self { interval, once, target } = self;
         let target = target.patient(PATIENCE);
@@ -64,7 +63,7 @@ impl Top {
         if once {
             return print_once(&target, interval, view, output).await;
         }
-        // One answer at a time: whoever shows them is not overtaken.
+        // One answer at a time, so that the screen never shows an old one.
         let (answered, mut answers) = mpsc::channel(1);
         let asking = ask_again_and_again(&target, interval, answered);
         let showing = async {
@@ -99,13 +98,13 @@ async fn print_once(
 fn print(view: &View, format: Format, output: &mut Output<'_>) -> Result<(), Failure> {
     match (format, view.stats()) {
         (Format::Json, Some(stats)) => output.show(format, stats, |_| String::new()),
-        // Programs get a line for each answer, and none for none.
+        // A line for each answer, and none for a failed request.
         (Format::Json, None) => Ok(()),
         (Format::Table, _) => output.say(&format!("{}\n", view.text())),
     }
 }
 
-/// Until nobody hears.
+/// Returns when the receiver is dropped.
 async fn ask_again_and_again(target: &Target, every: Duration, answered: mpsc::Sender<Result<Answer, Failure>>) {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -122,7 +121,7 @@ async fn ask(target: &Target) -> Result<Answer, Failure> {
         .within_timeout(async |channel| {
             let health = target.request(HealthCheckRequest::default());
             let health = HealthClient::new(channel.clone()).check(health).await?.into_inner();
-            // Not the table's counts: they cost the database something each time, and fail with it.
+            // Without the counts of the table: they load the database, and fail with it.
             let figures = GetCacheStatsRequest { instance_only: true, ..Default::default() };
             let stats = service(channel).get_cache_stats(target.request(figures)).await?.into_inner();
             Ok(Answer { health: health.status().as_str_name().to_owned(), stats })

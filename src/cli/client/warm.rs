@@ -24,10 +24,10 @@ use crate::proto::v1::{WarmCacheRequest, WarmCacheResponse, WarmItem};
 /// A thousand documents at sixty AI calls a minute take 17 minutes.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(3600);
 
-/// Load documents ahead of their use.
+/// Load documents into the cache.
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["users", "most_accessed"])))]
-pub struct Warm {
+pub struct WarmArgs {
     /// The users' ids
     #[arg(value_name = "USER")]
     users: Vec<String>,
@@ -41,7 +41,7 @@ pub struct Warm {
     target: Target,
 }
 
-impl Warm {
+impl WarmArgs {
     pub(super) async fn call(self, output: &mut Output<'_>) -> Result<(), Failure> {
         let message = self.message();
         let target = self.target.patient(TIMEOUT_DEFAULT);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::Write, time::Duration};
 
 use super::*;
-use crate::config::{Structured, schema};
+use crate::config::{SETTINGS, Structured, schema};
 
 /// Loads from a file of this text, these variables and these flags.
 fn load(file: &str, variables: &[(&str, &str)], flags: &[(&'static str, &str, &str)]) -> Result<Loaded, ConfigError> {
@@ -125,11 +125,11 @@ fn the_names_that_deployments_rely_on_work() {
         ("USERDATA__AI__MAX_OUTPUT_TOKENS", "4096"),
         ("USERDATA__AI__CALLS_PER_MINUTE", "60"),
         ("USERDATA__SOURCES__COLUMN_BYTES_MAX", "256KiB"),
-        ("USERDATA__FENCE__POLL", "100ms"),
-        ("USERDATA__FENCE__LEASE", "500ms"),
-        ("USERDATA__FLIGHT__BUDGET", "10s"),
-        ("USERDATA__FLIGHT__MAX_CONCURRENT", "16"),
-        ("USERDATA__FLIGHT__MAX_WAITING", "64"),
+        ("USERDATA__INVALIDATION_LOG__POLL", "100ms"),
+        ("USERDATA__INVALIDATION_LOG__LEASE", "500ms"),
+        ("USERDATA__LOADS__BUDGET", "10s"),
+        ("USERDATA__LOADS__MAX_CONCURRENT", "16"),
+        ("USERDATA__LOADS__MAX_WAITING", "64"),
         ("USERDATA__DEMO", "true"),
     ];
     let loaded = load("", &variables, &[]).expect("valid");
@@ -161,10 +161,10 @@ fn a_bad_setting_names_its_origin_its_key_and_what_was_expected() {
         ),
         (complaint("memory = 5", &[], &[]), "FILE:1: there is no setting memory; did you mean memory.ttl?".into()),
         (
-            complaint("[memory]\nttl = \"x\"", &[("USERDATA__FENCE__POLL", "0s")], &[]),
+            complaint("[memory]\nttl = \"x\"", &[("USERDATA__INVALIDATION_LOG__POLL", "0s")], &[]),
             format!(
                 "FILE:2: memory.ttl: {duration}\n\
-                 USERDATA__FENCE__POLL: fence.poll: expected a duration such as 5s, 100ms or 1h, from 1ms to 10s"
+                 USERDATA__INVALIDATION_LOG__POLL: invalidation_log.poll: expected a duration such as 5s, 100ms or 1h, from 1ms to 10s"
             ),
         ),
     ];
@@ -220,17 +220,17 @@ fn settings_have_to_fit_together() {
             "redis.ttl (1h, default) must be at most database.ttl (30m, USERDATA__DATABASE__TTL)",
         ),
         (
-            &[("USERDATA__DATABASE__STALE_MAX", "1m")],
-            "database.ttl (1h, default) must be at most database.stale_max (1m, USERDATA__DATABASE__STALE_MAX)",
+            &[("USERDATA__DATABASE__STALE_IF_ERROR", "1m")],
+            "database.ttl (1h, default) must be at most database.stale_if_error (1m, USERDATA__DATABASE__STALE_IF_ERROR)",
         ),
         (
-            &[("USERDATA__FLIGHT__BUDGET", "8499ms")],
-            "flight.budget (8499ms, USERDATA__FLIGHT__BUDGET) must be at least 500ms longer than \
+            &[("USERDATA__LOADS__BUDGET", "8499ms")],
+            "loads.budget (8499ms, USERDATA__LOADS__BUDGET) must be at least 500ms longer than \
              sources.hard_timeout (8s, default)",
         ),
         (
-            &[("USERDATA__FENCE__LEASE", "200ms")],
-            "fence.lease (200ms, USERDATA__FENCE__LEASE) must be more than twice fence.poll (100ms, default)",
+            &[("USERDATA__INVALIDATION_LOG__LEASE", "200ms")],
+            "invalidation_log.lease (200ms, USERDATA__INVALIDATION_LOG__LEASE) must be more than twice invalidation_log.poll (100ms, default)",
         ),
         (
             &[("USERDATA__SOURCES__SOFT_TIMEOUT", "9s")],
@@ -253,7 +253,7 @@ fn settings_have_to_fit_together() {
     for (variables, expected) in cases {
         assert_eq!(complaint("", variables, &[]), expected);
     }
-    let fitting = [("USERDATA__FLIGHT__BUDGET", "8500ms"), ("USERDATA__FENCE__LEASE", "201ms")];
+    let fitting = [("USERDATA__LOADS__BUDGET", "8500ms"), ("USERDATA__INVALIDATION_LOG__LEASE", "201ms")];
     load("", &fitting, &[]).expect("exactly enough is enough");
 }
 
@@ -300,7 +300,7 @@ fn listening_beyond_loopback_is_refused_unless_it_is_asked_for() {
     assert_eq!(error.exit_code(), 78);
     let said = error.to_string();
     assert!(
-        said.starts_with("USERDATA__SERVER__LISTEN: server.listen: an address that others reach needs TLS"),
+        said.starts_with("USERDATA__SERVER__LISTEN: server.listen: an address other than loopback needs TLS"),
         "{said}"
     );
     assert_eq!(said.lines().count(), 2);

@@ -87,13 +87,9 @@ mod tests {
 
     fn tokens() -> Auth {
         let lines: String = [("reader", READER), ("writer", "writer's"), ("operator", "operator's")]
-            .map(|(role, token)| format!("{role} {} the-{role}\n", hex(&digest(token))))
+            .map(|(role, token)| format!("{role} {} the-{role}\n", hex::encode(digest(token))))
             .concat();
         Auth::Token(Reloaded::fixed(Callers::tokens(&lines).unwrap()))
-    }
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn bearing(token: &str) -> HeaderMap {

@@ -15,7 +15,7 @@ use tracing::Span;
 use crate::{
     clock::{Clock, Moment},
     grpc::{method::Method, refusal::Outcome},
-    telemetry::{Durations, Meter, names},
+    telemetry::{DurationHistogram, Meter, names},
 };
 
 /// gRPC's codes, 0 to 16, as the semantic conventions name them.
@@ -35,7 +35,7 @@ pub struct MethodMetrics {
     in_flight: AtomicI64,
     outcomes: [AtomicU64; 5],
     /// By code; none where none is expected, which are made when they are needed.
-    durations: Vec<Option<Durations>>,
+    durations: Vec<Option<DurationHistogram>>,
 }
 
 impl Metrics {
@@ -102,7 +102,7 @@ impl MethodMetrics {
     }
 }
 
-fn durations(meter: &Meter, method: Method, code: &'static str) -> Durations {
+fn durations(meter: &Meter, method: Method, code: &'static str) -> DurationHistogram {
     meter.durations(&names::CALL_DURATION, &["grpc", method.name(), code])
 }
 

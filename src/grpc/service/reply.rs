@@ -10,7 +10,7 @@ use prost::Message as _;
 use crate::{
     error::Error,
     grpc::request_id::once,
-    model::{CacheStatus, SealedSection, SectionSet, Served, Snapshot, Tier, snapshot::Said},
+    model::{CacheStatus, SealedSection, SectionSet, Served, Snapshot, Tier, snapshot::EncodedParts},
     proto::{
         SealedResponse,
         v1::{self, CacheInfo, SectionReport},
@@ -21,7 +21,7 @@ use crate::{
 #[must_use]
 pub fn get(served: &Served, sections: SectionSet, force_refresh: bool, now: DateTime<Utc>) -> SealedResponse {
     let snapshot = &served.snapshot;
-    let said = snapshot.said(|| Said {
+    let said = snapshot.encoded_parts(|| EncodedParts {
         info: lasting_info(snapshot).encode_to_vec(),
         reports: encoded_reports(snapshot, SectionSet::ALL),
     });

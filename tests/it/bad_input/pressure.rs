@@ -50,7 +50,7 @@ async fn a_passed_deadline_ends_one_callers_wait_and_not_the_load() {
 
 #[tokio::test]
 async fn loads_beyond_the_limit_are_refused_and_hits_are_not() {
-    let limits = [("USERDATA__FLIGHT__MAX_CONCURRENT", "1"), ("USERDATA__FLIGHT__MAX_QUEUED", "1")];
+    let limits = [("USERDATA__LOADS__MAX_CONCURRENT", "1"), ("USERDATA__LOADS__MAX_QUEUED", "1")];
     let (database, server) = serve_demo(Kind::Postgres, &limits).await;
     let mut client = server.client().await;
     client.get_comprehensive_user_data(asking("1")).await.unwrap();
@@ -76,7 +76,7 @@ async fn loads_beyond_the_limit_are_refused_and_hits_are_not() {
 
 #[tokio::test]
 async fn callers_beyond_the_limit_of_waiting_ones_are_refused() {
-    let (database, server) = serve_demo(Kind::Postgres, &[("USERDATA__FLIGHT__MAX_WAITING", "1")]).await;
+    let (database, server) = serve_demo(Kind::Postgres, &[("USERDATA__LOADS__MAX_WAITING", "1")]).await;
     let mut client = server.client().await;
     let db = database.connect().await;
     let holding = hold_onboarding(&db).await;

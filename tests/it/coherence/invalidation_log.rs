@@ -24,7 +24,7 @@ async fn instance(database: &TestDatabase, tasks: &TaskTracker) -> Arc<Invalidat
     let timeout = Duration::from_secs(10);
     Arc::new(InvalidationLog::new(
         database.connect().await.into(),
-        config::Fence::default(),
+        config::InvalidationLogSettings::default(),
         timeout,
         Clock::system(),
         tasks,

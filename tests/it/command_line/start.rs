@@ -18,7 +18,7 @@ use testkit::{
     wait_for,
 };
 
-const LONGER_LEASE: &str = "fence.lease is 500 ms, but the cluster agreed on 300 ms";
+const LONGER_LEASE: &str = "invalidation_log.lease is 500 ms, but the cluster agreed on 300 ms";
 
 #[tokio::test]
 async fn the_first_start_serves_within_seconds_and_says_what_to_try_next() {

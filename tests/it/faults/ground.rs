@@ -58,7 +58,7 @@ impl Ground {
             // A busy machine is not what is tested.
             .with("sources.soft_timeout", "7s")
             .with("database.timeout", "2s")
-            .with("fence.renew_timeout", "2s")
+            .with("invalidation_log.renew_timeout", "2s")
             .with("redis.timeout", "300ms");
         let (mut servers, mut lines) = (Vec::new(), Vec::new());
         for _ in 0..INSTANCES {

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use userdata::{
     clock::Clock,
-    config::LoadLease,
+    config::LoadLeaseSettings,
     lease::{Claim, LeaseWatch, Leases, SharedWork, WaitOutcome},
 };
 use userdata_migrations::{Tables, up};
@@ -38,7 +38,7 @@ async fn instances<const N: usize>(kind: Kind) -> (TestDatabase, DatabaseConnect
     up(&db, Tables::Cache).await.unwrap();
     let instance = |_| {
         let (clock, tasks, stop) = (Clock::system(), TaskTracker::new(), CancellationToken::new());
-        let config = LoadLease { poll: Duration::from_millis(5), ..LoadLease::default() };
+        let config = LoadLeaseSettings { poll: Duration::from_millis(5), ..LoadLeaseSettings::default() };
         let leases = Leases::new(db.clone().into(), &config, LIMIT, clock.clone(), tasks.clone(), stop.clone());
         Instance { leases, clock, tasks, stop }
     };
@@ -118,7 +118,7 @@ async fn a_heartbeat_that_stops_is_taken_over_by_one_and_one_that_moves_by_none(
         )
         .await
         .unwrap();
-        let (work, still) = (work(9, 7), LoadLease::default().takeover);
+        let (work, still) = (work(9, 7), LoadLeaseSettings::default().takeover);
         let stands_still = async |instance: &Instance| {
             let watch = instance.is_told(&work).await;
             instance.clock.advance(still);

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
-use userdata::telemetry::names::{Attribute, INSTRUMENTS, Kind};
+use userdata::telemetry::names::{Attribute, INSTRUMENTS, InstrumentKind};
 
 use super::{prometheus::metric, traces::COLD};
 
@@ -14,10 +14,10 @@ fn table() -> String {
         "| instrument | in a scrape | kind, unit | attributes | what it says |\n|---|---|---|---|---|\n".to_owned();
     for of in INSTRUMENTS {
         let kind = match of.kind {
-            Kind::Counter => "counter",
-            Kind::UpDownCounter => "number",
-            Kind::Gauge => "level",
-            Kind::Histogram(_) => "histogram",
+            InstrumentKind::Counter => "counter",
+            InstrumentKind::UpDownCounter => "number",
+            InstrumentKind::Gauge => "level",
+            InstrumentKind::Histogram(_) => "histogram",
         };
         let attributes: Vec<String> = of.attributes.iter().map(described).collect();
         let (name, scraped) = (of.name, metric(of).0);

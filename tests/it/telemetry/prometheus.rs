@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use userdata::telemetry::names::{Instrument, Kind};
+use userdata::telemetry::names::{Instrument, InstrumentKind};
 
 /// One line.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,9 +80,9 @@ pub(super) fn metric(of: &Instrument) -> (String, &'static str) {
         }
     };
     let (suffix, kind) = match of.kind {
-        Kind::Counter => ("_total", "counter"),
-        Kind::UpDownCounter | Kind::Gauge => ("", "gauge"),
-        Kind::Histogram(_) => ("", "histogram"),
+        InstrumentKind::Counter => ("_total", "counter"),
+        InstrumentKind::UpDownCounter | InstrumentKind::Gauge => ("", "gauge"),
+        InstrumentKind::Histogram(_) => ("", "histogram"),
     };
     (format!("{}{unit}{suffix}", with_underscores(of.name)), kind)
 }

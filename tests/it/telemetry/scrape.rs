@@ -9,7 +9,7 @@ use std::{
 use tonic::Code;
 use userdata::{
     proto::v1::CacheStatus,
-    telemetry::names::{self, INSTRUMENTS, Instrument, Kind},
+    telemetry::names::{self, INSTRUMENTS, Instrument, InstrumentKind},
 };
 
 use super::prometheus::{Scraped, metric, with_underscores};
@@ -50,16 +50,17 @@ async fn every_instrument_exists_at_zero_from_the_start_and_nothing_else_does() 
         assert_eq!(scraped.help.get(&name).map(String::as_str), Some(of.description), "{name}");
         has_all_series(of, &name, &scraped);
     }
-    for counted in [names::SERVED, names::CACHE_WRITES, names::AI_CALLS, names::FENCE_GAPS] {
+    for counted in [names::SERVED, names::CACHE_WRITES, names::AI_CALLS, names::LOG_GAPS] {
         assert_eq!(scraped.sum(&metric(&counted).0, &[]), 0.0, "{}", counted.name);
     }
     assert_eq!(scraped.sum("userdata_source_duration_seconds_count", &[]), 0.0);
-    assert_eq!(scraped.sum("userdata_breaker_state", &[]), 0.0);
+    assert_eq!(scraped.sum("userdata_circuit_breaker_state", &[]), 0.0);
 }
 
 /// Its labels are those of the table, their values too, and each value is there.
 fn has_all_series(of: &Instrument, name: &str, scraped: &Scraped) {
-    let sample = if matches!(of.kind, Kind::Histogram(_)) { format!("{name}_count") } else { name.to_owned() };
+    let sample =
+        if matches!(of.kind, InstrumentKind::Histogram(_)) { format!("{name}_count") } else { name.to_owned() };
     let series: Vec<_> = scraped.series.iter().filter(|series| series.name == sample).collect();
     assert!(!series.is_empty(), "no {sample}");
     let keys: BTreeSet<String> = of.attributes.iter().map(|attribute| with_underscores(attribute.name)).collect();
@@ -131,19 +132,19 @@ async fn what_happens_is_counted_under_its_name() {
     assert_eq!(count(runs, &[("source", "onboarding"), ("outcome", "ok")]), 3.0);
     assert_eq!(count(runs, &[("source", "ai_analysis"), ("outcome", "ok")]), 2.0);
     assert_eq!(count("userdata_source_in_flight", &[]), 0.0);
-    let loads = |outcome| count("userdata_flight_duration_seconds_count", &[("outcome", outcome)]);
+    let loads = |outcome| count("userdata_load_duration_seconds_count", &[("outcome", outcome)]);
     assert_eq!((loads("assembled"), loads("not_found"), loads("failed")), (2.0, 1.0, 0.0));
-    assert_eq!(count("userdata_flight_active", &[]), 0.0);
+    assert_eq!(count("userdata_load_active", &[]), 0.0);
 
-    assert_eq!(count("userdata_fence_commits_total", &[]), 1.0);
-    assert_eq!(count("userdata_fence_applied", &[]), 1.0);
-    let lease = count("userdata_fence_lease_remaining_seconds", &[]);
-    assert!((0.0..=0.5).contains(&lease) && count("userdata_fence_lag_seconds", &[]) >= 0.0, "{lease}");
+    assert_eq!(count("userdata_invalidation_log_commits_total", &[]), 1.0);
+    assert_eq!(count("userdata_invalidation_log_applied", &[]), 1.0);
+    let lease = count("userdata_invalidation_log_lease_remaining_seconds", &[]);
+    assert!((0.0..=0.5).contains(&lease) && count("userdata_invalidation_log_lag_seconds", &[]) >= 0.0, "{lease}");
 
     assert!(count("process_memory_usage_bytes", &[]) > 1e6);
     assert!(count("process_cpu_time_seconds_total", &[]) > 0.0);
     assert!(count("tokio_runtime_workers", &[]) >= 1.0);
-    assert_eq!(count("db_client_connection_max", &[("db_client_connection_pool_name", "fences")]), 8.0);
+    assert_eq!(count("db_client_connection_max", &[("db_client_connection_pool_name", "invalidation_log")]), 8.0);
 }
 
 /// By its own rules for names. These are the semantic conventions', which Prometheus would name otherwise.

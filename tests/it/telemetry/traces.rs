@@ -111,7 +111,7 @@ async fn who_waits_for_anothers_load_links_to_it() {
 
     let held = cluster.sources.hold("onboarding_sessions").await;
     let waiting = async |count: f64| {
-        let look = async || (scrape(&server).await.sum("userdata_flight_waiters", &[]) == count).then_some(());
+        let look = async || (scrape(&server).await.sum("userdata_load_waiters", &[]) == count).then_some(());
         wait_for("callers that wait", look).await;
     };
     let (first, second) = (trace(1), trace(2));

@@ -62,14 +62,14 @@ fn patient() -> Config {
     let minute = Duration::from_secs(60);
     let mut config = Config::default();
     config.database.timeout = minute;
-    config.fence.renew_timeout = minute;
+    config.invalidation_log.renew_timeout = minute;
     config.sources.soft_timeout = minute;
     config.sources.hard_timeout = minute;
-    config.flight.budget = 2 * minute;
+    config.loads.budget = 2 * minute;
     config.load_lease.takeover = minute;
     config.load_lease.wait_max = 2 * minute;
     // Every hit, when a step says so.
-    config.inspector.share = 1.0;
+    config.staleness_check.share = 1.0;
     config
 }
 
@@ -168,7 +168,13 @@ impl Member {
             );
             let leases = Arc::new(leases.heeding(rows.reach()));
             let parts = CacheParts {
-                invalidation_log: InvalidationLog::new(log_pool, config.fence.clone(), timeout, clock.clone(), &tasks),
+                invalidation_log: InvalidationLog::new(
+                    log_pool,
+                    config.invalidation_log.clone(),
+                    timeout,
+                    clock.clone(),
+                    &tasks,
+                ),
                 leases: Arc::clone(&leases),
                 redis: None,
                 database: rows,

@@ -6,7 +6,7 @@ use rand::{RngExt as _, seq::IndexedRandom as _};
 use rand_chacha::ChaCha8Rng;
 use userdata::{
     cache::ReadOptions,
-    fault::{Call, Mode, Place},
+    fault::{FaultPoint, Mode, Place},
 };
 
 use super::{
@@ -106,7 +106,7 @@ impl Steps {
     async fn change_during_a_load(&mut self, concerned: &Concerned) -> Concerned {
         let Some(place) = questions_about(concerned).choose(&mut self.rng).copied() else { return Concerned::new() };
         let member = self.rng.random_range(0..self.ground.members.len());
-        let call = Call::Source(SOURCES.choose(&mut self.rng).unwrap());
+        let call = FaultPoint::Source(SOURCES.choose(&mut self.rng).unwrap());
         let where_to = if self.rng.random_bool(0.5) { Place::Before } else { Place::After };
         self.ground.members[member].jobs.relay_changes().await;
         let (faults, gauge, cache) = {

@@ -45,26 +45,36 @@ pub fn noon() -> DateTime<Utc> {
 }
 
 /// The five sources on this database, with the rules for an AI.
-pub fn aggregator(db: &DatabaseConnection, config: &config::Sources) -> Aggregator {
-    aggregator_asking(db, config, &config::Ai::default())
+pub fn aggregator(db: &DatabaseConnection, config: &config::SourcesSettings) -> Aggregator {
+    aggregator_asking(db, config, &config::AiSettings::default())
 }
 
 /// The same with a model, if `model` names an endpoint.
-pub fn aggregator_asking(db: &DatabaseConnection, config: &config::Sources, model: &config::Ai) -> Aggregator {
+pub fn aggregator_asking(
+    db: &DatabaseConnection,
+    config: &config::SourcesSettings,
+    model: &config::AiSettings,
+) -> Aggregator {
     let clock = Clock::system();
     let guard = Guard::new("ai_analysis", config, clock.clone());
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let second = Duration::from_secs(1);
-    let leases =
-        Leases::new(db.clone().into(), &config::LoadLease::default(), second, clock.clone(), tasks.clone(), stop);
+    let leases = Leases::new(
+        db.clone().into(),
+        &config::LoadLeaseSettings::default(),
+        second,
+        clock.clone(),
+        tasks.clone(),
+        stop,
+    );
     let ai = AiAnalysis::new(model, guard, ResponseCache::new(db.clone().into()), leases.into(), clock.clone(), tasks);
     Aggregator::new(SourceDatabase::new(db.clone().into(), config.column_bytes_max), ai.unwrap(), config, clock)
 }
 
 /// Limits that a busy machine does not reach.
-pub fn patient() -> config::Sources {
+pub fn patient() -> config::SourcesSettings {
     let minute = Duration::from_secs(60);
-    config::Sources { soft_timeout: minute, hard_timeout: minute, ..config::Sources::default() }
+    config::SourcesSettings { soft_timeout: minute, hard_timeout: minute, ..config::SourcesSettings::default() }
 }
 
 /// One assembly of all sections.

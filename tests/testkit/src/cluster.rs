@@ -68,7 +68,7 @@ impl Cluster {
         let mut environment = vec![
             ("USERDATA__DATABASE__URL".to_owned(), self.database().url.clone()),
             ("USERDATA__DATABASE__TIMEOUT".to_owned(), "5s".to_owned()),
-            ("USERDATA__FENCE__RENEW_TIMEOUT".to_owned(), "5s".to_owned()),
+            ("USERDATA__INVALIDATION_LOG__RENEW_TIMEOUT".to_owned(), "5s".to_owned()),
             ("USERDATA__SOURCES__SOFT_TIMEOUT".to_owned(), "8s".to_owned()),
         ];
         if self.own.is_some() {

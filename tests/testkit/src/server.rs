@@ -95,8 +95,8 @@ impl Server {
         // Most tests say themselves when a change becomes known, and when something is read or loaded.
         let off = [
             ("USERDATA__SOURCES__CHANGE_FEED", "false"),
-            ("USERDATA__REASSEMBLY__ENABLED", "false"),
-            ("USERDATA__INSPECTOR__SHARE", "0"),
+            ("USERDATA__PREFETCH__ENABLED", "false"),
+            ("USERDATA__STALENESS_CHECK__SHARE", "0"),
         ];
         let mut environment: Vec<_> = off.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         environment.extend(self.settings.environment.iter().cloned());

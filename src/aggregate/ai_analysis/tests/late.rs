@@ -3,7 +3,7 @@
 use super::*;
 
 /// Those who ask hardly wait.
-fn hurried(config: &mut Ai) {
+fn hurried(config: &mut AiSettings) {
     config.soft_timeout = Duration::from_millis(1);
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 /// An instance whose database counts how often a lease was asked for.
-async fn counting(replies: impl IntoIterator<Item = Say>, configure: impl FnOnce(&mut Ai)) -> Setup {
+async fn counting(replies: impl IntoIterator<Item = Say>, configure: impl FnOnce(&mut AiSettings)) -> Setup {
     let setup = Setup::with(replies, configure).await;
     setup.sql("CREATE TABLE turns (n INTEGER)").await;
     setup.sql("CREATE TRIGGER t BEFORE INSERT ON load_lease BEGIN INSERT INTO turns VALUES (1); END").await;

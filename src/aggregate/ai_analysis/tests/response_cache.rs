@@ -25,7 +25,7 @@ async fn the_first_answer_of_several_processes_is_everybodys() {
 async fn another_way_of_asking_is_another_question() {
     let setup = Setup::new(["one", "two", "three", "four"].map(titled)).await;
     assert_eq!(title(&setup.analyse().await.unwrap()), "one");
-    type ConfigChange = fn(&mut Ai);
+    type ConfigChange = fn(&mut AiSettings);
     let otherwise: [(&str, ConfigChange); 4] = [
         ("two", |config| config.temperature = 0.3),
         ("three", |config| config.max_output_tokens = 4095),

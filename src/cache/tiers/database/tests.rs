@@ -55,7 +55,11 @@ cases!(
 
 fn tier(connection: &DatabaseConnection) -> DatabaseTier {
     // Reading is not to fail on a machine that is busy with other tests.
-    let config = config::Database { timeout: Duration::from_secs(5), sweep_batch: 3, ..config::Database::default() };
+    let config = config::DatabaseSettings {
+        timeout: Duration::from_secs(5),
+        sweep_batch: 3,
+        ..config::DatabaseSettings::default()
+    };
     DatabaseTier::new(connection.clone().into(), &config, Clock::system())
 }
 
@@ -297,7 +301,7 @@ async fn a_missing_table_opens_the_breaker_and_a_probe_closes_it(tier: DatabaseT
 
 /// On PostgreSQL only: a lock of another session keeps the statement waiting.
 async fn a_statement_that_hangs_costs_the_timeout_until_the_breaker_opens(connection: DatabaseConnection) {
-    let tier = DatabaseTier::new(connection.clone().into(), &config::Database::default(), Clock::system());
+    let tier = DatabaseTier::new(connection.clone().into(), &config::DatabaseSettings::default(), Clock::system());
     let locking = sea_orm::TransactionTrait::begin(&connection).await.unwrap();
     locking.execute_unprepared("LOCK TABLE comprehensive_user_data_cache").await.unwrap();
     for _ in 0..FAILURES_MAX {

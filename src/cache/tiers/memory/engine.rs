@@ -83,7 +83,7 @@ impl Hasher for DigestHasher {
 }
 
 impl Engine {
-    pub(super) fn new(config: &config::Memory) -> Self {
+    pub(super) fn new(config: &config::MemorySettings) -> Self {
         // mini-moka's weights have 32 bits, so no share may be larger.
         let capacity = config.max_bytes.min(config.max_entries.saturating_mul(u32::MAX.into()));
         let weight = Weight::bounding(config.max_entries, capacity);

@@ -47,7 +47,7 @@ fn unknown() -> MemoryEntry {
 }
 
 fn tier(engine: MemoryEngine, max_entries: u64, max_bytes: u64) -> MemoryTier {
-    MemoryTier::new(&config::Memory { engine, max_entries, max_bytes, ..config::Memory::default() })
+    MemoryTier::new(&config::MemorySettings { engine, max_entries, max_bytes, ..config::MemorySettings::default() })
 }
 
 fn of_user(user: usize) -> Scope {

@@ -30,7 +30,7 @@ pub(super) const EVENTS_MAX: usize = 4096;
 pub(super) const EVENTS_UNHEARD: usize = 32;
 
 /// The channel for notifications between the instances of a cluster.
-pub(super) fn channel(config: &config::Redis) -> String {
+pub(super) fn channel(config: &config::RedisSettings) -> String {
     format!("{}:hints", config.prefix)
 }
 

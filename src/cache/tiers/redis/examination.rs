@@ -30,7 +30,7 @@ pub struct Examined {
 }
 
 /// Waits up to `patience` for each answer.
-pub async fn examine(config: &config::Redis, patience: Duration) -> Result<Examined, TierError> {
+pub async fn examine(config: &config::RedisSettings, patience: Duration) -> Result<Examined, TierError> {
     let asking = connected(config, patience).await?;
     let hearing = connected(config, patience).await?;
     let clock = Clock::system();
@@ -60,7 +60,7 @@ pub async fn examine(config: &config::Redis, patience: Duration) -> Result<Exami
 }
 
 /// Connects, or returns the last error of the attempts.
-async fn connected(config: &config::Redis, patience: Duration) -> Result<Client, TierError> {
+async fn connected(config: &config::RedisSettings, patience: Duration) -> Result<Client, TierError> {
     let url = config.url.as_ref().map(config::Secret::expose).unwrap_or_default();
     let client = client::build(url, patience, EVENTS_MAX)?;
     let mut errors = client.error_rx();

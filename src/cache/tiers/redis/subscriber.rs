@@ -50,7 +50,7 @@ pub struct Subscriber {
 
 impl Subscriber {
     /// Starts to connect without waiting. Fails only for a missing or malformed URL. Needs a tokio runtime.
-    pub fn connect(config: &config::Redis) -> Result<Self, TierError> {
+    pub fn connect(config: &config::RedisSettings) -> Result<Self, TierError> {
         let url = config.url.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "no Redis URL"))?;
         let client = client::build(url.expose(), config.timeout, client::EVENTS_MAX)?;
         let mut renewal = interval(config.timeout + RENEWAL_PAUSE);

@@ -23,7 +23,7 @@ fn tier(server: &Redis) -> RedisTier {
 fn tier_at(url: String) -> RedisTier {
     // Longer than the default: on a busy machine an answer takes its time.
     let timeout = Duration::from_millis(500);
-    let config = config::Redis { url: Some(Secret::new(url)), timeout, ..config::Redis::default() };
+    let config = config::RedisSettings { url: Some(Secret::new(url)), timeout, ..config::RedisSettings::default() };
     RedisTier::connect(&config, Clock::system()).unwrap()
 }
 
@@ -75,11 +75,11 @@ async fn what_was_put_is_found_under_the_designs_key_and_expires() {
 #[tokio::test]
 async fn a_ttl_is_the_shorter_of_the_tiers_and_the_snapshots() {
     let server = redis().await;
-    let config = config::Redis {
+    let config = config::RedisSettings {
         url: Some(Secret::new(server.url())),
         ttl: Duration::from_secs(60),
         prefix: "other".to_owned(),
-        ..config::Redis::default()
+        ..config::RedisSettings::default()
     };
     let tier = RedisTier::connect(&config, Clock::system()).unwrap();
     assert!(tier.connected_within(Duration::from_secs(10)).await);
@@ -195,11 +195,11 @@ async fn check_removal(tier: &RedisTier) {
 async fn a_purge_finds_what_the_index_has_lost() {
     let server = redis().await;
     // Taken for a pattern, it would match nothing of its own.
-    let config = config::Redis {
+    let config = config::RedisSettings {
         url: Some(Secret::new(server.url())),
         prefix: r"a*[b]?\c".to_owned(),
         timeout: Duration::from_millis(500),
-        ..config::Redis::default()
+        ..config::RedisSettings::default()
     };
     let tier = RedisTier::connect(&config, Clock::system()).unwrap();
     assert!(tier.connected_within(Duration::from_secs(10)).await);
@@ -345,7 +345,7 @@ async fn starts_without_redis_and_finds_it_when_it_comes() {
 #[tokio::test]
 async fn a_url_that_cannot_be_read_is_refused() {
     for url in [None, Some("not a url"), Some("redis-sentinel://127.0.0.1")] {
-        let config = config::Redis { url: url.map(Secret::new), ..config::Redis::default() };
+        let config = config::RedisSettings { url: url.map(Secret::new), ..config::RedisSettings::default() };
         assert!(RedisTier::connect(&config, Clock::system()).is_err(), "{url:?}");
     }
 }

@@ -1,7 +1,7 @@
-//! What is shown of two answers: levels of the later one, and rates of what lies between them. Fits into 80 by 24.
+//! The screen made from two answers: values of the later one, and rates between both. It fits into 80 by 24.
 //!
-//! The time between two answers is told by the server's uptime. If that went back the server has been restarted, and
-//! there are no rates until it has answered twice.
+//! The time between two answers is the difference of the server's uptimes. If the uptime decreases, the server has been
+//! restarted, and there are no rates until the second answer.
 
 use std::time::Duration;
 
@@ -19,13 +19,12 @@ use crate::proto::{
     v1::{GetCacheStatsResponse, SourceStats, TierStats},
 };
 
-/// What is known of one server.
 #[derive(Debug)]
 pub(super) struct View {
     server: String,
     before: Option<GetCacheStatsResponse>,
     now: Option<Answer>,
-    /// The latest failure, and how many there were in a row.
+    /// The last failure, and the number of consecutive ones.
     silence: Option<(Failure, u32)>,
 }
 
@@ -34,7 +33,7 @@ impl View {
         Self { server, before: None, now: None, silence: None }
     }
 
-    /// An answer, or that there was none: then what was known stays.
+    /// On a failure the last answer stays.
     pub(super) fn learn(&mut self, answer: Result<Answer, Failure>) {
         match answer {
             Ok(answer) => {
@@ -50,19 +49,18 @@ impl View {
         }
     }
 
-    /// The figures of the latest answer, unless it is not the server's latest word.
+    /// Statistics of the last answer, unless a failure came after it.
     pub(super) fn stats(&self) -> Option<&GetCacheStatsResponse> {
         self.now.as_ref().filter(|_| self.silence.is_none()).map(|answer| &answer.stats)
     }
 
-    /// Without colours, for a file.
+    /// Without colours, for files.
     pub(super) fn text(&self) -> String {
         let lines = self.lines();
         let lines = lines.iter().map(|line| line.iter().map(|span| span.content.as_ref()).collect::<String>());
         lines.map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n").trim_end().to_owned()
     }
 
-    /// What is on the screen.
     pub(super) fn lines(&self) -> Vec<Line<'static>> {
         let mut lines = vec![self.head()];
         if let Some((failure, tries)) = &self.silence {
@@ -139,7 +137,7 @@ impl Figures<'_> {
         Line::from(vec![text.into(), Span::styled(unverified_now, style)])
     }
 
-    /// Where the answers of this interval came from.
+    /// The origins of the answers in this interval.
     fn answers(&self) -> Line<'static> {
         let all = self.gained(|stats| stats.requests).unwrap_or_default();
         let mut text = "answers  ".to_owned();
@@ -224,7 +222,7 @@ impl Figures<'_> {
 
     fn changes(&self) -> Line<'static> {
         let text = match &self.now.changes {
-            None => "not looked for".to_owned(),
+            None => "off".to_owned(),
             Some(changes) if !changes.active => "no outbox: run `userdata triggers install`".to_owned(),
             Some(changes) => {
                 let relayed = self.rate(|stats| stats.changes.map_or(0, |changes| changes.changes));
@@ -275,12 +273,12 @@ impl Figures<'_> {
         Line::from(vec![about.into(), stale, format!("  {} undecided", found.undecided).into()])
     }
 
-    /// How much a count has grown.
+    /// The increase of a count.
     fn gained(&self, count: impl Fn(&GetCacheStatsResponse) -> i64) -> Option<i64> {
         self.before.map(|before| (count(self.now) - count(before)).max(0))
     }
 
-    /// The same per second; `-` without an earlier answer.
+    /// The increase per second; `-` without an earlier answer.
     #[expect(clippy::cast_precision_loss, reason = "for people; counts stay far below 2^53")]
     fn rate(&self, count: impl Fn(&GetCacheStatsResponse) -> i64) -> String {
         let seconds = self.before.map(|before| uptime(self.now).saturating_sub(uptime(before)).as_secs_f64());
@@ -294,13 +292,13 @@ impl Figures<'_> {
     }
 }
 
-/// In use is the ordinary case, and says nothing.
+/// Only an open circuit is highlighted.
 fn breaker(state: &str) -> Span<'static> {
     let text = format!("{:<10}", printable(state));
     Span::styled(text, if state == "closed" || state.is_empty() { Style::new() } else { alarming() })
 }
 
-/// `97%`; what is there is never shown as nothing.
+/// `97%`. A share above zero is never shown as 0%.
 fn percent(part: i64, whole: i64) -> String {
     match (part, whole) {
         (_, 0) => "-".to_owned(),

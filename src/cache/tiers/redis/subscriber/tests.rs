@@ -12,14 +12,14 @@ use crate::{
     config::Secret,
 };
 
-fn config(url: String) -> config::Redis {
-    config::Redis { url: Some(Secret::new(url)), ..config::Redis::default() }
+fn config(url: String) -> config::RedisSettings {
+    config::RedisSettings { url: Some(Secret::new(url)), ..config::RedisSettings::default() }
 }
 
 /// A tier that publishes directly, and a subscriber.
 async fn connected(server: &Redis, url: String) -> (RedisTier, Subscriber) {
     // Thousands are published one after the other, and a busy machine holds one of them up.
-    let patient = config::Redis { timeout: Duration::from_secs(5), ..config(server.url()) };
+    let patient = config::RedisSettings { timeout: Duration::from_secs(5), ..config(server.url()) };
     let tier = RedisTier::connect(&patient, Clock::system()).unwrap();
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     let mut subscriber = Subscriber::connect(&config(url)).unwrap();

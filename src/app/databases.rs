@@ -1,0 +1,146 @@
+//! The connection pools of an instance, and what has to be in the databases before it can serve.
+//!
+//! Each use has a pool of its own, so that one that is slow or full never delays another.
+
+use std::time::Duration;
+
+use sea_orm::DatabaseConnection;
+use userdata_migrations::{MigrationError, Tables};
+
+use super::StartError;
+use crate::{
+    changes,
+    clock::Clock,
+    config::{Config, Secret},
+    database::{self, Access, Dialect, Pool},
+    demo,
+    telemetry::Meter,
+};
+
+/// Two or three are in use at once. The others replace those that do not answer because the network is silent.
+const LOG_CONNECTIONS: u32 = 8;
+/// One moves changes, one counts them for the statistics.
+const OUTBOX_CONNECTIONS: u32 = 2;
+/// For opening a connection to the sources, including TLS and authentication. Much shorter than the timeout of a
+/// source, so that a database that does not answer is recognized.
+const SOURCES_CONNECT: Duration = Duration::from_secs(2);
+
+/// The pools. Connections are opened when they are needed, so none of the databases has to be up.
+#[derive(Debug)]
+pub(super) struct Databases {
+    pub(super) cache: Pool,
+    pub(super) log: Pool,
+    pub(super) sources: Pool,
+    /// None: no change feed.
+    pub(super) outbox: Option<Pool>,
+}
+
+impl Databases {
+    pub(super) async fn open(config: &Config) -> Result<Self, StartError> {
+        let (database, sources) = (&config.database, &config.sources);
+        let cache = options(Access::ReadWrite, database.max_connections, database.timeout);
+        let log = options(Access::ReadWrite, LOG_CONNECTIONS, database.timeout);
+        let sources_options = database::Options {
+            acquire_timeout: SOURCES_CONNECT.min(sources.hard_timeout),
+            ..options(Access::ReadOnly, sources.max_connections, sources.hard_timeout)
+        };
+        // A long timeout: it holds rows of the outbox while their invalidations are committed.
+        let outbox = options(Access::ReadWrite, OUTBOX_CONNECTIONS, sources.hard_timeout);
+        let outbox_url = match &sources.database_url {
+            _ if !sources.change_feed => None,
+            Some(_) => sources.relay_database_url.as_ref(),
+            None => Some(&database.url),
+        };
+        let sources_url = sources.database_url.as_ref().unwrap_or(&database.url);
+        Ok(Self {
+            cache: open("the cache's database (database.url)", &database.url, &cache).await?,
+            log: open("the invalidation log (database.url)", &database.url, &log).await?,
+            sources: open("the sources' database (sources.database_url)", sources_url, &sources_options).await?,
+            outbox: match outbox_url {
+                Some(url) => Some(open("the outbox (sources.relay_database_url)", url, &outbox).await?),
+                None => None,
+            },
+        })
+    }
+
+    pub(super) fn observe(&self, meter: &Meter) {
+        let pools = [("cache", &self.cache), ("invalidation_log", &self.log), ("sources", &self.sources)];
+        let pools = pools.into_iter().chain(self.outbox.iter().map(|pool| ("outbox", pool)));
+        database::observe(&pools.map(|(name, pool)| (name, pool.clone())).collect::<Vec<_>>(), meter);
+    }
+
+    /// Refuses tables of an older version: waiting does not make them usable.
+    pub(super) async fn refuse_older_tables(&self) -> Result<(), StartError> {
+        match userdata_migrations::refuse_unusable(&self.log, Tables::Cache).await {
+            Err(error @ MigrationError::BeforeFirstRelease { .. }) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn close(self) {
+        for pool in [self.cache, self.log, self.sources].into_iter().chain(self.outbox) {
+            pool.close().await;
+        }
+    }
+}
+
+/// Connections to the cache's database that an instance opens at most.
+pub(crate) fn connections_to_cache_database(config: &Config) -> u32 {
+    let sources = &config.sources;
+    let shared = sources.database_url.is_none();
+    let outbox = if shared && sources.change_feed { OUTBOX_CONNECTIONS } else { 0 };
+    let of_sources = if shared { sources.max_connections } else { 0 };
+    config.database.max_connections + LOG_CONNECTIONS + of_sources + outbox
+}
+
+fn options(access: Access, max_connections: u32, timeout: Duration) -> database::Options {
+    database::Options {
+        access,
+        application_name: "userdata".to_owned(),
+        max_connections,
+        acquire_timeout: timeout,
+        statement_timeout: 2 * timeout,
+    }
+}
+
+async fn open(what: &'static str, url: &Secret, options: &database::Options) -> Result<Pool, StartError> {
+    Pool::open(url.expose(), options).await.map_err(|cause| StartError::Database { what, cause })
+}
+
+/// A single connection that can write, for migrating and seeding. It is opened at once, because nothing works without.
+pub async fn connect_single(
+    what: &'static str,
+    url: &Secret,
+    timeout: Duration,
+) -> Result<DatabaseConnection, StartError> {
+    let options = options(Access::ReadWrite, 1, timeout);
+    database::connect(url.expose(), &options).await.map_err(|cause| StartError::Database { what, cause })
+}
+
+/// Migrates the embedded database, which belongs to this process. The demo also migrates and seeds a database server,
+/// if the sources are in the cache's database.
+pub(super) async fn prepare(config: &Config) -> Result<(), StartError> {
+    let url = &config.database.url;
+    let shared = config.sources.database_url.is_none();
+    let seeding = config.demo.enabled && shared;
+    if !(Dialect::of_url(url.expose()).is_sqlite() || seeding) {
+        return Ok(());
+    }
+    // Not the cache's pool: its timeouts are those of look-ups.
+    let database = connect_single("the cache's database (database.url)", url, config.sources.hard_timeout).await?;
+    let tables = if shared { Tables::CacheAndSources } else { Tables::Cache };
+    for name in userdata_migrations::up(&database, tables).await? {
+        tracing::info!(name, "database migrated");
+    }
+    if seeding && demo::sources_are_empty(&database).await.map_err(StartError::Demo)? {
+        let options = demo::SeedOptions::on(config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive()));
+        let seeded = demo::seed(&database, &options, |_, _| {}).await.map_err(StartError::Demo)?;
+        tracing::info!(users = seeded.users, rows = seeded.rows, "demo data written");
+    }
+    // Last: nothing is cached yet that the demo data could change.
+    if shared && config.sources.change_feed {
+        changes::install_if_outdated(&database).await?;
+    }
+    let _ = database.close().await;
+    Ok(())
+}

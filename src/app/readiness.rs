@@ -1,0 +1,49 @@
+//! When an instance reports that it is ready.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cache::{UserDataCache, invalidation_log::LogValidity},
+    grpc::service::health::Health,
+};
+
+/// How long an instance whose sources are elsewhere waits for the database before it serves without it.
+const START_WITHOUT_DATABASE: Duration = Duration::from_secs(1);
+/// Short, so that a start does not feel slow.
+const CHECK_EVERY: Duration = Duration::from_millis(20);
+
+/// Reports SERVING once the invalidation log can be read, which needs a migrated database. If the sources are
+/// elsewhere, it also serves without the database, after a moment.
+pub(super) async fn report_ready(
+    cache: Arc<UserDataCache>,
+    health: Health,
+    sources_elsewhere: bool,
+    stop: CancellationToken,
+) {
+    let started = Instant::now();
+    let mut warned = false;
+    loop {
+        let readable = cache.invalidation_log().validity() != LogValidity::Expired;
+        let is_late = started.elapsed() > START_WITHOUT_DATABASE;
+        if readable || (sources_elsewhere && is_late) {
+            health.serving().await;
+            tracing::info!(readable, "ready");
+            return;
+        }
+        if !warned && is_late {
+            warned = true;
+            if let Err(error) = cache.invalidation_log().catch_up().await {
+                tracing::warn!(
+                    %error,
+                    "not serving: the cache's database cannot be read. Is it up, and has `userdata migrate up` been run? Serving starts when it can be read"
+                );
+            }
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(CHECK_EVERY)).await.is_none() {
+            return;
+        }
+    }
+}
