@@ -82,7 +82,7 @@ impl Jobs {
     /// Runs all jobs periodically until `stop`.
     pub fn start(self, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
         let jobs = Arc::new(self);
-        let run = |period: Duration, job: Job| {
+        let run = |period: Duration, job: RunJob| {
             let jobs = Arc::clone(&jobs);
             every(tasks, stop, period, move || job(Arc::clone(&jobs)));
         };
@@ -133,7 +133,7 @@ impl Jobs {
     }
 }
 
-type Job = fn(Arc<Jobs>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+type RunJob = fn(Arc<Jobs>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs `work` every `period` until `stop`, never two runs at a time.
 ///

@@ -18,7 +18,7 @@ const SECTION_NAMES: &[&str] = names::SECTIONS.attributes[0].values;
 impl UserDataCache {
     /// Registers all instruments.
     pub fn observe(self: &Arc<Self>, meter: &Meter) {
-        let read = |of: &'static Instrument, observe: Read| {
+        let read = |of: &'static Instrument, observe: ReadMetric| {
             let cache = Arc::downgrade(self);
             meter.observe(of, move |observer| {
                 if let Some(cache) = cache.upgrade() {
@@ -96,9 +96,9 @@ impl UserDataCache {
     }
 }
 
-type Read = fn(&UserDataCache, Observe<'_>);
+type ReadMetric = fn(&UserDataCache, Observe<'_>);
 
-fn observe_jobs(read: impl Fn(&'static Instrument, Read)) {
+fn observe_jobs(read: impl Fn(&'static Instrument, ReadMetric)) {
     read(&names::PREFETCHES, |cache, observe| {
         let of = cache.counters.prefetch.stats();
         for (outcome, count) in [
@@ -138,7 +138,7 @@ fn observe_jobs(read: impl Fn(&'static Instrument, Read)) {
     read(&names::STALENESS_FOUND, |cache, observe| observe(&[], number(cache.counters.staleness.stale.get())));
 }
 
-fn observe_log(read: impl Fn(&'static Instrument, Read)) {
+fn observe_log(read: impl Fn(&'static Instrument, ReadMetric)) {
     read(&names::LOG_APPLIED, |cache, observe| observe(&[], number(cache.log.position().position)));
     read(&names::LOG_LAG, |cache, observe| {
         if let Some(lag) = cache.log.lag() {

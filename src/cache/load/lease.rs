@@ -86,13 +86,13 @@ impl NoDocument {
             Self::Failed(LoadFailure::BudgetExceeded) => return,
             Self::TooLarge => (OutcomeKind::TooLarge, FINAL),
         };
-        let stored = StoredOutcome { epoch: view.epoch.to_string(), read_position: view.applied, kind };
+        let stored = SharedOutcome { epoch: view.epoch.to_string(), read_position: view.applied, kind };
         lease.end(serde_json::to_value(stored).expect("texts and numbers have a JSON form"), ttl);
     }
 
     /// The outcome in a lease's row with its read position, if it is valid in `view`.
     pub(super) fn read(outcome: serde_json::Value, view: &LogView) -> Option<(Self, i64)> {
-        let StoredOutcome { epoch, read_position, kind } = serde_json::from_value(outcome).ok()?;
+        let SharedOutcome { epoch, read_position, kind } = serde_json::from_value(outcome).ok()?;
         if *epoch != *view.epoch || read_position < view.last_invalidation() {
             return None;
         }
@@ -114,7 +114,7 @@ const REQUIRED: [&str; 2] = ["onboarding", "strategy"];
 
 /// An outcome in the lease's row.
 #[derive(Serialize, Deserialize)]
-struct StoredOutcome {
+struct SharedOutcome {
     epoch: String,
     read_position: i64,
     #[serde(flatten)]
