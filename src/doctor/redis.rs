@@ -46,7 +46,7 @@ fn judge(redis: &Examined, place: &str, config: &RedisSettings, found: &mut Find
         found.warn(
             "redis latency",
             format!("half of the answers take longer than {latency:.1?}, and redis.timeout is {timeout:?}"),
-            "bring it nearer or raise redis.timeout: it is left alone after three answers that come too late",
+            "bring it nearer or raise redis.timeout: its circuit opens after three answers that come too late",
         );
     } else {
         found.ok("redis latency", format!("{latency:.1?} at the median, of {timeout:?} (redis.timeout)"));

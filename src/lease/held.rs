@@ -87,7 +87,7 @@ impl HeartbeatTask {
     async fn share(&self, value: serde_json::Value, life: Duration) {
         let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let at_ms = self.grant.now_ms.saturating_add(ms(self.clock.now().since(self.granted_at)));
-        let outcome = StoredOutcome { at_ms, life_ms: ms(life), value };
+        let outcome = OutcomeRecord { at_ms, life_ms: ms(life), value };
         let text = serde_json::to_string(&outcome).expect("texts and numbers have a JSON form");
         let stored = timeout(self.config.heartbeat, self.table.store_outcome(&self.claimant, text)).await;
         if let Ok(Ok(true)) = stored {
@@ -98,14 +98,14 @@ impl HeartbeatTask {
 
 /// An outcome's form in the row.
 #[derive(Serialize, Deserialize)]
-pub(super) struct StoredOutcome {
+pub(super) struct OutcomeRecord {
     /// When the work ended, by the database's clock.
     pub(super) at_ms: i64,
     pub(super) life_ms: i64,
     pub(super) value: serde_json::Value,
 }
 
-impl StoredOutcome {
+impl OutcomeRecord {
     /// The outcome, while its life lasts. Its age may be negative by a little: the holder added the duration of the
     /// work, by its own clock, to the database's time at the grant.
     pub(super) fn read(text: &str, now_ms: i64) -> Option<serde_json::Value> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{held::StoredOutcome, table::LeaseRow};
+use super::{held::OutcomeRecord, table::LeaseRow};
 use crate::{
     clock::Moment,
     mutant::{self, Mutant},
@@ -64,7 +64,7 @@ impl LeaseWatch {
             return LeaseState::Outdated;
         }
         match &self.row.outcome {
-            Some(text) => StoredOutcome::read(text, self.row.now_ms).map_or(LeaseState::Expired, LeaseState::Ended),
+            Some(text) => OutcomeRecord::read(text, self.row.now_ms).map_or(LeaseState::Expired, LeaseState::Ended),
             None if now.since(self.since) >= takeover => LeaseState::Expired,
             None => LeaseState::Working,
         }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     fn ended(at_ms: i64) -> LeaseRow {
-        let outcome = StoredOutcome { at_ms, life_ms: 5000, value: json!("why") };
+        let outcome = OutcomeRecord { at_ms, life_ms: 5000, value: json!("why") };
         LeaseRow { outcome: Some(serde_json::to_string(&outcome).unwrap()), ..row(0) }
     }
 

@@ -208,11 +208,11 @@ impl LoadLease {
             next.push(Next { step: Step::Invalidate, state: after, broken: None });
         }
         // A living holder sends a heartbeat in every tick.
-        let all_beat = (0..INSTANCES).all(|index| {
+        let all_sent = (0..INSTANCES).all(|index| {
             let one = &state.loaders[index];
             !self.holds(state, index as u8) || one.stalled || one.beaten
         });
-        if all_beat && state.ticks < self.ticks {
+        if all_sent && state.ticks < self.ticks {
             let mut after = *state;
             after.ticks += 1;
             for one in &mut after.loaders {

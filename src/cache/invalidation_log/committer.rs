@@ -26,12 +26,12 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// Attempts at a transaction that conflicts with another one.
 const ATTEMPTS: u32 = 5;
 
-type Request = (Scope, oneshot::Sender<Result<i64, InvalidationLogError>>);
+type AppendRequest = (Scope, oneshot::Sender<Result<i64, InvalidationLogError>>);
 
 /// Passes invalidations to the committing task.
 #[derive(Debug)]
 pub(super) struct Committer {
-    queue: mpsc::Sender<Request>,
+    queue: mpsc::Sender<AppendRequest>,
 }
 
 impl Committer {
@@ -50,7 +50,7 @@ impl Committer {
     }
 }
 
-async fn run(table: LogTable, mut requests: mpsc::Receiver<Request>) {
+async fn run(table: LogTable, mut requests: mpsc::Receiver<AppendRequest>) {
     let mut batch = Vec::with_capacity(BATCH);
     while requests.recv_many(&mut batch, BATCH).await > 0 {
         let (scopes, replies): (Vec<Scope>, Vec<_>) = batch.drain(..).unzip();

@@ -9,7 +9,7 @@ use crate::model::{Parameters, SectionSet, UserDataQuery, UserId};
 
 async fn database() -> (TempDir, DatabaseConnection) {
     let directory = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}?mode=rwc", directory.path().join("fences.db").display());
+    let url = format!("sqlite://{}?mode=rwc", directory.path().join("log.db").display());
     let connection = Database::connect(ConnectOptions::new(url).sqlx_logging(false).to_owned()).await.unwrap();
     userdata_migrations::up(&connection, userdata_migrations::Tables::Cache).await.unwrap();
     (directory, connection)
