@@ -24,7 +24,7 @@ pub struct Outbox {
     pool: Pool,
 }
 
-/// What waits in an outbox.
+/// The rows that wait in an outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// How many rows.
@@ -33,7 +33,7 @@ pub struct Waiting {
     pub age: Duration,
 }
 
-/// What waits; none if there is no outbox. Changes nothing.
+/// The waiting rows; none if there is no outbox. Changes nothing.
 pub async fn waiting(db: &DatabaseConnection) -> Result<Option<Waiting>, DbErr> {
     if userdata_migrations::columns_of(db, OUTBOX).await?.is_empty() {
         return Ok(None);
@@ -53,7 +53,6 @@ fn age(micros_until: i64) -> Duration {
     Duration::from_micros(micros_until.saturating_neg().try_into().unwrap_or_default())
 }
 
-/// What is read of a row.
 #[derive(FromQueryResult)]
 struct OutboxRow {
     id: i64,
@@ -95,9 +94,9 @@ impl Outbox {
         Ok(count.into_tuple().one(&self.pool).await?.unwrap_or_default())
     }
 
-    /// The oldest rows that nobody else is moving, at most `rows_max`; none if there are none.
+    /// The oldest rows that no other instance has locked, at most `rows_max`; none if the outbox is empty.
     pub async fn read(&self, rows_max: u64) -> Result<Option<Batch>, DbErr> {
-        // Nearly always there is nothing, which one small statement tells.
+        // The outbox is nearly always empty, which one small statement shows.
         let any = outbox_entry::Entity::find().select_only().column(Column::Id).into_tuple::<i64>();
         if any.one(&self.pool).await?.is_none() {
             return Ok(None);
