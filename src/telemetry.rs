@@ -3,11 +3,14 @@
 //! Started once, first, and passed down; no global of a library is used. Metrics are always kept and can be scraped.
 //! Metrics and traces are also sent to a collector if the `OTEL_*` variables name one.
 
+mod durations;
 mod log;
 mod meter;
 pub mod names;
+mod per_core;
 mod process;
 mod push;
+mod quantiles;
 mod scrape;
 pub mod trace;
 
@@ -21,8 +24,11 @@ use opentelemetry_sdk::{
 };
 use prometheus::Registry;
 
+pub use durations::DurationHistogram;
 pub use log::LogError;
-pub use meter::{DurationHistogram, Meter, Observe};
+pub use meter::{Meter, Observe};
+pub use per_core::PerCore;
+pub use quantiles::Quantiles;
 pub use scrape::Scrape;
 pub use trace::Sampling;
 
@@ -30,6 +36,7 @@ use crate::{
     clock::Clock,
     config::{self, OpenTelemetry},
 };
+use durations::Accounts;
 use names::{INSTRUMENTS, InstrumentKind};
 
 /// The instrumentation scope, and the default service name.
@@ -39,6 +46,7 @@ const SCOPE: &str = "userdata";
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     metrics: SdkMeterProvider,
+    durations: Accounts,
     scrape: Scrape,
     /// None: traces are off.
     traces: Option<SdkTracerProvider>,
@@ -86,14 +94,16 @@ impl Telemetry {
         let exporter = opentelemetry_prometheus::exporter().with_registry(registry.clone()).scope_info_enabled(false);
         let reader = exporter.build().expect("an empty registry takes anything");
         let metrics = builder.with_reader(reader).with_view(histogram_bounds).build();
-        let telemetry = Self { metrics, scrape: Scrape::of(registry), traces: None, sampling: Sampling::none() };
+        let durations = Accounts::default();
+        let scrape = Scrape::of(registry);
+        let telemetry = Self { metrics, durations, scrape, traces: None, sampling: Sampling::none() };
         process::observe(&telemetry.meter(), &Clock::system());
         telemetry
     }
 
     #[must_use]
     pub fn meter(&self) -> Meter {
-        Meter::of(self.metrics.meter(SCOPE))
+        Meter::of(self.metrics.meter(SCOPE), self.durations.clone())
     }
 
     #[must_use]

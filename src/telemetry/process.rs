@@ -31,7 +31,8 @@ pub(super) fn observe(meter: &Meter, clock: &Clock) {
         }
     });
     let (clock, started) = (clock.clone(), clock.now());
-    meter.observe(&names::PROCESS_UPTIME, move |observe| observe(&[], clock.now().since(started).as_secs_f64()));
+    // Of all instruments the one that costs least, so that there is one for durations to be told with.
+    meter.tell_durations(&names::PROCESS_UPTIME, move |observe| observe(&[], clock.now().since(started).as_secs_f64()));
 
     let Ok(runtime) = Handle::try_current() else { return };
     let metrics = runtime.metrics();
