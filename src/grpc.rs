@@ -1,9 +1,9 @@
-//! The gRPC server: services, limits and its end. What surrounds each request, in order and with
-//! reasons, is on one page in [`stack`].
+//! The gRPC server: `transport` has the sockets, `middleware` the layers around every request, `service` the RPCs.
+//! [`stack`] lists the layers in order, with reasons.
 //!
-//! Shutdown, once told: health says NOT_SERVING (the app has it said `server.drain_delay` earlier) and the gate
-//! refuses what still arrives; the listener closes and clients are sent GOAWAY; requests in flight finish. Those that
-//! do not within their time are cut off with their connections, and counted as abandoned.
+//! Shutdown: health says NOT_SERVING (the app has it said `server.drain_delay` earlier) and further calls are refused;
+//! the listener closes and clients are sent GOAWAY; requests in flight finish. Connections whose requests do not finish
+//! in time are closed, and their requests count as abandoned.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,16 +11,16 @@ use futures::TryStreamExt as _;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-
-use tonic::{codec::CompressionEncoding, service::Routes};
+use tonic::codec::CompressionEncoding;
 use tonic_reflection::server::Builder as Reflection;
 use tracing::warn;
 
 use self::{
-    middleware::{concurrency_limit::ConcurrencyLimit, memory_hit::Hits, metrics::Metrics},
+    metrics::Metrics,
+    routes::Routes,
     security::Security,
-    service::{Service, UserDataServer, health::Health},
-    stack::{Parts, Stack},
+    service::{UserDataRpcs, UserDataServer, health::Health},
+    stack::Stack,
     transport::{
         http2::{self, Http2Limits},
         listener::{self, ConnectionLimits},
@@ -32,10 +32,14 @@ use crate::{
     cache::UserDataCache, clock::Clock, config, proto, reload::Reloaded, sync::TaskTracker, telemetry::Telemetry,
 };
 
+pub mod answer;
+pub mod call;
 pub mod method;
+pub mod metrics;
 pub mod middleware;
 pub mod refusal;
 pub mod request_id;
+pub mod routes;
 pub mod security;
 pub mod service;
 pub mod stack;
@@ -58,7 +62,7 @@ pub struct Server {
     drain: Duration,
 }
 
-/// Why the server ended otherwise than by finishing its requests.
+/// Why the server ended without finishing its requests.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Some requests did not finish in time; their connections were closed.
@@ -76,20 +80,19 @@ impl Server {
         tracker: TaskTracker,
         telemetry: &Telemetry,
     ) -> Result<Self, tonic_reflection::server::Error> {
-        let service = Arc::new(Service::new(cache, clock.clone(), config.max_response_bytes));
-        let hits = Hits { service: Arc::clone(&service), request_bytes_max: config.max_request_bytes };
-        let service = UserDataServer::from_arc(service)
+        let rpcs = Arc::new(UserDataRpcs::new(cache, clock.clone(), config.max_response_bytes));
+        let service = UserDataServer::from_arc(Arc::clone(&rpcs))
             .max_decoding_message_size(config.max_request_bytes)
             // Never reached: a larger reply is refused before, with the sizes of its sections.
             .max_encoding_message_size(config.max_response_bytes)
             .accept_compressed(CompressionEncoding::Gzip);
-        Self::with(Routes::new(service), Some(hits), config, security, clock, tracker, telemetry).await
+        let routes = Routes { rpcs: Some(rpcs), tonic: tonic::service::Routes::new(service) };
+        Self::with(routes, config, security, clock, tracker, telemetry).await
     }
 
     /// Any services, with health and reflection beside them.
     async fn with(
-        routes: Routes,
-        hits: Option<Hits>,
+        Routes { rpcs, tonic }: Routes,
         config: &config::ServerSettings,
         security: Security,
         clock: Clock,
@@ -97,22 +100,14 @@ impl Server {
         telemetry: &Telemetry,
     ) -> Result<Self, tonic_reflection::server::Error> {
         let (health, health_service) = Health::new().await;
-        let routes = routes
+        let tonic = tonic
             .add_service(health_service.max_decoding_message_size(config.max_request_bytes))
             .add_service(reflection().build_v1()?.max_decoding_message_size(config.max_request_bytes))
             .add_service(reflection().build_v1alpha()?.max_decoding_message_size(config.max_request_bytes));
-        let stack = Stack::new(Parts {
-            metrics: Metrics::new(clock, &telemetry.meter()),
-            sampling: telemetry.sampling(),
-            auth: security.auth,
-            gate: ConcurrencyLimit::new(config.max_concurrent_requests),
-            default_deadline: config.default_deadline,
-            arrival: config.arrival_max,
-            hits,
-            routes: routes.prepare(),
-        });
+        let routes = Routes { rpcs, tonic: tonic.prepare() };
+        let metrics = Metrics::new(clock, &telemetry.meter());
         Ok(Self {
-            stack,
+            stack: Stack::new(config, metrics, telemetry.sampling(), security.auth, routes),
             health,
             tracker,
             tls: security.tls,
@@ -123,26 +118,26 @@ impl Server {
         })
     }
 
-    /// By which the app says when it is ready, and when it is about to leave.
+    /// The health status, which the app sets.
     #[must_use]
     pub fn health(&self) -> Health {
         self.health.clone()
     }
 
-    /// What happened to requests.
+    /// The counts of requests.
     #[must_use]
     pub fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(self.stack.metrics())
     }
 
-    /// What every request goes through, for whoever measures it without a network.
+    /// The layers and services, for measurements without a network.
     #[must_use]
     pub fn stack(&self) -> Stack {
         self.stack.clone()
     }
 
-    /// Serves until `shutdown`, then finishes what is in flight. To be awaited to its end: dropped
-    /// halfway it closes the listener, and connections run on.
+    /// Serves until `shutdown`, then finishes the requests in flight. To be awaited to its end: dropped halfway, it
+    /// closes the listener and leaves connections running.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let cut_off = CancellationToken::new();
         let incoming = listener::incoming(listener, self.connections);
@@ -150,12 +145,12 @@ impl Server {
         let incoming = incoming.map_ok(coalesced);
         let incoming = Box::pin(tls::over(incoming, self.tls, self.connections.connections));
         let leaving = CancellationToken::new();
-        let serving =
-            http2::serve(incoming, self.stack.clone(), self.http2, &self.tracker, leaving.clone(), cut_off.clone());
+        let service = |peer| self.stack.service(peer);
+        let serving = http2::serve(incoming, service, self.http2, &self.tracker, leaving.clone(), cut_off.clone());
         let drained = async {
             shutdown.await;
             self.health.leaving().await;
-            self.stack.gate().close();
+            self.stack.drain().begin();
             leaving.cancel();
             tokio::time::sleep(self.drain).await;
         };
@@ -164,7 +159,7 @@ impl Server {
             biased;
             () = serving => Ok(()),
             () = drained => {
-                warn!("closing connections whose requests did not finish");
+                warn!("requests did not finish in time; closing their connections");
                 cut_off.cancel();
                 Err(ServeError::CutOff(self.drain))
             }
@@ -178,5 +173,7 @@ fn reflection() -> Reflection<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

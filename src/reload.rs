@@ -4,10 +4,9 @@
 
 use std::{fmt::Debug, path::PathBuf, sync::Arc, time::Duration};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-
-use crate::sync::RwLock;
 
 /// A value cannot be made of its files.
 #[derive(Debug, thiserror::Error)]
@@ -31,13 +30,16 @@ pub enum ReloadError {
     },
 }
 
-/// The current value of some files. Clones share it.
+/// The current value of some files. Clones are told of new values, too.
 #[derive(Debug)]
-pub struct Reloaded<T>(Arc<RwLock<Arc<T>>>);
+pub struct Reloaded<T> {
+    updates: watch::Receiver<Arc<T>>,
+    current: Arc<T>,
+}
 
 impl<T> Clone for Reloaded<T> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { updates: self.updates.clone(), current: Arc::clone(&self.current) }
     }
 }
 
@@ -45,13 +47,21 @@ impl<T> Reloaded<T> {
     /// One that does not change.
     #[must_use]
     pub fn fixed(value: T) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(value))))
+        Self::first(value).1
     }
 
-    /// The value.
-    #[must_use]
-    pub fn now(&self) -> Arc<T> {
-        Arc::clone(&self.0.read())
+    fn first(value: T) -> (watch::Sender<Arc<T>>, Self) {
+        let current = Arc::new(value);
+        let (sender, updates) = watch::channel(Arc::clone(&current));
+        (sender, Self { updates, current })
+    }
+
+    /// The value. Takes no lock unless there is a new one.
+    pub fn current(&mut self) -> &Arc<T> {
+        if self.updates.has_changed().unwrap_or(false) {
+            self.current = Arc::clone(&self.updates.borrow_and_update());
+        }
+        &self.current
     }
 }
 
@@ -86,8 +96,7 @@ impl<T: Send + Sync + 'static> Files<T> {
         stop: CancellationToken,
     ) -> Result<(Reloaded<T>, impl Future<Output = ()> + Send + 'static), ReloadError> {
         let mut seen = self.read()?;
-        let watched = Reloaded::fixed(self.made_of(&seen)?);
-        let kept = watched.clone();
+        let (updates, reloaded) = Reloaded::first(self.made_of(&seen)?);
         let watching = async move {
             while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
                 let contents = match self.read() {
@@ -103,7 +112,7 @@ impl<T: Send + Sync + 'static> Files<T> {
                 };
                 match self.made_of(&contents) {
                     Ok(value) => {
-                        *kept.0.write() = Arc::new(value);
+                        updates.send_replace(Arc::new(value));
                         info!(files = self.names(), "files reloaded");
                     }
                     Err(error) => warn!(%error, "reload failed; the previous contents stay in use"),
@@ -111,7 +120,7 @@ impl<T: Send + Sync + 'static> Files<T> {
                 seen = contents;
             }
         };
-        Ok((watched, watching))
+        Ok((reloaded, watching))
     }
 
     fn read(&self) -> Result<Vec<Vec<u8>>, ReloadError> {

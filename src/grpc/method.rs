@@ -1,7 +1,7 @@
-//! The methods that this server answers, as a closed list: metrics, spans and limits are per method,
-//! and a path made up by a caller must not become a label.
+//! The methods of this server, as a closed list. Metrics, spans and limits are per method, and a path that a caller
+//! makes up must not become a label.
 
-/// What a request's path names.
+/// The method of a request, by its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// A user's document.
@@ -68,15 +68,15 @@ impl Method {
         }
     }
 
-    /// Whether it is one of the contract's. The others cost next to nothing, must be answered when the
-    /// service is full or draining (health above all), and may stream for as long as the caller likes.
+    /// Whether it is one of the contract's. The others cost next to nothing, must be answered when the service is full
+    /// or draining (health above all), and may stream for as long as the caller likes.
     #[must_use]
     pub fn is_ours(self) -> bool {
         !matches!(self, Self::Health | Self::Reflection | Self::Unknown)
     }
 
-    /// Whether calls may end with this code, by its name: these are counted from 0 on. Any other one is too, once it
-    /// has happened; all of them, for all methods, would be thousands of lines in each scrape.
+    /// Whether calls are expected to end with this code: its series begins at 0. Any other series begins when its code
+    /// first happens; all codes of all methods would be thousands of lines in each scrape.
     #[must_use]
     pub fn may_end_with(self, code: &str) -> bool {
         match code {

@@ -1,14 +1,43 @@
-//! How requests end, and the answers that take the place of the service's.
+//! Why a request gets an error, and how requests end. No protocol is known here: [`status`](super::status) encodes
+//! refusals for gRPC.
 
-use tonic::Status;
+use super::method::Method;
+use crate::error::Error;
 
-/// An answer given in place of the service's.
+/// Why a request gets an error in place of a reply.
 #[derive(Debug)]
-pub struct Refusal {
-    /// How the request is counted.
-    pub outcome: Outcome,
-    /// The code, message and details of the answer.
-    pub status: Status,
+pub enum Refusal {
+    /// The content type is another protocol's.
+    NotGrpc,
+    /// The request breaks the contract, in these fields.
+    Invalid(Vec<Violation>),
+    /// The credentials are missing or unknown.
+    Unauthenticated,
+    /// The caller's role does not entitle it to the method.
+    Forbidden { role: &'static str, method: Method },
+    /// The server is going away.
+    Draining,
+    /// A limit of this process has been reached.
+    Overloaded,
+    /// The message, or the answer, was not there in time.
+    DeadlineExceeded,
+    /// The message has more bytes than requests may have.
+    MessageTooLarge { bytes: usize, bytes_max: usize },
+    /// The bytes are not one message.
+    Unreadable,
+    /// The caller left before its message was complete.
+    Abandoned,
+    /// A defect of ours.
+    Panicked,
+    /// The service could not answer.
+    Failed(Error),
+}
+
+/// What is wrong with one field. Never quotes its value.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub field: String,
+    pub description: String,
 }
 
 /// How a request ended.
@@ -24,4 +53,29 @@ pub enum Outcome {
     Expired,
     /// The caller left, or the server went away, before the reply was complete.
     Abandoned,
+}
+
+impl Refusal {
+    /// One field is wrong.
+    #[must_use]
+    pub fn invalid(field: &str, description: &str) -> Self {
+        Self::Invalid(vec![Violation { field: field.to_owned(), description: description.to_owned() }])
+    }
+
+    /// How a request counts that ends so.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Unauthenticated | Self::Forbidden { .. } => Outcome::Denied,
+            Self::Draining | Self::Overloaded => Outcome::Shed,
+            Self::DeadlineExceeded => Outcome::Expired,
+            Self::Abandoned => Outcome::Abandoned,
+            Self::NotGrpc
+            | Self::Invalid(_)
+            | Self::MessageTooLarge { .. }
+            | Self::Unreadable
+            | Self::Panicked
+            | Self::Failed(_) => Outcome::Answered,
+        }
+    }
 }

@@ -1,5 +1,4 @@
-//! The name by which a caller, the log and a support request speak of one call; and the trace that its caller says it
-//! belongs to.
+//! The id of a call, the same for its caller, the log and a support request; and the trace that its caller names.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tracing::{Span, error_span, field::Empty};
@@ -26,13 +25,19 @@ impl RequestId {
         Self { id: fit.cloned().unwrap_or_else(create), trace: headers.get(trace::TRACEPARENT).cloned() }
     }
 
+    /// Stands for the id until it is known.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { id: HeaderValue::from_static(""), trace: None }
+    }
+
     /// A new one.
     #[must_use]
     pub fn create() -> Self {
         Self { id: create(), trace: None }
     }
 
-    /// Logs something about the request: most have no span that would name it.
+    /// Logs something about the request, within a span that names it: most requests have none.
     pub fn in_log(&self, say: impl FnOnce()) {
         if !Span::current().is_none() {
             return say();
@@ -40,7 +45,7 @@ impl RequestId {
         self.span().in_scope(say);
     }
 
-    /// For the log alone. Of a level that every filter lets through, so that none takes the ids and leaves the line.
+    /// For the log alone. Every filter passes its level, so no line loses its ids.
     #[must_use]
     pub fn span(&self) -> Span {
         let span =
@@ -57,14 +62,14 @@ impl RequestId {
         self.id.to_str().expect("checked when made: ASCII without control characters")
     }
 
-    /// Says it to the caller.
+    /// Adds it to the headers of an answer.
     pub fn stamp(&self, headers: &mut HeaderMap) {
         headers.insert(HEADER, once(self.id.clone()));
     }
 }
 
-/// A value that is hardly ever sent twice. HTTP/2 keeps a table of what was sent on a connection, and looks through all
-/// values of a name: those marked as sensitive stay out of it. Nothing else comes of the mark.
+/// A value that is hardly ever sent twice. HTTP/2 keeps a table of the headers sent on a connection, and looks through
+/// all values of a name. Sensitive values stay out of the table; the mark has no other effect.
 #[must_use]
 pub fn once(mut value: HeaderValue) -> HeaderValue {
     value.set_sensitive(true);
@@ -72,7 +77,7 @@ pub fn once(mut value: HeaderValue) -> HeaderValue {
 }
 
 fn create() -> HeaderValue {
-    // From the thread's generator: `Uuid::new_v4` asks the kernel each time.
+    // From the thread's generator: `Uuid::new_v4` calls the kernel each time.
     let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
     let text = id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned();
     HeaderValue::try_from(text).expect("hex digits and hyphens are legal in a header")

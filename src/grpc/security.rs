@@ -1,4 +1,4 @@
-//! What the configuration says about encryption and callers, read from its files and kept up to date.
+//! Encryption and callers as configured, read from files and reloaded when these change.
 
 use std::path::PathBuf;
 
@@ -20,12 +20,12 @@ use crate::{
 pub struct Security {
     /// Who may call.
     pub(super) auth: Auth,
-    /// What connections are encrypted with.
+    /// None: connections are not encrypted.
     pub(super) tls: Option<Reloaded<ServerConfig>>,
 }
 
 impl Security {
-    /// Everybody, in the clear: for a port that only this machine reaches.
+    /// Every caller, unencrypted: for a port that only this machine reaches.
     #[must_use]
     pub fn open() -> Self {
         Self { auth: Auth::Open, tls: None }

@@ -1,13 +1,16 @@
-//! The five RPCs: parse, ask the cache, say the answer.
+//! The five RPCs: parse, ask the cache, make the reply.
 
 use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt as _};
-use http::HeaderValue;
-use tonic::{Extensions, Request, Response, Status, metadata::MetadataValue};
-use tracing::{Span, error, info, warn};
+use tonic::{Extensions, Request, Response, Status};
+use tracing::info;
 
-use super::{middleware::concurrency_limit::Permit, request_id::RequestId, status};
+use self::{
+    convert::GetRequest,
+    failure::{failed, failed_status},
+};
+use super::{answer::GetReply, refusal::Refusal, request_id::RequestId, status};
 use crate::{
     cache::UserDataCache,
     clock::{Clock, Moment},
@@ -26,23 +29,24 @@ use crate::{
 };
 
 pub mod convert;
+mod failure;
 pub mod health;
 pub mod reply;
 pub mod warm;
 
-/// The generated server around [`Service`].
-pub type UserDataServer = UserDataServiceServer<Service>;
+/// The generated server around [`UserDataRpcs`].
+pub type UserDataServer = UserDataServiceServer<UserDataRpcs>;
 
 /// `userdata.v1.UserDataService` over the cache.
 #[derive(Debug)]
-pub struct Service {
+pub struct UserDataRpcs {
     cache: Arc<UserDataCache>,
     clock: Clock,
     started: Moment,
     response_bytes_max: usize,
 }
 
-impl Service {
+impl UserDataRpcs {
     /// Counts its uptime from now.
     #[must_use]
     pub fn new(cache: Arc<UserDataCache>, clock: Clock, response_bytes_max: usize) -> Self {
@@ -50,63 +54,47 @@ impl Service {
         Self { cache, clock, started, response_bytes_max }
     }
 
-    /// The reply with a document that can be given at once.
-    pub(super) fn hit(&self, asked: &convert::Get, id: &RequestId) -> Option<Result<Reply, Status>> {
-        if asked.refresh {
+    /// The reply with a document that is in memory.
+    pub(super) fn hit(&self, request: &GetRequest) -> Option<Result<GetReply, Refusal>> {
+        if request.refresh {
             return None;
         }
-        let served = self.cache.hit(&asked.query, &asked.wish)?;
-        Some(self.reply(asked, &served, id))
+        let served = self.cache.hit(&request.query, &request.options)?;
+        Some(self.reply(request, &served).map_err(Refusal::Failed))
     }
 
-    fn reply(&self, asked: &convert::Get, served: &Served, id: &RequestId) -> Result<Reply, Status> {
+    /// The reply, wherever the document comes from.
+    pub(super) async fn get(&self, request: &GetRequest, id: &RequestId) -> Result<GetReply, Refusal> {
+        let served = if request.refresh {
+            self.cache.refresh(&request.query, &request.options).await
+        } else {
+            self.cache.get(&request.query, &request.options).await
+        };
+        served.and_then(|served| self.reply(request, &served)).map_err(|error| failed(error, id))
+    }
+
+    fn reply(&self, request: &GetRequest, served: &Served) -> Result<GetReply, Error> {
         let now = self.clock.utc();
-        let sealed = reply::get(served, asked.wish.sections, asked.refresh, now);
-        let sealed = reply::unless_too_large(sealed, &served.snapshot, asked.wish.sections, self.response_bytes_max)
-            .map_err(|error| refused(&error, id))?;
-        Ok(Reply { sealed, x_cache: reply::x_cache(served, now), status: served.status.name() })
+        let sections = request.options.sections;
+        let sealed = reply::get(served, sections, request.refresh, now);
+        let sealed = reply::unless_too_large(sealed, &served.snapshot, sections, self.response_bytes_max)?;
+        Ok(GetReply { sealed, x_cache: reply::x_cache(served, now), status: served.status.name() })
     }
-
-    async fn serve(&self, asked: &convert::Get) -> Result<Served, Error> {
-        if asked.refresh {
-            return self.cache.refresh(&asked.query, &asked.wish).await;
-        }
-        self.cache.get(&asked.query, &asked.wish).await
-    }
-}
-
-/// The reply to a Get.
-#[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) sealed: SealedResponse,
-    pub(super) x_cache: HeaderValue,
-    /// For its span.
-    pub(super) status: &'static str,
 }
 
 #[tonic::async_trait]
-impl UserDataService for Service {
+impl UserDataService for UserDataRpcs {
+    /// Only for requests that the layers above have not decoded: compressed ones, and those with a mistake.
     async fn get_comprehensive_user_data(
         &self,
         request: Request<GetComprehensiveUserDataRequest>,
     ) -> Result<Response<SealedResponse>, Status> {
-        let (_, mut extensions, request) = request.into_parts();
-        let id = begin(&extensions)?;
-        let asked = convert::get(&request)?;
-
-        let served = match extensions.remove::<Permit>() {
-            Some(place) => place.until_it_waits(self.serve(&asked)).await,
-            None => self.serve(&asked).await,
-        };
-        let served = served.map_err(|error| refused(&error, &id))?;
-        let Reply { sealed, x_cache, status } = self.reply(&asked, &served, &id)?;
-        Span::current().record("userdata.status", status);
+        let id = request_id(request.extensions());
+        let refused = |refusal| status::of(&refusal, &id);
+        let request = convert::get(request.get_ref()).map_err(refused)?;
+        let reply = self.get(&request, &id).await.map_err(refused)?;
         let mut response = Response::new(SealedResponse::default());
-        // In place of the message, whose document tonic would copy.
-        response.extensions_mut().insert(sealed);
-        response
-            .metadata_mut()
-            .insert(reply::X_CACHE, MetadataValue::try_from(x_cache.as_bytes()).expect("ASCII words and digits"));
+        response.extensions_mut().insert(reply);
         Ok(response)
     }
 
@@ -114,12 +102,12 @@ impl UserDataService for Service {
         &self,
         request: Request<InvalidateCacheRequest>,
     ) -> Result<Response<InvalidateCacheResponse>, Status> {
-        let id = begin(request.extensions())?;
-        let asked = convert::invalidate(request.into_inner())?;
-        // The log names nobody; this finds the user's row for those who may read the table.
+        let id = request_id(request.extensions());
+        let asked = convert::invalidate(request.into_inner()).map_err(|refusal| status::of(&refusal, &id))?;
+        // The log names no user; the hash finds the row for operators who may read the table.
         let concerned = UserDataQuery::new(asked.scope.user.clone(), asked.scope.strategy, Parameters::none());
 
-        let done = self.cache.invalidate(asked.scope, asked.how).await.map_err(|error| refused(&error, &id))?;
+        let done = self.cache.invalidate(asked.scope, asked.how).await.map_err(|error| failed_status(error, &id))?;
 
         info!(
             target: AUDIT,
@@ -139,9 +127,9 @@ impl UserDataService for Service {
         &self,
         request: Request<GetCacheStatsRequest>,
     ) -> Result<Response<GetCacheStatsResponse>, Status> {
-        let id = begin(request.extensions())?;
-        let mut stats = match convert::stats(request.get_ref())? {
-            Some(most_accessed) => self.cache.stats(most_accessed).await.map_err(|error| refused(&error, &id))?,
+        let id = request_id(request.extensions());
+        let mut stats = match convert::stats(request.get_ref()).map_err(|refusal| status::of(&refusal, &id))? {
+            Some(most_accessed) => self.cache.stats(most_accessed).await.map_err(|error| failed_status(error, &id))?,
             None => self.cache.instance_stats(),
         };
         stats.uptime = Some(self.clock.now().since(self.started).into());
@@ -153,44 +141,27 @@ impl UserDataService for Service {
         &self,
         request: Request<CleanupCacheRequest>,
     ) -> Result<Response<CleanupCacheResponse>, Status> {
-        let id = begin(request.extensions())?;
-        let limit = convert::cleanup(request.get_ref())?;
-        let deleted = self.cache.cleanup(limit).await.map_err(|error| refused(&error, &id))?;
+        let id = request_id(request.extensions());
+        let limit = convert::cleanup(request.get_ref()).map_err(|refusal| status::of(&refusal, &id))?;
+        let deleted = self.cache.cleanup(limit).await.map_err(|error| failed_status(error, &id))?;
         Ok(Response::new(CleanupCacheResponse { deleted_count: i64::try_from(deleted).unwrap_or(i64::MAX) }))
     }
 
     type WarmCacheStream = Pin<Box<dyn Stream<Item = Result<WarmCacheResponse, Status>> + Send>>;
 
     async fn warm_cache(&self, request: Request<WarmCacheRequest>) -> Result<Response<Self::WarmCacheStream>, Status> {
-        let id = begin(request.extensions())?;
-        let asked = convert::warm(request.get_ref())?;
+        let id = request_id(request.extensions());
+        let asked = convert::warm(request.get_ref()).map_err(|refusal| status::of(&refusal, &id))?;
         let documents = match asked.what {
             convert::WarmWhat::Documents(documents) => documents,
             convert::WarmWhat::MostAccessed(count) => {
-                self.cache.most_accessed(count).await.map_err(|error| refused(&error, &id))?
+                self.cache.most_accessed(count).await.map_err(|error| failed_status(error, &id))?
             }
         };
         Ok(Response::new(warm::progress(Arc::clone(&self.cache), documents, asked.concurrency, id).boxed()))
     }
 }
 
-/// The answer to a request that failed; logged here, once, if somebody should know.
-pub(super) fn refused(error: &Error, id: &RequestId) -> Status {
-    match error {
-        Error::Unavailable { reason, cause, .. } => {
-            let cause = cause.as_deref().map(|cause| cause as &dyn std::error::Error);
-            id.in_log(|| warn!(%reason, cause, "unavailable"));
-        }
-        Error::Internal | Error::BudgetExceeded => id.in_log(|| error!(%error, "internal error")),
-        _ => {}
-    }
-    status::of(error, id)
-}
-
-/// The request's message is there: its place among those that are worked on, and its id.
-pub(super) fn begin(extensions: &Extensions) -> Result<RequestId, Status> {
-    if let Some(place) = extensions.get::<Permit>() {
-        place.begin()?;
-    }
-    Ok(extensions.get().cloned().unwrap_or_else(RequestId::create))
+fn request_id(extensions: &Extensions) -> RequestId {
+    extensions.get().cloned().unwrap_or_else(RequestId::create)
 }

@@ -1,8 +1,8 @@
-//! What the caller is told when a request fails: code, message and details, here and nowhere else.
+//! gRPC's form of every error: code, message and details.
 //!
-//! Every error carries an `ErrorInfo` (reason, domain), plus `BadRequest` for fields, `ResourceInfo`
-//! for what is missing or `RetryInfo` where repeating helps. Nothing that a caller or a source sent is
-//! ever quoted; INTERNAL says nothing but the request's id.
+//! Every error carries an `ErrorInfo` (reason, domain), plus `BadRequest` for fields, `ResourceInfo` for a missing
+//! resource or `RetryInfo` where repeating helps. No error quotes a caller or a source; INTERNAL says the request's
+//! id and nothing else.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,21 +10,41 @@ use http::HeaderMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use super::request_id::RequestId;
+use super::{
+    refusal::{Refusal, Violation},
+    request_id::RequestId,
+};
 use crate::{
-    error::{Error, Missing, Unavailable},
+    error::{Error, Missing, Unavailable, retry_after_overload},
     model::{Section, canonical::CanonicalError},
 };
 
 const DOMAIN: &str = "userdata";
 /// Tells gRPC's own retry policies how long to wait; they do not read `RetryInfo`.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
-/// How prost ends its message about a message that is nested deeper than it follows, which is 100 levels of its own.
+/// The end of prost's message about a message that is nested deeper than 100 levels, its limit.
 const TOO_DEEP: &str = ": recursion limit reached";
 
-/// The answer to a request that failed.
+/// The status of a refused request.
 #[must_use]
-pub fn of(error: &Error, id: &RequestId) -> Status {
+pub fn of(refusal: &Refusal, id: &RequestId) -> Status {
+    match refusal {
+        Refusal::NotGrpc => invalid(vec![FieldViolation::new("content-type", "must begin with application/grpc")]),
+        Refusal::Invalid(violations) => invalid(violations.iter().map(field_violation).collect()),
+        Refusal::Unauthenticated => unauthenticated(),
+        Refusal::Forbidden { role, method } => forbidden(role, method.name()),
+        Refusal::Draining => unavailable(&Unavailable::Draining, Duration::ZERO),
+        Refusal::Overloaded => overloaded(retry_after_overload()),
+        Refusal::DeadlineExceeded => deadline_exceeded(),
+        Refusal::MessageTooLarge { bytes, bytes_max } => message_too_large(*bytes, *bytes_max),
+        Refusal::Unreadable => unreadable(id),
+        Refusal::Abandoned => Status::cancelled("the request ended before its message"),
+        Refusal::Panicked => internal(id),
+        Refusal::Failed(error) => of_error(error, id),
+    }
+}
+
+fn of_error(error: &Error, id: &RequestId) -> Status {
     match error {
         Error::NotFound { what } => not_found(*what),
         Error::Overloaded { retry_after } => overloaded(*retry_after),
@@ -35,18 +55,18 @@ pub fn of(error: &Error, id: &RequestId) -> Status {
     }
 }
 
-/// The request breaks the contract; one violation per field.
-#[must_use]
-pub fn invalid(violations: Vec<FieldViolation>) -> Status {
+fn field_violation(violation: &Violation) -> FieldViolation {
+    FieldViolation::new(&violation.field, &violation.description)
+}
+
+fn invalid(violations: Vec<FieldViolation>) -> Status {
     let message: Vec<_> = violations.iter().map(|v| format!("{} {}", v.field, v.description)).collect();
     let mut details = info("INVALID_ARGUMENT");
     details.set_bad_request(violations);
     Status::with_error_details(Code::InvalidArgument, message.join("; "), details)
 }
 
-/// Too much is going on already.
-#[must_use]
-pub fn overloaded(retry_after: Duration) -> Status {
+fn overloaded(retry_after: Duration) -> Status {
     let mut details = info("OVERLOADED");
     details.set_retry_info(Some(retry_after));
     let mut status = Status::with_error_details(Code::ResourceExhausted, "overloaded", details);
@@ -55,9 +75,7 @@ pub fn overloaded(retry_after: Duration) -> Status {
     status
 }
 
-/// Nobody knows who is asking.
-#[must_use]
-pub fn unauthenticated() -> Status {
+fn unauthenticated() -> Status {
     Status::with_error_details(
         Code::Unauthenticated,
         "credentials are required: a valid token (`authorization: Bearer TOKEN`) or client certificate, as the server is configured",
@@ -65,28 +83,28 @@ pub fn unauthenticated() -> Status {
     )
 }
 
-/// The caller is known, and not entitled to the method.
-#[must_use]
-pub fn forbidden(role: &'static str, method: &'static str) -> Status {
+fn forbidden(role: &'static str, method: &'static str) -> Status {
     let details = info_about("PERMISSION_DENIED", [("role", role), ("method", method)]);
     Status::with_error_details(Code::PermissionDenied, format!("the role {role} does not entitle to {method}"), details)
 }
 
-/// The server is going away: another one may be asked at once.
-#[must_use]
-pub fn draining() -> Status {
-    unavailable(&Unavailable::Draining, Duration::ZERO)
-}
-
-/// The caller's deadline passed; what it waited for goes on.
-#[must_use]
-pub fn deadline_exceeded() -> Status {
+fn deadline_exceeded() -> Status {
     Status::with_error_details(Code::DeadlineExceeded, "deadline exceeded", info("DEADLINE_EXCEEDED"))
 }
 
-/// A defect of ours, to be looked up in the log by the request's id.
-#[must_use]
-pub fn internal(id: &RequestId) -> Status {
+/// In tonic's words, which refuses a compressed message by the same limit.
+fn message_too_large(bytes: usize, bytes_max: usize) -> Status {
+    let message =
+        format!("Error, decoded message length too large: found {bytes} bytes, the limit is: {bytes_max} bytes");
+    Status::with_error_details(Code::OutOfRange, message, info("MESSAGE_TOO_LARGE"))
+}
+
+/// The decoder's own message lists every level on the way to the mistake, so it may not fit into a header.
+fn unreadable(id: &RequestId) -> Status {
+    internal_because("the message cannot be read", id)
+}
+
+fn internal(id: &RequestId) -> Status {
     internal_because("internal error", id)
 }
 
@@ -96,8 +114,7 @@ fn internal_because(what: &str, id: &RequestId) -> Status {
     Status::with_error_details(Code::Internal, format!("{what}, request {}", id.as_str()), details)
 }
 
-/// Gives an error that tonic answered by itself (a message too large, an unknown method) the details
-/// that every error carries.
+/// Adds the details that every error carries to an error of tonic's own (a message too large, an unknown method).
 pub fn complete(headers: &mut HeaderMap, id: &RequestId) {
     let Some(status) = Status::from_header_map(headers) else { return };
     if status.code() == Code::Ok || !status.details().is_empty() {
@@ -105,8 +122,7 @@ pub fn complete(headers: &mut HeaderMap, id: &RequestId) {
     }
     let complete = match status.code() {
         Code::Internal if status.message().ends_with(TOO_DEEP) => invalid(vec![too_deep()]),
-        // What the decoder says lists every level on the way to the mistake, so it may not fit into a header.
-        Code::Internal => internal_because("the message cannot be read", id),
+        Code::Internal => unreadable(id),
         Code::Unimplemented => {
             Status::with_error_details(Code::Unimplemented, "there is no such method", info("UNIMPLEMENTED"))
         }
@@ -212,7 +228,7 @@ mod tests {
             (Error::TooLarge { bytes: 1, sections: Vec::new() }, Code::ResourceExhausted, "RESPONSE_TOO_LARGE"),
             (Error::Internal, Code::Internal, "INTERNAL"),
         ] {
-            let status = of(&error, &id);
+            let status = of_error(&error, &id);
             let info = status.get_details_error_info().unwrap();
             assert_eq!((status.code(), info.reason.as_str(), info.domain.as_str()), (code, reason, "userdata"));
             let retry = match &error {
@@ -224,8 +240,50 @@ mod tests {
     }
 
     #[test]
+    fn every_refusal_of_ours_has_its_code_and_reason() {
+        let id = RequestId::create();
+        for (refusal, code, reason) in [
+            (Refusal::NotGrpc, Code::InvalidArgument, "INVALID_ARGUMENT"),
+            (Refusal::invalid("user_id", "must not be empty"), Code::InvalidArgument, "INVALID_ARGUMENT"),
+            (Refusal::Unauthenticated, Code::Unauthenticated, "UNAUTHENTICATED"),
+            (Refusal::Draining, Code::Unavailable, "DRAINING"),
+            (Refusal::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
+            (Refusal::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+            (Refusal::MessageTooLarge { bytes: 2, bytes_max: 1 }, Code::OutOfRange, "MESSAGE_TOO_LARGE"),
+            (Refusal::Unreadable, Code::Internal, "INTERNAL"),
+            (Refusal::Panicked, Code::Internal, "INTERNAL"),
+        ] {
+            let status = of(&refusal, &id);
+            assert_eq!((status.code(), status.get_details_error_info().unwrap().reason.as_str()), (code, reason));
+        }
+    }
+
+    #[test]
+    fn draining_requests_may_be_repeated_elsewhere_at_once() {
+        let status = of(&Refusal::Draining, &RequestId::create());
+        assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_refusal_for_overload_tells_when_to_come_back() {
+        let status = of(&Refusal::Overloaded, &RequestId::create());
+        let delay = status.get_details_retry_info().unwrap().retry_delay.unwrap();
+        assert!((Duration::from_millis(500)..=Duration::from_millis(1500)).contains(&delay), "{delay:?}");
+        assert_eq!(status.metadata().get(PUSHBACK).unwrap().to_str().unwrap(), delay.as_millis().to_string());
+    }
+
+    #[test]
+    fn a_refusal_of_credentials_tells_what_to_do() {
+        let status = of(&Refusal::Unauthenticated, &RequestId::create());
+        assert!(status.message().contains("authorization"), "{}", status.message());
+        let forbidden = Refusal::Forbidden { role: "reader", method: crate::grpc::method::Method::Stats };
+        let status = of(&forbidden, &RequestId::create());
+        assert_eq!(status.get_details_error_info().unwrap().reason, "PERMISSION_DENIED");
+    }
+
+    #[test]
     fn what_is_missing_is_named_by_its_type_only() {
-        let status = of(&Error::NotFound { what: Missing::Strategy }, &RequestId::create());
+        let status = of_error(&Error::NotFound { what: Missing::Strategy }, &RequestId::create());
         let resource = status.get_details_resource_info().unwrap();
         assert_eq!((resource.resource_type.as_str(), resource.resource_name.as_str()), ("userdata.v1/Strategy", ""));
     }
@@ -236,7 +294,7 @@ mod tests {
             (Unavailable::PurgeIncomplete { tier: Tier::Redis }, "tier", "redis"),
             (Unavailable::SourceFailed { source_name: "strategy" }, "source", "strategy"),
         ] {
-            let status = of(&unavailable_for(reason, Duration::from_secs(1)), &RequestId::create());
+            let status = of_error(&unavailable_for(reason, Duration::from_secs(1)), &RequestId::create());
             assert_eq!(status.get_details_error_info().unwrap().metadata[key], value);
         }
     }
@@ -244,7 +302,7 @@ mod tests {
     #[test]
     fn a_document_too_large_names_the_sections_and_their_sizes() {
         let error = Error::TooLarge { bytes: 5_000_000, sections: vec![(Section::Onboarding, 4_900_000)] };
-        let status = of(&error, &RequestId::create());
+        let status = of_error(&error, &RequestId::create());
         assert!(status.message().contains("SECTION_ONBOARDING 4900000"), "{}", status.message());
         let metadata = status.get_details_error_info().unwrap().metadata;
         assert_eq!((metadata["SECTION_ONBOARDING"].as_str(), metadata["bytes"].as_str()), ("4900000", "5000000"));
@@ -253,7 +311,7 @@ mod tests {
     #[test]
     fn internal_says_the_request_id_only() {
         let id = RequestId::create();
-        let status = of(&Error::Internal, &id);
+        let status = of_error(&Error::Internal, &id);
         assert_eq!(status.message(), format!("internal error, request {}", id.as_str()));
         assert_eq!(status.get_details_request_info().unwrap().request_id, id.as_str());
         assert!(status.get_details_error_info().unwrap().metadata.is_empty());
@@ -270,6 +328,6 @@ mod tests {
         let tonics = completed(Status::out_of_range("too long: found 70000 bytes"));
         assert_eq!((tonics.code(), tonics.message()), (Code::OutOfRange, "too long: found 70000 bytes"));
         assert_eq!(tonics.get_details_error_info().unwrap().reason, "MESSAGE_TOO_LARGE");
-        assert_eq!(completed(draining()).get_details_error_info().unwrap().reason, "DRAINING");
+        assert_eq!(completed(of(&Refusal::Draining, &id)).get_details_error_info().unwrap().reason, "DRAINING");
     }
 }

@@ -1,4 +1,4 @@
-//! The whole way over a loopback socket, with a service that behaves as it is told by `user_id`.
+//! Requests over a loopback socket, to a service whose behaviour is named by `user_id`.
 
 use std::{net::SocketAddr, pin::Pin};
 
@@ -11,7 +11,7 @@ use tonic::{Code, Request, Response, Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 
-use super::{method::Method, middleware::metrics::MethodMetrics, refusal::Outcome, *};
+use super::{answer::GetReply, method::Method, metrics::MethodMetrics, refusal::Outcome, *};
 use crate::proto::{
     SealedResponse,
     v1::{
@@ -23,25 +23,27 @@ use crate::proto::{
     },
 };
 
+mod reflection;
+
 const GET: &str = "/userdata.v1.UserDataService/GetComprehensiveUserData";
 
 /// "hang" never answers, "panic" panics, every other user is answered at once.
-struct Told;
+struct Obedient;
 
 #[tonic::async_trait]
-impl UserDataService for Told {
+impl UserDataService for Obedient {
     async fn get_comprehensive_user_data(
         &self,
         request: Request<GetComprehensiveUserDataRequest>,
     ) -> Result<Response<SealedResponse>, Status> {
-        service::begin(request.extensions())?;
         match request.get_ref().user_id.as_str() {
             "hang" => future::pending().await,
             "panic" => panic!("told to"),
             "slow" => tokio::time::sleep(Duration::from_millis(300)).await,
             "large" => {
                 let mut response = Response::new(SealedResponse::default());
-                response.extensions_mut().insert(large());
+                let x_cache = http::HeaderValue::from_static("MISS; age=0");
+                response.extensions_mut().insert(GetReply { sealed: large(), x_cache, status: "assembled" });
                 return Ok(response);
             }
             _ => {}
@@ -51,8 +53,11 @@ impl UserDataService for Told {
 
     async fn invalidate_cache(
         &self,
-        _: Request<InvalidateCacheRequest>,
+        request: Request<InvalidateCacheRequest>,
     ) -> Result<Response<InvalidateCacheResponse>, Status> {
+        if request.get_ref().user_id == "hang" {
+            future::pending::<()>().await;
+        }
         Ok(Response::new(InvalidateCacheResponse::default()))
     }
 
@@ -102,21 +107,13 @@ struct Running {
 
 async fn run(config: config::ServerSettings) -> Running {
     let tracker = TaskTracker::new();
-    let service = UserDataServiceServer::new(Told)
+    let service = UserDataServiceServer::new(Obedient)
         .max_decoding_message_size(config.max_request_bytes)
         .accept_compressed(CompressionEncoding::Gzip);
     let security = Security::open();
-    let server = Server::with(
-        Routes::new(service),
-        None,
-        &config,
-        security,
-        Clock::system(),
-        tracker.clone(),
-        &Telemetry::quiet(),
-    )
-    .await
-    .unwrap();
+    let routes = Routes { rpcs: None, tonic: tonic::service::Routes::new(service) };
+    let server =
+        Server::with(routes, &config, security, Clock::system(), tracker.clone(), &Telemetry::quiet()).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (health, metrics) = (server.health(), server.metrics());
@@ -138,7 +135,7 @@ impl Running {
         UserDataServiceClient::new(self.channel().await)
     }
 
-    fn figures(&self, method: Method) -> &MethodMetrics {
+    fn counts(&self, method: Method) -> &MethodMetrics {
         self.metrics.method(method)
     }
 
@@ -212,41 +209,6 @@ async fn health_is_not_serving_until_told_for_the_server_and_the_service() {
 }
 
 #[tokio::test]
-async fn reflection_speaks_v1_and_v1alpha() {
-    use tonic_reflection::pb::{v1, v1alpha};
-    let server = run(config::ServerSettings::default()).await;
-    let ask = stream::iter([v1::ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(String::new())),
-    }]);
-    let mut client = v1::server_reflection_client::ServerReflectionClient::new(server.channel().await);
-    let answer = client.server_reflection_info(ask).await.unwrap().into_inner().next().await.unwrap().unwrap();
-    let Some(v1::server_reflection_response::MessageResponse::ListServicesResponse(list)) = answer.message_response
-    else {
-        panic!("a list of services")
-    };
-    let names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
-    assert!(names.contains(&"userdata.v1.UserDataService".to_owned()), "{names:?}");
-    assert!(names.contains(&"grpc.health.v1.Health".to_owned()), "{names:?}");
-
-    let ask = stream::iter([v1alpha::ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(
-            "userdata.v1.ComprehensiveUserData".to_owned(),
-        )),
-    }]);
-    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(server.channel().await);
-    let answer = client.server_reflection_info(ask).await.unwrap().into_inner().next().await.unwrap().unwrap();
-    assert!(
-        matches!(
-            answer.message_response,
-            Some(v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(_))
-        ),
-        "{answer:?}"
-    );
-}
-
-#[tokio::test]
 async fn a_request_id_is_echoed_or_created_on_answers_and_on_errors() {
     let server = run(config::ServerSettings::default()).await;
     let mut client = server.client().await;
@@ -280,8 +242,8 @@ async fn a_panic_is_internal_with_the_request_id_and_harms_nobody_else() {
 
     // The same connection still works.
     client.get_comprehensive_user_data(asking("1")).await.unwrap();
-    until(|| server.figures(Method::Get).ended(Outcome::Answered) == 2).await;
-    assert_eq!(server.figures(Method::Warm).ended(Outcome::Answered), 1);
+    until(|| server.counts(Method::Get).ended(Outcome::Answered) == 2).await;
+    assert_eq!(server.counts(Method::Warm).ended(Outcome::Answered), 1);
 }
 
 #[tokio::test]
@@ -294,7 +256,7 @@ async fn a_passed_deadline_is_code_4_however_short_it_was() {
         assert_eq!(status.code(), Code::DeadlineExceeded, "{timeout}: {status:?}");
         assert_eq!(reason(&status), "DEADLINE_EXCEEDED");
     }
-    until(|| server.figures(Method::Get).ended(Outcome::Expired) == timeouts.len() as u64).await;
+    until(|| server.counts(Method::Get).ended(Outcome::Expired) == timeouts.len() as u64).await;
 }
 
 #[tokio::test]
@@ -313,7 +275,7 @@ async fn a_deadline_bounds_a_stream_too() {
     assert_eq!(stream.message().await.unwrap().unwrap().done, 1);
     let status = stream.message().await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
-    until(|| server.figures(Method::Warm).ended(Outcome::Expired) == 1).await;
+    until(|| server.counts(Method::Warm).ended(Outcome::Expired) == 1).await;
 }
 
 #[tokio::test]
@@ -327,8 +289,11 @@ async fn a_malformed_timeout_is_an_invalid_argument() {
 async fn beyond_the_limit_requests_are_shed_while_health_still_answers() {
     let server = run(config::ServerSettings { max_concurrent_requests: 1, ..Default::default() }).await;
     let (mut client, mut other) = (server.client().await, server.client().await);
-    let hanging = TaskTracker::new().spawn(async move { client.get_comprehensive_user_data(asking("hang")).await });
-    until(|| server.figures(Method::Get).in_flight() == 1).await;
+    let hanging = TaskTracker::new().spawn(async move {
+        // A Get would give its permit back.
+        client.invalidate_cache(InvalidateCacheRequest { user_id: "hang".to_owned(), ..Default::default() }).await
+    });
+    until(|| server.counts(Method::Invalidate).in_flight() == 1).await;
 
     let status = other.get_comprehensive_user_data(asking("1")).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "OVERLOADED"));
@@ -336,13 +301,13 @@ async fn beyond_the_limit_requests_are_shed_while_health_still_answers() {
     assert!(status.get_details_retry_info().is_some());
     HealthClient::new(server.channel().await).check(HealthCheckRequest::default()).await.unwrap();
 
-    // A caller that leaves frees its place, and is counted as having left.
+    // A caller that leaves frees its permit, and is counted as having left.
     hanging.abort();
-    until(|| server.figures(Method::Get).ended(Outcome::Abandoned) == 1).await;
+    until(|| server.counts(Method::Invalidate).ended(Outcome::Abandoned) == 1).await;
     other.get_comprehensive_user_data(asking("1")).await.unwrap();
-    until(|| server.figures(Method::Get).ended(Outcome::Answered) == 1).await;
-    assert_eq!(server.figures(Method::Get).ended(Outcome::Shed), 1);
-    assert_eq!(server.figures(Method::Get).in_flight(), 0);
+    until(|| server.counts(Method::Get).ended(Outcome::Answered) == 1).await;
+    assert_eq!(server.counts(Method::Get).ended(Outcome::Shed), 1);
+    assert_eq!(server.counts(Method::Get).in_flight(), 0);
 }
 
 #[tokio::test]
@@ -376,7 +341,7 @@ async fn shutdown_finishes_what_is_in_flight_and_ends_watches() {
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
     let mut client = server.client().await;
     let slow = TaskTracker::new().spawn(async move { client.get_comprehensive_user_data(asking("slow")).await });
-    until(|| server.figures(Method::Get).in_flight() == 1).await;
+    until(|| server.counts(Method::Get).in_flight() == 1).await;
 
     server.shutdown.send(()).unwrap();
 
@@ -425,7 +390,7 @@ async fn what_does_not_finish_in_time_is_cut_off_and_counted() {
     let server = run(config::ServerSettings { drain, ..Default::default() }).await;
     let mut client = server.client().await;
     let stuck = TaskTracker::new().spawn(async move { client.get_comprehensive_user_data(asking("hang")).await });
-    until(|| server.figures(Method::Get).in_flight() == 1).await;
+    until(|| server.counts(Method::Get).in_flight() == 1).await;
 
     server.shutdown.send(()).unwrap();
 

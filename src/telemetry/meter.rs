@@ -39,7 +39,8 @@ impl Meter {
     /// A histogram with these attribute values. Its series exists from now on.
     #[must_use]
     pub fn durations(&self, of: &Instrument, values: &[&'static str]) -> DurationHistogram {
-        let (Some(MeterOf { meter, durations }), InstrumentKind::Histogram(bounds)) = (self.0.as_deref(), of.kind) else {
+        let (Some(MeterOf { meter, durations }), InstrumentKind::Histogram(bounds)) = (self.0.as_deref(), of.kind)
+        else {
             return DurationHistogram::default();
         };
         let histogram = meter.f64_histogram(of.name).with_unit(of.unit).with_description(of.description);

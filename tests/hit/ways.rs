@@ -6,8 +6,10 @@ use futures::stream;
 use http::{HeaderMap, Request};
 use http_body::Body as _;
 use prost::Message as _;
+use tower::Service as _;
 use userdata::{
     cache::ReadOptions,
+    grpc::transport::listener::Peer,
     proto::v1::{CacheInfo, CacheStatus, GetComprehensiveUserDataResponse},
 };
 
@@ -37,7 +39,7 @@ fn in_frames(of: usize) -> Body {
 }
 
 async fn answered(instance: &Instance, request: Request<Body>) -> (HeaderMap, GetComprehensiveUserDataResponse) {
-    let (head, body) = instance.stack.ask(request).await.unwrap().into_parts();
+    let (head, body) = instance.stack.service(Peer::default()).call(request).await.unwrap().into_parts();
     let mut body = std::pin::pin!(body);
     let (mut said, mut trailers) = (Vec::new(), HeaderMap::new());
     while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {

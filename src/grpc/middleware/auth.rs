@@ -1,64 +1,61 @@
-//! Who may call what. Decided from credentials and method alone, before admission and any look-up: who is not
-//! entitled learns nothing, not even whether a user exists, and a hit is judged like a miss.
+//! Who may call what. Decided from credentials and method alone, before any look-up: an unauthenticated request consumes
+//! no permit and learns nothing, not even whether a user exists. A hit is judged like a miss.
 //!
-//! Deny by default. Health is open to everybody: what asks it has no credentials, and it tells one word.
+//! Deny by default. Health is open: load balancers have no credentials, and it tells one word.
 
 mod callers;
 
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, header::AUTHORIZATION};
+use http::{HeaderMap, header::AUTHORIZATION};
 use sha2::{Digest as _, Sha256};
-use tonic::Status;
 
 pub use callers::{Callers, CallersError, Role};
 
+use super::filter::CallFilter;
 use crate::{
-    grpc::{
-        method::Method,
-        refusal::{Outcome, Refusal},
-        status,
-        transport::listener::Peer,
-    },
+    grpc::{call::Call, method::Method, refusal::Refusal},
     reload::Reloaded,
 };
 
-/// What precedes a token, in any case (RFC 6750).
+/// Precedes a token, in any case (RFC 6750).
 const BEARER: &str = "bearer ";
 
-/// How callers are known. Cloning shares it.
+/// How callers are known. Clones share the lists of callers.
 #[derive(Clone, Debug)]
 pub enum Auth {
-    /// Whoever reaches the port may do everything.
+    /// Every caller may do everything.
     Open,
     /// By a token in each request.
     Token(Reloaded<Callers<[u8; 32]>>),
-    /// By the URI in the certificate that the connection was made with.
+    /// By the URI in the certificate of the connection.
     Certificate(Reloaded<Callers<String>>),
 }
 
+impl CallFilter for Auth {
+    fn check<B>(&mut self, call: &mut Call<B>) -> Result<(), Refusal> {
+        call.caller = self.admit(call.method, &call.head.headers, call.peer.uri.as_deref())?;
+        Ok(())
+    }
+}
+
 impl Auth {
-    /// The caller's name for the log, if callers have names, or why the request is refused.
-    pub fn admit(
-        &self,
-        method: Method,
-        headers: &HeaderMap,
-        connection: &Extensions,
-    ) -> Result<Option<Arc<str>>, Refusal> {
+    /// The caller's name for the log, if callers have names.
+    fn admit(&mut self, method: Method, headers: &HeaderMap, uri: Option<&str>) -> Result<Option<Arc<str>>, Refusal> {
         if method == Method::Health {
             return Ok(None);
         }
         let known = match self {
             Self::Open => return Ok(None),
-            Self::Token(callers) => token(headers).and_then(|token| callers.now().with_digest(&digest(token))),
-            Self::Certificate(callers) => connection.get::<Peer>().and_then(|Peer(uri)| callers.now().with_uri(uri)),
+            Self::Token(callers) => token(headers).and_then(|token| callers.current().with_digest(&digest(token))),
+            Self::Certificate(callers) => uri.and_then(|uri| callers.current().with_uri(uri)),
         };
-        let Some((name, role)) = known else { return Err(refused(status::unauthenticated())) };
-        if role.may(method) { Ok(Some(name)) } else { Err(refused(status::forbidden(role.name(), method.name()))) }
+        let Some((name, role)) = known else { return Err(Refusal::Unauthenticated) };
+        if role.may(method) { Ok(Some(name)) } else { Err(Refusal::Forbidden { role: role.name(), method }) }
     }
 }
 
-/// What a token is kept and compared as.
+/// The form in which tokens are kept and compared.
 #[must_use]
 pub fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
@@ -72,16 +69,12 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case(BEARER).then(|| token.trim())
 }
 
-fn refused(status: Status) -> Refusal {
-    Refusal { outcome: Outcome::Denied, status }
-}
-
 #[cfg(test)]
 mod tests {
     use tonic::Code;
-    use tonic_types::StatusExt as _;
 
     use super::*;
+    use crate::grpc::{refusal::Outcome, request_id::RequestId, status};
 
     const READER: &str = "reader's token";
 
@@ -96,14 +89,14 @@ mod tests {
         HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {token}").parse().unwrap())])
     }
 
+    fn told(refusal: &Refusal) -> tonic::Status {
+        assert_eq!(refusal.outcome(), Outcome::Denied);
+        status::of(refusal, &RequestId::create())
+    }
+
     fn code(auth: &Auth, method: Method, headers: &HeaderMap) -> Code {
-        match auth.admit(method, headers, &Extensions::new()) {
-            Ok(_) => Code::Ok,
-            Err(refusal) => {
-                assert_eq!(refusal.outcome, Outcome::Denied);
-                refusal.status.code()
-            }
-        }
+        let admitted = auth.clone().admit(method, headers, None);
+        admitted.map_or_else(|refusal| told(&refusal).code(), |_| Code::Ok)
     }
 
     #[test]
@@ -148,27 +141,20 @@ mod tests {
 
     #[test]
     fn a_certificate_counts_by_its_one_uri() {
-        let auth = Auth::Certificate(Reloaded::fixed(Callers::uris("reader spiffe://plan/web web\n").unwrap()));
-        let with = |uri: Option<&str>| {
-            let mut extensions = Extensions::new();
-            uri.and_then(|uri| extensions.insert(Peer(uri.into())));
-            extensions
-        };
-        let admit =
-            |uri| auth.admit(Method::Get, &bearing(READER), &with(uri)).map_err(|refusal| refusal.status.code());
+        let mut auth = Auth::Certificate(Reloaded::fixed(Callers::uris("reader spiffe://plan/web web\n").unwrap()));
+        let mut admit = |uri| auth.admit(Method::Get, &bearing(READER), uri).map_err(|refusal| told(&refusal).code());
         assert_eq!(admit(Some("spiffe://plan/web")), Ok(Some("web".into())));
         assert_eq!(admit(Some("spiffe://plan/web2")), Err(Code::Unauthenticated));
         assert_eq!(admit(None), Err(Code::Unauthenticated), "a token is no certificate");
     }
 
     #[test]
-    fn a_refusal_tells_what_to_do_and_quotes_nothing() {
-        let auth = tokens();
-        let refusal = auth.admit(Method::Get, &bearing("a-secret"), &Extensions::new()).unwrap_err();
-        let told = format!("{:?}", refusal.status);
-        assert!(told.contains("authorization") && !told.contains("a-secret"), "{told}");
-        assert_eq!(refusal.status.get_details_error_info().unwrap().reason, "UNAUTHENTICATED");
-        let refusal = auth.admit(Method::Stats, &bearing(READER), &Extensions::new()).unwrap_err();
-        assert_eq!(refusal.status.get_details_error_info().unwrap().reason, "PERMISSION_DENIED");
+    fn a_refusal_quotes_nothing() {
+        let mut auth = tokens();
+        for headers in [bearing("a-secret"), bearing(READER)] {
+            let refusal = auth.admit(Method::Stats, &headers, None).unwrap_err();
+            let told = format!("{:?} {refusal:?}", told(&refusal));
+            assert!(!told.contains("a-secret") && !told.contains(READER), "{told}");
+        }
     }
 }

@@ -1,25 +1,80 @@
-//! A panic fails the request it happened in, and nothing else.
+//! A panic fails its own request and nothing else.
 //!
-//! hyper would take the whole connection down, and with it the requests of others. The panic's own
-//! message went to the log through the panic hook; the caller gets the request's id.
+//! hyper would close the whole connection, and with it end other requests. The panic hook has logged the panic's own
+//! message; the caller gets the request's id.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+};
 
-use futures::FutureExt as _;
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
 
-/// Something panicked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Panicked;
+use crate::grpc::{
+    answer::{Answer, CallService},
+    call::Call,
+    refusal::Refusal,
+};
 
-// Unwind safety: what panicked is dropped, never used again; what it shared with others (the cache)
-// keeps its invariants by guards and takes no lock that a panic would poison into an error.
+/// Puts a [`CatchPanicService`] above a service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CatchPanicLayer;
 
-/// The future's output, unless it panics.
-pub async fn future<F: Future>(work: F) -> Result<F::Output, Panicked> {
-    AssertUnwindSafe(work).catch_unwind().await.map_err(|_| Panicked)
+/// Turns panics of the service below into refusals.
+#[derive(Clone, Debug)]
+pub(crate) struct CatchPanicService<S> {
+    inner: S,
 }
 
-/// The call's result, unless it panics.
-pub fn call<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Panicked)
+impl<S> Layer<S> for CatchPanicLayer {
+    type Service = CatchPanicService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CatchPanicService { inner }
+    }
+}
+
+// Unwind safety: a future that has panicked is never polled again. The state that it shares with others (the cache)
+// keeps its invariants by guards, and no lock turns into an error by a panic.
+
+impl<B, S: CallService<B>> Service<Call<B>> for CatchPanicService<S> {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = CatchPanicFuture<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call<B>) -> Self::Future {
+        match catch_unwind(AssertUnwindSafe(|| self.inner.call(call))) {
+            Ok(inner) => CatchPanicFuture::Running { inner },
+            Err(_) => CatchPanicFuture::Panicked,
+        }
+    }
+}
+
+pin_project! {
+    /// The answer of the service below, unless it panics.
+    #[project = CatchPanic]
+    #[derive(Debug)]
+    pub(crate) enum CatchPanicFuture<F> {
+        Running { #[pin] inner: F },
+        Panicked,
+    }
+}
+
+impl<F: Future<Output = Result<Answer, Infallible>>> Future for CatchPanicFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = match self.project() {
+            CatchPanic::Running { inner } => catch_unwind(AssertUnwindSafe(|| inner.poll(context))).ok(),
+            CatchPanic::Panicked => None,
+        };
+        polled.unwrap_or_else(|| Poll::Ready(Ok(Refusal::Panicked.into())))
+    }
 }

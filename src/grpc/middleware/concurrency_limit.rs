@@ -1,258 +1,162 @@
-//! How many requests are answered at once, in the whole process, and whether any are at all.
+//! How many requests are worked on at once, in the whole process.
 //!
-//! The limit is for requests that are *being worked on*. One that waits for a load gives its place
-//! back (loads have limits of their own): a flood of misses must not keep hits out, which take
-//! microseconds. Nor has one a place whose message is still on its way, or callers that never finish
-//! theirs would keep everybody out. tonic's own limits are per connection and outside of what our metrics see.
+//! A Get keeps its permit until it has to wait: it then waits for a load, and loads have limits of their own. A flood
+//! of misses must not keep hits of other tiers out, which take microseconds. Other methods keep theirs until the
+//! response head. tonic's own limit is per connection and outside of the metrics.
 
 use std::{
-    future::pending,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
 };
 
-use futures::poll;
-use std::task::Poll;
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::sleep,
-};
-use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use pin_project_lite::pin_project;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::{Layer, Service};
 
-use crate::{
-    error::retry_after_overload,
-    grpc::{
-        method::Method,
-        refusal::{Outcome, Refusal},
-        status,
-    },
+use crate::grpc::{
+    answer::{Answer, CallService},
+    call::Call,
+    method::Method,
+    refusal::Refusal,
 };
 
-/// Lets requests in. Clones are the same gate.
+/// Puts a [`ConcurrencyLimitService`] above a service.
 #[derive(Clone, Debug)]
-pub struct ConcurrencyLimit(Arc<Inside>);
-
-/// Behind one pointer: every request clones the gate, and a token's clones are counted under a lock.
-#[derive(Debug)]
-struct Inside {
-    places: Semaphore,
-    closed: CancellationToken,
+pub(crate) struct ConcurrencyLimitLayer {
+    permits: Arc<Semaphore>,
 }
 
-impl ConcurrencyLimit {
-    /// An open gate with this many places.
-    #[must_use]
-    pub fn new(places: usize) -> Self {
-        let places = Semaphore::new(places.min(Semaphore::MAX_PERMITS));
-        Self(Arc::new(Inside { places, closed: CancellationToken::new() }))
-    }
-
-    /// A place for a request, or why it has none.
-    pub fn admit(&self, method: Method) -> Result<Option<Permit>, Refusal> {
-        if !method.is_ours() {
-            return Ok(None);
-        }
-        if self.is_closed() {
-            return Err(Refusal { outcome: Outcome::Shed, status: status::draining() });
-        }
-        if !self.take() {
-            return Err(Refusal { outcome: Outcome::Shed, status: overloaded() });
-        }
-        Ok(Some(Permit(Arc::new(HeldPermit {
-            gate: self.clone(),
-            held: AtomicBool::new(true),
-            begun: AtomicBool::new(false),
-        }))))
-    }
-
-    fn take(&self) -> bool {
-        self.0.places.try_acquire().map(SemaphorePermit::forget).is_ok()
-    }
-
-    /// Refuses everything from now on, because the server is going away.
-    pub fn close(&self) {
-        self.0.closed.cancel();
-    }
-
-    /// Whether it refuses everything.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.0.closed.is_cancelled()
-    }
-
-    /// Done once the gate is closed.
-    #[must_use]
-    pub fn closed(&self) -> CancellationToken {
-        self.0.closed.clone()
-    }
-}
-
-/// A request's place among those being answered; free again when its last clone is dropped, or earlier.
+/// Refuses calls while all permits are in use.
 #[derive(Clone, Debug)]
-pub struct Permit(Arc<HeldPermit>);
-
-#[derive(Debug)]
-struct HeldPermit {
-    gate: ConcurrencyLimit,
-    held: AtomicBool,
-    /// The request's message is there.
-    begun: AtomicBool,
+pub(crate) struct ConcurrencyLimitService<S> {
+    permits: Arc<Semaphore>,
+    inner: S,
 }
 
-impl Permit {
-    /// The request's message is there. Takes the place again if it was given back meanwhile, or says that there is none.
-    pub fn begin(&self) -> Result<(), Status> {
-        self.0.begun.store(true, Ordering::Relaxed);
-        if !self.0.held.load(Ordering::Relaxed) {
-            if !self.0.gate.take() {
-                return Err(overloaded());
-            }
-            self.0.held.store(true, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Ends with a refusal if the message is not there in time. To be asked when the request first has to wait: unless
-    /// it has begun, it waits for its message, and gives its place back for so long.
-    pub async fn overdue(self, time: Duration) -> Refusal {
-        let has_begun = || self.0.begun.load(Ordering::Relaxed);
-        if !has_begun() {
-            self.0.give_back();
-            sleep(time).await;
-            if !has_begun() {
-                return Refusal { outcome: Outcome::Expired, status: status::deadline_exceeded() };
-            }
-        }
-        pending().await
-    }
-
-    /// Awaits `work`, keeping the place only if the answer is there at once.
-    pub async fn until_it_waits<F: Future>(self, work: F) -> F::Output {
-        let mut work = pin!(work);
-        if let Poll::Ready(output) = poll!(work.as_mut()) {
-            return output;
-        }
-        self.0.give_back();
-        work.await
+impl ConcurrencyLimitLayer {
+    /// So many permits.
+    #[must_use]
+    pub(crate) fn new(permits: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))) }
     }
 }
 
-fn overloaded() -> Status {
-    status::overloaded(retry_after_overload())
-}
+impl<S> Layer<S> for ConcurrencyLimitLayer {
+    type Service = ConcurrencyLimitService<S>;
 
-impl HeldPermit {
-    fn give_back(&self) {
-        if self.held.swap(false, Ordering::Relaxed) {
-            self.gate.0.places.add_permits(1);
-        }
+    fn layer(&self, inner: S) -> Self::Service {
+        ConcurrencyLimitService { permits: Arc::clone(&self.permits), inner }
     }
 }
 
-impl Drop for HeldPermit {
-    fn drop(&mut self) {
-        self.give_back();
+impl<B, S: CallService<B>> Service<Call<B>> for ConcurrencyLimitService<S> {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = ConcurrencyLimitFuture<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call<B>) -> Self::Future {
+        // A limit of their own for the others would stand here.
+        let permit = match call.method.is_ours().then(|| Arc::clone(&self.permits).try_acquire_owned()).transpose() {
+            Ok(permit) => permit,
+            Err(_) => return ConcurrencyLimitFuture::Refused,
+        };
+        let until_it_waits = call.method == Method::Get;
+        ConcurrencyLimitFuture::Working { inner: self.inner.call(call), permit, until_it_waits }
+    }
+}
+
+pin_project! {
+    /// The answer of the service below, or the refusal.
+    #[project = Limited]
+    #[derive(Debug)]
+    pub(crate) enum ConcurrencyLimitFuture<F> {
+        Working {
+            #[pin]
+            inner: F,
+            permit: Option<OwnedSemaphorePermit>,
+            until_it_waits: bool,
+        },
+        Refused,
+    }
+}
+
+impl<F: Future<Output = Result<Answer, Infallible>>> Future for ConcurrencyLimitFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Limited::Working { inner, permit, until_it_waits } = self.project() else {
+            return Poll::Ready(Ok(Refusal::Overloaded.into()));
+        };
+        let polled = inner.poll(context);
+        if *until_it_waits || polled.is_ready() {
+            *permit = None;
+        }
+        polled
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tonic::Code;
-    use tonic_types::StatusExt as _;
+    use std::{
+        future::{Pending, pending},
+        task::Waker,
+    };
+
+    use tower::{service_fn, util::ServiceFn};
 
     use super::*;
+    use crate::grpc::{
+        answer::Content,
+        testing::{self, TestBody},
+    };
 
-    #[test]
-    fn beyond_the_limit_requests_are_refused_and_told_when_to_come_back() {
-        let gate = ConcurrencyLimit::new(2);
-        let first = gate.admit(Method::Get).unwrap();
-        let _second = gate.admit(Method::Warm).unwrap();
+    type Waiting = Pending<Result<Answer, Infallible>>;
 
-        let Refusal { outcome, status } = gate.admit(Method::Get).unwrap_err();
+    fn waiting() -> ServiceFn<fn(Call<TestBody>) -> Waiting> {
+        service_fn(|_| pending())
+    }
 
-        assert_eq!((outcome, status.code()), (Outcome::Shed, Code::ResourceExhausted));
-        let delay = status.get_details_retry_info().unwrap().retry_delay.unwrap();
-        assert!((Duration::from_millis(500)..=Duration::from_millis(1500)).contains(&delay), "{delay:?}");
-        let pushback = status.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap();
-        assert_eq!(pushback, delay.as_millis().to_string());
+    fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+        Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
 
-        drop(first);
-        assert!(gate.admit(Method::Get).is_ok());
+    fn is_refused(polled: Poll<Result<Answer, Infallible>>) -> bool {
+        matches!(polled, Poll::Ready(Ok(Answer { content: Content::Refused(Refusal::Overloaded), .. })))
     }
 
     #[test]
-    fn health_and_reflection_are_answered_when_full_and_when_draining() {
-        let gate = ConcurrencyLimit::new(0);
-        gate.close();
-        for method in [Method::Health, Method::Reflection] {
-            assert!(gate.admit(method).unwrap().is_none());
+    fn beyond_the_limit_requests_are_refused_until_one_ends() {
+        let layer = ConcurrencyLimitLayer::new(1);
+        let mut service = layer.layer(waiting());
+        let mut first = service.call(testing::call(Method::Warm, &[]));
+        assert!(poll(&mut first).is_pending());
+        assert!(is_refused(poll(&mut service.call(testing::call(Method::Get, &[])))));
+        drop(first);
+        assert!(poll(&mut service.call(testing::call(Method::Get, &[]))).is_pending());
+        assert_eq!(layer.permits.available_permits(), 1);
+    }
+
+    #[test]
+    fn health_and_reflection_are_answered_when_full() {
+        let mut service = ConcurrencyLimitLayer::new(0).layer(waiting());
+        for method in [Method::Health, Method::Reflection, Method::Unknown] {
+            assert!(poll(&mut service.call(testing::call(method, &[]))).is_pending(), "{method:?}");
         }
     }
 
     #[test]
-    fn draining_requests_may_be_repeated_elsewhere_at_once() {
-        let gate = ConcurrencyLimit::new(1);
-        gate.close();
-        let Refusal { outcome, status } = gate.admit(Method::Get).unwrap_err();
-        assert_eq!((outcome, status.code()), (Outcome::Shed, Code::Unavailable));
-        assert_eq!(status.get_details_error_info().unwrap().reason, "DRAINING");
-        assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::ZERO));
-    }
-
-    #[tokio::test]
-    async fn a_request_that_waits_gives_its_place_back_once() {
-        let gate = ConcurrencyLimit::new(1);
-        let (answer, waiting) = tokio::sync::oneshot::channel();
-
-        let place = gate.admit(Method::Get).unwrap().unwrap();
-        let kept = place.clone();
-        let mut waiter = pin!(place.until_it_waits(waiting));
-        assert!(poll!(waiter.as_mut()).is_pending());
-
-        let hit = gate.admit(Method::Get).unwrap().unwrap();
-        assert_eq!(hit.until_it_waits(async { 1 }).await, 1);
-
-        answer.send(2).unwrap();
-        assert_eq!(waiter.await, Ok(2));
-        drop(kept);
-        assert_eq!(gate.0.places.available_permits(), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_has_no_place_while_its_message_is_on_its_way_and_none_to_wait_for_it_for_ever() {
-        let gate = ConcurrencyLimit::new(1);
-        let free = || gate.0.places.available_permits();
-        let time = Duration::from_secs(10);
-
-        let late = gate.admit(Method::Stats).unwrap().unwrap();
-        let mut overdue = Box::pin(late.clone().overdue(time));
-        assert!(poll!(overdue.as_mut()).is_pending());
-        let other = gate.admit(Method::Stats).unwrap().unwrap();
-        assert_eq!(late.begin().unwrap_err().code(), Code::ResourceExhausted);
-        drop(other);
-        late.begin().unwrap();
-        assert_eq!(free(), 0);
-        assert!(tokio::time::timeout(time * 2, overdue).await.is_err(), "it has begun");
-        drop(late);
-
-        let never = gate.admit(Method::Stats).unwrap().unwrap();
-        let Refusal { outcome, status } = never.overdue(time).await;
-        assert_eq!((outcome, status.code()), (Outcome::Expired, Code::DeadlineExceeded));
-        assert_eq!(free(), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_that_has_begun_keeps_its_place_while_it_works() {
-        let gate = ConcurrencyLimit::new(1);
-        let place = gate.admit(Method::Stats).unwrap().unwrap();
-        place.begin().unwrap();
-        let mut overdue = pin!(place.overdue(Duration::from_secs(10)));
-        assert!(poll!(overdue.as_mut()).is_pending());
-        assert!(gate.admit(Method::Stats).is_err());
+    fn a_get_that_waits_gives_its_permit_back_and_others_do_not() {
+        for (method, left) in [(Method::Get, 1), (Method::Invalidate, 0), (Method::Stats, 0), (Method::Warm, 0)] {
+            let layer = ConcurrencyLimitLayer::new(1);
+            let mut waiting = layer.layer(waiting()).call(testing::call(method, &[]));
+            assert!(poll(&mut waiting).is_pending());
+            assert_eq!(layer.permits.available_permits(), left, "{method:?}");
+        }
     }
 }

@@ -1,163 +1,119 @@
-//! Until when a caller wants its answer, and the answer it gets after that.
+//! Ends the wait for an answer at the call's deadline, and gives the deadline to a stream that comes out of it.
 //!
-//! Ours is due a little earlier than the caller asked, so that the reply arrives before the caller's own timer goes off.
-//! A deadline bounds the wait of one caller, never the load that it waits for.
+//! A deadline bounds the wait of one caller, never the load that it waits for. A ready answer is given even if the
+//! deadline has passed. tonic's own timeout would end the call with CANCELLED, outside of the metrics.
 
-use std::time::Duration;
-
-use http::{HeaderMap, HeaderName};
-use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
-
-use super::concurrency_limit::ConcurrencyLimit;
-use crate::grpc::{
-    method::Method,
-    refusal::{Outcome, Refusal},
-    status,
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, ready},
 };
 
-const HEADER: HeaderName = HeaderName::from_static("grpc-timeout");
+use futures::{FutureExt as _, future::BoxFuture};
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower::{Layer, Service};
 
-/// How much earlier than asked we answer: a tenth, but never more than this.
-const EARLIER_MAX: Duration = Duration::from_millis(10);
+use crate::grpc::{
+    answer::{Answer, CallService, Until},
+    call::Call,
+    refusal::Refusal,
+};
 
-/// What ends a request that has not ended by itself.
+/// Puts a [`DeadlineService`] above a service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeadlineLayer;
+
+/// Bounds the answers of the service below.
 #[derive(Clone, Debug)]
-pub enum Bound {
-    /// A point in time.
-    Deadline(Instant),
-    /// The server's shutdown. For streams that are meant to stay open, such as a watch on health.
-    Drain(CancellationToken),
+pub(crate) struct DeadlineService<S> {
+    inner: S,
 }
 
-impl Bound {
-    /// A request's bound; callers without a deadline get `default`.
-    pub fn of(
-        method: Method,
-        headers: &HeaderMap,
-        default: Duration,
-        gate: &ConcurrencyLimit,
-    ) -> Result<Self, Refusal> {
-        let asked = asked(headers)?.or(method.is_ours().then_some(default));
-        let Some(asked) = asked else {
-            return Ok(Self::Drain(gate.closed()));
-        };
-        Ok(Self::Deadline(Instant::now() + a_little_early(asked)))
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = DeadlineService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        DeadlineService { inner }
+    }
+}
+
+impl<B, S: CallService<B>> Service<Call<B>> for DeadlineService<S> {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = DeadlineFuture<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
-    /// Waits for the bound and says what the caller is told.
-    pub async fn passed(self) -> Refusal {
-        match self {
-            Self::Deadline(at) => {
-                // A timer that is due still waits for the clock's next millisecond.
-                if Instant::now() < at {
-                    sleep_until(at).await;
-                }
-                Refusal { outcome: Outcome::Expired, status: status::deadline_exceeded() }
+    fn call(&mut self, call: Call<B>) -> Self::Future {
+        DeadlineFuture { deadline: call.deadline, inner: self.inner.call(call), passed: None }
+    }
+}
+
+pin_project! {
+    /// The answer of the service below, or the refusal.
+    pub(crate) struct DeadlineFuture<F> {
+        #[pin]
+        inner: F,
+        deadline: Option<Instant>,
+        // Made when the call first has to wait.
+        passed: Option<BoxFuture<'static, Refusal>>,
+    }
+}
+
+impl<F: Future<Output = Result<Answer, Infallible>>> Future for DeadlineFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let until = this.deadline.map(Until::Deadline);
+        if let Poll::Ready(Ok(mut answer)) = this.inner.poll(context) {
+            if answer.is_encoded() {
+                answer.until = until;
             }
-            Self::Drain(closed) => {
-                closed.cancelled().await;
-                Refusal { outcome: Outcome::Shed, status: status::draining() }
-            }
+            return Poll::Ready(Ok(answer));
         }
+        let Some(until) = until else { return Poll::Pending };
+        let passed = this.passed.get_or_insert_with(|| until.passed().boxed());
+        let refusal = ready!(passed.as_mut().poll(context));
+        Poll::Ready(Ok(refusal.into()))
     }
-}
-
-/// How long a caller wants to wait, if it says so.
-pub fn asked(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
-    headers.get(&HEADER).map(|timeout| parse(timeout.as_bytes()).ok_or_else(malformed)).transpose()
-}
-
-fn a_little_early(asked: Duration) -> Duration {
-    asked.saturating_sub((asked / 10).min(EARLIER_MAX))
-}
-
-fn malformed() -> Refusal {
-    let violation =
-        tonic_types::FieldViolation::new("grpc-timeout", "must be one to eight digits and a unit of HMSmun");
-    Refusal { outcome: Outcome::Answered, status: status::invalid(vec![violation]) }
-}
-
-/// `TimeoutValue TimeoutUnit` of "gRPC over HTTP/2".
-fn parse(timeout: &[u8]) -> Option<Duration> {
-    let (unit, digits) = timeout.split_last()?;
-    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let value: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    Some(match unit {
-        b'H' => Duration::from_secs(value * 3600),
-        b'M' => Duration::from_secs(value * 60),
-        b'S' => Duration::from_secs(value),
-        b'm' => Duration::from_millis(value),
-        b'u' => Duration::from_micros(value),
-        b'n' => Duration::from_nanos(value),
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
 mod tests {
-    use tonic::Code;
-    use tonic_types::StatusExt as _;
+    use std::{future::pending, time::Duration};
+
+    use tower::{ServiceExt as _, service_fn};
 
     use super::*;
+    use crate::grpc::{
+        answer::Content,
+        method::Method,
+        testing::{self, TestBody},
+    };
 
-    const DEFAULT: Duration = Duration::from_secs(15);
-
-    fn bound(method: Method, timeout: Option<&str>) -> Result<Bound, Refusal> {
-        let headers = timeout.map(|timeout| (HEADER, timeout.parse().unwrap())).into_iter().collect();
-        Bound::of(method, &headers, DEFAULT, &ConcurrencyLimit::new(1))
-    }
-
-    #[test]
-    fn deadlines_are_the_callers_a_little_early() {
-        for (timeout, after) in [
-            ("2H", Duration::from_secs(7200) - EARLIER_MAX),
-            ("3M", Duration::from_secs(180) - EARLIER_MAX),
-            ("1S", Duration::from_millis(990)),
-            ("50m", Duration::from_millis(45)),
-            ("5m", Duration::from_micros(4500)),
-            ("1000u", Duration::from_micros(900)),
-            ("1000n", Duration::from_nanos(900)),
-            ("0S", Duration::ZERO),
-            ("99999999H", Duration::from_secs(99_999_999 * 3600) - EARLIER_MAX),
-        ] {
-            assert_eq!(parse(timeout.as_bytes()).map(a_little_early), Some(after), "{timeout}");
-        }
-    }
-
-    #[tokio::test]
-    async fn callers_without_a_deadline_get_the_default() {
-        let now = Instant::now();
-        let Ok(Bound::Deadline(at)) = bound(Method::Get, None) else { panic!("a deadline") };
-        assert!((a_little_early(DEFAULT)..=DEFAULT).contains(&(at - now)));
+    async fn answered(service: impl CallService<TestBody>, deadline: Duration) -> Content {
+        let mut call = testing::call(Method::Get, &[]);
+        call.deadline = Some(Instant::now() + deadline);
+        let Ok(answer) = DeadlineLayer.layer(service).oneshot(call).await;
+        answer.content
     }
 
     #[tokio::test]
     async fn a_passed_deadline_is_deadline_exceeded() {
         let began = Instant::now();
-        let Refusal { outcome, status } = bound(Method::Get, Some("20m")).unwrap().passed().await;
+        let content = answered(service_fn(|_: Call<TestBody>| pending()), Duration::from_millis(18)).await;
         assert!(began.elapsed() >= Duration::from_millis(18));
-        assert_eq!((outcome, status.code()), (Outcome::Expired, Code::DeadlineExceeded));
-        assert_eq!(status.get_details_error_info().unwrap().reason, "DEADLINE_EXCEEDED");
-    }
-
-    #[test]
-    fn a_malformed_timeout_is_an_invalid_argument() {
-        for timeout in ["", "S", "1", "1s", "1 S", "-1S", "+1S", "123456789S", "1.5S", "1Sx", "m1"] {
-            let Refusal { outcome, status } = bound(Method::Get, Some(timeout)).unwrap_err();
-            assert_eq!((outcome, status.code()), (Outcome::Answered, Code::InvalidArgument), "{timeout}");
-            assert_eq!(status.get_details_bad_request().unwrap().field_violations[0].field, "grpc-timeout");
-        }
+        assert!(matches!(content, Content::Refused(Refusal::DeadlineExceeded)), "{content:?}");
     }
 
     #[tokio::test]
-    async fn streams_that_stay_open_end_when_the_server_drains() {
-        let gate = ConcurrencyLimit::new(1);
-        let bound = Bound::of(Method::Health, &HeaderMap::new(), DEFAULT, &gate).unwrap();
-        gate.close();
-        let Refusal { outcome, status } = bound.passed().await;
-        assert_eq!((outcome, status.code()), (Outcome::Shed, Code::Unavailable));
+    async fn an_answer_that_is_ready_is_given_whatever_the_deadline() {
+        let ready = service_fn(async |_: Call<TestBody>| Ok(Answer::from(Refusal::NotGrpc)));
+        let content = answered(ready, Duration::ZERO).await;
+        assert!(matches!(content, Content::Refused(Refusal::NotGrpc)), "{content:?}");
     }
 }

@@ -1,145 +1,115 @@
-//! A document that is in memory, given at once: by the very poll that brings the request, without a future of its own,
-//! a router or tonic's codec around it.
+//! A document that is in memory, given at once: without a future of its own, a router or tonic's codec.
 //!
-//! Decision: only what is plain is answered here, with the document or with its refusal for its size. Whatever else a
-//! request asks for or lacks (another encoding, credentials, a message in pieces or with a mistake, a document that is not
-//! in memory) is answered nothing here and goes the whole way; what has been read of it is read again there.
+//! A Get is decoded, checked and hashed here, once; the service below gets the parsed request if the document is not
+//! in memory. A Get that is compressed or has a mistake goes on as it came, and tonic answers it.
 //!
-//! Invariant: nothing is given here that the whole way would not give: the same code judges credentials, request and
-//! document. It takes no place from other requests, because it never waits.
+//! Invariant: the same code judges the request and makes the reply on both ways. A hit needs no permit, because it
+//! never waits.
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::{Buf as _, Bytes};
-use http::{HeaderMap, HeaderName, Request, header::CONTENT_TYPE};
-use http_body::{Body, Frame, SizeHint};
+use futures::{FutureExt as _, future::BoxFuture};
+use http::HeaderName;
 use prost::Message as _;
-use tonic::{Status, metadata::GRPC_CONTENT_TYPE};
-use tracing::Span;
+use tower::{Layer, Service};
 
-use super::{auth::Auth, concurrency_limit::ConcurrencyLimit, deadline};
 use crate::{
     grpc::{
+        answer::{Answer, CallService},
+        call::{Call, Message},
         method::Method,
-        request_id::RequestId,
-        service::{Reply, Service, convert},
+        service::{
+            UserDataRpcs,
+            convert::{self, GetRequest},
+        },
     },
     proto::v1::GetComprehensiveUserDataRequest,
 };
 
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-/// gRPC's prefix of a message: one byte for compression, four for its length.
-const PREFIX_BYTES: usize = 5;
 
-/// What answers from memory.
+/// Puts a [`MemoryHitService`] above a service.
 #[derive(Clone, Debug)]
-pub struct Hits {
-    /// Who has the documents.
-    pub(in crate::grpc) service: Arc<Service>,
-    /// Larger requests are refused on the whole way.
-    pub(in crate::grpc) request_bytes_max: usize,
+pub(crate) struct MemoryHitLayer {
+    /// None: nothing is in memory.
+    pub(crate) rpcs: Option<Arc<UserDataRpcs>>,
 }
 
-impl Hits {
-    /// The reply to a Get, if it can be given now.
-    pub(in crate::grpc) fn reply<B: Body<Data = Bytes> + Unpin>(
-        &self,
-        auth: &Auth,
-        gate: &ConcurrencyLimit,
-        id: &RequestId,
-        request: &mut Request<Peeked<B>>,
-        context: &mut Context<'_>,
-    ) -> Option<Result<Reply, Status>> {
-        let headers = request.headers();
-        if gate.is_closed() || !is_plain(headers) || deadline::asked(headers).is_err() {
-            return None;
+/// Answers from memory.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryHitService<S> {
+    rpcs: Option<Arc<UserDataRpcs>>,
+    inner: S,
+}
+
+impl<S> Layer<S> for MemoryHitLayer {
+    type Service = MemoryHitService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        MemoryHitService { rpcs: self.rpcs.clone(), inner }
+    }
+}
+
+impl<B, S> Service<Call<B>> for MemoryHitService<S>
+where
+    S: CallService<B>,
+    S::Future: Send + 'static,
+{
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = MemoryHitFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut call: Call<B>) -> Self::Future {
+        if let Some(rpcs) = &self.rpcs
+            && let Some(request) = get_request(&call)
+        {
+            if let Some(reply) = rpcs.hit(&request) {
+                return MemoryHitFuture::Hit { answer: Some(reply.into()) };
+            }
+            call.message = Message::Get(Box::new(request));
         }
-        // Order: before anything that depends on what is asked for.
-        if let Some(caller) = auth.admit(Method::Get, headers, request.extensions()).ok()? {
-            Span::current().record("caller", &*caller);
+        MemoryHitFuture::Miss { inner: self.inner.call(call).boxed() }
+    }
+}
+
+/// The request, if it is a Get that is whole, plain and correct.
+fn get_request<B>(call: &Call<B>) -> Option<GetRequest> {
+    let (Method::Get, Message::Whole(message)) = (call.method, &call.message) else { return None };
+    let message = plain(message.clone()).filter(|_| !call.headers().contains_key(ENCODING))?;
+    convert::get(&GetComprehensiveUserDataRequest::decode(message).ok()?).ok()
+}
+
+/// The message without its prefix, unless it is compressed.
+fn plain(mut message: Bytes) -> Option<Bytes> {
+    let is_plain = message.try_get_u8().ok()? == 0;
+    message.try_get_u32().ok().filter(|_| is_plain).map(|_| message)
+}
+
+/// The answer from memory, or of the service below. Boxed here and not above, so that a hit allocates no future.
+pub(crate) enum MemoryHitFuture {
+    Hit { answer: Option<Answer> },
+    Miss { inner: BoxFuture<'static, Result<Answer, Infallible>> },
+}
+
+impl Future for MemoryHitFuture {
+    type Output = Result<Answer, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Hit { answer } => {
+                Poll::Ready(Ok(answer.take().expect("a future that has ended is not polled again")))
+            }
+            Self::Miss { inner } => inner.as_mut().poll(context),
         }
-        let message = request.body_mut().message(context).filter(|message| message.len() <= self.request_bytes_max)?;
-        let asked = convert::get(&GetComprehensiveUserDataRequest::decode(message).ok()?).ok()?;
-        self.service.hit(&asked, id)
-    }
-}
-
-/// As most clients ask: in protobuf, not compressed.
-fn is_plain(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|of| of == GRPC_CONTENT_TYPE) && !headers.contains_key(ENCODING)
-}
-
-/// A request's body of which the first frame may have been looked at: whoever reads it gets all of it.
-#[derive(Debug)]
-pub struct Peeked<B> {
-    seen: Option<Bytes>,
-    body: B,
-}
-
-impl<B> From<B> for Peeked<B> {
-    fn from(body: B) -> Self {
-        Self { seen: None, body }
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Peeked<B> {
-    /// The request's message, if it is there as a whole and the last of the request.
-    fn message(&mut self, context: &mut Context<'_>) -> Option<Bytes> {
-        self.see(context)?;
-        // Many clients end a request with an empty frame of its own. One and no more: each costs a copy of what is there,
-        // and a peer may send a message byte by byte.
-        if !self.body.is_end_stream() {
-            let _ = self.see(context);
-        }
-        let mut message = self.seen.clone().filter(|_| self.body.is_end_stream())?;
-        let is_whole = message.len() >= PREFIX_BYTES
-            && message.get_u8() == 0
-            && usize::try_from(message.get_u32()).is_ok_and(|length| length == message.len());
-        is_whole.then_some(message)
-    }
-
-    /// Reads a frame, if one is there that can be read again.
-    fn see(&mut self, context: &mut Context<'_>) -> Option<()> {
-        let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut self.body).poll_frame(context) else { return None };
-        // Trailers of a request say nothing to us.
-        let more = frame.into_data().unwrap_or_default();
-        self.seen = Some(match self.seen.take() {
-            Some(seen) if !more.is_empty() => [seen, more].concat().into(),
-            Some(seen) => seen,
-            None => more,
-        });
-        Some(())
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Body for Peeked<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let this = self.get_mut();
-        match this.seen.take() {
-            Some(seen) => Poll::Ready(Some(Ok(Frame::data(seen)))),
-            None => Pin::new(&mut this.body).poll_frame(context),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.seen.is_none() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let seen = self.seen.as_ref().map_or(0, Bytes::len) as u64;
-        let rest = self.body.size_hint();
-        let mut all = SizeHint::new();
-        if let Some(upper) = rest.upper() {
-            all.set_upper(upper + seen);
-        }
-        all.set_lower(rest.lower() + seen);
-        all
     }
 }

@@ -1,10 +1,11 @@
-//! A reply on its way out: bounded like the request was, safe against panics of a stream, and counted
-//! when its last byte is handed over or when it is dropped.
+//! The body of every response: it ends a stream at its deadline or at drain, survives a panic of the stream, and counts
+//! the request when its last byte is handed over or when it is dropped.
 //!
-//! A sealed document goes out as it is, in one frame of two pieces, and trailers. tonic would copy it: its encoder knows
-//! no message that is encoded already.
+//! A sealed document goes out as it is, in one frame of two pieces, and trailers. tonic would copy it: its encoder
+//! knows no message that is encoded already.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -12,13 +13,14 @@ use std::{
 use bytes::{Buf as _, Bytes, buf::Chain};
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{HeaderMap, HeaderValue};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use tonic::{Code, Status, body::Body};
-use tracing::{Span, error};
+use tracing::error;
 
-use super::{catch_panic, deadline::Bound, metrics::Call};
 use crate::{
     grpc::{
+        answer::Until,
+        metrics::RequestRecord,
         refusal::{Outcome, Refusal},
         request_id::RequestId,
         status,
@@ -26,153 +28,155 @@ use crate::{
     proto::SealedResponse,
 };
 
-/// What a frame carries: HTTP/2 takes as long for a small one as for a large one, so the two pieces of a sealed document
-/// are one frame of the body. What tonic makes has one piece.
+/// The data of a frame: HTTP/2 takes as long for a small one as for a large one, so the two pieces of a sealed document
+/// are one frame of the body. tonic's messages have one piece.
 type Pieces = Chain<Bytes, Bytes>;
 
-/// The body of every reply.
+/// The body of every response.
 #[derive(Debug)]
-pub struct ReplyBody {
-    /// None once the reply has ended.
-    running: Option<Running>,
+pub struct ResponseBody {
+    /// None once the response has ended.
+    rest: Option<Rest>,
     /// Counts the request when dropped, so after the end.
-    call: Call,
-    id: RequestId,
-    span: Span,
+    record: RequestRecord,
 }
 
-/// What is left of a reply.
-enum Running {
+/// The rest of a response.
+#[derive(Debug)]
+enum Rest {
     /// A sealed document, then OK.
     Sealed(Option<Pieces>),
-    /// What tonic makes of a message or of a stream of them.
-    Encoded(Encoded),
+    /// tonic's message, or a stream of them.
+    Encoded(Box<EncodedStream>),
 }
 
-struct Encoded {
+struct EncodedStream {
     body: Body,
-    bound: Bound,
+    until: Option<Until>,
     /// Made when a stream first has to wait: a unary reply never does.
     passed: Option<BoxFuture<'static, Refusal>>,
+    id: RequestId,
 }
 
-impl std::fmt::Debug for Running {
+impl std::fmt::Debug for EncodedStream {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Sealed(_) => "Sealed",
-            Self::Encoded(_) => "Encoded",
-        })
+        formatter.debug_struct("EncodedStream").field("until", &self.until).finish_non_exhaustive()
     }
 }
 
-impl ReplyBody {
+impl ResponseBody {
     /// A body that ends with trailers.
-    pub fn new(body: Body, bound: Bound, call: Call, id: RequestId, span: Span) -> Self {
-        Self { running: Some(Running::Encoded(Encoded { body, bound, passed: None })), call, id, span }
+    pub(super) fn encoded(body: Body, until: Option<Until>, id: RequestId, record: RequestRecord) -> Self {
+        Self { rest: Some(Rest::Encoded(Box::new(EncodedStream { body, until, passed: None, id }))), record }
     }
 
     /// A document that is there.
-    pub fn sealed(reply: SealedResponse, call: Call, id: RequestId, span: Span) -> Self {
-        Self { running: Some(Running::Sealed(Some(reply.into_pieces()))), call, id, span }
+    pub(super) fn sealed(reply: SealedResponse, record: RequestRecord) -> Self {
+        Self { rest: Some(Rest::Sealed(Some(reply.into_pieces()))), record }
     }
 
-    /// No body: the headers said it all, and `call` knows how it ended.
-    pub fn empty(call: Call, id: RequestId) -> Self {
-        Self { running: None, call, id, span: Span::none() }
+    /// No body: the headers said it all, and `record` knows the end.
+    pub(super) fn empty(record: RequestRecord) -> Self {
+        Self { rest: None, record }
     }
 
     /// The end of a document.
     fn ok(&mut self) -> Frame<Pieces> {
-        self.running = None;
-        self.call.ends(Outcome::Answered, Code::Ok);
+        self.rest = None;
+        self.record.ends(Outcome::Answered, Code::Ok);
         let mut trailers = HeaderMap::with_capacity(1);
         trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
         Frame::trailers(trailers)
     }
 
-    /// Ends the stream early with a status of ours.
-    fn cut(&mut self, outcome: Outcome, status: &Status) -> Frame<Pieces> {
-        self.running = None;
-        self.call.ends(outcome, status.code());
+    /// Ends a stream early.
+    fn cut(&mut self, id: &RequestId, refusal: &Refusal) -> Frame<Pieces> {
+        self.rest = None;
+        let status = status::of(refusal, id);
+        self.record.ends(refusal.outcome(), status.code());
         let mut trailers = HeaderMap::new();
-        self.id.stamp(&mut trailers);
+        id.stamp(&mut trailers);
         status.add_header(&mut trailers).expect("messages are percent-encoded and details base64");
         Frame::trailers(trailers)
     }
 }
 
-impl Encoded {
-    fn poll_passed(&mut self, context: &mut Context<'_>) -> Poll<Refusal> {
-        let bound = &self.bound;
-        self.passed.get_or_insert_with(|| bound.clone().passed().boxed()).as_mut().poll(context)
+impl EncodedStream {
+    /// The next frame, or why there is none.
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Result<Frame<Bytes>, Status>>, Refusal>> {
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(context))) {
+            Ok(Poll::Ready(frame)) => Poll::Ready(Ok(frame)),
+            Ok(Poll::Pending) => {
+                let Some(until) = &self.until else { return Poll::Pending };
+                let passed = self.passed.get_or_insert_with(|| until.clone().passed().boxed());
+                Poll::Ready(Err(ready!(passed.as_mut().poll(context))))
+            }
+            Err(_) => {
+                self.id.in_log(|| error!("a stream panicked"));
+                Poll::Ready(Err(Refusal::Panicked))
+            }
+        }
     }
 }
 
-impl http_body::Body for ReplyBody {
+impl http_body::Body for ResponseBody {
     type Data = Pieces;
     type Error = Status;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Pieces>, Status>>> {
         let this = self.get_mut();
-        let Some(running) = &mut this.running else { return Poll::Ready(None) };
-
-        let encoded = match running {
-            Running::Encoded(encoded) => encoded,
-            Running::Sealed(pieces) => {
+        let encoded = match &mut this.rest {
+            None => return Poll::Ready(None),
+            Some(Rest::Sealed(pieces)) => {
                 return Poll::Ready(Some(Ok(match pieces.take() {
                     Some(pieces) => Frame::data(pieces),
                     None => this.ok(),
                 })));
             }
+            Some(Rest::Encoded(encoded)) => encoded,
         };
-        let polled = this.span.in_scope(|| catch_panic::call(|| Pin::new(&mut encoded.body).poll_frame(context)));
-        let Ok(polled) = polled else {
-            this.span.in_scope(|| this.id.in_log(|| error!("a stream panicked")));
-            let status = status::internal(&this.id);
-            return Poll::Ready(Some(Ok(this.cut(Outcome::Answered, &status))));
-        };
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => {
+        match ready!(this.record.span().in_scope(|| encoded.poll_frame(context))) {
+            Ok(Some(Ok(frame))) => {
                 if let Some(trailers) = frame.trailers_ref() {
-                    this.call.ends(Outcome::Answered, code(trailers));
+                    this.record.ends(Outcome::Answered, code(trailers));
                 }
                 Poll::Ready(Some(Ok(frame.map_data(|data| data.chain(Bytes::new())))))
             }
-            Poll::Ready(Some(Err(status))) => {
-                this.call.ends(Outcome::Answered, status.code());
+            Ok(Some(Err(status))) => {
+                this.record.ends(Outcome::Answered, status.code());
                 Poll::Ready(Some(Err(status)))
             }
-            Poll::Ready(None) => {
-                this.running = None;
+            Ok(None) => {
+                this.rest = None;
                 Poll::Ready(None)
             }
-            Poll::Pending => {
-                let Refusal { outcome, status } = ready!(encoded.poll_passed(context));
-                Poll::Ready(Some(Ok(this.cut(outcome, &status))))
+            Err(refusal) => {
+                let id = encoded.id.clone();
+                Poll::Ready(Some(Ok(this.cut(&id, &refusal))))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.running.as_ref().is_none_or(|running| match running {
-            Running::Encoded(encoded) => encoded.body.is_end_stream(),
-            Running::Sealed(_) => false,
+        self.rest.as_ref().is_none_or(|rest| match rest {
+            Rest::Encoded(encoded) => encoded.body.is_end_stream(),
+            Rest::Sealed(_) => false,
         })
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.running.as_ref().map_or_else(
+        self.rest.as_ref().map_or_else(
             || SizeHint::with_exact(0),
-            |running| match running {
-                Running::Encoded(encoded) => encoded.body.size_hint(),
+            |rest| match rest {
+                Rest::Encoded(encoded) => encoded.body.size_hint(),
                 // A length would become a header, which gRPC's replies do not have.
-                Running::Sealed(_) => SizeHint::default(),
+                Rest::Sealed(_) => SizeHint::default(),
             },
         )
     }
 }
 
-/// The code that headers or trailers tell.
+/// The code in trailers.
 fn code(headers: &HeaderMap) -> Code {
     headers.get(Status::GRPC_STATUS).map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()))
 }

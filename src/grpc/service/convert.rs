@@ -1,14 +1,13 @@
-//! Requests parsed once, at the edge: what comes out of here is valid.
+//! Requests parsed once, at the edge: the results are valid.
 //!
-//! All that is wrong with a request is reported together, field by field, and never quoted.
+//! All mistakes of a request are reported together, field by field, and never quoted.
 
 use std::{collections::HashSet, time::Duration};
-
-use tonic::Status;
 
 use self::violations::Violations;
 use crate::{
     cache::{Freshness, InvalidateOptions, ReadOptions},
+    grpc::refusal::Refusal,
     model::{Parameters, Scope, Section, SectionSet, StrategyId, Token, UserDataQuery, UserId},
     proto::{
         self,
@@ -21,7 +20,7 @@ use crate::{
 
 mod violations;
 
-/// Older documents are never kept, so a longer wish would only look as if it meant something.
+/// No tier keeps older documents, so a longer limit would have no effect.
 const MAX_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// A line in the audit log.
 const REASON_BYTES_MAX: usize = 255;
@@ -36,20 +35,20 @@ const WARM_CONCURRENCY_DEFAULT: usize = 4;
 const WARM_CONCURRENCY_MAX: i32 = 16;
 const UNKNOWN_VALUE: &str = "must be a known value";
 
-/// What GetComprehensiveUserData asks for.
+/// A parsed GetComprehensiveUserData.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Get {
+pub struct GetRequest {
     /// The question.
     pub query: UserDataQuery,
     /// How fresh the answer has to be.
-    pub wish: ReadOptions,
+    pub options: ReadOptions,
     /// Whether to assemble it anew.
     pub refresh: bool,
 }
 
-/// What InvalidateCache asks for.
+/// A parsed InvalidateCache.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Invalidate {
+pub struct InvalidateRequest {
     /// Whom it concerns.
     pub scope: Scope,
     /// How it is carried out.
@@ -58,9 +57,9 @@ pub struct Invalidate {
     pub reason: String,
 }
 
-/// What WarmCache asks for.
+/// A parsed WarmCache.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Warm {
+pub struct WarmRequest {
     /// What to load.
     pub what: WarmWhat,
     /// Loads at once.
@@ -77,13 +76,13 @@ pub enum WarmWhat {
 }
 
 /// Parses GetComprehensiveUserData.
-pub fn get(request: &GetComprehensiveUserDataRequest) -> Result<Get, Status> {
+pub fn get(request: &GetComprehensiveUserDataRequest) -> Result<GetRequest, Refusal> {
     let mut violations = Violations::default();
     let user = violations.check("user_id", UserId::parse(&request.user_id));
     let strategy = strategy("strategy_id", request.strategy_id, &mut violations);
     let parameters = parameters(request.parameters.as_ref(), &mut violations);
     let sections = sections(&request.sections, &mut violations);
-    let wish = ReadOptions {
+    let options = ReadOptions {
         sections,
         freshness: freshness(request.freshness, &mut violations),
         min_token: min_token(&request.min_token, &mut violations),
@@ -92,11 +91,11 @@ pub fn get(request: &GetComprehensiveUserDataRequest) -> Result<Get, Status> {
     let (Some(user), Some(parameters)) = (user, parameters) else { return Err(violations.into()) };
     violations.none()?;
     let query = UserDataQuery::new(user, strategy, parameters);
-    Ok(Get { query, wish, refresh: request.force_refresh })
+    Ok(GetRequest { query, options, refresh: request.force_refresh })
 }
 
 /// Parses InvalidateCache.
-pub fn invalidate(request: InvalidateCacheRequest) -> Result<Invalidate, Status> {
+pub fn invalidate(request: InvalidateCacheRequest) -> Result<InvalidateRequest, Refusal> {
     let mut violations = Violations::default();
     let user = violations.check("user_id", UserId::parse(&request.user_id));
     let strategy = strategy("strategy_id", request.strategy_id, &mut violations);
@@ -109,7 +108,7 @@ pub fn invalidate(request: InvalidateCacheRequest) -> Result<Invalidate, Status>
     }
     let Some(user) = user else { return Err(violations.into()) };
     violations.none()?;
-    Ok(Invalidate {
+    Ok(InvalidateRequest {
         scope: Scope { user, strategy, sections: SectionSet::ALL },
         how: InvalidateOptions { wait_all: wait == Some(Wait::All), purge: request.purge },
         reason: request.reason,
@@ -117,7 +116,7 @@ pub fn invalidate(request: InvalidateCacheRequest) -> Result<Invalidate, Status>
 }
 
 /// Parses GetCacheStats: how many of the most accessed documents to list; none if no database is to be asked.
-pub fn stats(request: &GetCacheStatsRequest) -> Result<Option<u32>, Status> {
+pub fn stats(request: &GetCacheStatsRequest) -> Result<Option<u32>, Refusal> {
     let limit = match limit("most_accessed_limit", request.most_accessed_limit, MOST_ACCESSED_MAX)? {
         0 => MOST_ACCESSED_DEFAULT,
         limit => limit,
@@ -126,23 +125,23 @@ pub fn stats(request: &GetCacheStatsRequest) -> Result<Option<u32>, Status> {
 }
 
 /// Parses CleanupCache: how many rows to delete at most; none for all expired ones.
-pub fn cleanup(request: &CleanupCacheRequest) -> Result<Option<u64>, Status> {
+pub fn cleanup(request: &CleanupCacheRequest) -> Result<Option<u64>, Refusal> {
     let limit = limit("limit", request.limit, CLEANUP_ROWS_MAX)?;
     Ok((limit > 0).then_some(limit.into()))
 }
 
 /// Parses WarmCache.
-pub fn warm(request: &WarmCacheRequest) -> Result<Warm, Status> {
+pub fn warm(request: &WarmCacheRequest) -> Result<WarmRequest, Refusal> {
     let mut violations = Violations::default();
     let concurrency = within(request.concurrency, WARM_CONCURRENCY_MAX);
     let concurrency = violations.check("concurrency", concurrency).filter(|many| *many > 0);
     let what = what(request, &mut violations);
     let Some(what) = what else { return Err(violations.into()) };
     violations.none()?;
-    Ok(Warm { what, concurrency: concurrency.map_or(WARM_CONCURRENCY_DEFAULT, |many| many as usize) })
+    Ok(WarmRequest { what, concurrency: concurrency.map_or(WARM_CONCURRENCY_DEFAULT, |many| many as usize) })
 }
 
-fn limit(field: &str, number: i32, max: i32) -> Result<u32, Status> {
+fn limit(field: &str, number: i32, max: i32) -> Result<u32, Refusal> {
     let mut violations = Violations::default();
     violations.check(field, within(number, max)).ok_or_else(|| violations.into())
 }

@@ -1,4 +1,4 @@
-//! What `grpc.health.v1` says of the whole server ("") and of its service: always the same of both.
+//! The status that `grpc.health.v1` gives: always the same for the whole server ("") and its service.
 
 use std::sync::{
     Arc,
@@ -15,49 +15,49 @@ use tonic_health::{
 
 use super::UserDataServer;
 
-/// Says whether the server may be sent requests. Not serving until told otherwise. Clones are the same.
+/// Whether the server may be sent requests. Not serving at first. Clones are the same.
 ///
-/// Trouble with Redis or the AI endpoint is no reason to tell: answers are merely slower or partial.
+/// Failures of Redis or of the AI endpoint do not change it: answers are only slower or partial.
 #[derive(Clone, Debug)]
 pub struct Health {
     reporter: HealthReporter,
-    /// The same, for who asks in this process.
+    /// The same, for the probes of this process.
     serving: Arc<AtomicBool>,
-    /// Locked while something is told; true once the server leaves, after which nothing else is.
+    /// Locked during a change; true once the server leaves, which is the last change.
     left: Arc<Mutex<bool>>,
 }
 
 impl Health {
-    /// Not serving, and the service that says so.
+    /// Not serving, and the gRPC service.
     pub async fn new() -> (Self, HealthServer<impl HealthService>) {
         let (reporter, server) = health_reporter();
         let health = Self { reporter, serving: Arc::default(), left: Arc::default() };
-        health.tell(ServingStatus::NotServing).await;
+        health.set(ServingStatus::NotServing).await;
         (health, server)
     }
 
-    /// Ready: migrated, or told to do without. Unless it is leaving already.
+    /// The server is ready. No effect once it is leaving.
     pub async fn serving(&self) {
         let left = self.left.lock().await;
         if !*left {
-            self.tell(ServingStatus::Serving).await;
+            self.set(ServingStatus::Serving).await;
         }
     }
 
-    /// Going away, for good.
+    /// The server goes away, for good.
     pub async fn leaving(&self) {
         let mut left = self.left.lock().await;
         *left = true;
-        self.tell(ServingStatus::NotServing).await;
+        self.set(ServingStatus::NotServing).await;
     }
 
-    /// What was told last.
+    /// The last status.
     #[must_use]
     pub fn is_serving(&self) -> bool {
         self.serving.load(Ordering::Relaxed)
     }
 
-    async fn tell(&self, status: ServingStatus) {
+    async fn set(&self, status: ServingStatus) {
         self.serving.store(status == ServingStatus::Serving, Ordering::Relaxed);
         for service in ["", UserDataServer::NAME] {
             self.reporter.set_service_status(service, status).await;

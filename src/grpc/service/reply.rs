@@ -1,7 +1,7 @@
-//! A served snapshot as the reply says it: the sealed document, where it came from, how old it is.
+//! The reply with a served snapshot: the sealed document, where it came from, its age.
 //!
-//! The document is the very bytes that the memory tier holds, unless sections were selected; what is said
-//! of it in every reply is encoded once, too. Only what is of this reply is encoded for it.
+//! The document is the very bytes of the memory tier, unless sections were selected. The facts that are the same in
+//! every reply are encoded once, too. Only the rest is encoded for each reply.
 
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
@@ -51,7 +51,7 @@ pub fn unless_too_large(
 /// The metadata that says where a document came from.
 pub const X_CACHE: &str = "x-cache";
 
-/// Where it came from in one line of metadata, for those who do not read bodies: `HIT; tier=memory; age=12`.
+/// The same in one line of metadata, for readers of logs: `HIT; tier=memory; age=12`.
 #[must_use]
 pub fn x_cache(served: &Served, now: DateTime<Utc>) -> HeaderValue {
     let (word, tier) = match served.status {
@@ -61,7 +61,7 @@ pub fn x_cache(served: &Served, now: DateTime<Utc>) -> HeaderValue {
         CacheStatus::Refreshed => ("REFRESH", None),
         CacheStatus::Stale(tier) => ("STALE", Some(tier)),
     };
-    // Pieced together: formatting costs a hit more than finding its document does.
+    // Concatenated: formatting costs a hit more than finding its document does.
     let tier = tier.map_or(["", ""], |tier| ["; tier=", tier.name()]);
     let mut age = itoa::Buffer::new();
     let line = [word, tier[0], tier[1], "; age=", age.format(age_of(served, now).as_secs())].concat();
@@ -82,7 +82,7 @@ pub fn cache_status(status: CacheStatus) -> v1::CacheStatus {
     }
 }
 
-/// What is the same in every reply with this snapshot.
+/// The facts that are the same in every reply with this snapshot.
 fn lasting_info(snapshot: &Snapshot) -> CacheInfo {
     CacheInfo {
         data_hash: snapshot.key.hash.to_string(),
@@ -93,7 +93,7 @@ fn lasting_info(snapshot: &Snapshot) -> CacheInfo {
     }
 }
 
-/// What is of this reply.
+/// The facts of this reply.
 fn passing_info(served: &Served, force_refresh: bool, now: DateTime<Utc>) -> CacheInfo {
     CacheInfo {
         is_cached: matches!(served.status, CacheStatus::Hit(_) | CacheStatus::Stale(_)),

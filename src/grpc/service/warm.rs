@@ -1,7 +1,7 @@
 //! WarmCache: one message per finished item, in the order of finishing.
 //!
-//! The stream itself does the waiting: no task, so it stops when the caller leaves and pauses when the
-//! caller reads slowly. Loads that have begun go on, for they belong to the cache.
+//! No task: the stream stops when the caller leaves and pauses when the caller reads slowly. Loads that have begun go
+//! on, because they belong to the cache.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt as _, stream};
 use prost::Message as _;
 use tonic::Status;
 
-use super::{refused, reply};
+use super::{failure::failed_status, reply};
 use crate::{
     cache::{ReadOptions, UserDataCache},
     error::Error,
@@ -55,7 +55,7 @@ fn finished(
         WarmCacheResponse { done: count(done), total: count(total), item: Some(item), ..Default::default() };
     match loaded {
         Ok(served) => message.status = reply::cache_status(served.status).into(),
-        Err(error) => message.error = Some(as_message(&refused(&error, id))),
+        Err(error) => message.error = Some(as_message(&failed_status(error, id))),
     }
     message
 }

@@ -1,13 +1,14 @@
-//! HTTP/2 on each connection: hyper's server, with our limits and our end.
+//! HTTP/2 on each connection: hyper's server, with our limits and our shutdown.
 //!
-//! Decision: not tonic's transport around it. That clones and boxes services, bodies and extensions for every request,
-//! answers deadlines outside of what our metrics see, and runs connections in tasks that nobody can end; what it adds for
-//! HTTP/1, upgrades and connection ages we have no use for.
+//! Decision: not tonic's transport. It clones and boxes services, bodies and extensions for every request, answers
+//! deadlines outside of the metrics, and runs connections in tasks that cannot be ended. Its HTTP/1, upgrades and
+//! connection ages have no use here.
 //!
 //! Invariant: a connection is a task of the tracker's, and ends: with its peer, after its last request once the server is
 //! leaving, or at once when it is cut off.
 
 use std::{
+    cell::RefCell,
     convert::Infallible,
     io,
     pin::{Pin, pin},
@@ -17,19 +18,15 @@ use std::{
 
 use futures::{Stream, StreamExt as _};
 use http::{Request, Response};
-use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::Service};
+use http_body::Body;
+use hyper::{body::Incoming, rt::Executor, server::conn::http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::sync::CancellationToken;
-
+use tower::{BoxError, Service};
 use tracing::debug;
 
-use crate::sync::TaskTracker;
-
 use super::{listener::Peer, preface::Prompt, tls::Channel};
-use crate::grpc::{
-    middleware::response_body::ReplyBody,
-    stack::{Answering, Stack},
-};
+use crate::sync::TaskTracker;
 
 /// All headers of a request, as HTTP/2 counts them; the largest legal ones have a tenth of it.
 const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
@@ -37,33 +34,41 @@ const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a connection may take.
+/// Limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::grpc) struct Http2Limits {
-    /// How long a peer may take to begin.
+    /// How long a peer may take to send the preface.
     pub(in crate::grpc) preface: Duration,
-    /// Requests at once.
+    /// Concurrent requests.
     pub(in crate::grpc) streams: u32,
 }
 
-/// Speaks HTTP/2 on every connection until `leaving`, then until the last request has been answered.
-pub(in crate::grpc) async fn serve(
+/// Serves HTTP/2 on every connection until `leaving`, then until the last request has been answered.
+pub(in crate::grpc) async fn serve<S, B>(
     incoming: impl Stream<Item = io::Result<Channel>>,
-    stack: Stack,
+    service: impl Fn(Peer) -> S,
     limits: Http2Limits,
     tracker: &TaskTracker,
     leaving: CancellationToken,
     cut_off: CancellationToken,
-) {
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S::Future: Send + Unpin + 'static,
+    B: Body<Error: Into<BoxError>> + Send + Unpin + 'static,
+    B::Data: Send,
+{
     let settings = settings(limits.streams, tracker);
-    // Beside the app's tracker: whoever serves waits for its own connections only.
+    // Beside the app's tracker: this waits for its own connections only.
     let connections = TaskTracker::new();
     let mut incoming = Box::pin(incoming.take_until(leaving.cancelled()));
+    let mut number = 0;
     while let Some(channel) = incoming.next().await {
         let Ok(mut channel) = channel else { continue };
+        number += 1;
         let cycles = channel.in_poll_cycles();
-        let calls = ConnectionService { stack: stack.clone(), peer: channel.peer() };
-        let connection = settings.serve_connection(TokioIo::new(Prompt::within(limits.preface, channel)), calls);
+        let peer = Peer { connection: number, uri: channel.peer_uri() };
+        let service = ConnectionService(RefCell::new(service(peer)));
+        let connection = settings.serve_connection(TokioIo::new(Prompt::within(limits.preface, channel)), service);
         let (leaving, cut_off) = (leaving.clone(), cut_off.clone());
         let counted = connections.token();
         tracker.spawn(async move {
@@ -81,9 +86,9 @@ pub(in crate::grpc) async fn serve(
                     }
                 }
             };
-            // Anybody can break a connection: not worth a line each.
+            // Every client can cause it, so it is no warning.
             if let Err(error) = ended {
-                debug!(error = &error as &dyn std::error::Error, "a connection failed");
+                debug!(error = &error as &dyn std::error::Error, "http/2 connection failed");
             }
         });
     }
@@ -101,18 +106,18 @@ fn settings(streams: u32, tracker: &TaskTracker) -> http2::Builder<AtOnce> {
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        // Reset before we looked at them: as many as a client may have open, who may leave all at once. More is an attack
+        // Streams that are reset before they are accepted: a client may cancel all its calls at once. More is an attack
         // (CVE-2023-44487).
         .max_pending_accept_reset_streams(streams as usize)
-        // gRPC has no use for it, and a value that changes every second is never in the peer's table.
+        // gRPC does not use it, and a value that changes every second is never in the peer's header table.
         .auto_date_header(false);
     settings
 }
 
-/// Does at once what can be done at once; what has to wait becomes a task.
+/// Polls a request once; it becomes a task only if it has to wait.
 ///
-/// A hit is done then: HTTP/2 has the reply before the connection's task looks at the next request, without a task for
-/// it, which another thread might take.
+/// A hit is ready then: HTTP/2 has the reply before the connection's task looks at the next request, and no other
+/// thread has to run a task for it.
 #[derive(Clone, Debug)]
 struct AtOnce(TaskTracker);
 
@@ -121,29 +126,24 @@ where
     F: Future<Output = ()> + Unpin + Send + 'static,
 {
     fn execute(&self, mut request: F) {
-        // What waits is polled again by its task, and tells whom to wake then.
+        // A request that waits is polled again by its task, with its waker.
         if Pin::new(&mut request).poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             self.0.spawn(request);
         }
     }
 }
 
-/// A connection's requests.
+/// A tower service for the requests of one connection, which hyper hands over one after the other.
 #[derive(Debug)]
-struct ConnectionService {
-    stack: Stack,
-    peer: Option<Peer>,
-}
+struct ConnectionService<S>(RefCell<S>);
 
-impl Service<Request<Incoming>> for ConnectionService {
-    type Response = Response<ReplyBody>;
-    type Error = Infallible;
-    type Future = Answering<Incoming>;
+impl<S: Service<Request<Incoming>>> hyper::service::Service<Request<Incoming>> for ConnectionService<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if let Some(peer) = &self.peer {
-            request.extensions_mut().insert(peer.clone());
-        }
-        self.stack.ask(request)
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        // Our services are always ready.
+        self.0.borrow_mut().call(request)
     }
 }

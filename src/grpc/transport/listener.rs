@@ -1,4 +1,4 @@
-//! Connections: how many at once, and what ends one whose peer has stopped reading.
+//! Accepts connections, up to a limit, and ends those whose peer has stopped reading.
 
 use std::{
     io,
@@ -20,23 +20,23 @@ use tracing::warn;
 /// Before accepting again after a failure, which is nearly always a lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// What connections may take.
+/// Limits of connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
     /// Connections at once.
     pub connections: usize,
-    /// How long a peer may take nothing.
+    /// How long a peer may read nothing.
     pub write_stall: Duration,
 }
 
 /// The connections of a listener, until the stream is dropped.
 pub fn incoming(listener: TcpListener, limits: ConnectionLimits) -> impl Stream<Item = io::Result<Connection>> {
-    let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
-    stream::unfold((listener, places), move |(listener, places)| async move {
-        let place = Arc::clone(&places).acquire_owned().await.ok()?;
+    let permits = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    stream::unfold((listener, permits), move |(listener, permits)| async move {
+        let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
         let stream = accept(&listener).await;
-        let connection = Connection { stream, stalled: None, stall_max: limits.write_stall, _place: place };
-        Some((Ok(connection), (listener, places)))
+        let connection = Connection { stream, stalled: None, stall_max: limits.write_stall, _permit: permit };
+        Some((Ok(connection), (listener, permits)))
     })
 }
 
@@ -46,29 +46,37 @@ async fn accept(listener: &TcpListener) -> TcpStream {
             Ok((stream, _)) => {
                 // A reply is several small writes: waiting for acknowledgements between them costs 40 ms.
                 if let Err(error) = stream.set_nodelay(true) {
-                    warn!(error = &error as &dyn std::error::Error, "TCP_NODELAY refused");
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "TCP_NODELAY not set; replies on this connection may be delayed"
+                    );
                 }
                 return stream;
             }
             Err(error) => {
-                warn!(error = &error as &dyn std::error::Error, "connection not accepted");
+                warn!(error = &error as &dyn std::error::Error, "accepting a connection failed; trying again");
                 sleep(ACCEPT_RETRY).await;
             }
         }
     }
 }
 
-/// Who is at the other end, by the URI in its certificate.
-#[derive(Clone, Debug)]
-pub struct Peer(pub Arc<str>);
+/// The other end of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// Counts the connections of a server.
+    pub connection: u64,
+    /// The one URI in its certificate.
+    pub uri: Option<Arc<str>>,
+}
 
 /// An accepted connection.
 pub struct Connection {
     stream: TcpStream,
-    /// Runs while the peer takes nothing.
+    /// Runs while the peer reads nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     stall_max: Duration,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl std::fmt::Debug for Connection {

@@ -1,7 +1,7 @@
-//! A connection on which nobody says anything keeps its place from those who would: HTTP/2's first bytes have a time.
+//! The first bytes of HTTP/2 have to arrive in time: silent connections would use up the limit of connections.
 //!
-//! hyper begins to look whether a peer is alive once it has these bytes, not before. Above TLS, because a handshake has
-//! a time of its own and may be followed by silence.
+//! hyper checks whether a peer is alive only once it has these bytes. Above TLS, because a handshake has its own time
+//! limit and may be followed by silence.
 
 use std::{
     io::{self, IoSlice},
@@ -15,14 +15,14 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// What a client begins with (RFC 9113, section 3.4); that it says the right thing is hyper's to check.
+/// The preface of a client (RFC 9113, section 3.4). hyper checks its content.
 const PREFACE_BYTES: usize = 24;
 
-/// A stream that fails unless its peer begins in time.
+/// A stream that fails unless the preface arrives in time.
 #[derive(Debug)]
 pub struct Prompt<S> {
     stream: S,
-    /// None once the peer has begun.
+    /// None once the preface is there.
     awaited: Option<Awaited>,
 }
 

@@ -1,7 +1,7 @@
 //! TLS 1.3 on the port of the callers, with client certificates if a CA for them is given.
 //!
-//! Below it is the [`Connection`] with its limits, above it HTTP/2. New certificates count for new connections. A
-//! handshake holds up nobody else's, and whoever does not finish it in time is gone.
+//! Below it is the [`Connection`] with its limits, above it HTTP/2. New certificates apply to new connections.
+//! Handshakes do not wait for each other, and one that does not finish in time is ended.
 
 use std::{
     io,
@@ -26,19 +26,19 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::debug;
 
 use super::{
-    listener::{Connection, Peer},
+    listener::Connection,
     write_coalescing::{Coalesced, PollCycles},
 };
 use crate::reload::{Files, Reloaded};
 
-/// Two round trips and a signature; a peer that takes longer means no good.
+/// Two round trips and a signature take far less.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
-/// What TLS is spoken over.
+/// The stream below TLS.
 type Below = Coalesced<Connection>;
 
-/// The files that a server's TLS is made of, all in PEM: its certificate chain, its key, and if callers have to show
-/// certificates, the CAs that sign them.
+/// The files of a server's TLS, all in PEM: its certificate chain, its key and, if callers need certificates, the CAs
+/// that sign them.
 #[must_use]
 pub fn files(cert: PathBuf, key: PathBuf, client_ca: Option<PathBuf>) -> Files<ServerConfig> {
     Files::new([cert, key].into_iter().chain(client_ca), |contents| {
@@ -69,7 +69,7 @@ fn server_config(cert: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<Se
     Ok(config)
 }
 
-/// Those whose certificates are there in PEM, and nobody else.
+/// The CAs whose certificates are in `pem`, and no others.
 pub(crate) fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for root in certificates(pem, "CA")? {
@@ -86,14 +86,14 @@ fn certificates(pem: &[u8], whose: &str) -> Result<Vec<CertificateDer<'static>>,
     }
 }
 
-/// Connections, encrypted if there is something to encrypt them with. At most `at_once` handshakes are under way.
+/// The connections, encrypted if `tls` is there. At most `at_once` handshakes run at the same time.
 pub fn over(
     connections: impl Stream<Item = io::Result<Below>> + Send,
-    tls: Option<Reloaded<ServerConfig>>,
+    mut tls: Option<Reloaded<ServerConfig>>,
     at_once: usize,
 ) -> impl Stream<Item = io::Result<Channel>> + Send {
     let opened = connections.map(move |connection| {
-        let config = tls.as_ref().map(Reloaded::now);
+        let config = tls.as_mut().map(|tls| Arc::clone(tls.current()));
         async move {
             let connection = connection?;
             match config {
@@ -108,15 +108,15 @@ pub fn over(
     });
     opened.buffer_unordered(at_once).filter_map(async |channel: io::Result<Channel>| match channel {
         Ok(channel) => Some(Ok(channel)),
-        // Anybody can begin a handshake: not worth a line each.
+        // Every port scanner can cause it, so it is no warning.
         Err(error) => {
-            debug!(%error, "a handshake failed");
+            debug!(%error, "tls handshake failed; connection closed");
             None
         }
     })
 }
 
-/// A connection that HTTP/2 can be spoken on.
+/// A connection below HTTP/2.
 #[derive(Debug)]
 pub enum Channel {
     /// As it came.
@@ -134,16 +134,16 @@ impl Channel {
         }
     }
 
-    /// Who has shown a certificate.
+    /// The one URI in the certificate of the other end.
     #[must_use]
-    pub fn peer(&self) -> Option<Peer> {
+    pub fn peer_uri(&self) -> Option<Arc<str>> {
         let Self::Encrypted(stream) = self else { return None };
         let (_, session) = stream.get_ref();
-        only_uri(session.peer_certificates()?.first()?).map(Peer)
+        only_uri(session.peer_certificates()?.first()?)
     }
 }
 
-/// The URI of a certificate that has exactly one: with several nobody could say which is meant.
+/// The URI of a certificate that has exactly one: several would be ambiguous.
 fn only_uri(certificate: &CertificateDer<'_>) -> Option<Arc<str>> {
     let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
     let mut uris = certificate.valid_uri_names();

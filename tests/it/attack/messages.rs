@@ -72,7 +72,7 @@ async fn messages_that_are_not_what_their_frame_says_are_refused() {
         ("only a prefix", Code::Internal, asking.slice(..5)),
         ("a message cut", Code::Internal, asking.slice(..asking.len() - 1)),
         ("bytes behind it", Code::Internal, [&asking[..], &[0, 0, 0]].concat().into()),
-        ("two messages", Code::Ok, [&asking[..], &asking].concat().into()),
+        ("two messages", Code::Internal, [&asking[..], &asking].concat().into()),
         ("a flag that nobody knows", Code::Internal, [&[2][..], &asking[1..]].concat().into()),
         ("compressed, nobody says how", Code::Internal, [&[1][..], &asking[1..]].concat().into()),
         ("more than 64 KiB", Code::OutOfRange, framed(&of(&"x".repeat(64 * 1024)))),

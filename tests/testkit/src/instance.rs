@@ -1,21 +1,24 @@
 //! A hit without a network: the service over the demo's data, not serving. Its allocations are counted by the test beside
 //! this file, its instructions by `bench/instructions`.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
 use futures::FutureExt as _;
-use http::Request;
+use http::{Request, Response};
 use http_body::Body as _;
 use prost::Message as _;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
+use tower::Service as _;
 use userdata::{
     app::App,
     cache::{ReadOptions, UserDataCache},
     clock::Clock,
     config::{Config, Secret},
-    grpc::{self, security::Security, stack::Stack},
+    grpc::{
+        self, middleware::response_body::ResponseBody, security::Security, stack::Stack, transport::listener::Peer,
+    },
     model::{CacheStatus, Parameters, Tier, UserDataQuery, UserId},
     proto::v1::GetComprehensiveUserDataRequest,
     telemetry::Telemetry,
@@ -52,28 +55,31 @@ impl Instance {
         answered.is_some_and(|served| served.unwrap().status == CacheStatus::Hit(Tier::Memory))
     }
 
-    /// A hit from headers to trailers; whether all came at once.
-    pub fn call(&self, framed: &Bytes) -> bool {
-        let Some((bytes, frames)) = self.reply(framed) else { return false };
-        // The document with its head, then trailers.
-        bytes > 10_000 && frames == 2
-    }
-
-    fn reply(&self, framed: &Bytes) -> Option<(usize, usize)> {
-        let request = Request::post("http://localhost/userdata.v1.UserDataService/GetComprehensiveUserData")
-            .header("content-type", "application/grpc")
-            .header("te", "trailers")
-            .body(axum::body::Body::from(framed.clone()))
-            .unwrap();
-        let response = self.stack.ask(request).now_or_never()?.unwrap();
-        let mut body = std::pin::pin!(response.into_body());
-        let (mut bytes, mut frames) = (0, 0);
-        while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).now_or_never()? {
-            frames += 1;
-            bytes += frame.unwrap().data_ref().map_or(0, Buf::remaining);
+    /// A connection: it makes a hit from headers to trailers, and says whether all came at once.
+    pub fn connection(&self) -> impl Fn(&Bytes) -> bool {
+        let service = RefCell::new(self.stack.service(Peer::default()));
+        move |framed| {
+            let request = Request::post("http://localhost/userdata.v1.UserDataService/GetComprehensiveUserData")
+                .header("content-type", "application/grpc")
+                .header("te", "trailers")
+                .body(axum::body::Body::from(framed.clone()))
+                .unwrap();
+            let Some(response) = service.borrow_mut().call(request).now_or_never() else { return false };
+            // The document with its head, then trailers.
+            received(response.unwrap()).is_some_and(|(bytes, frames)| bytes > 10_000 && frames == 2)
         }
-        Some((bytes, frames))
     }
+}
+
+/// The bytes and frames of a response that is ready.
+fn received(response: Response<ResponseBody>) -> Option<(usize, usize)> {
+    let mut body = std::pin::pin!(response.into_body());
+    let (mut bytes, mut frames) = (0, 0);
+    while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).now_or_never()? {
+        frames += 1;
+        bytes += frame.unwrap().data_ref().map_or(0, Buf::remaining);
+    }
+    Some((bytes, frames))
 }
 
 pub fn query() -> UserDataQuery {

@@ -1,4 +1,4 @@
-//! The list of callers, as it stands in a file: one a line, `ROLE CREDENTIAL NAME`.
+//! The list of callers in a file, one a line: `ROLE CREDENTIAL NAME`.
 //!
 //! The credential is a token's SHA-256 in hex, or the URI of a certificate. The file holds no secret: tokens are
 //! long and random (`userdata token new`), so their digests need no salt.
@@ -9,10 +9,10 @@ use subtle::ConstantTimeEq as _;
 
 use crate::grpc::method::Method;
 
-/// More callers than this are other people's users, and belong elsewhere.
+/// Callers are services. More than this would be end users, who do not belong in a file.
 const CALLERS_MAX: usize = 1000;
 
-/// What a caller is for.
+/// The role of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Reads documents.
@@ -42,7 +42,7 @@ impl Role {
         Self::ALL.into_iter().find(|role| role.name() == name)
     }
 
-    /// Whether it entitles to a method. What exists may be asked by every caller that is known.
+    /// Whether it entitles to a method. Every known caller may use reflection.
     #[must_use]
     pub fn may(self, method: Method) -> bool {
         match method {
@@ -54,27 +54,27 @@ impl Role {
     }
 }
 
-/// A line that cannot be read. What stands in it is not told: it may be a token in the wrong place.
+/// A mistake in the file. It never quotes a line, which may hold a token in the wrong place.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallersError {
-    /// A line of another form.
+    /// A line has another form.
     #[error("line {line}: expected `ROLE {credential} NAME`, with reader, writer or operator as ROLE")]
     Form {
         /// Counted from 1.
         line: usize,
-        /// What its second word is.
+        /// The meaning of its second word.
         credential: &'static str,
     },
-    /// Two callers that could not be told apart.
+    /// Two callers have the same credential.
     #[error("line {line}: the same credential stands in an earlier line")]
     Twice {
         /// Counted from 1.
         line: usize,
     },
-    /// Nobody could call.
+    /// There is no caller.
     #[error("it names no caller")]
     Empty,
-    /// More than can be right.
+    /// There are too many callers.
     #[error("it names more than {CALLERS_MAX} callers")]
     TooMany,
 }
@@ -100,7 +100,7 @@ impl Callers<[u8; 32]> {
         })
     }
 
-    /// Whose token has this digest. Takes as long whoever it is, and if it is nobody.
+    /// The caller whose token has this digest. Takes the same time whether there is one or not.
     pub(super) fn with_digest(&self, digest: &[u8; 32]) -> Option<(Arc<str>, Role)> {
         let mut found = None;
         for caller in &self.0 {
@@ -118,7 +118,7 @@ impl Callers<String> {
         Self::read(text, "URI", |word| word.contains(':').then(|| word.to_owned()))
     }
 
-    /// Whose certificate has this URI.
+    /// The caller whose certificate has this URI.
     pub(super) fn with_uri(&self, uri: &str) -> Option<(Arc<str>, Role)> {
         let caller = self.0.iter().find(|caller| caller.credential == uri)?;
         Some((Arc::clone(&caller.name), caller.role))

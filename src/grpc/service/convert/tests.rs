@@ -8,14 +8,15 @@ use tonic_types::StatusExt as _;
 
 use super::*;
 use crate::{
+    grpc::{request_id::RequestId, status},
     model::SECTIONS,
     proto::{Kind, ListValue, Struct},
     testing::withstands_mutated,
 };
 
 /// The fields that a refusal names.
-fn fields<T: std::fmt::Debug>(parsed: Result<T, Status>) -> Vec<String> {
-    let status = parsed.expect_err("refused");
+fn fields<T: std::fmt::Debug>(parsed: Result<T, Refusal>) -> Vec<String> {
+    let status = status::of(&parsed.expect_err("refused"), &RequestId::create());
     assert_eq!(status.code(), Code::InvalidArgument);
     let info = status.get_details_error_info().unwrap();
     assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INVALID_ARGUMENT", "userdata"));
@@ -56,11 +57,11 @@ fn a_get_becomes_a_query_a_wish_and_a_selection() {
     let expected = UserDataQuery::new(UserId::parse("42").unwrap(), StrategyId::new(7), Parameters::none());
     assert_eq!(parsed.query, expected);
     assert!(parsed.refresh);
-    assert_eq!(parsed.wish.sections.iter().collect::<Vec<_>>(), [Section::Onboarding, Section::Derived]);
+    assert_eq!(parsed.options.sections.iter().collect::<Vec<_>>(), [Section::Onboarding, Section::Derived]);
     assert_eq!(
-        parsed.wish,
+        parsed.options,
         ReadOptions {
-            sections: parsed.wish.sections,
+            sections: parsed.options.sections,
             freshness: Freshness::Linearizable,
             min_token: Some(Token { epoch: "inc-1".into(), position: 12 }),
             max_age: Some(Duration::new(60, 5)),
@@ -71,9 +72,9 @@ fn a_get_becomes_a_query_a_wish_and_a_selection() {
 #[test]
 fn a_plain_get_asks_for_everything_and_absent_is_not_zero() {
     let parsed = get(&asking("1")).unwrap();
-    assert_eq!(parsed.wish.sections, SectionSet::ALL);
-    assert_eq!(parsed.wish.sections.iter().count(), SECTIONS.len());
-    assert_eq!((parsed.query.strategy, parsed.wish, parsed.refresh), (None, ReadOptions::default(), false));
+    assert_eq!(parsed.options.sections, SectionSet::ALL);
+    assert_eq!(parsed.options.sections.iter().count(), SECTIONS.len());
+    assert_eq!((parsed.query.strategy, parsed.options, parsed.refresh), (None, ReadOptions::default(), false));
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn all_that_is_wrong_is_reported_together_and_nothing_is_quoted() {
         freshness: 9,
         max_age: seconds(-1, 0),
     };
-    let status = get(&request).unwrap_err();
+    let status = status::of(&get(&request).unwrap_err(), &RequestId::create());
     for quoted in ["secret", "77", "99"] {
         assert!(!status.message().contains(quoted), "{}", status.message());
     }
@@ -151,7 +152,8 @@ fn all_that_is_wrong_is_reported_together_and_nothing_is_quoted() {
 
 #[test]
 fn a_refusal_fits_into_the_headers_that_clients_accept() {
-    let status = get(&GetComprehensiveUserDataRequest { sections: vec![99; 10_000], ..asking("1") }).unwrap_err();
+    let request = GetComprehensiveUserDataRequest { sections: vec![99; 10_000], ..asking("1") };
+    let status = status::of(&get(&request).unwrap_err(), &RequestId::create());
     let headers = status.into_http::<()>().into_parts().0.headers;
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
     assert!(bytes < 8 * 1024, "{bytes}");
@@ -223,7 +225,7 @@ fn warming_merges_duplicates_and_keeps_the_order() {
     assert_eq!(named, [("2", None), ("1", Some(1)), ("1", None)]);
     assert_eq!(parsed.concurrency, 4);
     let most_accessed = warm(&warming(Vec::new(), 1000, 16)).unwrap();
-    assert_eq!(most_accessed, Warm { what: WarmWhat::MostAccessed(1000), concurrency: 16 });
+    assert_eq!(most_accessed, WarmRequest { what: WarmWhat::MostAccessed(1000), concurrency: 16 });
 }
 
 #[test]
@@ -270,11 +272,11 @@ fn any_message_is_a_valid_question_or_refused_without_being_quoted() {
         InvalidateCacheRequest { user_id: "marker-user".to_owned(), reason: "why".to_owned(), ..Default::default() };
     let valid = [get.encode_to_vec(), warm.encode_to_vec(), invalidation.encode_to_vec()];
     let (mut read, mut refused) = (0, 0);
-    let mut count = |asked: Result<(), Status>| match asked {
+    let mut count = |asked: Result<(), Refusal>| match asked {
         Ok(()) => read += 1,
-        Err(status) => {
+        Err(refusal) => {
             refused += 1;
-            assert!(!format!("{status:?}").contains("marker"), "{status:?}");
+            assert!(!format!("{refusal:?}").contains("marker"), "{refusal:?}");
         }
     };
     // A value of two bytes takes some 90, an empty item 40; each violation is said twice, with its index.
@@ -286,7 +288,7 @@ fn any_message_is_a_valid_question_or_refused_without_being_quoted() {
             if let Ok(request) = GetComprehensiveUserDataRequest::decode(bytes) {
                 count(super::get(&request).map(|asked| {
                     assert!((1..=255).contains(&asked.query.user.as_str().len()));
-                    assert!(asked.wish.max_age.is_none_or(|age| age <= MAX_AGE_MAX));
+                    assert!(asked.options.max_age.is_none_or(|age| age <= MAX_AGE_MAX));
                 }));
             }
             if let Ok(request) = WarmCacheRequest::decode(bytes) {

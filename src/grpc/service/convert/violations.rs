@@ -1,40 +1,37 @@
-//! What is wrong with one request.
+//! The mistakes of one request, field by field.
 
 use std::fmt;
 
-use tonic::Status;
-use tonic_types::FieldViolation;
+use crate::grpc::refusal::{Refusal, Violation};
 
-use crate::grpc::status;
-
-/// Reported at most: they travel in a header, of which most clients take 8 KiB.
+/// Reported at most. They travel in a header, and most clients take 8 KiB of headers.
 const REPORTED_MAX: usize = 32;
 
-/// What is wrong with one request, field by field.
+/// The mistakes found so far.
 #[derive(Debug, Default)]
-pub(super) struct Violations(Vec<FieldViolation>);
+pub(super) struct Violations(Vec<Violation>);
 
 impl Violations {
-    /// Notes one.
+    /// Adds one.
     pub(super) fn add(&mut self, field: impl Into<String>, description: impl fmt::Display) {
         if self.0.len() < REPORTED_MAX {
-            self.0.push(FieldViolation::new(field, description.to_string()));
+            self.0.push(Violation { field: field.into(), description: description.to_string() });
         }
     }
 
-    /// What was parsed; nothing, and its error noted, if it could not be.
+    /// The parsed value; an error is added and gives none.
     pub(super) fn check<T, E: fmt::Display>(&mut self, field: &str, parsed: Result<T, E>) -> Option<T> {
         parsed.map_err(|error| self.add(field, error)).ok()
     }
 
     /// Fails if there are any.
-    pub(super) fn none(self) -> Result<(), Status> {
+    pub(super) fn none(self) -> Result<(), Refusal> {
         if self.0.is_empty() { Ok(()) } else { Err(self.into()) }
     }
 }
 
-impl From<Violations> for Status {
+impl From<Violations> for Refusal {
     fn from(violations: Violations) -> Self {
-        status::invalid(violations.0)
+        Self::Invalid(violations.0)
     }
 }

@@ -1,0 +1,102 @@
+//! The layers' answer to a [`Call`]. The outermost one makes the HTTP response of it.
+
+use std::convert::Infallible;
+
+use http::{HeaderValue, Response};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tower::Service;
+use tracing::Span;
+
+use super::{call::Call, refusal::Refusal, request_id::RequestId};
+use crate::proto::SealedResponse;
+
+/// A service below the outermost layer.
+pub trait CallService<B>: Service<Call<B>, Response = Answer, Error = Infallible> {}
+
+impl<B, S: Service<Call<B>, Response = Answer, Error = Infallible>> CallService<B> for S {}
+
+/// An answer on its way out. Each layer adds what it is for.
+#[derive(Debug)]
+pub struct Answer {
+    pub content: Content,
+    /// From the request id layer.
+    pub id: Option<RequestId>,
+    /// From the trace layer. The body continues in it.
+    pub span: Span,
+    /// What ends a stream that does not end by itself.
+    pub until: Option<Until>,
+}
+
+/// What is sent.
+#[derive(Debug)]
+pub enum Content {
+    /// A document that is encoded already.
+    Sealed(GetReply),
+    /// tonic's response: a message, a stream of them, or an error.
+    Encoded(Response<Body>),
+    /// An error of ours.
+    Refused(Refusal),
+}
+
+/// The reply to a Get.
+#[derive(Clone, Debug)]
+pub struct GetReply {
+    pub sealed: SealedResponse,
+    pub x_cache: HeaderValue,
+    /// For the span.
+    pub status: &'static str,
+}
+
+/// What ends a stream.
+#[derive(Clone, Debug)]
+pub enum Until {
+    Deadline(Instant),
+    /// For streams that may stay open, such as a watch on health.
+    Drain(CancellationToken),
+}
+
+impl Until {
+    /// Waits for it. The refusal says why the stream ends.
+    pub async fn passed(self) -> Refusal {
+        match self {
+            Self::Deadline(at) => {
+                // A timer that is due still waits for the clock's next millisecond.
+                if Instant::now() < at {
+                    tokio::time::sleep_until(at).await;
+                }
+                Refusal::DeadlineExceeded
+            }
+            Self::Drain(drain) => {
+                drain.cancelled().await;
+                Refusal::Draining
+            }
+        }
+    }
+}
+
+impl Answer {
+    #[must_use]
+    pub fn is_encoded(&self) -> bool {
+        matches!(self.content, Content::Encoded(_))
+    }
+}
+
+impl From<Content> for Answer {
+    fn from(content: Content) -> Self {
+        Self { content, id: None, span: Span::none(), until: None }
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Content::Refused(refusal).into()
+    }
+}
+
+impl From<Result<GetReply, Refusal>> for Answer {
+    fn from(reply: Result<GetReply, Refusal>) -> Self {
+        reply.map_or_else(Self::from, |reply| Content::Sealed(reply).into())
+    }
+}

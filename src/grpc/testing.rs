@@ -1,0 +1,52 @@
+//! Calls as the layers get them.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream::BoxStream};
+use http::Request;
+use http_body::{Body, Frame};
+
+use super::{call::Call, method::Method, transport::listener::Peer};
+
+/// A request's body of these frames.
+pub(super) struct TestBody(BoxStream<'static, Bytes>);
+
+pub(super) fn body(frames: impl Stream<Item = Bytes> + Send + 'static) -> TestBody {
+    TestBody(frames.boxed())
+}
+
+impl Body for TestBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(ready!(self.0.poll_next_unpin(context)).map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+/// A message of no bytes.
+pub(super) fn empty_message() -> TestBody {
+    body(futures::stream::iter([Bytes::from_static(&[0; 5])]))
+}
+
+pub(super) fn request(method: Method, headers: &[(&str, &str)], body: TestBody) -> Request<TestBody> {
+    let request = Request::post(format!("http://localhost/{}", method.name()));
+    headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).body(body).unwrap()
+}
+
+pub(super) fn call(method: Method, headers: &[(&str, &str)]) -> Call<TestBody> {
+    call_with(method, headers, empty_message())
+}
+
+pub(super) fn call_with(method: Method, headers: &[(&str, &str)], body: TestBody) -> Call<TestBody> {
+    let (head, body) = request(method, headers, body).into_parts();
+    Call::new(method, Peer::default(), head, body)
+}
