@@ -70,7 +70,7 @@ pub struct AiAnalysis {
 
 /// A request for an analysis.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct AnalysisRequest<'a> {
     /// Stored beside a cached response, so that it can be erased; never sent to the endpoint.
     pub user: &'a UserId,
     /// The start of the assembly.
@@ -128,7 +128,7 @@ impl AiAnalysis {
     ///
     /// With a model, this waits until the soft timeout or `until`. The call itself goes on until the hard timeout, and
     /// its response is cached all the same; [`Unanswered::late`] waits for it.
-    pub async fn analyse(&self, request: Request<'_>) -> Result<Analysis, Unanswered> {
+    pub async fn analyse(&self, request: AnalysisRequest<'_>) -> Result<Analysis, Unanswered> {
         let subject = Subject::new(request.onboarding, request.strategy);
         let Some(calls) = &self.model else {
             let limit = RULES_LIMIT.min(request.until.saturating_duration_since(Instant::now()));

@@ -201,7 +201,7 @@ impl<'a> Assembly<'a> {
         if !self.wants(Section::AiAnalysis) {
             return Ok((None, None));
         }
-        let request = ai_analysis::Request {
+        let request = ai_analysis::AnalysisRequest {
             user: self.user,
             as_of: self.plan.as_of,
             onboarding: &onboarding.value,

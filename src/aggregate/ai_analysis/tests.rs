@@ -72,8 +72,8 @@ impl Setup {
         }
     }
 
-    fn request(&self) -> Request<'_> {
-        Request {
+    fn request(&self) -> AnalysisRequest<'_> {
+        AnalysisRequest {
             user: &self.user,
             as_of: DateTime::UNIX_EPOCH,
             onboarding: &self.onboarding,
@@ -98,7 +98,7 @@ impl Setup {
     }
 
     /// Asks until the soft timeout, or a moment; the call goes on.
-    async fn late(&self, request: Request<'_>) -> Late {
+    async fn late(&self, request: AnalysisRequest<'_>) -> Late {
         let unanswered = self.source.analyse(request).await.unwrap_err();
         assert_eq!(unanswered.error.reason(), "AI_TIMEOUT");
         unanswered.late.expect("the call goes on")
@@ -167,7 +167,7 @@ async fn without_an_endpoint_the_rules_answer() {
     let user = UserId::parse("1").unwrap();
     let as_of = DateTime::from_timestamp(1_756_684_800, 0).unwrap();
     let until = Instant::now() + NO_LIMIT;
-    let request = Request {
+    let request = AnalysisRequest {
         user: &user,
         as_of,
         onboarding: &onboarding,
@@ -184,7 +184,8 @@ async fn without_an_endpoint_the_rules_answer() {
     assert_eq!((results.model, results.request_hash), (None, None));
     assert_eq!(source.metrics(), AiMetrics::default());
 
-    let nothing = source.analyse(Request { onboarding: &Onboarding::default(), strategy: None, ..request }).await;
+    let nothing =
+        source.analyse(AnalysisRequest { onboarding: &Onboarding::default(), strategy: None, ..request }).await;
     let results = nothing.unwrap().results.unwrap();
     assert_eq!((results.strategy_kind(), results.strategy_id), (StrategyKind::Unspecified, None));
 }
@@ -394,7 +395,7 @@ async fn a_second_try_is_a_call_too() {
 async fn a_refresh_asks_again_and_overwrites() {
     let setup = Setup::new([titled("old"), titled("new")]).await;
     assert_eq!(title(&setup.analyse().await.unwrap()), "old");
-    let refreshed = setup.source.analyse(Request { refresh: true, ..setup.request() }).await.unwrap();
+    let refreshed = setup.source.analyse(AnalysisRequest { refresh: true, ..setup.request() }).await.unwrap();
     assert_eq!(title(&refreshed.results.unwrap()), "new");
     assert_eq!(title(&setup.analyse().await.unwrap()), "new");
     assert_eq!(setup.endpoint.calls(), 2);
@@ -405,7 +406,7 @@ async fn a_refresh_asks_again_and_overwrites() {
 async fn nothing_to_ask_about_costs_no_call() {
     let mut setup = Setup::new([titled("a")]).await;
     setup.onboarding = Onboarding::default();
-    let analysis = setup.source.analyse(Request { strategy: None, ..setup.request() }).await.unwrap();
+    let analysis = setup.source.analyse(AnalysisRequest { strategy: None, ..setup.request() }).await.unwrap();
     assert_eq!((analysis.results, analysis.generator), (None, Generator::Model));
     assert_eq!(setup.endpoint.calls(), 0);
 }

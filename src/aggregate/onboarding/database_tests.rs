@@ -97,6 +97,20 @@ async fn the_right_one_of_several_rows_is_read() {
         ("/competitor_analysis/top_performers", json!(["beta.example", "alpha.example"])),
         ("/gap_analysis/target_keywords", json!(["own keyword"])),
         ("/seo_profile/homepage_seo_audit/overall_score", json!(71)),
+    ] {
+        assert_eq!(data.pointer(pointer).unwrap_or(&Json::Null), &expected, "{pointer}");
+    }
+    assert!(read.value.session && read.value.found);
+    assert_eq!(read.value.competitors.len(), 2);
+    assert_eq!(read.value.website.seo_audit["overall_score"], 71);
+    assert_eq!(read.value.gap.target_keywords, json!(["own keyword"]));
+    assert!(read.warnings.into_vec().is_empty());
+}
+
+#[tokio::test]
+async fn audits_and_the_deep_analysis_are_those_of_the_site() {
+    let data = shown(&Fixture::new().await.read("1").await);
+    for (pointer, expected) in [
         (
             "/seo_profile/full_site_seo_summary",
             json!({
@@ -140,11 +154,6 @@ async fn the_right_one_of_several_rows_is_read() {
     ] {
         assert_eq!(data.pointer(pointer).unwrap_or(&Json::Null), &expected, "{pointer}");
     }
-    assert!(read.value.session && read.value.found);
-    assert_eq!(read.value.competitors.len(), 2);
-    assert_eq!(read.value.website.seo_audit["overall_score"], 71);
-    assert_eq!(read.value.gap.target_keywords, json!(["own keyword"]));
-    assert!(read.warnings.into_vec().is_empty());
 }
 
 #[tokio::test]

@@ -114,8 +114,8 @@ fn members_missing_unknown_or_of_another_type_are_invalid() {
 
 #[test]
 fn what_is_not_json_is_malformed_and_what_is_long_too_large() {
-    let fenced = format!("```json\n{}\n```", answer());
-    for broken in ["", "{", "NaN", fenced.as_str(), r#"{"a": "\ud800"}"#] {
+    let in_a_code_block = format!("```json\n{}\n```", answer());
+    for broken in ["", "{", "NaN", in_a_code_block.as_str(), r#"{"a": "\ud800"}"#] {
         assert_eq!(ModelAnswer::read(broken).unwrap_err().reason, FailureReason::Malformed, "{broken}");
     }
     assert_eq!(ModelAnswer::read(&" ".repeat(BYTES_MAX + 1)).unwrap_err().reason, FailureReason::TooLarge);

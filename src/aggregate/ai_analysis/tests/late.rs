@@ -33,7 +33,7 @@ async fn a_late_answer_is_told_when_the_next_one_who_asks_finds_it() {
 async fn an_assembly_whose_time_is_up_is_told_too() {
     let setup = Setup::new([titled("late")]).await;
     setup.endpoint.hold();
-    let late = setup.late(Request { until: Instant::now(), ..setup.request() }).await;
+    let late = setup.late(AnalysisRequest { until: Instant::now(), ..setup.request() }).await;
     setup.endpoint.release();
     assert!(late.is_cached().await);
     assert_eq!(title(&found(&setup).await), "late");
@@ -44,7 +44,7 @@ async fn a_late_answer_to_a_refresh_stands_in_the_old_ones_place() {
     let setup = Setup::new([titled("old"), titled("new")]).await;
     assert_eq!(title(&found(&setup).await), "old");
     setup.endpoint.hold();
-    let late = setup.late(Request { refresh: true, until: Instant::now(), ..setup.request() }).await;
+    let late = setup.late(AnalysisRequest { refresh: true, until: Instant::now(), ..setup.request() }).await;
     setup.endpoint.release();
     assert!(late.is_cached().await);
     assert_eq!(title(&found(&setup).await), "new");
@@ -56,7 +56,7 @@ async fn a_call_that_fails_late_is_told_as_such() {
     for refresh in [false, true] {
         let setup = Setup::with([Say::status(501)], hurried).await;
         setup.endpoint.hold();
-        let late = setup.late(Request { refresh, ..setup.request() }).await;
+        let late = setup.late(AnalysisRequest { refresh, ..setup.request() }).await;
         setup.endpoint.release();
         assert!(!late.is_cached().await);
         assert_eq!(setup.remembered().await, 0);

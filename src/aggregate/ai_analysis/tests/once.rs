@@ -13,7 +13,7 @@ async fn counting(replies: impl IntoIterator<Item = Say>, configure: impl FnOnce
 impl Setup {
     /// Asks and does not wait.
     async fn begin(&self) -> Late {
-        self.late(Request { until: Instant::now(), ..self.request() }).await
+        self.late(AnalysisRequest { until: Instant::now(), ..self.request() }).await
     }
 
     /// Waits until a lease was asked for so many times.
@@ -149,7 +149,7 @@ async fn a_refresh_waits_for_no_other_instance() {
     a.endpoint.hold();
     a.begin().await;
     a.endpoint.called(1).await;
-    let (refreshed, ()) = tokio::join!(b.source.analyse(Request { refresh: true, ..b.request() }), async {
+    let (refreshed, ()) = tokio::join!(b.source.analyse(AnalysisRequest { refresh: true, ..b.request() }), async {
         a.endpoint.called(2).await;
         a.endpoint.release();
     });
