@@ -15,7 +15,7 @@ mod script;
 mod set;
 mod sources;
 
-use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, Statement};
 
 pub use lock::begin_alone;
 pub use refusal::{MigrationError, refuse_unusable};

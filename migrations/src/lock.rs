@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm_migration::sea_orm::{
+use sea_orm::{
     AccessMode, ConnectionTrait, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel,
     RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };

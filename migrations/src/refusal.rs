@@ -1,6 +1,6 @@
 //! Databases that are left as they are: another application's, and those of a version before the first release.
 
-use sea_orm_migration::sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::{Tables, columns_of};
 

@@ -3,16 +3,15 @@
 //! Each set has a table of its own instead of sea-orm's `seaql_migrations`, because that one may be
 //! the planning application's. A database that is ahead of this program is not an error: when a
 //! release is rolled back, the older binary has to start on the newer tables.
+//!
+//! Rejected: sea-orm-migration. It builds SeaORM with all its default features and a schema reader, and would need as
+//! much code to record in another table and to accept newer migrations.
 
-use sea_orm_migration::{
-    Migration, MigrationStatus, MigrationTrait, MigratorTraitSelf,
-    sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, DynIden, Statement, sea_query::IntoIden},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::{
-    MigrationState, columns_of,
-    script::{Newer, Script},
-};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement};
+
+use crate::{MigrationState, columns_of, script::Script};
 
 /// An ordered list of migrations.
 #[derive(Clone, Copy, Debug)]
@@ -25,30 +24,53 @@ pub(crate) struct Set {
 impl Set {
     /// Applies what is missing; returns its names.
     pub(crate) async fn up(self, transaction: &DatabaseTransaction) -> Result<Vec<String>, DbErr> {
-        let migrator = self.migrator(transaction).await?;
-        let pending = names(&migrator.get_pending_migrations(transaction).await?);
-        migrator.up(transaction, None).await?;
-        Ok(pending)
+        let (record, now) = (self.record, SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
+        transaction
+            .execute_unprepared(&format!(
+                "CREATE TABLE IF NOT EXISTS {record} (version VARCHAR NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)"
+            ))
+            .await?;
+        let applied = self.applied(transaction).await?;
+        let mut added = Vec::new();
+        for script in self.scripts.iter().filter(|script| !applied.iter().any(|name| name == script.name)) {
+            let name = script.name;
+            transaction.execute_unprepared(script.of(transaction.get_database_backend())).await?;
+            transaction
+                .execute_unprepared(&format!("INSERT INTO {record} (version, applied_at) VALUES ('{name}', {now})"))
+                .await?;
+            added.push(name.to_owned());
+        }
+        Ok(added)
     }
 
     /// Undoes the newest `steps`; returns their names, newest first.
     pub(crate) async fn down(self, transaction: &DatabaseTransaction, steps: u32) -> Result<Vec<String>, DbErr> {
-        let migrator = self.migrator(transaction).await?;
-        let mut undone = names(&migrator.get_applied_migrations(transaction).await?);
+        let mut undone = self.applied(transaction).await?;
         undone.reverse();
         undone.truncate(usize::try_from(steps).unwrap_or(usize::MAX));
-        migrator.down(transaction, Some(steps)).await?;
+        for name in &undone {
+            let script = self.scripts.iter().find(|script| script.name == name).ok_or_else(|| {
+                DbErr::Migration(format!("migration {name} is of a newer version, and only that one can undo it"))
+            })?;
+            for table in script.tables {
+                transaction.execute_unprepared(&format!("DROP TABLE {table}")).await?;
+            }
+            transaction.execute_unprepared(&format!("DELETE FROM {} WHERE version = '{name}'", self.record)).await?;
+        }
         Ok(undone)
     }
 
-    /// What is applied and what is not.
+    /// What is applied and what is not; last, what a newer program has applied.
     pub(crate) async fn status(self, db: &impl ConnectionTrait) -> Result<Vec<MigrationState>, DbErr> {
-        let migrations = self.migrator(db).await?.get_migration_with_status_read_only(db).await?;
-        let state = |migration: &Migration| MigrationState {
-            name: migration.name().to_owned(),
-            applied: migration.status() == MigrationStatus::Applied,
-        };
-        Ok(migrations.iter().map(state).collect())
+        let mut applied = self.applied(db).await?;
+        let mut states = Vec::new();
+        for script in self.scripts {
+            let before = applied.len();
+            applied.retain(|name| name != script.name);
+            states.push(MigrationState { name: script.name.to_owned(), applied: applied.len() < before });
+        }
+        states.extend(applied.into_iter().map(|name| MigrationState { name, applied: true }));
+        Ok(states)
     }
 
     /// Whether its record lacks the first migration: every release has applied that one.
@@ -57,14 +79,7 @@ impl Set {
         Ok(!applied.is_empty() && !applied.iter().any(|name| name == self.scripts[0].name))
     }
 
-    async fn migrator(self, db: &impl ConnectionTrait) -> Result<Migrator, DbErr> {
-        let known = |name: &String| self.scripts.iter().any(|script| script.name == name);
-        let mut newer = self.applied(db).await?;
-        newer.retain(|name| !known(name));
-        Ok(Migrator { set: self, newer })
-    }
-
-    /// The names on record; none if there is no record yet.
+    /// The names on record, in the order of application; none if there is no record yet.
     async fn applied(self, db: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
         if columns_of(db, self.record).await?.is_empty() {
             return Ok(Vec::new());
@@ -73,26 +88,4 @@ impl Set {
         let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
         rows.iter().map(|row| row.try_get("", "version")).collect()
     }
-}
-
-/// A set, and what the database has beyond it.
-struct Migrator {
-    set: Set,
-    newer: Vec<String>,
-}
-
-impl MigratorTraitSelf for Migrator {
-    fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
-        let ours = self.set.scripts.iter().map(|script| Box::new(*script) as Box<dyn MigrationTrait>);
-        let newer = self.newer.iter().map(|name| Box::new(Newer { name: name.clone() }) as Box<dyn MigrationTrait>);
-        ours.chain(newer).collect()
-    }
-
-    fn migration_table_name(&self) -> DynIden {
-        self.set.record.into_iden()
-    }
-}
-
-fn names(migrations: &[Migration]) -> Vec<String> {
-    migrations.iter().map(|migration| migration.name().to_owned()).collect()
 }

@@ -1,7 +1,7 @@
 //! The planning application's tables as far as we read them, for the embedded database and for tests, and the outbox
 //! through which their changes reach the invalidation log.
 
-use sea_orm_migration::sea_orm::DatabaseBackend;
+use sea_orm::DatabaseBackend;
 
 use crate::{script::Script, set::Set};
 

@@ -17,9 +17,8 @@ use tracing_subscriber::{
 use super::trace;
 use crate::config::{LogFormat, LogSettings};
 
-/// Appended to every filter: with spans per HTTP/2 frame, a request would cost several times its own work; and what
-/// was migrated is said by whoever migrates.
-const ALWAYS_OFF: &str = "h2=off,hyper=off,tower=off,sea_orm_migration=warn";
+/// Appended to every filter: with spans per HTTP/2 frame, a request would cost several times its own work.
+const ALWAYS_OFF: &str = "h2=off,hyper=off,tower=off";
 
 /// Why nothing is logged.
 #[derive(Debug, thiserror::Error)]
