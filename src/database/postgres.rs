@@ -43,7 +43,7 @@ impl Default for Pulse {
 }
 
 impl Pulse {
-    fn beat(&self) {
+    fn record(&self) {
         self.last.store(self.elapsed_ms(), Ordering::Relaxed);
     }
 
@@ -109,7 +109,7 @@ impl Postgres {
             // A connection that the database closed meanwhile is noticed before a request gets it.
             .test_before_acquire(true)
             .after_connect(move |connection, _| {
-                opened.beat();
+                opened.record();
                 Box::pin(async move {
                     // An older server ends a statement at its timeout.
                     let _ = sqlx::Executor::execute(connection, WATCH_CLIENT).await;
@@ -117,7 +117,7 @@ impl Postgres {
                 })
             })
             .before_acquire(move |_, _| {
-                taken.beat();
+                taken.record();
                 Box::pin(async { Ok(true) })
             })
             .after_release(move |connection, _| {
@@ -125,7 +125,7 @@ impl Postgres {
                 Box::pin(async move {
                     // sqlx pings too, right after this, but on a connection that carries nothing any more for ever.
                     let answered = tokio::time::timeout(ABANDONED_MAX, connection.ping()).await;
-                    returned.beat();
+                    returned.record();
                     // As an error it is closed at once, without a word to a server that may not hear it.
                     answered
                         .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))

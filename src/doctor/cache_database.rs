@@ -30,7 +30,7 @@ pub(super) async fn examine(config: &Config, found: &mut Findings) {
     let answers = [
         writable(&db, found).await,
         connections(&db, config, found).await,
-        fences(&db, config, found).await,
+        invalidation_log(&db, config, found).await,
         clock(&db, found).await,
     ];
     for answered in answers {
@@ -110,7 +110,7 @@ async fn connections(db: &DatabaseConnection, config: &Config, found: &mut Findi
     Ok(())
 }
 
-async fn fences(db: &DatabaseConnection, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
+async fn invalidation_log(db: &DatabaseConnection, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
     let sql =
         "SELECT position, low_watermark, CAST(lease_ms AS BIGINT) AS lease_ms FROM invalidation_log_head WHERE id = 1";
     let Some(head) = one(db, sql, []).await? else {

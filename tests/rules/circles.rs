@@ -54,7 +54,6 @@ fn described(edge: &Edge) -> String {
 }
 
 #[test]
-#[ignore = "does not hold yet"]
 fn no_files_use_each_other_in_a_circle() {
     assert!(EDGES.len() > 300, "uses are not found");
     assert_none("files do not use each other in a circle", &circles(&EDGES));

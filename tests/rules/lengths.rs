@@ -42,7 +42,8 @@ impl<'ast> Visit<'ast> for Functions {
 
 fn long_functions(texts: &Texts) -> Vec<String> {
     let mut found = Vec::new();
-    for (name, text) in texts {
+    // A table of cases in a test may be longer.
+    for (name, text) in texts.iter().filter(|(name, _)| !name.ends_with("tests.rs")) {
         let mut functions = Functions::default();
         functions.visit_file(&syn::parse_file(text).unwrap());
         let long = functions.0.into_iter().filter(|(.., lines)| *lines > FUNCTION_LINES_MAX);
@@ -61,7 +62,6 @@ fn no_file_tells_two_stories() {
 }
 
 #[test]
-#[ignore = "does not hold yet"]
 fn no_function_does_two_things() {
     assert_none("a function has at most 60 lines", &long_functions(&sources::of_the_crate()));
 }

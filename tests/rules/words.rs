@@ -61,8 +61,8 @@ const IDENTIFIERS: &[&str] = &[
 /// Several words.
 const PHRASES: &[&str] = &["the whole way", "the short way", "left alone"];
 
-/// What a word of ours is in a standard of others, and the table by which a database from before 0.1.0 is recognised.
-const STANDARD: &[&str] = &["fencing token", "fencing tokens", "fence_head"];
+/// What a word of ours is in a standard of others, and the tables by which a database from before 0.1.0 is recognised.
+const STANDARD: &[&str] = &["fencing token", "fencing tokens", "fence_head", "fence_log", "ai_analysis_memo"];
 
 /// Where the words stand that users and owners read.
 const PLACES: [&str; 6] = ["src", "proto", "migrations", "docs", "deploy", "tests"];

@@ -66,7 +66,7 @@ fn every_quantity_has_bounds() {
 }
 
 #[test]
-fn flags_beat_the_environment_which_beats_the_file_which_beats_defaults() {
+fn flags_override_the_environment_which_overrides_the_file_which_overrides_defaults() {
     let file =
         "[memory]\nttl = \"1s\"\nmax_entries = 1_000\n[redis]\ntimeout = \"10ms\"\n[server]\nlisten = \"127.0.0.1:1\"";
     let variables =
