@@ -21,7 +21,6 @@ fn defined_twice(krate: &Krate) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "does not hold yet"]
 fn no_type_name_is_defined_twice() {
     assert_none("a type's name is defined once", &defined_twice(&SERVICE));
 }

@@ -49,7 +49,7 @@ fn pause(text: &str) -> Result<Duration, &'static str> {
 }
 
 #[derive(Clone, Debug)]
-struct Answer {
+struct TopSample {
     /// `SERVING` or not.
     health: String,
     stats: GetCacheStatsResponse,
@@ -105,7 +105,7 @@ fn print(view: &View, format: Format, output: &mut Output<'_>) -> Result<(), Fai
 }
 
 /// Returns when the receiver is dropped.
-async fn ask_again_and_again(target: &Target, every: Duration, answered: mpsc::Sender<Result<Answer, Failure>>) {
+async fn ask_again_and_again(target: &Target, every: Duration, answered: mpsc::Sender<Result<TopSample, Failure>>) {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -116,7 +116,7 @@ async fn ask_again_and_again(target: &Target, every: Duration, answered: mpsc::S
     }
 }
 
-async fn ask(target: &Target) -> Result<Answer, Failure> {
+async fn ask(target: &Target) -> Result<TopSample, Failure> {
     target
         .within_timeout(async |channel| {
             let health = target.request(HealthCheckRequest::default());
@@ -124,7 +124,7 @@ async fn ask(target: &Target) -> Result<Answer, Failure> {
             // Without the counts of the table: they load the database, and fail with it.
             let figures = GetCacheStatsRequest { instance_only: true, ..Default::default() };
             let stats = service(channel).get_cache_stats(target.request(figures)).await?.into_inner();
-            Ok(Answer { health: health.status().as_str_name().to_owned(), stats })
+            Ok(TopSample { health: health.status().as_str_name().to_owned(), stats })
         })
         .await
 }

@@ -68,7 +68,7 @@ impl WarmArgs {
 
 /// One reply after the other, as they come: a line each unless a terminal shows them.
 async fn as_json(mut items: Streaming<WarmCacheResponse>, output: &mut Output<'_>) -> Result<(), Failure> {
-    let mut outcome = Outcome::default();
+    let mut outcome = WarmTotals::default();
     while let Some(item) = items.message().await? {
         output.show(Format::Json, &item, described)?;
         outcome.count(&item);
@@ -77,7 +77,7 @@ async fn as_json(mut items: Streaming<WarmCacheResponse>, output: &mut Output<'_
 }
 
 async fn in_words(mut items: Streaming<WarmCacheResponse>, output: &mut Output<'_>) -> Result<(), Failure> {
-    let mut outcome = Outcome::default();
+    let mut outcome = WarmTotals::default();
     let bar = io::stderr().is_terminal().then(|| ProgressBar::new(0).with_style(style()));
     while let Some(item) = items.message().await? {
         outcome.count(&item);
@@ -120,13 +120,13 @@ fn failure(item: &WarmCacheResponse) -> Option<Failure> {
 
 /// How it went so far.
 #[derive(Default)]
-struct Outcome {
+struct WarmTotals {
     done: u32,
     failed: u32,
     first_failure: Option<Failure>,
 }
 
-impl Outcome {
+impl WarmTotals {
     fn count(&mut self, item: &WarmCacheResponse) {
         self.done += 1;
         if let Some(failure) = failure(item) {

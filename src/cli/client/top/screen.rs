@@ -12,10 +12,10 @@ use tokio::{
     sync::mpsc::Receiver,
 };
 
-use super::{super::super::failure::Failure, Answer, view::View};
+use super::{super::super::failure::Failure, TopSample, view::View};
 
 /// Shows answers until `q`, Ctrl-C or a signal.
-pub(super) async fn show(view: &mut View, answers: &mut Receiver<Result<Answer, Failure>>) -> io::Result<()> {
+pub(super) async fn show(view: &mut View, answers: &mut Receiver<Result<TopSample, Failure>>) -> io::Result<()> {
     let mut ended = signal(SignalKind::terminate())?;
     let mut terminal = ratatui::try_init()?;
     let mut events = EventStream::new();

@@ -9,7 +9,7 @@ use crate::proto::v1::{
 };
 
 /// A server's answer; everything that grows has grown `times`.
-fn answer(uptime: Duration, times: i64) -> Answer {
+fn answer(uptime: Duration, times: i64) -> TopSample {
     let milliseconds = |count| Some(Duration::from_millis(count).into());
     let tier = |tier: &str, hits: i64, misses: i64| TierStats {
         tier: tier.to_owned(),
@@ -77,7 +77,7 @@ fn answer(uptime: Duration, times: i64) -> Answer {
         version: "1.2.3".to_owned(),
         ..Default::default()
     };
-    Answer { health: "SERVING".to_owned(), stats }
+    TopSample { health: "SERVING".to_owned(), stats }
 }
 
 fn view() -> View {

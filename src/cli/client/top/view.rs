@@ -12,7 +12,7 @@ use ratatui::{
 
 use super::{
     super::{super::output::printable, human},
-    Answer, Failure,
+    Failure, TopSample,
 };
 use crate::proto::{
     Duration as Length,
@@ -23,7 +23,7 @@ use crate::proto::{
 pub(super) struct View {
     server: String,
     before: Option<GetCacheStatsResponse>,
-    now: Option<Answer>,
+    now: Option<TopSample>,
     /// The last failure, and the number of consecutive ones.
     silence: Option<(Failure, u32)>,
 }
@@ -34,10 +34,10 @@ impl View {
     }
 
     /// On a failure the last answer stays.
-    pub(super) fn learn(&mut self, answer: Result<Answer, Failure>) {
+    pub(super) fn learn(&mut self, answer: Result<TopSample, Failure>) {
         match answer {
             Ok(answer) => {
-                let restarted = |before: &Answer| uptime(&before.stats) > uptime(&answer.stats);
+                let restarted = |before: &TopSample| uptime(&before.stats) > uptime(&answer.stats);
                 self.before = self.now.take().filter(|before| !restarted(before)).map(|before| before.stats);
                 self.now = Some(answer);
                 self.silence = None;
@@ -79,7 +79,7 @@ impl View {
     fn head(&self) -> Line<'static> {
         let name = Span::styled("userdata top ", Style::new().add_modifier(Modifier::BOLD));
         let server = format!(" {} ", self.server);
-        let Some(Answer { health, stats }) = &self.now else { return Line::from(vec![name, server.into()]) };
+        let Some(TopSample { health, stats }) = &self.now else { return Line::from(vec![name, server.into()]) };
         let health = match (health.as_str(), self.silence.is_some()) {
             (_, true) => Span::styled("NOT ANSWERING", alarming()),
             ("SERVING", _) => Span::styled("SERVING", Style::new().fg(Color::Green)),

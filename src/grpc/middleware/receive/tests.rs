@@ -1,3 +1,5 @@
+//! A message is received in any number of frames, refused if it is none, and awaited until its deadline at most.
+
 use std::{
     collections::VecDeque,
     future::{pending, ready},
