@@ -312,7 +312,7 @@ impl UserDataCache {
         validity: LogValidity,
         mode: LoadMode,
     ) -> Result<Served, Error> {
-        let loaded = self.loads.from_sources(query, mode).await?;
+        let loaded = self.loads.bypass_tiers(query, mode).await?;
         self.readers.read(query);
         self.served(loaded, validity, options)
     }

@@ -55,7 +55,7 @@ impl Loads {
     }
 
     /// Waits for a load from the sources. Callers share only loads that have not started to read.
-    pub(super) async fn from_sources(&self, query: &UserDataQuery, mode: LoadMode) -> Result<LoadedSnapshot, Error> {
+    pub(super) async fn bypass_tiers(&self, query: &UserDataQuery, mode: LoadMode) -> Result<LoadedSnapshot, Error> {
         let key = (query.key().clone(), mode);
         let (handle, role) = self.bypassing.join_or_start(&key, || Arc::clone(&self.loader).load(query.clone(), mode));
         self.wait(handle, role).await

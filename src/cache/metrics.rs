@@ -70,8 +70,8 @@ impl UserDataCache {
 
         read(&names::LOAD_ACTIVE, |cache, observe| observe(&[], number(cache.loads.under_way())));
         read(&names::LOAD_WAITERS, |cache, observe| observe(&[], number(cache.loads.waiting())));
-        observe_jobs(&read);
-        observe_log(&read);
+        observe_jobs(read);
+        observe_log(read);
     }
 
     fn observe_writes(&self, observe: Observe<'_>) {

@@ -184,7 +184,7 @@ mod tests {
         let (text, micros, now_ms): (String, i64, i64) = row.try_get_many_by_index().unwrap();
         let read = NaiveDateTime::parse_from_str(&text, SIX_DECIMALS).unwrap().and_utc();
         assert_eq!(dialect.time(read), text.into(), "six decimals");
-        let ours = Utc::now();
+        let ours = crate::clock::Clock::system().utc();
         assert!((read - ours).num_seconds().abs_diff(3600) <= 5, "{read}");
         assert!(micros.abs_diff(3_600_000_000) < 5_000_000, "{micros}");
         assert!(now_ms.abs_diff(ours.timestamp_millis()) < 5000, "{now_ms}");

@@ -46,7 +46,7 @@ async fn what_is_written_past_the_triggers_is_found_behind_the_answers() {
     })
     .await;
     let log = server.log();
-    let told: Vec<&str> = log.lines().filter(|line| line.contains("is not what the sources say")).collect();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("stale section served")).collect();
     assert_eq!(told.len(), 2, "each is told once: {told:?}");
     assert!(!log.contains("demo_anna"), "{log}");
 }

@@ -169,7 +169,7 @@ impl LogTable {
             .and_where(Expr::col(invalidation::Column::CreatedAt).lt(before))
             .to_owned();
         let newest = Expr::from(SubQueryStatement::from(newest)).if_null(Expr::col(Column::LowWatermark));
-        let raised = Func::greatest([Expr::col(Column::LowWatermark), newest.into()]);
+        let raised = Func::greatest([Expr::col(Column::LowWatermark), newest]);
         let low_watermark = self.set_head(&transaction, Column::LowWatermark, raised.into()).await?;
         let old = invalidation::Column::Position.lte(low_watermark);
         let deleted = invalidation::Entity::delete_many().filter(old).exec(&transaction).await?;

@@ -13,7 +13,7 @@ pub mod record;
 mod script;
 mod subscriber;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use fred::{
@@ -87,7 +87,8 @@ impl RedisTier {
 
     /// The stored snapshot, valid or not. Deletes unreadable values.
     pub async fn get(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
-        self.guard.lookup(self.look_up(key)).await
+        // Pinned here: passed by value, the future would be copied into each caller's.
+        self.guard.lookup(pin!(self.look_up(key))).await
     }
 
     async fn look_up(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {

@@ -101,9 +101,12 @@ impl ResponseBody {
     }
 }
 
+/// What a body of tonic's gives when it is polled.
+type Polled = Option<Result<Frame<Bytes>, Status>>;
+
 impl EncodedStream {
     /// The next frame, or why there is none.
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Result<Frame<Bytes>, Status>>, Refusal>> {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Result<Polled, Refusal>> {
         match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(context))) {
             Ok(Poll::Ready(frame)) => Poll::Ready(Ok(frame)),
             Ok(Poll::Pending) => {

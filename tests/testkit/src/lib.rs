@@ -3,6 +3,7 @@
 
 #![expect(clippy::disallowed_types, reason = "Shuttle does not exchange the locks of tests")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stderr, reason = "a database that is left behind is reported")]
 
 pub mod ask;
 pub mod assembly;
