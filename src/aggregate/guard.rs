@@ -7,7 +7,6 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt as _;
-use hdrhistogram::Histogram;
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
@@ -22,11 +21,8 @@ use crate::{
     fault::{FaultPoint, Faults},
     proto::v1::SourceStats,
     sync::Mutex,
-    telemetry::{DurationHistogram, Meter, names::SOURCE_DURATION},
+    telemetry::{DurationHistogram, Meter, Quantiles, names::SOURCE_DURATION},
 };
-
-/// Longer runs are recorded as this: twice the longest hard timeout, which is that of an AI call.
-const MICROS_MAX: u64 = 120_000_000;
 
 #[derive(Debug)]
 pub struct Guard {
@@ -35,6 +31,7 @@ pub struct Guard {
     permits: Semaphore,
     breaker: CircuitBreaker,
     metrics: Mutex<RunMetrics>,
+    latency: Quantiles,
     runs: Runs,
     faults: Faults,
 }
@@ -49,13 +46,11 @@ struct Runs {
 }
 
 /// The runs of a source since the start.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct RunMetrics {
     runs: i64,
     failures: i64,
     in_flight: i32,
-    /// In microseconds.
-    durations: Histogram<u64>,
     last_error: &'static str,
 }
 
@@ -70,13 +65,6 @@ pub struct Run<T> {
 impl Guard {
     #[must_use]
     pub fn new(name: &'static str, limits: &config::SourcesSettings, clock: Clock) -> Self {
-        let metrics = RunMetrics {
-            runs: 0,
-            failures: 0,
-            in_flight: 0,
-            durations: Histogram::new_with_bounds(1, MICROS_MAX, 2).expect("the bounds ascend, 2 digits are legal"),
-            last_error: "",
-        };
         let permits = Semaphore::new(limits.max_concurrent);
         let breaker =
             CircuitBreaker::new(name, Probing::NextCall, limits.breaker_failures, limits.breaker_pause, clock.clone());
@@ -85,7 +73,8 @@ impl Guard {
             clock,
             permits,
             breaker,
-            metrics: Mutex::new(metrics),
+            metrics: Mutex::default(),
+            latency: Quantiles::default(),
             runs: Runs::default(),
             faults: Faults::here(),
         }
@@ -155,10 +144,7 @@ impl Guard {
     #[must_use]
     pub fn stats(&self) -> SourceStats {
         let metrics = self.metrics.lock();
-        let percentile = |share: f64| {
-            let micros = (!metrics.durations.is_empty()).then(|| metrics.durations.value_at_quantile(share))?;
-            Some(Duration::from_micros(micros).into())
-        };
+        let percentile = |share| self.latency.at(share).map(Into::into);
         SourceStats {
             source: self.name.to_owned(),
             runs: metrics.runs,
@@ -184,10 +170,8 @@ struct ActiveRun<'a> {
 impl ActiveRun<'_> {
     fn end(mut self, error: Option<&SourceError>) {
         self.durations = self.guard.runs.of(error);
-        let now = self.guard.clock.now();
-        let took = now.since(self.begun);
+        self.guard.latency.record(self.guard.clock.now().since(self.begun));
         let mut metrics = self.guard.metrics.lock();
-        metrics.durations.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         if let Some(error) = error {
             metrics.failures += 1;
             metrics.last_error = error.reason();
