@@ -29,10 +29,11 @@ use held::HeartbeatTask;
 pub use held::Lease;
 #[cfg(feature = "shuttle")]
 use in_memory as table;
-use table::{Claimant, Grant, LeaseRow, LeaseTable};
+use table::LeaseTable;
 use watch::LeaseState;
 pub use watch::LeaseWatch;
 pub use work::SharedWork;
+use work::{Claimant, Grant, LeaseRow};
 
 #[cfg(feature = "shuttle")]
 use crate::database::in_memory::MemoryDatabase;

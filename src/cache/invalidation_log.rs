@@ -30,8 +30,8 @@ pub use error::InvalidationLogError;
 #[cfg(feature = "shuttle")]
 use in_memory as table;
 pub use local_copy::LogView;
-use local_copy::{LocalCopy, LogRow};
-use table::{LogHead, LogTable};
+use local_copy::{LocalCopy, LogHead, LogRow};
+use table::LogTable;
 
 #[cfg(feature = "shuttle")]
 use crate::database::in_memory::MemoryDatabase;

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::table::{Claimant, Grant, LeaseTable};
+use super::{
+    table::LeaseTable,
+    work::{Claimant, Grant},
+};
 use crate::{
     clock::{Clock, Moment},
     config,

@@ -2,64 +2,18 @@
 
 use sea_orm::DbErr;
 
-use super::work::SharedWork;
+use super::work::{Claimant, Grant, LeaseRow, SharedWork};
 use crate::{
     database::{
         Pool,
         in_memory::{Flaw, LeaseRecord, MemoryDatabase, Tables},
     },
-    sync::shuttled::{chance, time},
+    sync::shuttled::time,
 };
 
 #[derive(Clone, Debug)]
 pub(super) struct LeaseTable {
     database: MemoryDatabase,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Claimant {
-    pub(super) key: String,
-    holder: String,
-    read_position: i64,
-}
-
-impl Claimant {
-    pub(super) fn new(work: &SharedWork) -> Self {
-        Self {
-            key: work.key.clone(),
-            holder: format!("{:x}", chance::random::<i64>()),
-            read_position: work.read_position,
-        }
-    }
-
-    fn row(&self) -> LeaseRecord {
-        LeaseRecord {
-            holder: self.holder.clone(),
-            read_position: self.read_position,
-            heartbeat: 0,
-            outcome: None,
-            moved_at: time::now(),
-        }
-    }
-
-    fn holds(&self, row: &LeaseRecord) -> bool {
-        row.holder == self.holder && row.read_position == self.read_position
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Grant {
-    pub(super) done: bool,
-    pub(super) now_ms: i64,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct LeaseRow {
-    pub(super) holder: String,
-    pub(super) read_position: i64,
-    pub(super) heartbeat: i64,
-    pub(super) outcome: Option<String>,
-    pub(super) now_ms: i64,
 }
 
 impl LeaseTable {
@@ -128,7 +82,7 @@ impl LeaseTable {
         let (claimant, all) = (claimant.clone(), self.database.has(Flaw::ReleasesAll));
         self.database
             .execute(move |tables| {
-                if tables.leases.get(&claimant.key).is_some_and(|row| all || claimant.holds(row)) {
+                if tables.leases.get(&claimant.key).is_some_and(|row| all || holds(&claimant, row)) {
                     tables.leases.remove(&claimant.key);
                 }
             })
@@ -157,7 +111,7 @@ impl LeaseTable {
         let (claimant, for_all) = (claimant.clone(), self.database.has(Flaw::HeartbeatsForAll));
         self.database
             .execute(move |tables| {
-                let Some(row) = tables.leases.get_mut(&claimant.key).filter(|row| for_all || claimant.holds(row))
+                let Some(row) = tables.leases.get_mut(&claimant.key).filter(|row| for_all || holds(&claimant, row))
                 else {
                     return false;
                 };
@@ -169,8 +123,19 @@ impl LeaseTable {
     }
 }
 
+fn holds(claimant: &Claimant, row: &LeaseRecord) -> bool {
+    row.holder == claimant.holder && row.read_position == claimant.read_position
+}
+
 fn taken(tables: &mut Tables, claimant: &Claimant) -> Grant {
-    tables.leases.insert(claimant.key.clone(), claimant.row());
+    let row = LeaseRecord {
+        holder: claimant.holder.clone(),
+        read_position: claimant.read_position,
+        heartbeat: 0,
+        outcome: None,
+        moved_at: time::now(),
+    };
+    tables.leases.insert(claimant.key.clone(), row);
     Grant { done: tables.done.contains(&claimant.key), now_ms: now_ms() }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{held::OutcomeRecord, table::LeaseRow};
+use super::{held::OutcomeRecord, work::LeaseRow};
 use crate::{
     clock::Moment,
     mutant::{self, Mutant},

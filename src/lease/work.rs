@@ -1,4 +1,4 @@
-//! What a caller asks a lease for.
+//! The work that a lease is for, and what a claim and its row consist of.
 
 use sea_orm::sea_query::Expr;
 
@@ -13,4 +13,37 @@ pub struct SharedWork {
     pub last_invalidation: i64,
     /// A condition: the result is already stored. The database evaluates it while it grants a lease.
     pub done: Expr,
+}
+
+/// One claim to one piece of work. Each claim is a holder of its own, so that not even the same instance mistakes a
+/// later lease for this one.
+#[derive(Clone, Debug)]
+pub(super) struct Claimant {
+    pub(super) key: String,
+    pub(super) holder: String,
+    pub(super) read_position: i64,
+}
+
+impl Claimant {
+    pub(super) fn new(work: &SharedWork) -> Self {
+        Self { key: work.key.clone(), holder: uuid::Uuid::new_v4().to_string(), read_position: work.read_position }
+    }
+}
+
+/// What the database says about a lease that it granted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grant {
+    /// The result is already stored.
+    pub(super) done: bool,
+    pub(super) now_ms: i64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct LeaseRow {
+    pub(super) holder: String,
+    pub(super) read_position: i64,
+    pub(super) heartbeat: i64,
+    pub(super) outcome: Option<String>,
+    /// When the row was read, by the database's clock.
+    pub(super) now_ms: i64,
 }

@@ -1,10 +1,10 @@
 //! Stands in for `table.rs` in Shuttle's tests: the invalidation log's statements, in memory.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use sea_orm::DbErr;
 
-use super::local_copy::LogRow;
+use super::local_copy::{LogHead, LogRow};
 use crate::{
     database::{
         Pool,
@@ -14,15 +14,6 @@ use crate::{
     model::Scope,
     sync::shuttled::{chance, time},
 };
-
-#[derive(Debug)]
-pub(super) struct LogHead {
-    pub(super) epoch: Arc<str>,
-    pub(super) position: i64,
-    pub(super) low_watermark: i64,
-    pub(super) lease_ms: i64,
-    pub(super) nonce: Option<i64>,
-}
 
 #[derive(Clone, Debug)]
 pub(super) struct LogTable {

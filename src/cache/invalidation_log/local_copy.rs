@@ -44,6 +44,16 @@ struct UserInvalidations {
     any_strategy: Positions,
 }
 
+/// The counter row, and the nonce of the row that the reader applied last.
+#[derive(Debug)]
+pub(super) struct LogHead {
+    pub(super) epoch: Arc<str>,
+    pub(super) position: i64,
+    pub(super) low_watermark: i64,
+    pub(super) lease_ms: i64,
+    pub(super) nonce: Option<i64>,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct LogRow {
     pub(super) position: i64,

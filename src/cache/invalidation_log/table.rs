@@ -5,7 +5,7 @@
 //!
 //! Invariant: a reader that sees the head at position h sees every row up to h.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IsolationLevel, JoinType, QueryFilter,
@@ -13,7 +13,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Func, Query, SubQueryStatement},
 };
 
-use super::local_copy::LogRow;
+use super::local_copy::{LogHead, LogRow};
 use crate::{
     database::{Dialect, Pool, parameter},
     entity::{
@@ -24,16 +24,6 @@ use crate::{
     model::{Scope, SectionSet, StrategyId, UserId},
     mutant::{self, Mutant},
 };
-
-/// The counter row, and the nonce of the row that the reader applied last.
-#[derive(Debug)]
-pub(super) struct LogHead {
-    pub(super) epoch: Arc<str>,
-    pub(super) position: i64,
-    pub(super) low_watermark: i64,
-    pub(super) lease_ms: i64,
-    pub(super) nonce: Option<i64>,
-}
 
 #[derive(Clone, Debug)]
 pub(super) struct LogTable {
