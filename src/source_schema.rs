@@ -295,6 +295,19 @@ pub(crate) static STRATEGY_ACTIVATIONS: SourceTable = SourceTable {
     ],
 };
 
+/// The integer columns of `strategy_performance_metrics` that hold a metric. The contract's messages name them alike.
+pub(crate) const METRICS: [&str; 9] = [
+    "traffic_growth_percentage",
+    "engagement_rate_percentage",
+    "conversion_rate_percentage",
+    "roi_ratio",
+    "strategy_adoption_rate",
+    "content_quality_score",
+    "competitive_position_rank",
+    "audience_growth_percentage",
+    "confidence_score",
+];
+
 pub(crate) static STRATEGY_METRICS: SourceTable = SourceTable {
     name: "strategy_performance_metrics",
     owner: OF_ENHANCED_STRATEGY,
@@ -305,20 +318,7 @@ pub(crate) static STRATEGY_METRICS: SourceTable = SourceTable {
         (Integer, &["id", "strategy_id"]),
         (Text, &["user_id", "data_source"]),
         (Time, &["metric_date"]),
-        (
-            Integer,
-            &[
-                "traffic_growth_percentage",
-                "engagement_rate_percentage",
-                "conversion_rate_percentage",
-                "roi_ratio",
-                "strategy_adoption_rate",
-                "content_quality_score",
-                "competitive_position_rank",
-                "audience_growth_percentage",
-                "confidence_score",
-            ],
-        ),
+        (Integer, &METRICS),
     ],
 };
 

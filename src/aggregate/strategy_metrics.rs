@@ -5,22 +5,9 @@ use sea_orm::DbErr;
 use serde_json::{Map, Value as Json};
 
 use super::sql::{Columns, ReadTransaction, SourceRow};
-use crate::{database::SqlFile, model::UserId};
+use crate::{database::SqlFile, model::UserId, source_schema::METRICS};
 
 const NEWEST: SqlFile = SqlFile::same(include_str!("sql/newest_strategy_metrics.sql"));
-
-/// The integer columns that hold a metric. The contract's messages name them alike.
-pub(super) const METRICS: [&str; 9] = [
-    "traffic_growth_percentage",
-    "engagement_rate_percentage",
-    "conversion_rate_percentage",
-    "roi_ratio",
-    "strategy_adoption_rate",
-    "content_quality_score",
-    "competitive_position_rank",
-    "audience_growth_percentage",
-    "confidence_score",
-];
 
 /// The strategy's newest row of `strategy_performance_metrics`.
 pub(super) async fn newest(

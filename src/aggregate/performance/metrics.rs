@@ -7,7 +7,7 @@ use serde_json::Map;
 use super::{
     super::{
         sql::{ReadTransaction, SourceRow, Warnings},
-        strategy_metrics::{self, METRICS},
+        strategy_metrics,
         value::{count, from_members, round},
     },
     windows::start,
@@ -16,7 +16,7 @@ use crate::{
     database::SqlFile,
     model::UserId,
     proto::v1::{StrategyMetrics, StrategyMetricsAverage, StrategyMetricsRow},
-    source_schema::STRATEGY_METRICS,
+    source_schema::{METRICS, STRATEGY_METRICS},
 };
 
 const AVERAGES: SqlFile = SqlFile::same(include_str!("sql/strategy_metrics_averages.sql"));
