@@ -13,7 +13,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf as _, Bytes};
 use futures::{FutureExt as _, future::BoxFuture};
 use http::HeaderName;
 use prost::Message as _;
@@ -85,14 +84,14 @@ where
 /// The request, if it is a Get that is whole, plain and correct.
 fn get_request<B>(call: &Call<B>) -> Option<GetRequest> {
     let (Method::Get, Message::Whole(message)) = (call.method, &call.message) else { return None };
-    let message = plain(message.clone()).filter(|_| !call.headers().contains_key(ENCODING))?;
+    let message = plain(message).filter(|_| !call.headers().contains_key(ENCODING))?;
     convert::get(&GetComprehensiveUserDataRequest::decode(message).ok()?).ok()
 }
 
 /// The message without its prefix, unless it is compressed.
-fn plain(mut message: Bytes) -> Option<Bytes> {
-    let is_plain = message.try_get_u8().ok()? == 0;
-    message.try_get_u32().ok().filter(|_| is_plain).map(|_| message)
+fn plain(message: &[u8]) -> Option<&[u8]> {
+    let (prefix, message) = message.split_first_chunk::<5>()?;
+    (prefix[0] == 0).then_some(message)
 }
 
 /// The answer from memory, or of the service below. Boxed here and not above, so that a hit allocates no future.
