@@ -72,8 +72,8 @@ impl Tiers {
         Self {
             memory: MemoryTier::new(&config.memory),
             memory_metrics: TierMetrics::new(Tier::Memory, meter),
-            redis: redis.map(|redis| redis.measured(meter)),
-            database: database.measured(meter),
+            redis: redis.map(|redis| redis.with_metrics(meter)),
+            database: database.with_metrics(meter),
             access_counts: AccessCounts::new(config.database.access_counts_max, clock.clone()),
             superseded: Counter::default(),
             memory_config: config.memory.clone(),

@@ -73,8 +73,8 @@ impl DatabaseTier {
 
     /// Records each lookup with `meter`.
     #[must_use]
-    pub fn measured(self, meter: &Meter) -> Self {
-        Self { guard: self.guard.measured(meter), ..self }
+    pub fn with_metrics(self, meter: &Meter) -> Self {
+        Self { guard: self.guard.with_metrics(meter), ..self }
     }
 
     /// The stored snapshot, valid or not, expired or not. One statement.

@@ -31,7 +31,7 @@ impl TierGuard {
     }
 
     /// Records each lookup with `meter`.
-    pub(super) fn measured(self, meter: &Meter) -> Self {
+    pub(super) fn with_metrics(self, meter: &Meter) -> Self {
         Self { metrics: TierMetrics::new(self.tier, meter), ..self }
     }
 

@@ -81,8 +81,8 @@ impl RedisTier {
 
     /// Records each lookup with `meter`.
     #[must_use]
-    pub fn measured(self, meter: &Meter) -> Self {
-        Self { guard: self.guard.measured(meter), ..self }
+    pub fn with_metrics(self, meter: &Meter) -> Self {
+        Self { guard: self.guard.with_metrics(meter), ..self }
     }
 
     /// The stored snapshot, valid or not. Deletes unreadable values.
