@@ -114,12 +114,16 @@ async fn invalidation_log(db: &DatabaseConnection, config: &Config, found: &mut 
     let sql =
         "SELECT position, low_watermark, CAST(lease_ms AS BIGINT) AS lease_ms FROM invalidation_log_head WHERE id = 1";
     let Some(head) = one(db, sql, []).await? else {
-        let remedy =
-            "take its row back from a backup, or `userdata migrate down --steps 1` and `up` on an idle cluster";
+        let remedy = format!(
+            "restore its row from a backup; or, while no instance runs: DELETE FROM invalidation_log; INSERT INTO \
+             invalidation_log_head (id, epoch, position, low_watermark, lease_ms) VALUES (1, '{}', 0, 0, {})",
+            uuid::Uuid::new_v4(),
+            config.invalidation_log.lease.as_millis()
+        );
         found.fail("invalidation log", "invalidation_log_head is empty: nothing can be invalidated", remedy);
         return Ok(());
     };
-    let (seq, floor): (i64, i64) = (head.try_get("", "position")?, head.try_get("", "low_watermark")?);
+    let (position, low_watermark): (i64, i64) = (head.try_get("", "position")?, head.try_get("", "low_watermark")?);
     let theirs_ms: i64 = head.try_get("", "lease_ms")?;
     let ours_ms = i64::try_from(config.invalidation_log.lease.as_millis()).unwrap_or(i64::MAX);
     if ours_ms > theirs_ms {
@@ -131,7 +135,7 @@ async fn invalidation_log(db: &DatabaseConnection, config: &Config, found: &mut 
     } else {
         found.ok(
             "invalidation log",
-            format!("at {seq}, low watermark {floor}; leases of {theirs_ms} ms, ours {ours_ms} ms"),
+            format!("at {position}, low watermark {low_watermark}; leases of {theirs_ms} ms, ours {ours_ms} ms"),
         );
     }
     Ok(())
