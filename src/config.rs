@@ -281,7 +281,7 @@ setting::sections! {
         temperature: f64 = 0.2, Number(0.0..=2.0);
         /// Tokens of a response at most. A longer analysis is cut off and cannot be used.
         max_output_tokens: u32 = 4096, Count(256..=100_000);
-        /// How the endpoint is told the form of the response.
+        /// How a request describes the form of the response.
         structured: Structured = Structured::JsonSchema,
             Choice(&[("json_schema", Structured::JsonSchema), ("json_object", Structured::JsonObject)]);
         /// How long a load waits for the call before it answers without the section. The call continues.
@@ -318,7 +318,7 @@ pub enum MemoryEngine {
     QuickCache,
 }
 
-/// How the AI endpoint is told the form of the response.
+/// How a request to the AI endpoint describes the form of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Structured {
     /// `response_format: json_schema`.

@@ -1,7 +1,7 @@
-//! Opening a database: every option that matters is stated here, none is left to a library's default.
+//! Opens a database. Every option that matters is stated here; none is left to a library's default.
 //!
-//! There are two kinds of pool. The cache's may write. The sources' may not, and the database itself
-//! is told so: a mistake of ours in somebody else's tables is an error, never a change.
+//! There are two kinds of pool. The cache's may write. The sources' are read-only, which the database itself enforces: a
+//! mistake in the planning application's tables is an error, never a change.
 
 mod dialect;
 #[cfg(feature = "shuttle")]
@@ -34,17 +34,17 @@ pub use pool::Pool;
 pub use reach::Reach;
 pub use refusal::unless_refused;
 
-/// How long a statement waits for SQLite's one writer: as long as a request waits for its database.
+/// A statement waits so long for SQLite's one writer: as long as a request waits for its database.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Entering WAL mode needs the file for itself, cannot wait for it, and takes milliseconds.
+/// The switch to WAL mode needs an exclusive lock, for which SQLite does not wait. It takes milliseconds.
 const SQLITE_WAL_ATTEMPTS: u32 = 100;
 const SQLITE_WAL_PAUSE: Duration = Duration::from_millis(50);
 
-/// Connections that nobody needs are closed after this.
+/// Idle connections are closed after this.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Connections are replaced after this, so that a database that moved gets its load back.
+/// Connections are replaced after this, so that load returns to a database that moved.
 const LIFETIME_MAX: Duration = Duration::from_secs(1800);
 
 /// What a pool is for.
@@ -52,7 +52,7 @@ const LIFETIME_MAX: Duration = Duration::from_secs(1800);
 pub enum Access {
     /// The cache's tables.
     ReadWrite,
-    /// Somebody else's tables.
+    /// The planning application's tables.
     ReadOnly,
 }
 
@@ -65,14 +65,13 @@ pub struct Options {
     pub application_name: String,
     /// Connections at most. On SQLite each has a thread.
     pub max_connections: u32,
-    /// For getting a connection, a new one included.
+    /// To get a connection, including the time to open a new one.
     pub acquire_timeout: Duration,
-    /// After which PostgreSQL gives a statement up, should its caller have gone without telling.
+    /// PostgreSQL cancels a statement after this, also one whose caller has left silently.
     pub statement_timeout: Duration,
 }
 
-/// Opens `sqlite://..` or `postgres://..`, with a first connection at once: for a command's work. What serves
-/// for long holds a [`Pool`].
+/// Opens `sqlite://..` or `postgres://..`, with a first connection at once, for one command. A server holds a [`Pool`].
 pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection, DbErr> {
     if !Dialect::of_url(url).is_sqlite() {
         return Postgres::new(url, options)?.open().await;
@@ -90,8 +89,8 @@ pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection,
     Database::connect(pool).await
 }
 
-/// The same with one try: for whoever wants to know why there is no connection. A pool tries again while a server
-/// refuses, and in the end only says that its time is over.
+/// The same with one try, so that the error says why there is no connection. A pool tries again while a server refuses,
+/// and ends with a bare timeout.
 pub async fn connect_once(url: &str, options: &Options) -> Result<DatabaseConnection, DbErr> {
     if !Dialect::of_url(url).is_sqlite() {
         Postgres::new(url, options)?.try_once().await?;
@@ -99,7 +98,7 @@ pub async fn connect_once(url: &str, options: &Options) -> Result<DatabaseConnec
     connect(url, options).await
 }
 
-/// The file of an embedded database; none if it is PostgreSQL, or only in memory.
+/// The file of an embedded database. None for PostgreSQL and for a database in memory.
 #[must_use]
 pub fn file_of(url: &str) -> Option<PathBuf> {
     let on_disk = Dialect::of_url(url).is_sqlite() && !url.contains(":memory:") && !url.contains("mode=memory");
@@ -119,8 +118,8 @@ fn sqlite_options(sqlite: SqliteConnectOptions, access: Access) -> SqliteConnect
     }
 }
 
-/// Creates the file's directory, and the file in WAL mode: then readers and the writer do not wait
-/// for each other. Read-only pools take the file as it is.
+/// Creates the file's directory, and the file in WAL mode, in which readers and the writer do not wait for each other.
+/// Read-only pools leave the file as it is.
 async fn prepare_file(url: &str, access: Access) -> Result<(), DbErr> {
     let file = SqliteConnectOptions::from_str(url).map_err(connection_error)?;
     if access == Access::ReadOnly || url.contains(":memory:") {
@@ -142,12 +141,12 @@ async fn prepare_file(url: &str, access: Access) -> Result<(), DbErr> {
     }
 }
 
-/// Tries of a write that finds SQLite's only writer busy; each waits for [`SQLITE_BUSY_TIMEOUT`] already.
+/// Tries of a write while another connection writes to SQLite. Each try waits for [`SQLITE_BUSY_TIMEOUT`].
 const BUSY_TRIES: u32 = 4;
 /// Before the second try; doubled before each further one.
 const BUSY_PAUSE: Duration = Duration::from_millis(25);
 
-/// Writes, and once more a few times while the failure is that somebody else is writing: as `busy` tells.
+/// Writes, and tries again a few times while `busy` says that another connection is writing.
 pub async fn repeat_while<T, E, F>(busy: impl Fn(&E) -> bool, mut write: impl FnMut() -> F) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
@@ -176,7 +175,7 @@ fn is_locked(error: &sqlx::Error) -> bool {
     sqlite_code(error) == Some(5)
 }
 
-/// Its primary result code; none if it is no error of SQLite's.
+/// The primary result code. None if the error is not SQLite's.
 fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
     let error = error.as_database_error()?;
     error.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;

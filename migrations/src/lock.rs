@@ -1,4 +1,4 @@
-//! One run at a time, whoever starts them.
+//! Lets one run at a time change a database, also if several processes start one.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn begin_immediate(db: &DatabaseConnection) -> Result<DatabaseTransaction,
     }
 }
 
-/// `SQLITE_BUSY`, in any of its extended forms: somebody else is writing.
+/// `SQLITE_BUSY`, extended codes included: another connection is writing.
 fn is_busy(error: &DbErr) -> bool {
     let (DbErr::Conn(RuntimeErr::SqlxError(cause))
     | DbErr::Exec(RuntimeErr::SqlxError(cause))

@@ -60,7 +60,7 @@ impl Set {
         Ok(undone)
     }
 
-    /// What is applied and what is not; last, what a newer program has applied.
+    /// Applied and missing migrations, then those that a newer program has applied.
     pub(crate) async fn status(self, db: &impl ConnectionTrait) -> Result<Vec<MigrationState>, DbErr> {
         let mut applied = self.applied(db).await?;
         let mut states = Vec::new();

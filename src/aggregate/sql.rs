@@ -1,7 +1,7 @@
 //! Reads tables that belong to the planning application, on either database.
 //!
 //! Each statement stands whole in a `.sql` file. It casts the columns that it selects to text, bigint or double
-//! precision, so that both databases return the same three types whatever is stored: SQLite stores any value in any
+//! precision, so that both databases return the same three types for any stored value: SQLite stores any value in any
 //! column, and a broken column must never fail a section. A value that cannot be read is absent, with a warning.
 //!
 //! A statement names each column with its table's alias. Each source reads in one read-only transaction, so that its

@@ -1,4 +1,4 @@
-//! Installing the triggers, looking at them, removing them. One transaction each: all or nothing.
+//! Installs, inspects and removes the triggers, each in one transaction.
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 use userdata_migrations::{begin_alone, columns_of, outbox};
@@ -12,7 +12,7 @@ use crate::{
 /// Why the triggers could not be installed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// A table is not what we know: a trigger would fail, and with it every write to that table.
+    /// A table lacks a column. Its trigger would fail, and with it every write to the table.
     #[error("{table} has no column {column}: its triggers would make every write to it fail")]
     Column {
         /// The table.
@@ -20,7 +20,7 @@ pub enum InstallError {
         /// The first column that is missing.
         column: &'static str,
     },
-    /// There is no such table.
+    /// The table is missing.
     #[error("there is no table {table}: is this the database of the sources?")]
     Table {
         /// The table.
@@ -45,14 +45,14 @@ pub struct TriggerState {
     pub state: State,
 }
 
-/// What is there of a table's triggers.
+/// The state of one table's triggers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// As this version makes them.
+    /// As this version creates them.
     Installed,
-    /// As another version makes them, or not all of them.
+    /// As another version creates them, or incomplete.
     Outdated,
-    /// Nothing.
+    /// No trigger.
     Absent,
 }
 
@@ -94,7 +94,7 @@ pub async fn install(db: &DatabaseConnection) -> Result<(), InstallError> {
     Ok(alone.commit().await?)
 }
 
-/// The same, unless everything is as it should be.
+/// The same, unless all triggers are current.
 pub async fn install_if_outdated(db: &DatabaseConnection) -> Result<(), InstallError> {
     match status(db).await?.iter().all(|table| table.state == State::Installed) {
         true => Ok(()),
@@ -102,7 +102,7 @@ pub async fn install_if_outdated(db: &DatabaseConnection) -> Result<(), InstallE
     }
 }
 
-/// Drops every trigger. The outbox stays: what is in it has still to be told.
+/// Drops every trigger. The outbox stays: its rows are still to be relayed.
 pub async fn remove(db: &DatabaseConnection) -> Result<(), InstallError> {
     let alone = begin_alone(db).await?;
     for table in TABLES {
@@ -115,7 +115,7 @@ pub async fn remove(db: &DatabaseConnection) -> Result<(), InstallError> {
     Ok(alone.commit().await?)
 }
 
-/// What is there, by table. Changes nothing.
+/// The state of each table's triggers. Changes nothing.
 pub async fn status(db: &DatabaseConnection) -> Result<Vec<TriggerState>, DbErr> {
     let mut states = Vec::with_capacity(TABLES.len());
     for table in TABLES {

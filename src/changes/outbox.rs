@@ -149,10 +149,10 @@ impl Batch {
     }
 }
 
-/// A user who cannot be asked about concerns nobody.
+/// A user id that no request can name needs no invalidation.
 fn scope(((user, strategy), bits): ((String, Option<i64>), i64)) -> Option<Scope> {
     let user = UserId::parse(&user).ok()?;
-    // A strategy's number that nobody can ask for: the entry without strategy may be about it.
+    // No request can name this strategy, but the document without a strategy may be about it.
     let strategy = strategy.and_then(StrategyId::new);
     Some(Scope { user, strategy, sections: SectionSet::from_bits(bits) })
 }

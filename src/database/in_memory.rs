@@ -46,9 +46,9 @@ pub enum Flaw {
     TakesFromTheLiving,
     /// A takeover does not ask whether the heartbeat has moved.
     TakesOverBlindly,
-    /// Any claimant moves the heartbeat, and is told that it holds the lease.
+    /// Any claimant moves the heartbeat and seems to hold the lease.
     HeartbeatsForAll,
-    /// A release deletes the row, whoever holds it.
+    /// A release deletes the row, also another claimant's.
     ReleasesAll,
 }
 

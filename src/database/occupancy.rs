@@ -1,9 +1,9 @@
-//! How full a pool is.
+//! Reports the connections of each pool.
 
 use super::{Dialect, Pool};
 use crate::telemetry::{Meter, names};
 
-/// Has the pools asked how full they are. Each comes with its name.
+/// Observes these pools, by name, at each collection.
 pub fn observe(pools: &[(&'static str, Pool)], meter: &Meter) {
     let of = pools.to_vec();
     meter.observe(&names::POOL_CONNECTIONS, move |observe| {
@@ -27,7 +27,7 @@ pub fn observe(pools: &[(&'static str, Pool)], meter: &Meter) {
     });
 }
 
-/// Connections, and how many of them nobody uses.
+/// All connections, and the idle ones.
 fn occupancy(pool: &Pool) -> (u32, u32) {
     let connection = pool.now();
     let (open, idle) = if Dialect::of(pool).is_sqlite() {

@@ -1,9 +1,9 @@
 //! A pool of connections that is replaced when the network has swallowed them.
 //!
-//! sqlx pings a connection that is given back, without a limit and holding its place in the pool. If the
-//! network falls silent in just that moment, the place is lost until TCP gives the connection up, which may
-//! be never. Statements end in time, on whichever side; so when every place is taken and for longer than any
-//! statement lasts no connection has come or gone, there is nothing left to wait for: a new pool takes over.
+//! sqlx pings a returned connection, without a time limit, and keeps its permit meanwhile. If the network falls silent
+//! at that moment, the permit is lost until TCP gives the connection up, which may never happen. Statements always end
+//! in time. So if all permits are taken, and no connection was opened, returned or closed for longer than any statement
+//! lasts, the connections are lost: a new pool replaces this one.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use super::{
 
 use crate::sync::{RwLock, RwLockReadGuard};
 
-/// Connections to one database, whichever pool they are in. Cloning shares them.
+/// Connections to one database. Clones share them, also after the pool was replaced.
 #[derive(Clone, Debug)]
 pub struct Pool(Arc<Shared>);
 
@@ -29,7 +29,7 @@ struct Shared {
     backend: DatabaseBackend,
     max_connections: u32,
     current: RwLock<Current>,
-    /// How it is replaced; nothing for an embedded database, whose connections nothing swallows.
+    /// How it is replaced. None for an embedded database, which has no network.
     anew: Option<Anew>,
 }
 
@@ -43,8 +43,8 @@ struct Current {
 #[derive(Debug)]
 struct Anew {
     postgres: Postgres,
-    /// For how long no connection has come or gone once all are lost: longer than a statement lasts and
-    /// its connection takes to be given back.
+    /// Connections are lost if none was opened, returned or closed for this long: longer than a statement lasts and its
+    /// connection takes to return.
     after: Duration,
 }
 
@@ -89,19 +89,19 @@ impl Pool {
         Self(Arc::new(Shared { backend, max_connections, current: RwLock::new(current), anew }))
     }
 
-    /// How many connections there are at most.
+    /// The maximum number of connections.
     #[must_use]
     pub fn max_connections(&self) -> u32 {
         self.0.max_connections
     }
 
-    /// How often its connections were lost.
+    /// How often the pool was replaced.
     #[must_use]
     pub fn replacements(&self) -> u64 {
         self.current().replacements
     }
 
-    /// Ends it: whoever waits for a connection gets an error. Waits for those that are in use.
+    /// Closes the pool: calls that wait for a connection fail. Waits for the connections in use.
     pub async fn close(&self) {
         let _ = self.now().close().await;
     }
@@ -110,7 +110,7 @@ impl Pool {
         self.0.current.read()
     }
 
-    /// The pool as it is now, for one statement or transaction.
+    /// The current pool, for one statement or transaction.
     pub(super) fn now(&self) -> DatabaseConnection {
         let current = self.current();
         let Some(anew) = self.0.anew.as_ref().filter(|anew| anew.is_due(&current)) else {
@@ -118,10 +118,10 @@ impl Pool {
         };
         drop(current);
         let mut current = self.0.current.write();
-        // Somebody else may have been first.
+        // Another call may have replaced it.
         if anew.is_due(&current) {
             tracing::warn!(connections = self.0.max_connections, "a pool's connections are all lost; it is replaced");
-            // Calling it marks the pool as closed; its connections' end is what nobody can wait for.
+            // The call marks the pool as closed. The future is dropped: lost connections may never end.
             drop(current.connection.get_postgres_connection_pool().close());
             *current = anew.open(current.replacements + 1);
         }

@@ -1,4 +1,4 @@
-//! Opening pools of connections to PostgreSQL: each connection's options, and what is done when one is given back.
+//! Opens pools of connections to PostgreSQL: the options of a connection, and its check when it returns to the pool.
 
 use std::{
     str::FromStr,
@@ -20,15 +20,15 @@ use tokio::time::Instant;
 
 use super::{Access, IDLE_TIMEOUT, LIFETIME_MAX, Options, connection_error};
 
-/// How long a connection is waited for whose statement's caller has left. Longer than the cache's
-/// database takes to end such a statement itself, and short enough not to be missed.
+/// The wait for a connection whose statement's caller has left: longer than the cache's database takes to cancel such
+/// a statement, and short enough for the pool to spare the connection.
 pub(super) const ABANDONED_MAX: Duration = Duration::from_millis(500);
 
-/// How often PostgreSQL (14 and later) looks whether a statement's connection is still there. Until
-/// then, or its timeout, it goes on for nobody.
+/// PostgreSQL (14 and later) checks so often that a statement's client is still connected. Until then, or until the
+/// statement's timeout, an abandoned statement runs on.
 const WATCH_CLIENT: &str = "SET client_connection_check_interval = '500ms'";
 
-/// When a pool last had a connection come or go.
+/// When a connection of a pool was last opened, returned or closed.
 #[derive(Debug)]
 pub(super) struct Pulse {
     opened: Instant,
@@ -56,7 +56,7 @@ impl Pulse {
     }
 }
 
-/// A database, and how it is connected to.
+/// A database and its connection options.
 #[derive(Debug)]
 pub(super) struct Postgres {
     server: PgConnectOptions,
@@ -64,13 +64,13 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    /// An unreadable `url` is an error that does not show it, for the sake of its password.
+    /// The error for an invalid `url` does not show it, because it may hold a password.
     pub(super) fn new(url: &str, options: &Options) -> Result<Self, DbErr> {
         if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(DbErr::Custom("a database URL begins with sqlite:// or postgres://".to_owned()));
         }
         let server = PgConnectOptions::from_str(url).map_err(connection_error)?;
-        // Statements are measured by whoever sends them; their texts would only repeat the source.
+        // The callers measure statements; the statements' texts would only repeat the source.
         let server = session(server.disable_statement_logging(), options);
         Ok(Self { server, options: options.clone() })
     }
@@ -91,14 +91,13 @@ impl Postgres {
         pool.map(DatabaseConnection::from).map_err(connection_error)
     }
 
-    /// Opens connections when they are needed. `pulse` is told of their coming and going.
+    /// Opens connections when they are needed, and records in `pulse` when they open, return and close.
     pub(super) fn open_lazily(&self, pulse: &Arc<Pulse>) -> DatabaseConnection {
         self.pool(pulse).connect_lazy_with(self.server.clone()).into()
     }
 
-    /// A statement whose caller has left may run on, and on a network that has swallowed it for ever. sqlx
-    /// waits for its end without limit before the connection can be used again, so that as many of them as
-    /// there are connections would block a pool for good.
+    /// A statement whose caller has left may run on, on a silent network for ever. sqlx waits for its end without a time
+    /// limit before it uses the connection again, so as many such statements as connections would block the pool.
     fn pool(&self, pulse: &Arc<Pulse>) -> PgPoolOptions {
         let (opened, taken, returned) = (Arc::clone(pulse), Arc::clone(pulse), Arc::clone(pulse));
         PgPoolOptions::new()
@@ -123,10 +122,10 @@ impl Postgres {
             .after_release(move |connection, _| {
                 let returned = Arc::clone(&returned);
                 Box::pin(async move {
-                    // sqlx pings too, right after this, but on a connection that carries nothing any more for ever.
+                    // sqlx pings too, right after this, but without a time limit.
                     let answered = tokio::time::timeout(ABANDONED_MAX, connection.ping()).await;
                     returned.record();
-                    // As an error it is closed at once, without a word to a server that may not hear it.
+                    // After an error sqlx closes the connection at once, without a message to the server.
                     answered
                         .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
                         .map(|()| true)
@@ -145,9 +144,9 @@ fn session(postgres: PgConnectOptions, options: &Options) -> PgConnectOptions {
         Access::ReadWrite => postgres.options([
             // A server or a role may have it off, and an acknowledged invalidation must not be lost.
             ("synchronous_commit", "on".to_owned()),
-            // A transaction whose client is gone without a word holds its locks until the server notices, by
-            // default after two hours; one on the invalidation log's head would keep every instance from its commits.
-            // Shorter than a statement may take: who waits for such a lock still gets it.
+            // A transaction whose client has vanished holds its locks until the server notices, by default after two hours.
+            // A lock on the invalidation log's head would block every instance's commits. The limit is shorter than a
+            // statement's, so that a statement that waits for such a lock still gets it.
             ("idle_in_transaction_session_timeout", format!("{}ms", options.acquire_timeout.as_millis())),
         ]),
         Access::ReadOnly => postgres.options([("default_transaction_read_only", "on")]),

@@ -1,12 +1,12 @@
-//! Whether the cache's database is asked at all. The tier whose breaker knows says so; whoever else would
-//! wait for that database heeds it, so that a request waits for one that is down once, not once a place.
+//! Whether the cache's database is asked at all. The database tier sets it by its circuit breaker, and all other users
+//! of that database obey it: a request waits once for a database that is down, not once per use.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-/// Said in one place, heeded in others. Cloning shares it.
+/// Set by the database tier. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Reach(Arc<AtomicBool>);
 

@@ -1,5 +1,5 @@
-//! Noticing that a database refuses connections: sqlx takes that for a server that is just starting,
-//! and tries again until its time is up, however long the caller has.
+//! Detects that a database refuses connections. sqlx assumes that the server is starting, and tries again until its own
+//! timeout.
 
 use std::{future::pending, io::ErrorKind, time::Duration};
 
@@ -11,12 +11,11 @@ use tokio::net::TcpStream;
 
 use super::{Dialect, Pool, connection_error};
 
-/// A connection is open by then, or something is wrong.
+/// Connections usually open within this.
 const KNOCK_AFTER: Duration = Duration::from_millis(50);
 
-/// Opens something on a connection of the pool; an error as soon as the database is found to refuse
-/// connections. The caller sees to it that the pool has one to spare, or a busy pool would make
-/// everybody knock.
+/// Runs `opening`, which needs a connection of the pool. Fails as soon as the database is found to refuse connections.
+/// The caller checks that the pool has a free permit; otherwise each call on a busy pool would probe the database.
 pub async fn unless_refused<T>(pool: &Pool, opening: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
     tokio::select! {
         biased;
@@ -25,7 +24,7 @@ pub async fn unless_refused<T>(pool: &Pool, opening: impl Future<Output = Result
     }
 }
 
-/// Knocks once, after a moment. Resolves only if that is refused.
+/// Connects once, after a moment. Resolves only if that is refused.
 async fn refusal(pool: &Pool) -> DbErr {
     if Dialect::of(pool).is_sqlite() {
         return pending().await;

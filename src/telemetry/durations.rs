@@ -1,8 +1,8 @@
-//! DurationHistogram, counted without a lock: in buckets, per core.
+//! A histogram of durations that takes no lock: each core counts in buckets of its own.
 //!
-//! OpenTelemetry's SDK takes a lock per record, and has no histogram that is read when somebody collects. The counts are
-//! therefore told to it at the beginning of each collection, by whichever reader ([`Accounts::tell`]): so many records
-//! of a bucket's mean. Buckets and sums are those that single records would have given.
+//! OpenTelemetry's SDK takes a lock per record, and cannot observe a histogram at collection. So each collection first
+//! copies the counts into the SDK ([`Accounts::tell`]), as records of each bucket's mean. The SDK's buckets and sums are
+//! then those of single records.
 
 use std::{
     sync::{
@@ -30,7 +30,7 @@ struct Account {
     /// Upper bounds of the buckets, which contain them, in nanoseconds. There is one bucket more.
     bounds: Vec<u64>,
     counts: PerCore<Box<[Bucket]>>,
-    /// None: nobody collects.
+    /// None if no reader collects.
     instrument: Option<BoundHistogram<f64>>,
     /// By bucket: the records that the instrument has, and their sum.
     told: Mutex<Vec<(u64, u64)>>,

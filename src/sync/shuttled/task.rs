@@ -25,7 +25,7 @@ impl TaskTracker {
     pub fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> oneshot::Receiver<T> {
         let (sender, result) = oneshot::channel();
         let (tracked, death) = (self.tracker.track_future(task), self.death.clone());
-        // The future is dropped within its task, as tokio does it, and before anybody is told of its end.
+        // The future is dropped within its task, as tokio does it, and before its end is reported.
         let task = async move {
             if let Some(output) = death.run_until_cancelled_owned(tracked).await {
                 let _ = sender.send(output);
@@ -71,7 +71,7 @@ impl Deref for TaskTracker {
 #[derive(Debug)]
 struct Planned;
 
-/// A defect in somebody's code that the test wants.
+/// A panic that the test provokes.
 pub fn panic_as_planned() -> ! {
     // Not `panic!`, whose hook prints a schedule for every one.
     std::panic::resume_unwind(Box::new(Planned))
