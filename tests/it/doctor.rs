@@ -231,6 +231,27 @@ async fn missing_tables_and_rights_are_told() {
 }
 
 #[tokio::test]
+async fn the_remedy_for_an_empty_log_head_restores_it_and_keeps_ai_responses() {
+    let database = with_triggers().await;
+    database
+        .execute(
+            "INSERT INTO ai_response_cache (request_hash, user_id, model, prompt_version, response, created_at, last_used_at) \
+             VALUES ('h', '1', 'm', 'p', '{}', now(), now())",
+        )
+        .await;
+    database.execute("DELETE FROM invalidation_log_head").await;
+
+    let said = doctor_of(&database, &[]).await;
+    said.has("invalidation log", "FAIL", "invalidation_log_head is empty", "DELETE FROM invalidation_log; INSERT INTO");
+    let finding = said.findings.iter().find(|finding| finding["check"] == "invalidation log").unwrap();
+    let (_, statements) = finding["remedy"].as_str().unwrap().split_once("while no instance runs: ").unwrap();
+    database.execute(statements).await;
+
+    doctor_of(&database, &[]).await.has("invalidation log", "OK", "at 0, low watermark 0", "");
+    assert_eq!(database.rows("SELECT request_hash FROM ai_response_cache").await.len(), 1);
+}
+
+#[tokio::test]
 async fn changes_that_would_go_unnoticed_are_told() {
     let database = demo_database(Kind::Postgres).await;
     let install = "userdata triggers install";
