@@ -17,6 +17,7 @@ mod demo;
 mod doctor;
 mod documents;
 mod faults;
+mod generations;
 mod herd;
 mod kept_rows;
 mod lines;

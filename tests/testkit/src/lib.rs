@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod command;
 pub mod database;
 pub mod demo;
+pub mod generations;
 pub mod get;
 pub mod inputs;
 pub mod instance;
