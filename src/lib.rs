@@ -10,6 +10,7 @@ pub mod circuit_breaker;
 pub mod reload;
 pub mod telemetry;
 pub mod proto;
+pub mod planning_json;
 pub mod model;
 pub mod database;
 pub mod entity;

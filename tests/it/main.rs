@@ -26,6 +26,7 @@ mod migrations;
 mod notifications;
 mod operating;
 mod overload;
+mod planning_json;
 mod pools;
 mod prefetch;
 mod probes;
