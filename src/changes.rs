@@ -12,5 +12,5 @@ mod postgres;
 mod sqlite;
 mod watched;
 
-pub use install::{InstallError, State, TriggerState, install, install_if_outdated, remove, status};
+pub use install::{InstallError, TableTriggers, TriggerState, install, install_if_outdated, remove, status};
 pub use outbox::{Batch, Outbox, Waiting, waiting};

@@ -170,6 +170,22 @@ pub fn is_busy(error: &DbErr) -> bool {
     matches!(sqlite_code(error), Some(5 | 6))
 }
 
+/// Whether a statement failed because a table or column is not there, or has another type than the statement expects.
+pub fn is_schema_change(error: &DbErr) -> bool {
+    /// undefined_table, undefined_column, undefined_function, datatype_mismatch, cannot_coerce, feature_not_supported
+    /// (a prepared statement whose result has changed).
+    const POSTGRES: [&str; 6] = ["42P01", "42703", "42883", "42804", "42846", "0A000"];
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
+        return false;
+    };
+    let Some(error) = error.as_database_error() else { return false };
+    let message = error.message();
+    match sqlite_code_of(error) {
+        Some(_) => message.starts_with("no such table") || message.starts_with("no such column"),
+        None => error.code().is_some_and(|code| POSTGRES.contains(&code.as_ref())),
+    }
+}
+
 /// SQLITE_BUSY (5), extended codes included: another process opens or writes the file.
 fn is_locked(error: &sqlx::Error) -> bool {
     sqlite_code(error) == Some(5)
@@ -177,7 +193,10 @@ fn is_locked(error: &sqlx::Error) -> bool {
 
 /// The primary result code. None if the error is not SQLite's.
 fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
-    let error = error.as_database_error()?;
+    sqlite_code_of(error.as_database_error()?)
+}
+
+fn sqlite_code_of(error: &dyn sqlx::error::DatabaseError) -> Option<u32> {
     error.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
     error.code()?.parse::<u32>().ok().map(|code| code & 0xff)
 }

@@ -15,7 +15,7 @@ use super::{
     ai_analysis::{self, Late, Unanswered},
     derived,
     error::{AggregateError, SourceError},
-    gap_analysis::{self, GapInput},
+    gap_analysis::{self, CalendarEvent, GapInput},
     guard::{Guard, Run},
     onboarding, performance,
     plan::{Assembled, AssembledPart, Plan, Read},
@@ -236,32 +236,15 @@ impl<'a> Assembly<'a> {
         strategy: &StrategyRead,
     ) -> Option<AssembledPart> {
         let work = async {
-            let analysis = self.compare(Arc::clone(&onboarding.value), strategy.value.clone()).await?;
+            let resolved = strategy.value.as_ref().map(|strategy| strategy.resolved);
+            let Read { value: events, warnings } =
+                gap_analysis::events(&self.sources.database, self.user, resolved).await?;
+            let analysis = compare(Arc::clone(&onboarding.value), strategy.value.clone(), events).await?;
             let reason = gap_analysis::reason(&analysis).unwrap_or_default();
             let document = ComprehensiveUserData { gap_analysis: Some(analysis), ..Default::default() };
-            Ok(SourceAnswer { reason, ..SourceAnswer::new(true, Vec::new(), document) })
+            Ok(SourceAnswer { reason, ..SourceAnswer::new(true, warnings.into_vec(), document) })
         };
         self.optional(Section::GapAnalysis, &self.sources.gap_analysis, work).await
-    }
-
-    async fn compare(
-        &self,
-        onboarding: Arc<Onboarding>,
-        strategy: Option<Arc<Strategy>>,
-    ) -> Result<GapAnalysis, SourceError> {
-        let resolved = strategy.as_ref().map(|strategy| strategy.resolved);
-        let events = gap_analysis::events(&self.sources.database, self.user, resolved).await?;
-        let input = GapInput { onboarding: &onboarding, strategy: strategy.as_deref(), events: &events };
-        if gap_analysis::text_bytes(&input) <= BLOCKING_ABOVE_BYTES {
-            return Ok(gap_analysis::analyse(&input));
-        }
-        // Its input is limited, so it ends by itself if the assembly is dropped.
-        tokio::task::spawn_blocking(move || {
-            let input = GapInput { onboarding: &onboarding, strategy: strategy.as_deref(), events: &events };
-            gap_analysis::analyse(&input)
-        })
-        .await
-        .map_err(|_panicked| SourceError::Panic)
     }
 
     pub(super) async fn performance(&self, resolved: Option<ResolvedStrategy>) -> Option<AssembledPart> {
@@ -374,6 +357,25 @@ impl<S> SourceRows<S> {
     fn new<T>(Read { value, warnings }: Read<T>, took: Duration, share: impl FnOnce(T) -> S) -> Self {
         Self { value: share(value), warnings: warnings.into_vec(), took }
     }
+}
+
+/// Compares what the user has with what others have.
+async fn compare(
+    onboarding: Arc<Onboarding>,
+    strategy: Option<Arc<Strategy>>,
+    events: Vec<CalendarEvent>,
+) -> Result<GapAnalysis, SourceError> {
+    let input = GapInput { onboarding: &onboarding, strategy: strategy.as_deref(), events: &events };
+    if gap_analysis::text_bytes(&input) <= BLOCKING_ABOVE_BYTES {
+        return Ok(gap_analysis::analyse(&input));
+    }
+    // Its input is limited, so it ends by itself if the assembly is dropped.
+    tokio::task::spawn_blocking(move || {
+        let input = GapInput { onboarding: &onboarding, strategy: strategy.as_deref(), events: &events };
+        gap_analysis::analyse(&input)
+    })
+    .await
+    .map_err(|_panicked| SourceError::Panic)
 }
 
 impl SourceAnswer {

@@ -7,6 +7,11 @@ use std::sync::Arc;
 pub enum SourceError {
     #[error("a statement failed")]
     Sql(#[source] Arc<sea_orm::DbErr>),
+    #[error(
+        "the sources' database has none of onboarding_sessions, enhanced_content_strategies and content_strategies; \
+         sources.database_url has to name the planning application's database"
+    )]
+    NoTables,
     #[error("timed out")]
     Timeout,
     #[error("circuit open after failures; the source is not read until a probe succeeds")]
@@ -32,6 +37,7 @@ impl SourceError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Sql(_) => "SQL_ERROR",
+            Self::NoTables => "NO_SOURCE_TABLES",
             Self::Timeout => "TIMEOUT",
             Self::BreakerOpen => "BREAKER_OPEN",
             Self::Panic => "PANIC",

@@ -35,11 +35,14 @@ use crate::{
 
 /// Reads all of a user's onboarding, in one transaction.
 pub async fn read(database: &SourceDatabase, user: &UserId) -> Result<Read<Onboarding>, SourceError> {
-    let mut warnings = Warnings::default();
-    let reading = database.begin().await?;
-    let loaded = load::load(&reading, user, &mut warnings).await?;
-    reading.end().await?;
-    Ok(Read { value: onboarding(loaded, &mut warnings), warnings })
+    database
+        .read(|| async {
+            let (reading, mut warnings) = database.begin(&statements::STATEMENTS).await?;
+            let loaded = load::load(&reading, user, &mut warnings).await?;
+            reading.end().await?;
+            Ok(Read { value: onboarding(loaded, &mut warnings), warnings })
+        })
+        .await
 }
 
 /// The section's fields of the document: the message, and copies of three of its parts.
@@ -70,16 +73,17 @@ fn onboarding(loaded: OnboardingRows, warnings: &mut Warnings) -> Onboarding {
 fn data(loaded: &OnboardingRows, warnings: &mut Warnings) -> OnboardingData {
     // A missing row and an empty one give the same fields, except for `website_analysis` and `research_preferences`,
     // which depend on the row itself.
-    let (no_website, no_research, no_persona, no_gap) = Default::default();
+    let (no_website, no_research, no_persona, no_gap, no_integrations) = Default::default();
     let web = loaded.website.as_ref().unwrap_or(&no_website);
     let res = loaded.research.as_ref().unwrap_or(&no_research);
     let per = loaded.persona.as_ref().unwrap_or(&no_persona);
     let gap = loaded.gap.as_ref().unwrap_or(&no_gap);
+    let integrations = loaded.integrations.as_ref().unwrap_or(&no_integrations);
 
     let mut sources = Sources::default();
     let website_analysis = website::analysis(loaded.website.as_ref(), &mut sources);
     let basis = defaults::Basis::of(&website_analysis, &web.content_type);
-    let industry = profile::industry(web, res, per, &mut sources);
+    let industry = profile::industry(web, res, per, &loaded.payload, &mut sources);
     let target_audience = profile::target_audience(web, res, per, &mut sources);
 
     OnboardingData {
@@ -90,14 +94,14 @@ fn data(loaded: &OnboardingRows, warnings: &mut Warnings) -> OnboardingData {
         writing_voice: profile::VOICE.read(web, res, &mut sources),
         writing_complexity: profile::COMPLEXITY.read(web, res, &mut sources),
         writing_engagement: profile::ENGAGEMENT.read(web, res, &mut sources),
-        content_types: profile::content_types(web, res, &mut sources),
+        content_types: profile::content_types(web, res, &loaded.payload, &mut sources),
         brand_colors: profile::brand_list(web, "color_palette", &mut sources),
         brand_values: profile::brand_list(web, "brand_values", &mut sources),
         visual_style: profile::visual_style(&web.style_guidelines),
         strategy_insights: profile::strategy_insights(&web.shared.content_strategy_insights),
         seo_profile: seo::profile(web, loaded.page_audits.as_ref(), &loaded.competitors, &mut sources),
         competitive_intelligence: intelligence::competitive(loaded.deep_task.as_ref(), web, warnings),
-        platform_preferences: profile::platform_preferences(per, &mut sources),
+        platform_preferences: profile::platform_preferences(per, integrations, &mut sources),
         research_depth: res.depth().map(str::to_owned),
         auto_research: res.auto_research,
         factual_content: res.factual_content,
@@ -122,7 +126,7 @@ mod tests {
     use serde_json::json;
 
     use super::{
-        load::{DeepTask, PageAudits, Persona, Research, Website},
+        load::{DeepTask, Integrations, PageAudits, Persona, Research, Website},
         *,
     };
     use crate::aggregate::rows::{CompetitorRow, GapRow, WebsiteRow};
@@ -211,7 +215,39 @@ mod tests {
                 opportunities: json!([{"title": "webinars"}]),
                 recommendations: json!(null),
             }),
+            ..OnboardingRows::default()
         }
+    }
+
+    #[test]
+    fn what_linkedin_and_connected_platforms_tell_fills_what_no_other_source_knows() {
+        let payload = json!({
+            "linkedin_onboarding_summary": {"profile": {"industry": "Logistics"}},
+            "linkedin_content_preferences": {"preferred_formats": ["carousels", "posts"]},
+        });
+        let integrations = |social| Integrations {
+            connected: json!(["wix", "gsc", "LinkedIn", "x"]),
+            social,
+            analytics: json!({"gsc": {"id": 1}}),
+            website: json!({"wix": {"id": 2}}),
+        };
+        let of = |social| OnboardingRows {
+            session: true,
+            payload: payload.clone(),
+            integrations: Some(integrations(social)),
+            ..OnboardingRows::default()
+        };
+        let data = shown(&of(json!({"facebook": true, "threads": false})));
+        assert_eq!(data["industry"], "Logistics");
+        assert_eq!(data["content_types"], json!(["carousels", "posts"]));
+        assert_eq!(data["platform_preferences"], json!(["facebook"]));
+        assert_eq!(data["sources"]["industry"], "linkedin_onboarding");
+        assert_eq!(data["sources"]["platform_preferences"], "platform_integrations");
+        assert_eq!(shown(&of(json!(null)))["platform_preferences"], json!(["linkedin", "twitter"]));
+
+        let with_more =
+            OnboardingRows { payload, integrations: Some(integrations(json!({"facebook": true}))), ..known() };
+        assert_eq!(shown(&with_more), shown(&known()), "other sources come first");
     }
 
     #[test]

@@ -17,15 +17,22 @@ mod windows;
 use chrono::{DateTime, Utc};
 
 use self::scope::AnalyticsScope;
-use super::{
-    Read, SourceError,
-    rows::ResolvedStrategy,
-    sql::{SourceDatabase, Warnings},
-};
+use super::{Read, SourceError, rows::ResolvedStrategy, sql::SourceDatabase, strategy_metrics};
 use crate::{
+    database::SqlFile,
     model::UserId,
     proto::v1::{ContentRecommendation, PerformanceData, StrategyKind},
+    source_schema::CALENDAR_EVENTS,
 };
+
+/// The statements of the PERFORMANCE section.
+const STATEMENTS: [SqlFile; 5] = [
+    scope::STRATEGY_IDS,
+    analytics::ANALYTICS_SUMS,
+    top_content::TOP_CONTENT,
+    metrics::AVERAGES,
+    strategy_metrics::NEWEST,
+];
 
 /// The PERFORMANCE section.
 #[derive(Clone, Debug)]
@@ -43,18 +50,24 @@ pub async fn performance(
     resolved: Option<ResolvedStrategy>,
     as_of: DateTime<Utc>,
 ) -> Result<Read<Performance>, SourceError> {
-    let mut warnings = Warnings::default();
-    let reading = database.begin().await?;
+    database.read(|| read_performance(database, user, resolved, as_of)).await
+}
 
-    let mut data = PerformanceData::default();
+async fn read_performance(
+    database: &SourceDatabase,
+    user: &UserId,
+    resolved: Option<ResolvedStrategy>,
+    as_of: DateTime<Utc>,
+) -> Result<Read<Performance>, SourceError> {
+    let (reading, mut warnings) = database.begin(&STATEMENTS).await?;
+    let scope = AnalyticsScope::of(user, resolved);
+    let mut data =
+        PerformanceData { strategy_ids: scope.strategy_ids(&reading, &mut warnings).await?, ..Default::default() };
     let mut sums = Vec::new();
-    if let Some(scope) = AnalyticsScope::of(user, resolved) {
-        data.strategy_ids = scope.strategy_ids(&reading, &mut warnings).await?;
-        // Events and analytics belong to legacy strategies: without one there are none.
-        if !data.strategy_ids.is_empty() {
-            sums = analytics::sums(&reading, scope, as_of, &mut warnings).await?;
-            data.top_content = top_content::read(&reading, scope, as_of, &mut warnings).await?;
-        }
+    // Analytics belong to a legacy strategy or to an event, and an event that names no user belongs to such a strategy.
+    if !data.strategy_ids.is_empty() || reading.has(&CALENDAR_EVENTS, "user_id") {
+        sums = analytics::sums(&reading, scope, as_of, &mut warnings).await?;
+        data.top_content = top_content::read(&reading, scope, as_of, &mut warnings).await?;
     }
     if let Some(ResolvedStrategy { kind: StrategyKind::Enhanced, id }) = resolved {
         data.strategy_metrics = metrics::read(&reading, id, user, as_of, &mut warnings).await?;
@@ -72,10 +85,12 @@ pub async fn recommendations(
     user: &UserId,
     resolved: Option<ResolvedStrategy>,
 ) -> Result<Read<Vec<ContentRecommendation>>, SourceError> {
-    let mut warnings = Warnings::default();
-    let Some(scope) = AnalyticsScope::of(user, resolved) else { return Ok(Read { value: Vec::new(), warnings }) };
-    let reading = database.begin().await?;
-    let value = recommendations::read(&reading, scope, &mut warnings).await?;
-    reading.end().await?;
-    Ok(Read { value, warnings })
+    database
+        .read(|| async {
+            let (reading, mut warnings) = database.begin(&[recommendations::RECOMMENDATIONS]).await?;
+            let value = recommendations::read(&reading, AnalyticsScope::of(user, resolved), &mut warnings).await?;
+            reading.end().await?;
+            Ok(Read { value, warnings })
+        })
+        .await
 }

@@ -16,6 +16,7 @@ use super::{
     rows::{ResolvedStrategy, Strategy},
     sql::{ReadTransaction, SourceDatabase, Warnings},
     strategy_metrics,
+    value::filled,
 };
 use crate::{
     model::{StrategyId, UserId},
@@ -39,10 +40,13 @@ pub async fn resolve(
     user: &UserId,
     asked: Option<StrategyId>,
 ) -> Result<Resolution, SourceError> {
-    let reading = database.begin().await?;
-    let mut warnings = Warnings::default();
-    let found = find(&reading, user, asked, &mut warnings).await?;
-    Ok(Resolution { reading, user: user.clone(), found, warnings })
+    database
+        .read(|| async {
+            let (reading, mut warnings) = database.begin(&statements::STATEMENTS).await?;
+            let found = find(&reading, user, asked, &mut warnings).await?;
+            Ok(Resolution { reading, user: user.clone(), found, warnings })
+        })
+        .await
 }
 
 async fn find(
@@ -56,8 +60,7 @@ async fn find(
     if let Some(found) = statements::enhanced(reading, user, id, warnings).await? {
         return Ok(Some(found));
     }
-    let Some(legacy_user) = user.integer() else { return Ok(None) };
-    Ok(statements::legacy(reading, legacy_user, id, warnings).await?)
+    Ok(statements::legacy(reading, user, id, warnings).await?)
 }
 
 impl Resolution {
@@ -74,7 +77,8 @@ impl Resolution {
             reading.end().await?;
             return Ok(Read { value: None, warnings });
         };
-        if found.resolved.kind == StrategyKind::Enhanced {
+        // The user's own figures come before those that were recorded.
+        if found.resolved.kind == StrategyKind::Enhanced && !filled(&found.row["performance_metrics"]) {
             let newest = strategy_metrics::newest(&reading, found.resolved.id, &user).await?;
             let metrics = newest.map(|row| strategy_metrics::of(&mut row.of(&STRATEGY_METRICS, &mut warnings)));
             // An input like the columns, from a table of its own.

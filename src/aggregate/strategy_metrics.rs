@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use super::sql::{Columns, ReadTransaction, SourceRow};
 use crate::{database::SqlFile, model::UserId, source_schema::METRICS};
 
-const NEWEST: SqlFile = SqlFile::same(include_str!("sql/newest_strategy_metrics.sql"));
+pub(super) const NEWEST: SqlFile = SqlFile::same(include_str!("sql/newest_strategy_metrics.sql"));
 
 /// The strategy's newest row of `strategy_performance_metrics`.
 pub(super) async fn newest(

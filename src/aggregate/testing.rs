@@ -39,6 +39,6 @@ impl SourceTables {
     }
 
     pub(super) async fn reading(&self) -> ReadTransaction {
-        self.database.begin().await.unwrap()
+        self.database.begin(&[]).await.unwrap().0
     }
 }

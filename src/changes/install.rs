@@ -3,29 +3,20 @@
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 use userdata_migrations::{begin_alone, columns_of, outbox};
 
-use super::{postgres, sqlite};
+use super::{postgres, sqlite, watched::Watched};
 use crate::{
     database::Dialect,
-    source_schema::{self, SourceTable, TABLES},
+    source_schema::{Catalogue, Difference, SourceTable, TABLES},
 };
 
 /// Why the triggers could not be installed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// A table lacks a column. Its trigger would fail, and with it every write to the table.
-    #[error("{table} has no column {column}: its triggers would make every write to it fail")]
-    Column {
-        /// The table.
-        table: &'static str,
-        /// The first column that is missing.
-        column: &'static str,
-    },
-    /// The table is missing.
-    #[error("there is no table {table}: is this the database of the sources?")]
-    Table {
-        /// The table.
-        table: &'static str,
-    },
+    #[error(
+        "there is none of the tables onboarding_sessions, enhanced_content_strategies and content_strategies: is this \
+         the database of the sources?"
+    )]
+    NoTables,
     #[error(
         "{OUTBOX} is from a development version before 0.1.0: \
          run `ALTER TABLE {OUTBOX} RENAME COLUMN at TO created_at`, then install the triggers again"
@@ -38,25 +29,27 @@ pub enum InstallError {
 
 /// The triggers of one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TriggerState {
+pub struct TableTriggers {
     /// The table.
     pub table: &'static str,
     /// What is there.
-    pub state: State,
+    pub state: TriggerState,
 }
 
 /// The state of one table's triggers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum TriggerState {
     /// As this version creates them.
     Installed,
     /// As another version creates them, or incomplete.
     Outdated,
     /// No trigger.
     Absent,
+    /// There is no such table.
+    TableMissing,
 }
 
-impl State {
+impl TriggerState {
     /// For people and scripts.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -64,18 +57,18 @@ impl State {
             Self::Installed => "installed",
             Self::Outdated => "outdated",
             Self::Absent => "absent",
+            Self::TableMissing => "table missing",
         }
     }
 }
 
-/// Creates the outbox if it is missing, and every trigger anew. Safe to repeat.
-pub async fn install(db: &DatabaseConnection) -> Result<(), InstallError> {
+/// Creates the outbox if it is missing, and every trigger anew, on the tables and columns that are there. Returns what
+/// is not there. Safe to repeat.
+pub async fn install(db: &DatabaseConnection) -> Result<Vec<Difference>, InstallError> {
     let alone = begin_alone(db).await?;
-    if let Some(lacking) = source_schema::lacking(&alone).await?.first() {
-        return Err(match lacking.columns.first() {
-            Some(column) => InstallError::Column { table: lacking.table, column },
-            None => InstallError::Table { table: lacking.table },
-        });
+    let catalogue = Catalogue::read(&alone).await?;
+    if !catalogue.knows_users() {
+        return Err(InstallError::NoTables);
     }
     match columns_of(&alone, OUTBOX).await? {
         columns if columns.is_empty() => {
@@ -86,20 +79,23 @@ pub async fn install(db: &DatabaseConnection) -> Result<(), InstallError> {
         }
         _ => {}
     }
-    for table in TABLES {
-        for statement in removal(db, table).into_iter().chain(creation(db, table)) {
+    for table in TABLES.into_iter().filter(|table| catalogue.has_table(table)) {
+        let created = Watched::new(table, &catalogue).map(creation).unwrap_or_default();
+        for statement in removal(db, table).into_iter().chain(created) {
             alone.execute_unprepared(&statement).await?;
         }
     }
-    Ok(alone.commit().await?)
+    alone.commit().await?;
+    Ok(catalogue.differences())
 }
 
 /// The same, unless all triggers are current.
 pub async fn install_if_outdated(db: &DatabaseConnection) -> Result<(), InstallError> {
-    match status(db).await?.iter().all(|table| table.state == State::Installed) {
-        true => Ok(()),
-        false => install(db).await,
+    let is_done = |table: &TableTriggers| matches!(table.state, TriggerState::Installed | TriggerState::TableMissing);
+    if !status(db).await?.iter().all(is_done) {
+        install(db).await?;
     }
+    Ok(())
 }
 
 /// Drops every trigger. The outbox stays: its rows are still to be relayed.
@@ -116,24 +112,27 @@ pub async fn remove(db: &DatabaseConnection) -> Result<(), InstallError> {
 }
 
 /// The state of each table's triggers. Changes nothing.
-pub async fn status(db: &DatabaseConnection) -> Result<Vec<TriggerState>, DbErr> {
+pub async fn status(db: &DatabaseConnection) -> Result<Vec<TableTriggers>, DbErr> {
+    let catalogue = Catalogue::read(db).await?;
     let mut states = Vec::with_capacity(TABLES.len());
     for table in TABLES {
+        let watched = Watched::new(table, &catalogue);
         let (expected, found) = if Dialect::of(db).is_sqlite() {
-            let expected = sqlite::triggers(table).into_iter().map(|(_, sql)| sql).collect::<Vec<_>>();
+            let expected = watched.map(creation).unwrap_or_default();
             (expected, texts(db, SQLITE_TRIGGERS, table.name).await?)
         } else {
-            let expected = vec![postgres::body(table); EVENTS.len()];
-            (expected, texts(db, POSTGRES_TRIGGERS, table.name).await?)
+            let expected = watched.map(|watched| vec![postgres::body(watched); EVENTS.len()]);
+            (expected.unwrap_or_default(), texts(db, POSTGRES_TRIGGERS, table.name).await?)
         };
         let state = match found {
-            found if found.is_empty() => State::Absent,
+            _ if !catalogue.has_table(table) => TriggerState::TableMissing,
+            found if found.is_empty() => TriggerState::Absent,
             found if found.len() == expected.len() && expected.iter().all(|text| found.contains(text)) => {
-                State::Installed
+                TriggerState::Installed
             }
-            _ => State::Outdated,
+            _ => TriggerState::Outdated,
         };
-        states.push(TriggerState { table: table.name, state });
+        states.push(TableTriggers { table: table.name, state });
     }
     Ok(states)
 }
@@ -145,20 +144,19 @@ const SQLITE_TRIGGERS: &str = "SELECT sql AS text FROM sqlite_master WHERE type 
 const POSTGRES_TRIGGERS: &str = "SELECT p.prosrc AS text FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
      WHERE t.tgrelid = to_regclass($1) AND t.tgname LIKE 'userdata\\_%' AND t.tgenabled <> 'D'";
 
-fn creation(db: &DatabaseConnection, table: &SourceTable) -> Vec<String> {
-    if Dialect::of(db).is_sqlite() {
-        sqlite::triggers(table).into_iter().map(|(_, sql)| sql).collect()
-    } else {
-        postgres::statements(table)
+fn creation(watched: Watched<'_>) -> Vec<String> {
+    match watched.catalogue.dialect() {
+        Dialect::Sqlite => sqlite::triggers(watched),
+        Dialect::Postgres => postgres::statements(watched),
     }
 }
 
 fn removal(db: &DatabaseConnection, table: &SourceTable) -> Vec<String> {
     if Dialect::of(db).is_sqlite() {
-        let drop = |(name, _)| format!("DROP TRIGGER IF EXISTS {name}");
-        return sqlite::triggers(table).into_iter().map(drop).collect();
+        let name = |event: &&str| format!("DROP TRIGGER IF EXISTS {}", sqlite::name(table.name, event));
+        return EVENTS.iter().filter(|event| **event != "truncate").map(name).collect();
     }
-    let name = postgres::name(table);
+    let name = postgres::name(table.name);
     let triggers = EVENTS.map(|event| format!("DROP TRIGGER IF EXISTS {name}_{event} ON {}", table.name));
     triggers.into_iter().chain([format!("DROP FUNCTION IF EXISTS {name}()")]).collect()
 }

@@ -3,46 +3,46 @@
 //!
 //! The functions run with the rights of the role that installed them, so that writers need no rights on the outbox.
 
-use super::watched::{compared, section_bits, strategy_of, user_of};
-use crate::source_schema::{Family, SourceTable};
+use super::watched::Watched;
 
 /// The name of the function, and the beginning of the triggers' names.
-pub(super) fn name(table: &SourceTable) -> String {
-    format!("userdata_{}", table.name)
+pub(super) fn name(table: &str) -> String {
+    format!("userdata_{table}")
 }
 
 /// The function's body, by which an installed version is recognised.
-pub(super) fn body(table: &SourceTable) -> String {
+pub(super) fn body(watched: Watched<'_>) -> String {
+    let table = watched.table.name;
     format!(
         " BEGIN IF TG_OP = 'INSERT' THEN {inserted}; ELSIF TG_OP = 'DELETE' THEN {deleted}; \
          ELSIF TG_OP = 'TRUNCATE' THEN {emptied}; ELSE {updated}; END IF; RETURN NULL; END ",
-        inserted = note(table, &concerned(table, "new_rows r", "")),
-        deleted = note(table, &concerned(table, "old_rows r", "")),
-        emptied = note(table, &concerned(table, &format!("{} r", table.name), "")),
+        inserted = note(watched, &concerned(watched, "new_rows r", "")),
+        deleted = note(watched, &concerned(watched, "old_rows r", "")),
+        emptied = note(watched, &concerned(watched, &format!("{table} r"), "")),
         updated = note(
-            table,
+            watched,
             &format!(
                 "{} UNION {}",
-                concerned(table, "new_rows r", &unlike_any_of("old_rows", table)),
-                concerned(table, "old_rows r", &unlike_any_of("new_rows", table)),
+                concerned(watched, "new_rows r", &unlike_any_of("old_rows", watched)),
+                concerned(watched, "old_rows r", &unlike_any_of("new_rows", watched)),
             )
         ),
     )
 }
 
 /// The statements that create the function and the triggers.
-pub(super) fn statements(table: &SourceTable) -> Vec<String> {
+pub(super) fn statements(watched: Watched<'_>) -> Vec<String> {
+    let table = watched.table.name;
     let name = name(table);
     let function = format!(
         "CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
          SET search_path FROM CURRENT AS $body${}$body$",
-        body(table)
+        body(watched)
     );
     let trigger = |event: &str, timing: &str, rows: &str| {
         format!(
-            "CREATE TRIGGER {name}_{event} {timing} ON {} {rows} \
-             FOR EACH STATEMENT EXECUTE FUNCTION {name}()",
-            table.name
+            "CREATE TRIGGER {name}_{event} {timing} ON {table} {rows} \
+             FOR EACH STATEMENT EXECUTE FUNCTION {name}()"
         )
     };
     vec![
@@ -55,37 +55,31 @@ pub(super) fn statements(table: &SourceTable) -> Vec<String> {
     ]
 }
 
-fn note(table: &SourceTable, concerned: &str) -> String {
+fn note(watched: Watched<'_>, concerned: &str) -> String {
     format!(
         "INSERT INTO invalidation_outbox (user_id, strategy_id, sections) \
          SELECT c.user_id, c.strategy_id, {} FROM ({concerned}) c WHERE c.user_id IS NOT NULL",
-        section_bits(table)
+        watched.section_bits()
     )
 }
 
 /// The users and strategies that the rows `r` of `from` concern, each once.
-fn concerned(table: &SourceTable, from: &str, condition: &str) -> String {
-    let strategy = strategy_of(table, "r");
-    // Cast, because NULL without a type cannot be combined with a bigint in a UNION.
-    format!(
-        "SELECT DISTINCT {} AS user_id, CAST({strategy} AS BIGINT) AS strategy_id FROM {from}{condition}",
-        user_of(table, "r")
-    )
+fn concerned(watched: Watched<'_>, from: &str, condition: &str) -> String {
+    let (user, strategy) = (watched.user("r"), watched.strategy("r"));
+    format!("SELECT DISTINCT {user} AS user_id, {strategy} AS strategy_id FROM {from}{condition}")
 }
 
 /// The condition that a row has no equal on the other side of the update.
-fn unlike_any_of(other: &str, table: &SourceTable) -> String {
+fn unlike_any_of(other: &str, watched: Watched<'_>) -> String {
     let mut tests = vec!["o.id = r.id".to_owned()];
-    tests.extend(compared(table).map(|(column, family)| match family {
-        // The type `json` has no equality.
-        Family::Json => format!("CAST(o.{column} AS TEXT) IS NOT DISTINCT FROM CAST(r.{column} AS TEXT)"),
-        _ => format!("o.{column} IS NOT DISTINCT FROM r.{column}"),
+    tests.extend(watched.compared().map(|column| {
+        format!("{} IS NOT DISTINCT FROM {}", watched.comparable("o", column), watched.comparable("r", column))
     }));
-    tests.extend(table.newest_of.map(|parent| {
+    tests.extend(watched.newest_of().map(|parent| {
         format!(
             "(o.updated_at IS NOT DISTINCT FROM r.updated_at OR NOT EXISTS \
              (SELECT 1 FROM {} s WHERE s.{parent} = r.{parent} AND s.id <> r.id))",
-            table.name
+            watched.table.name
         )
     }));
     format!(" WHERE NOT EXISTS (SELECT 1 FROM {other} o WHERE {})", tests.join(" AND "))

@@ -13,7 +13,7 @@ use sea_orm::{
 pub(crate) const SIX_DECIMALS: &str = "%Y-%m-%d %H:%M:%S%.6f";
 
 /// Which database a statement is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
     Postgres,
     Sqlite,

@@ -59,6 +59,8 @@ fn calendar(user: &User, strategy: i32, draw: &mut Draw, batch: &mut RowBatch) -
                 ("platform", platform.into()),
                 ("scheduled_date", user.days_ago(days, 9).into()),
                 ("status", status.into()),
+                // Events from before the application's column have no user of their own.
+                ("user_id", if user.turn % 2 == 0 { user.id } else { "" }.into()),
                 ("created_at", user.days_ago(days + 20, 9).into()),
                 ("updated_at", user.days_ago(days + 10, 9).into()),
             ],

@@ -32,7 +32,9 @@ pub(super) fn add(user: &User, id: i32, name: &str, draw: &mut Draw, batch: &mut
     row.extend(content(draw));
     row.extend(performance(user, draw));
     row.extend(analyses(user, draw));
+    let figures = json!({"monthly_visits": "10k", "bounce_rate": 0.42});
     row.extend([
+        ("performance_metrics", if user.turn % 3 == 0 { figures } else { Json::Null }.into()),
         ("completion_percentage", f64::from(draw.between(60, 100)).into()),
         ("created_at", user.days_ago(days, 14).into()),
         ("updated_at", user.days_ago(days - 25, 14).into()),

@@ -1,13 +1,13 @@
-//! Sessions and research preferences.
+//! Sessions, research preferences and connected platforms.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::{
     batch::RowBatch,
     draw::Draw,
     user::{Story, User},
 };
-use crate::source_schema::{ONBOARDING_SESSIONS, RESEARCH_PREFERENCES};
+use crate::source_schema::{ONBOARDING_SESSIONS, PLATFORM_INTEGRATIONS, RESEARCH_PREFERENCES};
 
 /// Returns the newest session, which is the one that is read.
 pub(super) fn describe(user: &User, draw: &mut Draw, batch: &mut RowBatch) -> i32 {
@@ -19,6 +19,7 @@ pub(super) fn describe(user: &User, draw: &mut Draw, batch: &mut RowBatch) -> i3
             ("user_id", user.id.into()),
             ("current_step", 2.into()),
             ("progress", 0.4.into()),
+            ("payload", Json::Null.into()),
             ("started_at", begun.into()),
             ("updated_at", left.into()),
         ];
@@ -31,14 +32,42 @@ pub(super) fn describe(user: &User, draw: &mut Draw, batch: &mut RowBatch) -> i3
         ("user_id", user.id.into()),
         ("current_step", 6.into()),
         ("progress", 1.0.into()),
+        ("payload", payload(user).into()),
         ("started_at", user.days_ago(started, 9).into()),
         ("updated_at", updated.into()),
     ];
     batch.add(&ONBOARDING_SESSIONS, row);
     if user.story != Story::LegacyOnly {
         research(user, session, draw, batch);
+        platforms(user, session, batch);
     }
     session
+}
+
+/// Every fourth user has told of LinkedIn as well.
+fn payload(user: &User) -> Json {
+    match user.turn % 4 {
+        1 => json!({
+            "linkedin_onboarding_summary": {"profile": {"headline": user.company(), "industry": user.industry().name}},
+            "linkedin_content_preferences": {"preferred_formats": ["posts", "articles"], "posting_cadence": "weekly"},
+        }),
+        _ => Json::Null,
+    }
+}
+
+fn platforms(user: &User, session: i32, batch: &mut RowBatch) {
+    batch.add(
+        &PLATFORM_INTEGRATIONS,
+        [
+            ("id", user.row(1).into()),
+            ("session_id", session.into()),
+            ("connected_platforms", json!(["wordpress", "gsc", "linkedin"]).into()),
+            ("social_platforms", json!({"linkedin": true, "facebook": false}).into()),
+            ("analytics_platforms", json!({"gsc": {"connected": true}}).into()),
+            ("website_platforms", json!({"wordpress": {"connected": true}}).into()),
+            ("updated_at", user.days_ago(30, 10).into()),
+        ],
+    );
 }
 
 fn research(user: &User, session: i32, draw: &mut Draw, batch: &mut RowBatch) {

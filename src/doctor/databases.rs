@@ -81,6 +81,14 @@ impl Which<'_> {
             }
             return refused.is_none();
         }
+        if !written {
+            found.fail(
+                check,
+                format!("{name} does not exist"),
+                format!("correct {setting}: it has to name the planning application's file, which is only read"),
+            );
+            return false;
+        }
         let nearest = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
         if access(nearest, rights).is_err() {
             found.fail(

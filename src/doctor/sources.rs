@@ -9,9 +9,9 @@ use super::{
     databases::{Which, failed, unreadable, without_right},
 };
 use crate::{
-    changes::{self, State},
+    changes::{self, TriggerState},
     config::{Config, Secret},
-    source_schema::{self, TABLES},
+    source_schema::{Catalogue, Cost, Difference, SourceTable, TABLES},
 };
 
 /// A running change relay needs a tenth of a second.
@@ -40,37 +40,82 @@ async fn open(which: Which<'_>, config: &Config, found: &mut Findings) -> Option
 
 async fn tables(db: &DatabaseConnection, url: &Secret, setting: &str, found: &mut Findings) -> Result<(), DbErr> {
     found.ok("sources database", format!("{} answers", url.place()));
-    let lacking = source_schema::lacking(db).await?;
-    let missing: Vec<_> = lacking.iter().filter(|lacks| lacks.columns.is_empty()).map(|lacks| lacks.table).collect();
-    let columns: Vec<_> = lacking
-        .iter()
-        .flat_map(|lacks| lacks.columns.iter().map(move |column| format!("{}.{column}", lacks.table)))
-        .collect();
-    let read = TABLES.map(|table| (table.name, table.columns().map(|(column, _)| column).collect()));
-    let without = unreadable(db, read).await?;
-    if !missing.is_empty() {
+    let catalogue = Catalogue::read(db).await?;
+    if !catalogue.knows_users() {
         found.fail(
             "sources tables",
-            format!("missing: {}", missing.join(", ")),
+            "none of onboarding_sessions, enhanced_content_strategies and content_strategies is there: no user is known",
             format!("is {setting} the planning application's database, and the schema in the role's search_path?"),
         );
+        return Ok(());
     }
-    if !columns.is_empty() {
-        let what = format!("missing columns: {}", columns.join(", "));
-        found.fail(
-            "sources tables",
-            what,
-            "bring the planning application's tables to the version that docs/data.md describes",
-        );
-    }
+    let read = TABLES.map(|table| (table.name, table.columns().map(|(column, _)| column).collect()));
+    let without = unreadable(db, read).await?;
     if !without.is_empty() {
         let what = format!("not granted: {}", without.join(", "));
         found.fail("sources tables", what, format!("GRANT SELECT on them to the role in {setting}"));
     }
-    if missing.is_empty() && columns.is_empty() && without.is_empty() {
-        found.ok("sources tables", format!("{} tables are as expected and may be read", TABLES.len()));
+    differences(&catalogue, setting, found);
+    costs(&catalogue, found);
+    if without.is_empty() {
+        let there = TABLES.iter().filter(|table| catalogue.has_table(table)).count();
+        found.ok("sources tables", format!("{there} of {} tables are there and may be read", TABLES.len()));
     }
     Ok(())
+}
+
+/// What is absent from documents because the database does not have it.
+fn differences(catalogue: &Catalogue, setting: &str, found: &mut Findings) {
+    let differences = catalogue.differences();
+    let name = |difference: &Difference| {
+        let (table, column) = (difference.table().name, difference.column());
+        column.map_or_else(|| table.to_owned(), |column| format!("{table}.{column}"))
+    };
+    let of = |is: fn(&Difference) -> bool| {
+        let names: Vec<String> = differences.iter().filter(|difference| is(difference)).map(name).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    let older = format!(
+        "none, if this is an older version of the planning application; else check {setting} and the role's search_path"
+    );
+    if let Some(tables) = of(|difference| matches!(difference, Difference::TableMissing(_))) {
+        found.warn(
+            "sources tables",
+            format!("missing tables: {tables}: documents have nothing of them"),
+            older.clone(),
+        );
+    }
+    if let Some(columns) = of(|difference| matches!(difference, Difference::ColumnMissing(..))) {
+        found.warn("sources tables", format!("missing columns: {columns}: documents have nothing of them"), older);
+    }
+    if let Some(columns) = of(|difference| matches!(difference, Difference::ColumnType(..))) {
+        found.warn(
+            "sources tables",
+            format!("of a type that cannot be read: {columns}: documents have nothing of them"),
+            "ALTER the columns to a type that docs/data.md names for them",
+        );
+    }
+}
+
+/// What is read although its type is not the described one.
+fn costs(catalogue: &Catalogue, found: &mut Findings) {
+    let of = |cost| {
+        let is = |(table, column, at): (&'static SourceTable, &'static str, Cost)| {
+            (at == cost).then(|| format!("{}.{column}", table.name))
+        };
+        let columns: Vec<String> = catalogue.costs().filter_map(is).collect();
+        (!columns.is_empty()).then(|| columns.join(", "))
+    };
+    for (cost, what) in [
+        (Cost::NoIndex, "read through a conversion, for which no index serves: each read scans the table"),
+        (Cost::FlatObjectsOnly, "read as text: only JSON objects without objects or arrays inside count"),
+        (Cost::PlainNumbersOnly, "read as text: only plain decimal numbers count, other text is absent"),
+    ] {
+        if let Some(columns) = of(cost) {
+            let remedy = "ALTER the columns to the types that docs/data.md describes";
+            found.warn("sources tables", format!("{columns}: {what}"), remedy);
+        }
+    }
 }
 
 /// The change feed, if it is configured.
@@ -101,9 +146,10 @@ pub(super) async fn triggers(config: &Config, found: &mut Findings) {
 async fn feed(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> Result<(), DbErr> {
     let states = changes::status(db).await?;
     let of = |state| states.iter().filter(|table| table.state == state).map(|table| table.table).collect::<Vec<_>>();
-    let (absent, outdated) = (of(State::Absent), of(State::Outdated));
+    let (absent, outdated) = (of(TriggerState::Absent), of(TriggerState::Outdated));
     let waiting = changes::waiting(db).await?;
-    if absent.len() == states.len() {
+    let there = states.iter().filter(|table| table.state != TriggerState::TableMissing).count();
+    if absent.len() == there {
         found.warn("change triggers", "no table has them", INSTALL);
         return Ok(());
     }
@@ -131,8 +177,8 @@ async fn feed(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> R
     } else {
         found.ok("change outbox", format!("{rows} changes wait"));
     }
-    if states.iter().all(|table| table.state == State::Installed) {
-        found.ok("change triggers", format!("installed on {} tables", states.len()));
+    if of(TriggerState::Installed).len() == there {
+        found.ok("change triggers", format!("installed on {there} tables"));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::{sync::Mutex, time::Duration};
 use serde_json::Value as Json;
 use tokio::time::Instant;
 use userdata::{
-    changes::{self, State},
+    changes::{self, TriggerState},
     model::{Section, SectionSet},
 };
 use userdata_migrations::{Tables, up};
@@ -224,7 +224,7 @@ async fn the_embedded_database_notes_changes_from_its_start() {
     let place = database(Kind::Sqlite).await;
     let _server = serve(Settings::on(&place.url).with("sources.change_feed", true)).await;
     let states = changes::status(&place.connect().await).await.unwrap();
-    assert!(states.iter().all(|table| table.state == State::Installed), "{states:?}");
+    assert!(states.iter().all(|table| table.state == TriggerState::Installed), "{states:?}");
 }
 
 #[tokio::test]

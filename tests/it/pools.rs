@@ -124,14 +124,14 @@ async fn a_pool_that_has_lost_all_its_connections_is_replaced() {
 async fn sources_that_refuse_connections_are_an_error_at_once() {
     let (_place, proxy, pool) = behind_a_network().await;
     let sources = SourceDatabase::new(pool, 1024);
-    sources.begin().await.unwrap().end().await.unwrap();
+    sources.begin(&[]).await.unwrap().0.end().await.unwrap();
     proxy.set(Network::Refuse);
     for _ in 0..3 {
         let began = Instant::now();
-        let refused = timeout(LONG / 2, sources.begin()).await.expect("not tried again and again");
+        let refused = timeout(LONG / 2, sources.begin(&[])).await.expect("not tried again and again");
         assert!(refused.is_err(), "{refused:?}");
         eprintln!("refused after {:?}", began.elapsed());
     }
     proxy.restore();
-    sources.begin().await.unwrap().end().await.unwrap();
+    sources.begin(&[]).await.unwrap().0.end().await.unwrap();
 }

@@ -9,9 +9,11 @@ CREATE TABLE calendar_events (
     scheduled_date DATETIME NOT NULL,
     status VARCHAR(20),
     ai_recommendations JSON,
+    user_id VARCHAR(255) NOT NULL DEFAULT '',
     created_at DATETIME,
     updated_at DATETIME
 );
+CREATE INDEX ix_calendar_events_user ON calendar_events (user_id, scheduled_date DESC, id DESC);
 CREATE INDEX ix_calendar_events_strategy ON calendar_events (strategy_id, scheduled_date DESC, id DESC);
 
 CREATE TABLE content_analytics (

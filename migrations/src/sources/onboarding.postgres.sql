@@ -4,6 +4,7 @@ CREATE TABLE onboarding_sessions (
     user_id VARCHAR(255) NOT NULL,
     current_step INTEGER,
     progress FLOAT,
+    payload JSON,
     started_at TIMESTAMP,
     updated_at TIMESTAMP
 );
@@ -50,6 +51,19 @@ CREATE TABLE research_preferences (
     updated_at TIMESTAMP
 );
 CREATE INDEX ix_research_preferences_session ON research_preferences (session_id);
+
+CREATE TABLE platform_integrations (
+    id SERIAL PRIMARY KEY,
+    session_id INTEGER NOT NULL REFERENCES onboarding_sessions (id) ON DELETE CASCADE,
+    primary_website VARCHAR(512),
+    website_platforms JSON,
+    analytics_platforms JSON,
+    social_platforms JSON,
+    connected_platforms JSON,
+    created_at TIMESTAMP,
+    updated_at TIMESTAMP
+);
+CREATE INDEX ix_platform_integrations_session ON platform_integrations (session_id);
 
 CREATE TABLE persona_data (
     id SERIAL PRIMARY KEY,

@@ -49,6 +49,7 @@ CREATE TABLE enhanced_content_strategies (
     conversion_rates JSON,
     content_roi_targets JSON,
     ab_testing_capabilities BOOLEAN,
+    performance_metrics JSON,
     comprehensive_ai_analysis JSON,
     onboarding_data_used JSON,
     strategic_scores JSON,

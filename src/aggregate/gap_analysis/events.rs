@@ -1,7 +1,12 @@
 //! The user's calendar, which this source reads itself.
 
 use crate::{
-    aggregate::{error::SourceError, rows::ResolvedStrategy, sql::SourceDatabase},
+    aggregate::{
+        Read,
+        error::SourceError,
+        rows::ResolvedStrategy,
+        sql::{SourceDatabase, SourceRow},
+    },
     database::SqlFile,
     model::UserId,
 };
@@ -17,21 +22,25 @@ pub struct CalendarEvent {
 }
 
 /// The events of the resolved LEGACY strategy, else of all legacy strategies of the user: calendars belong to no
-/// others.
+/// others. An event that names its user itself is that user's alone.
 pub async fn events(
     database: &SourceDatabase,
     user: &UserId,
     resolved: Option<ResolvedStrategy>,
-) -> Result<Vec<CalendarEvent>, SourceError> {
-    let Some(user) = user.integer() else { return Ok(Vec::new()) };
+) -> Result<Read<Vec<CalendarEvent>>, SourceError> {
     let strategy = resolved.and_then(ResolvedStrategy::legacy);
-    let reading = database.begin().await?;
-    let rows = reading.all(CALENDAR_EVENTS, [user.into(), strategy.into()]).await?;
-    reading.end().await?;
-    Ok(rows
-        .iter()
-        .map(|row| CalendarEvent { title: row.text("title").unwrap_or_default(), description: row.text("description") })
-        .collect())
+    let event = |row: &SourceRow| CalendarEvent {
+        title: row.text("title").unwrap_or_default(),
+        description: row.text("description"),
+    };
+    database
+        .read(|| async {
+            let (reading, warnings) = database.begin(&[CALENDAR_EVENTS]).await?;
+            let rows = reading.all(CALENDAR_EVENTS, [user.as_str().into(), strategy.into()]).await?;
+            reading.end().await?;
+            Ok(Read { value: rows.iter().map(event).collect(), warnings })
+        })
+        .await
 }
 
 #[cfg(test)]
@@ -70,10 +79,10 @@ mod tests {
             ("text", None, vec![]),
             ("9", None, vec![]),
         ] {
-            let events = events(database, &UserId::parse(user).unwrap(), resolved).await.unwrap();
+            let events = events(database, &UserId::parse(user).unwrap(), resolved).await.unwrap().value;
             assert_eq!(events.iter().map(|event| event.title.as_str()).collect::<Vec<_>>(), expected, "{user}");
         }
-        let all = events(database, &UserId::parse("7").unwrap(), None).await.unwrap();
+        let all = events(database, &UserId::parse("7").unwrap(), None).await.unwrap().value;
         assert_eq!(all[1].description.as_deref(), Some("text"));
     }
 }

@@ -15,8 +15,8 @@ use crate::{
     model::UserId,
     proto::v1::SeoPage,
     source_schema::{
-        COMPETITOR_ANALYSES, CONTENT_GAP_ANALYSES, DEEP_TASK_LOGS, DEEP_TASKS, PERSONA_DATA, RESEARCH_PREFERENCES,
-        SEO_PAGE_AUDITS, WEBSITE_ANALYSES,
+        COMPETITOR_ANALYSES, CONTENT_GAP_ANALYSES, DEEP_TASK_LOGS, DEEP_TASKS, ONBOARDING_SESSIONS, PERSONA_DATA,
+        PLATFORM_INTEGRATIONS, RESEARCH_PREFERENCES, SEO_PAGE_AUDITS, WEBSITE_ANALYSES,
     },
 };
 
@@ -24,6 +24,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct OnboardingRows {
     pub(super) session: bool,
+    /// What an onboarding by LinkedIn leaves in the session itself.
+    pub(super) payload: Json,
+    pub(super) integrations: Option<Integrations>,
     pub(super) website: Option<Website>,
     pub(super) research: Option<Research>,
     pub(super) persona: Option<Persona>,
@@ -81,6 +84,24 @@ pub(super) struct Persona {
     pub(super) selected_platforms: Json,
 }
 
+/// `platform_integrations`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Integrations {
+    /// Names of all kinds of platforms.
+    #[serde(rename = "connected_platforms")]
+    pub(super) connected: Json,
+    /// By name, whether it is connected.
+    #[serde(rename = "social_platforms")]
+    pub(super) social: Json,
+    /// By name.
+    #[serde(rename = "analytics_platforms")]
+    pub(super) analytics: Json,
+    /// By name.
+    #[serde(rename = "website_platforms")]
+    pub(super) website: Json,
+}
+
 /// A summary of one site's `seo_page_audits`.
 #[derive(Debug, Default)]
 pub(super) struct PageAudits {
@@ -109,25 +130,21 @@ pub(super) async fn load(
     user: &UserId,
     warnings: &mut Warnings,
 ) -> Result<OnboardingRows, DbErr> {
-    let mut loaded = match session(reading, user).await? {
+    let session = reading.one(statements::SESSION, [user.as_str().into(), reading.json_bytes_max()]).await?;
+    let mut loaded = match session.as_ref().and_then(|row| row.integer("id")) {
         Some(session) => of_session(reading, session, warnings).await?,
         None => OnboardingRows::default(),
     };
+    if let Some(row) = session {
+        loaded.payload = row.of(&ONBOARDING_SESSIONS, warnings).json("payload");
+    }
     let url = loaded.website.as_ref().and_then(|website| website.url.clone());
     if let Some(url) = &url {
         loaded.page_audits = page_audits(reading, user, url, warnings).await?;
     }
     loaded.deep_task = deep_task(reading, user, url.as_deref(), warnings).await?;
-    // This table's user ids are integers: other users have no row there.
-    if let Some(number) = user.integer() {
-        loaded.gap = gap(reading, number, url.as_deref(), warnings).await?;
-    }
+    loaded.gap = gap(reading, user, url.as_deref(), warnings).await?;
     Ok(loaded)
-}
-
-async fn session(reading: &ReadTransaction, user: &UserId) -> Result<Option<i64>, DbErr> {
-    let row = reading.one(statements::SESSION, [user.as_str().into()]).await?;
-    Ok(row.and_then(|row| row.integer("id")))
 }
 
 async fn of_session(reading: &ReadTransaction, session: i64, warnings: &mut Warnings) -> Result<OnboardingRows, DbErr> {
@@ -135,11 +152,13 @@ async fn of_session(reading: &ReadTransaction, session: i64, warnings: &mut Warn
     let website = reading.one(statements::WEBSITE, values.clone()).await?;
     let research = reading.one(statements::RESEARCH_PREFERENCES, values.clone()).await?;
     let persona = reading.one(statements::PERSONA, values.clone()).await?;
+    let integrations = reading.one(statements::PLATFORM_INTEGRATIONS, values.clone()).await?;
     let competitors = reading.all(statements::COMPETITORS, values).await?;
     Ok(OnboardingRows {
         session: true,
         website: website.map(|row| row.of(&WEBSITE_ANALYSES, warnings).read()),
         research: research.map(|row| row.of(&RESEARCH_PREFERENCES, warnings).read()),
+        integrations: integrations.map(|row| row.of(&PLATFORM_INTEGRATIONS, warnings).read()),
         persona: persona.map(|row| row.of(&PERSONA_DATA, warnings).read()),
         competitors: competitors::one_per_domain(competitors.iter().map(|row| competitor(row, warnings)).collect()),
         ..OnboardingRows::default()
@@ -215,11 +234,11 @@ async fn deep_task(
 
 async fn gap(
     reading: &ReadTransaction,
-    user: i32,
+    user: &UserId,
     url: Option<&str>,
     warnings: &mut Warnings,
 ) -> Result<Option<GapRow>, DbErr> {
-    let of_user = [user.into(), url.into(), reading.json_bytes_max()];
+    let of_user = [user.as_str().into(), url.into(), reading.json_bytes_max()];
     let row = reading.one(statements::STORED_GAPS, of_user).await?;
     Ok(row.map(|row| row.of(&CONTENT_GAP_ANALYSES, warnings).read()))
 }

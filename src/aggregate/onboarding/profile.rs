@@ -4,23 +4,30 @@
 use serde_json::Value as Json;
 
 use super::{
-    load::{Persona, Research, Website},
+    load::{Integrations, Persona, Research, Website},
     provenance::{Provenance, Sources, first_list, first_text, first_value},
     website,
 };
 use crate::{
-    aggregate::value::{distinct, filled, member, strings, text},
+    aggregate::value::{distinct, filled, member, path, strings, text},
     proto::{
         Struct, Value,
         v1::{ResearchPreferences, VisualStyle},
     },
 };
 
-pub(super) fn industry(web: &Website, res: &Research, per: &Persona, sources: &mut Sources) -> Option<String> {
+pub(super) fn industry(
+    web: &Website,
+    res: &Research,
+    per: &Persona,
+    payload: &Json,
+    sources: &mut Sources,
+) -> Option<String> {
     let known = first_text([
         (member(&per.core, "industry"), Provenance::PersonaCore),
         (member(&web.target_audience, "industry_focus"), Provenance::WebsiteAnalysis),
         (member(&res.target_audience, "industry_focus"), Provenance::ResearchPreferences),
+        (path(payload, "linkedin_onboarding_summary.profile.industry"), Provenance::LinkedInOnboarding),
     ]);
     sources.note_if_known("industry", known)
 }
@@ -65,11 +72,13 @@ impl WritingTrait {
     }
 }
 
-/// The preferred types, else those of the site.
-pub(super) fn content_types(web: &Website, res: &Research, sources: &mut Sources) -> Vec<String> {
+/// The preferred types, else those of the site, else the formats preferred on LinkedIn.
+pub(super) fn content_types(web: &Website, res: &Research, payload: &Json, sources: &mut Sources) -> Vec<String> {
+    let formats = path(payload, "linkedin_content_preferences.preferred_formats");
     let known = first_list([
         (strings(&res.content_types), Provenance::ResearchPreferences),
         (website::content_types(&web.content_type), Provenance::WebsiteAnalysis),
+        (strings(formats), Provenance::LinkedInOnboarding),
     ]);
     sources.note_if_known("content_types", known).unwrap_or_default()
 }
@@ -94,17 +103,40 @@ pub(super) fn strategy_insights(insights: &Json) -> Option<Struct> {
     insights.as_object().filter(|_| filled(insights)).cloned().map(Struct::from)
 }
 
-/// The selected platforms, else those that the persona describes.
-pub(super) fn platform_preferences(per: &Persona, sources: &mut Sources) -> Vec<String> {
+/// The selected platforms, else those that the persona describes, else those that the user has connected.
+pub(super) fn platform_preferences(per: &Persona, integrations: &Integrations, sources: &mut Sources) -> Vec<String> {
     let mut described: Vec<String> =
         per.platform_personas.as_object().into_iter().flat_map(|personas| personas.keys().cloned()).collect();
     described.sort_unstable();
     let known = first_list([
         (platform_names(strings(&per.selected_platforms)), Provenance::PersonaData),
         (platform_names(described), Provenance::PersonaData),
+        (platform_names(social_platforms(integrations)), Provenance::PlatformIntegrations),
     ]);
     sources.note_if_known("platform_preferences", known).unwrap_or_default()
 }
+
+/// The connected platforms on which content is published. The list of all connected ones also has analytics services
+/// and the systems that websites are built with.
+fn social_platforms(integrations: &Integrations) -> Vec<String> {
+    let connected = |platforms: &Json| -> Vec<String> {
+        let names = platforms.as_object().into_iter().flatten();
+        names
+            .filter(|(_, value)| !matches!(value, Json::Null | Json::Bool(false)))
+            .map(|(name, _)| name.clone())
+            .collect()
+    };
+    let social = connected(&integrations.social);
+    if !social.is_empty() {
+        return social;
+    }
+    let other: Vec<String> = [&integrations.analytics, &integrations.website].into_iter().flat_map(connected).collect();
+    let is_other = |name: &String| ANALYTICS.contains(&name.as_str()) || other.contains(name);
+    strings(&integrations.connected).into_iter().filter(|name| !is_other(name)).collect()
+}
+
+/// The planning application's names of analytics services.
+const ANALYTICS: [&str; 4] = ["gsc", "bing", "ga4", "google_analytics"];
 
 /// In lower case, with one name per platform.
 fn platform_names(names: Vec<String>) -> Vec<String> {
@@ -150,7 +182,7 @@ mod tests {
             (json!([]), json!("text"), json!({"industry_focus": "d"}), Some("d")),
             (json!(null), json!(null), json!({"industry_focus": {}}), None),
         ] {
-            let found = industry(&site(web), &wishes(res), &persona(per), &mut Sources::default());
+            let found = industry(&site(web), &wishes(res), &persona(per), &Json::Null, &mut Sources::default());
             assert_eq!(found.as_deref(), expected);
         }
     }
@@ -179,7 +211,7 @@ mod tests {
             (json!(null), json!(["blog"]), &[]),
         ] {
             let per = Persona { selected_platforms: selected, platform_personas: described, ..Persona::default() };
-            assert_eq!(platform_preferences(&per, &mut Sources::default()), expected);
+            assert_eq!(platform_preferences(&per, &Integrations::default(), &mut Sources::default()), expected);
         }
     }
 
@@ -188,7 +220,7 @@ mod tests {
         let web = Website { content_type: json!({"primary_type": "blog"}), ..Website::default() };
         for (content_types_column, expected) in [(json!(["Guides"]), "Guides"), (json!([5]), "blog")] {
             let res = Research { content_types: content_types_column, ..Research::default() };
-            assert_eq!(content_types(&web, &res, &mut Sources::default()), [expected]);
+            assert_eq!(content_types(&web, &res, &Json::Null, &mut Sources::default()), [expected]);
         }
     }
 

@@ -18,6 +18,9 @@ pub(super) enum Provenance {
     CompetitorAnalyses,
     ContentGapAnalyses,
     SeoPageAudits,
+    PlatformIntegrations,
+    /// What an onboarding by LinkedIn left in the session.
+    LinkedInOnboarding,
     /// A rule table.
     RuleDefault,
     /// A constant.
@@ -35,6 +38,8 @@ impl Provenance {
             Self::CompetitorAnalyses => "competitor_analyses",
             Self::ContentGapAnalyses => "content_gap_analyses",
             Self::SeoPageAudits => "seo_page_audits",
+            Self::PlatformIntegrations => "platform_integrations",
+            Self::LinkedInOnboarding => "linkedin_onboarding",
             Self::RuleDefault => "rule_default",
             Self::Default => "default",
         }

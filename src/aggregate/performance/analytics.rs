@@ -22,7 +22,7 @@ pub(super) const ANALYTICS_SUMS: SqlFile = SqlFile {
 /// The sums of the scope's analytics up to `as_of`. A window, platform or half without rows is left out.
 pub(super) async fn sums(
     reading: &ReadTransaction,
-    scope: AnalyticsScope,
+    scope: AnalyticsScope<'_>,
     as_of: DateTime<Utc>,
     warnings: &mut Warnings,
 ) -> Result<Vec<PlatformSums>, DbErr> {
@@ -30,11 +30,14 @@ pub(super) async fn sums(
     if rows.iter().any(|row| row.integer("unread") > Some(0)) {
         warnings.add("MALFORMED_COLUMN", "content_analytics.metrics");
     }
+    if rows.iter().any(|row| row.integer("nan") > Some(0)) {
+        warnings.add("NOT_A_NUMBER", "content_analytics.metrics");
+    }
     Ok(rows.iter().map(read).collect())
 }
 
 /// The values of the statement's placeholders.
-pub(super) fn values(reading: &ReadTransaction, scope: AnalyticsScope, as_of: DateTime<Utc>) -> [Value; 9] {
+pub(super) fn values(reading: &ReadTransaction, scope: AnalyticsScope<'_>, as_of: DateTime<Utc>) -> [Value; 9] {
     let [user, strategy] = scope.values();
     let [since7, since30, since90] = [7, 30, 90].map(|days| reading.time(start(as_of, days)));
     let [middle7, middle30, middle90] = [7, 30, 90].map(|days| reading.time(middle(as_of, days)));

@@ -19,7 +19,7 @@ use crate::{
     source_schema::{METRICS, STRATEGY_METRICS},
 };
 
-const AVERAGES: SqlFile = SqlFile::same(include_str!("sql/strategy_metrics_averages.sql"));
+pub(super) const AVERAGES: SqlFile = SqlFile::same(include_str!("sql/strategy_metrics_averages.sql"));
 
 /// The metrics of the strategy; none if no row was ever recorded.
 pub(super) async fn read(

@@ -9,7 +9,9 @@ use super::{
     },
     scope::AnalyticsScope,
 };
-use crate::{database::SqlFile, proto::v1::ContentRecommendation, source_schema::CONTENT_RECOMMENDATIONS};
+use crate::{
+    database::SqlFile, model::UserId, proto::v1::ContentRecommendation, source_schema::CONTENT_RECOMMENDATIONS,
+};
 
 pub(super) const RECOMMENDATIONS: SqlFile = SqlFile::same(include_str!("sql/recommendations.sql"));
 const DESCRIPTION_CHARS_MAX: usize = 2000;
@@ -17,7 +19,7 @@ const DESCRIPTION_CHARS_MAX: usize = 2000;
 /// The scope's recommendations, high priority first, then newest first; at most 50.
 pub(super) async fn read(
     reading: &ReadTransaction,
-    scope: AnalyticsScope,
+    scope: AnalyticsScope<'_>,
     warnings: &mut Warnings,
 ) -> Result<Vec<ContentRecommendation>, DbErr> {
     let rows = reading.all(RECOMMENDATIONS, values(reading, scope)).await?;
@@ -25,12 +27,12 @@ pub(super) async fn read(
 }
 
 /// The values of the statement's placeholders.
-pub(super) fn values(reading: &ReadTransaction, scope: AnalyticsScope) -> [Value; 3] {
+pub(super) fn values(reading: &ReadTransaction, scope: AnalyticsScope<'_>) -> [Value; 3] {
     let [user, strategy] = scope.values();
     [user, strategy, reading.json_bytes_max()]
 }
 
-fn recommendation(user: i32, row: &SourceRow, warnings: &mut Warnings) -> Option<ContentRecommendation> {
+fn recommendation(user: &UserId, row: &SourceRow, warnings: &mut Warnings) -> Option<ContentRecommendation> {
     let mut row = row.of(&CONTENT_RECOMMENDATIONS, warnings);
     Some(ContentRecommendation {
         id: row.integer("id")?,

@@ -12,24 +12,23 @@ use super::super::{
 use crate::{database::SqlFile, model::UserId, source_schema::LEGACY_STRATEGIES};
 
 /// At most 100 are listed in the document; all of them count.
-const STRATEGY_IDS: SqlFile = SqlFile::same(include_str!("sql/strategy_ids.sql"));
+pub(super) const STRATEGY_IDS: SqlFile = SqlFile::same(include_str!("sql/strategy_ids.sql"));
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct AnalyticsScope {
-    pub(super) user: i32,
+pub(super) struct AnalyticsScope<'a> {
+    pub(super) user: &'a UserId,
     /// None: all legacy strategies of the user.
     strategy: Option<i32>,
 }
 
-impl AnalyticsScope {
-    /// None for a user that the integer columns cannot hold.
-    pub(super) fn of(user: &UserId, resolved: Option<ResolvedStrategy>) -> Option<Self> {
-        Some(Self { user: user.integer()?, strategy: resolved.and_then(ResolvedStrategy::legacy) })
+impl<'a> AnalyticsScope<'a> {
+    pub(super) fn of(user: &'a UserId, resolved: Option<ResolvedStrategy>) -> Self {
+        Self { user, strategy: resolved.and_then(ResolvedStrategy::legacy) }
     }
 
     /// `$1` and `$2` of the statements.
     pub(super) fn values(self) -> [Value; 2] {
-        [self.user.into(), self.strategy.into()]
+        [self.user.as_str().into(), self.strategy.into()]
     }
 
     /// The scope's strategies, ascending, as far as they are listed.
@@ -41,7 +40,7 @@ impl AnalyticsScope {
         if let Some(id) = self.strategy {
             return Ok(vec![id.into()]);
         }
-        let rows = reading.all(STRATEGY_IDS, [self.user.into()]).await?;
+        let rows = reading.all(STRATEGY_IDS, [self.user.as_str().into()]).await?;
         Ok(rows.iter().filter_map(|row| row.of(&LEGACY_STRATEGIES, warnings).integer("id")).map(i64::from).collect())
     }
 }

@@ -175,6 +175,9 @@ async fn odd_metrics_are_left_out_and_never_fail_the_statement() {
         (r#"'{"engagement_rate": true}'"#, None),
         (r#"'{"engagement_rate": [0.25]}'"#, None),
         (r#"'{"engagement_rate": {"a": 1}}'"#, None),
+        (r#"'{"engagement_rate": 0.25, "reach": NaN, "x": -Infinity}'"#, Some(0.25)),
+        (r#"'{"engagement_rate": Infinity}'"#, None),
+        ("'NaN'", None),
         (r#"'{"engagement_rate": 1e300}'"#, None),
         (r#"'{"engagement_rate": 1e99999}'"#, None),
         (r#"'{"engagement_rate": -9223372036854775808}'"#, None),
@@ -193,13 +196,15 @@ async fn odd_metrics_are_left_out_and_never_fail_the_statement() {
         ("'null'", None),
         ("NULL", None),
     ];
-    let broken = [r#"'{"engagement_rate": 0.25'"#, "'NaN'", "''", "'{a: 1}'", "x'00ff'"];
+    let broken = [r#"'{"engagement_rate": 0.25'"#, "''", "'{a: }'", "x'00ff'"];
     let tables = tables().await;
     for (metrics, expected) in cases.into_iter().chain(broken.map(|metrics| (metrics, None))) {
         // Members cannot be taken safely from what has these escapes; what is left out is named.
         let escaped = [r"\u0000", r"\ud83d", r"\uD800"].iter().any(|escape| metrics.contains(escape));
         let named = if escaped || broken.contains(&metrics) {
             &["MALFORMED_COLUMN content_analytics.metrics"][..]
+        } else if ["NaN", "Infinity"].iter().any(|number| metrics.contains(number)) {
+            &["NOT_A_NUMBER content_analytics.metrics"][..]
         } else {
             &[]
         };
@@ -328,7 +333,8 @@ async fn statements_use_the_indexes() {
     let tables = tables().await;
     let reading = tables.reading().await;
     for resolved in [None, legacy(10)] {
-        let scope = AnalyticsScope::of(&user("1"), resolved).unwrap();
+        let owner = user("1");
+        let scope = AnalyticsScope::of(&owner, resolved);
         let plan = reading.plan(analytics::ANALYTICS_SUMS, analytics::values(&reading, scope, as_of())).await;
         for index in [
             "ix_content_analytics_strategy (strategy_id=? AND recorded_at>? AND recorded_at<?)",

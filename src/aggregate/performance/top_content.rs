@@ -23,7 +23,7 @@ const DAYS: i64 = 90;
 /// The ten best, best first.
 pub(super) async fn read(
     reading: &ReadTransaction,
-    scope: AnalyticsScope,
+    scope: AnalyticsScope<'_>,
     as_of: DateTime<Utc>,
     warnings: &mut Warnings,
 ) -> Result<Vec<TopContent>, DbErr> {
@@ -32,7 +32,7 @@ pub(super) async fn read(
 }
 
 /// The values of the statement's placeholders.
-pub(super) fn values(reading: &ReadTransaction, scope: AnalyticsScope, as_of: DateTime<Utc>) -> [Value; 4] {
+pub(super) fn values(reading: &ReadTransaction, scope: AnalyticsScope<'_>, as_of: DateTime<Utc>) -> [Value; 4] {
     let [user, strategy] = scope.values();
     [user, strategy, reading.time(start(as_of, DAYS)), reading.time(as_of)]
 }

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::super::{
     rows::ResolvedStrategy,
     sql::{ReadTransaction, SourceRow, Warnings},
+    strategy_metrics,
 };
 use crate::{
     database::SqlFile,
@@ -19,6 +20,10 @@ use crate::{
 pub(super) const ENHANCED_STRATEGY: SqlFile = SqlFile::same(include_str!("sql/enhanced_strategy.sql"));
 pub(super) const LEGACY_STRATEGY: SqlFile = SqlFile::same(include_str!("sql/legacy_strategy.sql"));
 pub(super) const NEWEST_LEGACY_STRATEGY: SqlFile = SqlFile::same(include_str!("sql/newest_legacy_strategy.sql"));
+
+/// All of the source's statements.
+pub(super) const STATEMENTS: [SqlFile; 4] =
+    [ENHANCED_STRATEGY, LEGACY_STRATEGY, NEWEST_LEGACY_STRATEGY, strategy_metrics::NEWEST];
 
 /// A strategy as found by a resolving statement.
 #[derive(Debug)]
@@ -44,11 +49,11 @@ pub(super) async fn enhanced(
 /// The user's LEGACY strategy `id`; without `id` the one with the highest id.
 pub(super) async fn legacy(
     reading: &ReadTransaction,
-    user: i32,
+    user: &UserId,
     id: Option<i32>,
     warnings: &mut Warnings,
 ) -> Result<Option<FoundStrategy>, DbErr> {
-    let (user, bytes_max) = (user.into(), reading.json_bytes_max());
+    let (user, bytes_max) = (user.as_str().into(), reading.json_bytes_max());
     let row = match id {
         Some(id) => reading.one(LEGACY_STRATEGY, [user, bytes_max, id.into()]).await?,
         None => reading.one(NEWEST_LEGACY_STRATEGY, [user, bytes_max]).await?,

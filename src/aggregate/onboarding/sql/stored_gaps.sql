@@ -1,5 +1,5 @@
 -- What did the stored gap analysis find? That of the site comes before any other.
--- $1: the user's number, $2: the site's address or NULL, $3: bytes of a JSON column at most.
+-- $1: the user, $2: the site's address or NULL, $3: bytes of a JSON column at most.
 SELECT
     CASE WHEN octet_length(CAST(g.target_keywords AS TEXT)) > $3 THEN '#' ELSE CAST(g.target_keywords AS TEXT) END AS target_keywords,
     CASE WHEN octet_length(CAST(g.analysis_results AS TEXT)) > $3 THEN '#' ELSE CAST(g.analysis_results AS TEXT) END AS analysis_results,

@@ -1,10 +1,17 @@
 -- How did the user's content do, by window, platform and half of the window?
 -- The application writes metrics freely: each number passes guards first, because one odd row would fail the statement.
 -- MATERIALIZED, or PostgreSQL would parse the JSON of a row again for each number and window.
--- $1: the user's number, $2: a legacy strategy's id or NULL for all, $3 and $4: start (excluded) and middle of the
+-- $1: the user, $2: a legacy strategy's id or NULL for all, $3 and $4: start (excluded) and middle of the
 -- window of 7 days, $5 and $6: of 30 days, $7 and $8: of 90 days, $9: the end of all, included.
 WITH own AS (
     SELECT s.id FROM content_strategies s WHERE s.user_id = $1 AND s.id = COALESCE($2, s.id)
+),
+event AS (
+    SELECT ce.id
+    FROM calendar_events ce
+    WHERE ce.strategy_id IN (SELECT own.id FROM own) AND COALESCE(NULLIF(ce.user_id, ''), $1) = $1
+    UNION
+    SELECT ce.id FROM calendar_events ce WHERE ce.user_id = $1 AND $2 IS NULL
 ),
 src AS (
     SELECT ca.platform, ca.metrics, ca.performance_score, ca.recorded_at
@@ -12,10 +19,9 @@ src AS (
     WHERE ca.strategy_id IN (SELECT own.id FROM own) AND ca.recorded_at > $7 AND ca.recorded_at <= $9
     UNION ALL
     SELECT ca.platform, ca.metrics, ca.performance_score, ca.recorded_at
-    FROM calendar_events ce
-    JOIN content_analytics ca ON ca.event_id = ce.id
+    FROM event
+    JOIN content_analytics ca ON ca.event_id = event.id
     WHERE ca.strategy_id IS NULL
-        AND ce.strategy_id IN (SELECT own.id FROM own)
         AND ca.recorded_at > $7
         AND ca.recorded_at <= $9
 ),

@@ -1,5 +1,5 @@
 -- Which stored recommendations are open? Those of one legacy strategy include those of none.
--- $1: the user's number, $2: a legacy strategy's id or NULL for all, $3: bytes of a JSON column at most.
+-- $1: the user, $2: a legacy strategy's id or NULL for all, $3: bytes of a JSON column at most.
 SELECT
     CAST(r.id AS BIGINT) AS id,
     CAST(r.strategy_id AS BIGINT) AS strategy_id,

@@ -1,4 +1,4 @@
--- Which legacy strategies does the user have? $1: the user's number.
+-- Which legacy strategies does the user have? $1: the user.
 SELECT CAST(s.id AS BIGINT) AS id
 FROM content_strategies s
 WHERE s.user_id = $1

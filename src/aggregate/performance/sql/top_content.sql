@@ -1,8 +1,15 @@
 -- Which calendar events have the highest mean score? Ordered by the rounded mean: the order in which the database adds
--- must not show. $1: the user's number, $2: a legacy strategy's id or NULL for all, $3: start, excluded, $4: end,
+-- must not show. $1: the user, $2: a legacy strategy's id or NULL for all, $3: start, excluded, $4: end,
 -- included.
 WITH own AS (
     SELECT s.id FROM content_strategies s WHERE s.user_id = $1 AND s.id = COALESCE($2, s.id)
+),
+event AS (
+    SELECT ce.id
+    FROM calendar_events ce
+    WHERE ce.strategy_id IN (SELECT own.id FROM own) AND COALESCE(NULLIF(ce.user_id, ''), $1) = $1
+    UNION
+    SELECT ce.id FROM calendar_events ce WHERE ce.user_id = $1 AND $2 IS NULL
 )
 SELECT
     CAST(ce.id AS BIGINT) AS id,
@@ -12,10 +19,10 @@ SELECT
     COUNT(*) AS n,
     AVG(ca.performance_score) AS avg_score,
     CAST(MAX(ca.recorded_at) AS TEXT) AS recorded_at
-FROM calendar_events ce
+FROM event
+JOIN calendar_events ce ON ce.id = event.id
 JOIN content_analytics ca ON ca.event_id = ce.id
-WHERE ce.strategy_id IN (SELECT own.id FROM own)
-    AND ca.performance_score BETWEEN -1000000 AND 1000000
+WHERE ca.performance_score BETWEEN -1000000 AND 1000000
     AND ca.recorded_at > $3
     AND ca.recorded_at <= $4
 GROUP BY ce.id, ce.title, ce.content_type, ce.platform

@@ -87,7 +87,8 @@ async fn the_statement_uses_the_index() {
     let tables = tables().await;
     let reading = tables.reading().await;
     for resolved in [None, legacy(10)] {
-        let scope = AnalyticsScope::of(&user("1"), resolved).unwrap();
+        let owner = user("1");
+        let scope = AnalyticsScope::of(&owner, resolved);
         let plan = reading.plan(RECOMMENDATIONS, values(&reading, scope)).await;
         assert!(plan.contains("ix_content_recommendations_user (user_id=?)"), "{plan}");
     }

@@ -1,5 +1,6 @@
 -- Which enhanced strategy of the user is meant? The one asked for; else the active, else the newest analysed, else the
 -- newest one. Only ids and sort keys are sorted: the wide row is fetched for the picked strategy alone.
+-- The comparison with 1e300 leaves out text, which SQLite may hold in a number's column.
 -- $1: the user, $2: the strategy's id or NULL, $3: bytes of a JSON column at most.
 WITH pick AS (
     SELECT
@@ -22,7 +23,7 @@ WITH pick AS (
 SELECT
     CAST(pick.activation_id AS BIGINT) AS activation_id,
     CAST(pick.activation_date AS TEXT) AS activation_date,
-    CAST(pick.performance_score AS BIGINT) AS performance_score,
+    CAST(pick.performance_score AS TEXT) AS performance_score,
     CAST(pick.last_updated AS TEXT) AS last_updated,
     CAST(e.id AS BIGINT) AS id,
     CAST(e.name AS TEXT) AS name,
@@ -32,9 +33,9 @@ SELECT
     CASE WHEN octet_length(CAST(e.ai_recommendations AS TEXT)) > $3 THEN '#' ELSE CAST(e.ai_recommendations AS TEXT) END AS ai_recommendations,
     CAST(e.created_at AS TEXT) AS created_at,
     CAST(e.updated_at AS TEXT) AS updated_at,
-    CAST(e.completion_percentage AS DOUBLE PRECISION) AS completion_percentage,
-    CAST(e.content_budget AS DOUBLE PRECISION) AS content_budget,
-    CAST(e.team_size AS BIGINT) AS team_size,
+    CASE WHEN e.completion_percentage < 1e300 THEN CAST(e.completion_percentage AS DOUBLE PRECISION) END AS completion_percentage,
+    CASE WHEN e.content_budget < 1e300 THEN CAST(e.content_budget AS DOUBLE PRECISION) END AS content_budget,
+    CAST(e.team_size AS TEXT) AS team_size,
     CAST(e.implementation_timeline AS TEXT) AS implementation_timeline,
     CAST(e.market_share AS TEXT) AS market_share,
     CAST(e.competitive_position AS TEXT) AS competitive_position,
@@ -62,6 +63,7 @@ SELECT
     CASE WHEN octet_length(CAST(e.traffic_sources AS TEXT)) > $3 THEN '#' ELSE CAST(e.traffic_sources AS TEXT) END AS traffic_sources,
     CASE WHEN octet_length(CAST(e.conversion_rates AS TEXT)) > $3 THEN '#' ELSE CAST(e.conversion_rates AS TEXT) END AS conversion_rates,
     CASE WHEN octet_length(CAST(e.content_roi_targets AS TEXT)) > $3 THEN '#' ELSE CAST(e.content_roi_targets AS TEXT) END AS content_roi_targets,
+    CASE WHEN octet_length(CAST(e.performance_metrics AS TEXT)) > $3 THEN '#' ELSE CAST(e.performance_metrics AS TEXT) END AS performance_metrics,
     CASE WHEN octet_length(CAST(e.comprehensive_ai_analysis AS TEXT)) > $3 THEN '#' ELSE CAST(e.comprehensive_ai_analysis AS TEXT) END AS comprehensive_ai_analysis,
     CASE WHEN octet_length(CAST(e.onboarding_data_used AS TEXT)) > $3 THEN '#' ELSE CAST(e.onboarding_data_used AS TEXT) END AS onboarding_data_used,
     CASE WHEN octet_length(CAST(e.strategic_scores AS TEXT)) > $3 THEN '#' ELSE CAST(e.strategic_scores AS TEXT) END AS strategic_scores,

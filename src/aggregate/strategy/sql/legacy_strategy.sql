@@ -1,5 +1,5 @@
 -- Which legacy strategy of the user has this id?
--- $1: the user's number, $2: bytes of a JSON column at most, $3: the strategy's id.
+-- $1: the user, $2: bytes of a JSON column at most, $3: the strategy's id.
 SELECT
     CAST(s.id AS BIGINT) AS id,
     CAST(s.name AS TEXT) AS name,

@@ -1,5 +1,5 @@
 -- Which legacy strategy of the user is the newest? The one with the highest id.
--- $1: the user's number, $2: bytes of a JSON column at most.
+-- $1: the user, $2: bytes of a JSON column at most.
 SELECT
     CAST(s.id AS BIGINT) AS id,
     CAST(s.name AS TEXT) AS name,

@@ -1,0 +1,118 @@
+//! The statements for one database's tables, made once, and when they have to be made anew.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sea_orm::{ConnectionTrait, DbErr};
+use tokio::time::Instant;
+
+use super::{
+    catalogue::{Catalogue, Difference},
+    statement::{Adapted, adapt},
+};
+use crate::{
+    database::SqlFile,
+    sync::{Mutex, RwLock},
+};
+
+/// The application may change its tables at any time; a change is seen after this, or at once if a statement fails.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// One database's tables, with the statements adapted to them.
+#[derive(Debug)]
+pub struct Schema {
+    catalogue: Catalogue,
+    adapted: Mutex<HashMap<&'static str, Arc<Adapted>>>,
+}
+
+impl Schema {
+    #[must_use]
+    pub fn new(catalogue: Catalogue) -> Self {
+        Self { catalogue, adapted: Mutex::default() }
+    }
+
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// The statement for these tables.
+    #[must_use]
+    pub fn adapted(&self, statement: SqlFile) -> Arc<Adapted> {
+        let text = self.catalogue.dialect().text_of(statement);
+        let mut adapted = self.adapted.lock();
+        Arc::clone(adapted.entry(text).or_insert_with(|| Arc::new(adapt(text, &self.catalogue))))
+    }
+
+    /// What these statements cannot read, each once.
+    #[must_use]
+    pub fn differences(&self, statements: &[SqlFile]) -> Vec<String> {
+        let mut differences = Vec::new();
+        for statement in statements {
+            for difference in &self.adapted(*statement).differences {
+                let warning = difference.to_string();
+                if !differences.contains(&warning) {
+                    differences.push(warning);
+                }
+            }
+        }
+        differences
+    }
+}
+
+/// The schema of a database whose tables may change meanwhile.
+#[derive(Debug, Default)]
+pub struct SchemaCache {
+    current: RwLock<Option<(Arc<Schema>, Instant)>>,
+    suspect: AtomicBool,
+}
+
+impl SchemaCache {
+    /// The schema that `db` has. The catalogue is read if that was never done, if it was done a while ago, or if a
+    /// statement has failed since.
+    pub async fn get(&self, db: &impl ConnectionTrait) -> Result<Arc<Schema>, DbErr> {
+        let known = self.current.read().clone();
+        if let Some((schema, looked_at)) = &known
+            && looked_at.elapsed() < LOOK_EVERY
+            && !self.suspect.load(Ordering::Acquire)
+        {
+            return Ok(Arc::clone(schema));
+        }
+        let looked_at = Instant::now();
+        self.suspect.store(false, Ordering::Release);
+        let catalogue = Catalogue::read(db).await.inspect_err(|_error| self.suspect())?;
+        let schema = match &known {
+            Some((schema, _)) if *schema.catalogue() == catalogue => Arc::clone(schema),
+            _ => {
+                report(&catalogue);
+                Arc::new(Schema::new(catalogue))
+            }
+        };
+        *self.current.write() = Some((Arc::clone(&schema), looked_at));
+        Ok(schema)
+    }
+
+    /// A statement failed as it does when tables have changed: the next call reads the catalogue.
+    pub fn suspect(&self) {
+        self.suspect.store(true, Ordering::Release);
+    }
+}
+
+fn report(catalogue: &Catalogue) {
+    let differences = catalogue.differences();
+    if differences.is_empty() {
+        tracing::info!("sources: all described tables and columns are there");
+        return;
+    }
+    let missing: Vec<String> = differences.iter().map(Difference::to_string).collect();
+    tracing::warn!(
+        missing = missing.join(", "),
+        "sources: some described tables or columns are not there; what they would hold is absent from documents"
+    );
+}
