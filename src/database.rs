@@ -34,7 +34,7 @@ pub use pool::Pool;
 pub use reach::Reach;
 pub use refusal::unless_refused;
 
-/// A statement waits so long for SQLite's one writer: as long as a request waits for its database.
+/// A statement on the cache's file waits so long for SQLite's one writer: as long as a request waits for its database.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The switch to WAL mode needs an exclusive lock, for which SQLite does not wait. It takes milliseconds.
@@ -54,6 +54,9 @@ pub enum Access {
     ReadWrite,
     /// The planning application's tables.
     ReadOnly,
+    /// The outbox and the triggers beside the planning application's tables. A file is not created, and keeps its journal
+    /// mode: it is the application's.
+    Outbox,
 }
 
 /// A pool's size and limits.
@@ -77,7 +80,7 @@ pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection,
         return Postgres::new(url, options)?.open().await;
     }
     prepare_file(url, options.access).await?;
-    let access = options.access;
+    let (access, statement_timeout) = (options.access, options.statement_timeout);
     let mut pool = ConnectOptions::new(url);
     pool.max_connections(options.max_connections)
         .min_connections(0)
@@ -85,7 +88,7 @@ pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection,
         .idle_timeout(IDLE_TIMEOUT)
         .max_lifetime(LIFETIME_MAX)
         .sqlx_logging(false)
-        .map_sqlx_sqlite_opts(move |sqlite| sqlite_options(sqlite, access));
+        .map_sqlx_sqlite_opts(move |sqlite| sqlite_options(sqlite, access, statement_timeout));
     Database::connect(pool).await
 }
 
@@ -106,23 +109,25 @@ pub fn file_of(url: &str) -> Option<PathBuf> {
     Some(file.get_filename().to_owned())
 }
 
-fn sqlite_options(sqlite: SqliteConnectOptions, access: Access) -> SqliteConnectOptions {
-    let sqlite = sqlite
-        .busy_timeout(SQLITE_BUSY_TIMEOUT)
-        // The planning application's rows are taken as they are.
-        .foreign_keys(false);
+fn sqlite_options(sqlite: SqliteConnectOptions, access: Access, statement_timeout: Duration) -> SqliteConnectOptions {
+    // The planning application's rows are taken as they are.
+    let sqlite = sqlite.foreign_keys(false).busy_timeout(match access {
+        Access::ReadWrite => SQLITE_BUSY_TIMEOUT,
+        // In rollback mode a reader waits for the application's writer, who may take long.
+        Access::ReadOnly | Access::Outbox => statement_timeout,
+    });
     match access {
         // In WAL mode NORMAL may lose commits with the power, and an acknowledged invalidation must not be lost.
-        Access::ReadWrite => sqlite.synchronous(SqliteSynchronous::Full),
+        Access::ReadWrite | Access::Outbox => sqlite.synchronous(SqliteSynchronous::Full),
         Access::ReadOnly => sqlite.pragma("query_only", "ON"),
     }
 }
 
-/// Creates the file's directory, and the file in WAL mode, in which readers and the writer do not wait for each other.
-/// Read-only pools leave the file as it is.
+/// Creates the cache's directory, and its file in WAL mode, in which readers and the writer do not wait for each other.
+/// A file of the planning application's stays as it is.
 async fn prepare_file(url: &str, access: Access) -> Result<(), DbErr> {
     let file = SqliteConnectOptions::from_str(url).map_err(connection_error)?;
-    if access == Access::ReadOnly || url.contains(":memory:") {
+    if access != Access::ReadWrite || url.contains(":memory:") {
         return Ok(());
     }
     if let Some(directory) = file.get_filename().parent().filter(|path| *path != Path::new("")) {

@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DbErr};
 
-use crate::{Tables, columns_of};
+use crate::{Tables, columns_of, sources};
 
 /// Why a database was not migrated. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,11 @@ pub enum MigrationError {
         /// The old table, or the record that names migrations of old.
         found: &'static str,
     },
+    #[error(
+        "the planning application's tables are in this database (found {found}): name it in sources.database_url, and \
+         give the cache a file of its own in database.url"
+    )]
+    ApplicationsTables { found: &'static str },
     #[error("the database could not be migrated")]
     Database(#[from] DbErr),
 }
@@ -39,6 +44,13 @@ pub async fn refuse_unusable(db: &impl ConnectionTrait, tables: Tables) -> Resul
     for found in RENAMED {
         if !columns_of(db, found).await?.is_empty() {
             return Err(MigrationError::BeforeFirstRelease { found });
+        }
+    }
+    if tables == Tables::CacheAndSources && sources::SET.applied(db).await?.is_empty() {
+        for found in sources::SET.scripts[0].tables {
+            if !columns_of(db, found).await?.is_empty() {
+                return Err(MigrationError::ApplicationsTables { found });
+            }
         }
     }
     for set in tables.sets() {

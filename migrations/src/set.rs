@@ -80,7 +80,7 @@ impl Set {
     }
 
     /// The names on record, in the order of application; none if there is no record yet.
-    async fn applied(self, db: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
+    pub(crate) async fn applied(self, db: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
         if columns_of(db, self.record).await?.is_empty() {
             return Ok(Vec::new());
         }

@@ -35,6 +35,7 @@ pub(crate) const SET: Set = Set {
             "deep_competitor_analysis_tasks",
             "seo_page_audits",
             "competitor_analyses",
+            "platform_integrations",
             "persona_data",
             "research_preferences",
             "website_analyses",

@@ -45,7 +45,7 @@ impl Databases {
             ..options(Access::ReadOnly, sources.max_connections, sources.hard_timeout)
         };
         // A long timeout: it holds rows of the outbox while their invalidations are committed.
-        let outbox = options(Access::ReadWrite, OUTBOX_CONNECTIONS, sources.hard_timeout);
+        let outbox = options(Access::Outbox, OUTBOX_CONNECTIONS, sources.hard_timeout);
         let outbox_url = match &sources.database_url {
             _ if !sources.change_feed => None,
             Some(_) => sources.relay_database_url.as_ref(),
@@ -107,13 +107,14 @@ async fn open(what: &'static str, url: &Secret, options: &database::Options) -> 
     Pool::open(url.expose(), options).await.map_err(|cause| StartError::Database { what, cause })
 }
 
-/// A single connection that can write, for migrating and seeding. It is opened at once, because nothing works without.
+/// A single connection that can write, for migrating, seeding and installing triggers. It is opened at once, because nothing works without.
 pub async fn connect_single(
     what: &'static str,
     url: &Secret,
+    access: Access,
     timeout: Duration,
 ) -> Result<DatabaseConnection, StartError> {
-    let options = options(Access::ReadWrite, 1, timeout);
+    let options = options(access, 1, timeout);
     database::connect(url.expose(), &options).await.map_err(|cause| StartError::Database { what, cause })
 }
 
@@ -127,7 +128,8 @@ pub(super) async fn prepare(config: &Config) -> Result<(), StartError> {
         return Ok(());
     }
     // Not the cache's pool: its timeouts are those of look-ups.
-    let database = connect_single("the cache's database (database.url)", url, config.sources.hard_timeout).await?;
+    let timeout = config.sources.hard_timeout;
+    let database = connect_single("the cache's database (database.url)", url, Access::ReadWrite, timeout).await?;
     let tables = if shared { Tables::CacheAndSources } else { Tables::Cache };
     for name in userdata_migrations::up(&database, tables).await? {
         tracing::info!(name, "database migrated");

@@ -22,7 +22,7 @@ use crate::{
     changes::{self, InstallError},
     clock::Clock,
     config::{self, Config, OpenTelemetry, Secret},
-    database::Dialect,
+    database::{Access, Dialect},
     demo,
     error::with_causes,
     telemetry::{self, Telemetry},
@@ -145,10 +145,22 @@ fn banner(config: &Config, address: SocketAddr, probes: SocketAddr) -> String {
         ("storage", config.database.url.place()),
         ("tiers", format!("memory, {redis}, database")),
         ("sources", sources),
+        ("changes", changes_are_told_by(config)),
         ("AI", ai.to_owned()),
         ("probes", format!("http://{probes}/healthz, /readyz and /metrics")),
         ("try", format!("{program} get 1{target}")),
     ])
+}
+
+/// How this instance learns that the sources have changed. Whether the triggers are there, `userdata doctor` looks.
+fn changes_are_told_by(config: &Config) -> String {
+    let sources = &config.sources;
+    match (&sources.database_url, &sources.relay_database_url) {
+        _ if !sources.change_feed => "told by InvalidateCache only (sources.change_feed is off)".to_owned(),
+        (Some(_), None) => "told by InvalidateCache only (sources.relay_database_url is not set)".to_owned(),
+        (Some(_), Some(url)) => format!("told by triggers through {}, and by InvalidateCache", url.place()),
+        (None, _) => "told by triggers in the same database, and by InvalidateCache".to_owned(),
+    }
 }
 
 fn signals() -> io::Result<(Signal, Signal)> {
@@ -175,7 +187,7 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 }
 
 async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
-    let database = open(&config.database.url, config).await?;
+    let database = open(&config.database.url, Access::ReadWrite, config).await?;
     // In a database server, the tables of the sources belong to the planning application.
     let embedded = Dialect::of(&database).is_sqlite() && config.sources.database_url.is_none();
     let tables = if embedded { Tables::CacheAndSources } else { Tables::Cache };
@@ -207,11 +219,16 @@ async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>)
 async fn change_triggers(what: Triggers, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     let sources = &config.sources;
     let url = sources.relay_database_url.as_ref().or(sources.database_url.as_ref()).unwrap_or(&config.database.url);
-    let database = open(url, config).await?;
+    let database = open(url, Access::Outbox, config).await?;
     match what {
         Triggers::Install => {
-            changes::install(&database).await.map_err(not_installed)?;
-            output.say("installed: changes in the sources' tables become invalidations")
+            let differences = changes::install(&database).await.map_err(not_installed)?;
+            output.say("installed: changes in the sources' tables become invalidations")?;
+            let not_there: Vec<String> = differences.iter().map(ToString::to_string).collect();
+            match not_there.len() {
+                0 => Ok(()),
+                _ => output.say(&format!("not there, so not watched: {}", not_there.join(", "))),
+            }
         }
         Triggers::Remove => {
             changes::remove(&database).await.map_err(not_installed)?;
@@ -238,7 +255,7 @@ fn not_installed(error: InstallError) -> Failure {
 
 async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     let url = config.sources.database_url.as_ref().unwrap_or(&config.database.url);
-    let database = open(url, config).await?;
+    let database = open(url, Access::ReadWrite, config).await?;
     userdata_migrations::up(&database, Tables::CacheAndSources).await.map_err(not_migrated)?;
     let base_day = config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive());
     let seeded = demo::seed(&database, &demo::SeedOptions::on(base_day), |_, _| {}).await.map_err(failed)?;
@@ -248,8 +265,8 @@ async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     })
 }
 
-async fn open(url: &Secret, config: &Config) -> Result<DatabaseConnection, Failure> {
-    let opened = connect_single("the database", url, config.sources.hard_timeout).await;
+async fn open(url: &Secret, access: Access, config: &Config) -> Result<DatabaseConnection, Failure> {
+    let opened = connect_single("the database", url, access, config.sources.hard_timeout).await;
     opened.map_err(|error| Failure::new(Code::Unavailable, format!("{}: {}", url.place(), with_causes(&error))))
 }
 

@@ -141,7 +141,7 @@ fn session(postgres: PgConnectOptions, options: &Options) -> PgConnectOptions {
         // "already exists, skipping" is for people at a prompt; here it would be logged.
         .options([("client_min_messages", "warning")]);
     match options.access {
-        Access::ReadWrite => postgres.options([
+        Access::ReadWrite | Access::Outbox => postgres.options([
             // A server or a role may have it off, and an acknowledged invalidation must not be lost.
             ("synchronous_commit", "on".to_owned()),
             // A transaction whose client has vanished holds its locks until the server notices, by default after two hours.

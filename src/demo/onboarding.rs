@@ -39,6 +39,8 @@ pub(super) fn describe(user: &User, draw: &mut Draw, batch: &mut RowBatch) -> i3
     batch.add(&ONBOARDING_SESSIONS, row);
     if user.story != Story::LegacyOnly {
         research(user, session, draw, batch);
+    }
+    if !matches!(user.story, Story::LegacyOnly | Story::NoCompetition) {
         platforms(user, session, batch);
     }
     session

@@ -253,13 +253,18 @@ async fn triggers_are_installed_shown_and_removed_by_command() {
         assert_eq!(states().await, ["absent"], "{kind:?}");
 
         sources.database.execute("ALTER TABLE calendar_events RENAME COLUMN title TO heading").await;
-        let refused = command("install").await;
-        let line = crate::command_line::complaint(&refused, 9);
-        assert!(line.contains("calendar_events has no column title"), "{kind:?}: {line}");
+        sources.database.execute("DROP TABLE persona_data").await;
+        let installed = command("install").await.output();
+        let missing = "COLUMN_MISSING calendar_events.title";
+        assert!(
+            installed.contains(missing) && installed.contains("TABLE_MISSING persona_data"),
+            "{kind:?}: {installed}"
+        );
+        assert_eq!(states().await, ["installed", "table missing", "installed"], "{kind:?}");
         let elsewhere = database(kind).await;
         up(&elsewhere.connect().await, Tables::Cache).await.unwrap();
         let refused = userdata(&["triggers", "install", "--database-url", &elsewhere.url]).await;
         let line = crate::command_line::complaint(&refused, 9);
-        assert!(line.contains("there is no table onboarding_sessions"), "{kind:?}: {line}");
+        assert!(line.contains("none of the tables onboarding_sessions"), "{kind:?}: {line}");
     }
 }

@@ -9,11 +9,12 @@ use userdata_migrations::{Tables, up};
 use testkit::database::{BOTH, Kind, TestDatabase, database};
 
 /// Tables that the demo fills, and how many rows in all are too few to be true.
-const TABLES: [(&str, usize); 16] = [
+const TABLES: [(&str, usize); 17] = [
     ("onboarding_sessions", 33),
     ("website_analyses", 33),
     ("research_preferences", 32),
     ("persona_data", 32),
+    ("platform_integrations", 31),
     ("competitor_analyses", 64),
     ("seo_page_audits", 320),
     ("deep_competitor_analysis_tasks", 32),

@@ -20,6 +20,7 @@ use testkit::{
     redis::redis,
     seeded::{seeded, seeded_today},
     server::{Client, Settings, serve},
+    sources::break_table,
     wait_for,
 };
 
@@ -39,7 +40,7 @@ const ONBOARDING: [&str; 9] = [
 /// From now on readers of an onboarding table fail, and with them the load: the source is required.
 async fn take_onboarding_away(db: &DatabaseConnection) {
     for table in ONBOARDING {
-        execute(db, &format!("ALTER TABLE {table} RENAME TO {table}_away")).await;
+        break_table(db, table).await;
     }
 }
 

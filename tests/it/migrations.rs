@@ -9,7 +9,7 @@ use testkit::database::{BOTH, Kind, database};
 
 const OURS: [&str; 5] =
     ["ai_response_cache", "comprehensive_user_data_cache", "invalidation_log", "invalidation_log_head", "load_lease"];
-const SOURCES: [&str; 17] = [
+const SOURCES: [&str; 18] = [
     "calendar_events",
     "competitor_analyses",
     "content_analytics",
@@ -22,6 +22,7 @@ const SOURCES: [&str; 17] = [
     "invalidation_outbox",
     "onboarding_sessions",
     "persona_data",
+    "platform_integrations",
     "research_preferences",
     "seo_page_audits",
     "strategy_activation_status",
@@ -159,8 +160,8 @@ async fn columns_and_indexes_are_as_designed() {
     assert!(ours.iter().all(|index| indexes.contains(*index)), "{indexes:?}");
     assert_eq!(
         indexes.len(),
-        ours.len() + 17 - 1 + 1,
-        "one a source table, two for analytics, one unique: {indexes:?}"
+        ours.len() + 18 - 1 + 2,
+        "one a source table, two for the calendar and for analytics, none for the outbox: {indexes:?}"
     );
     let (postgres_shapes, postgres_indexes) = &index_names[1];
     assert_eq!(shapes, postgres_shapes);

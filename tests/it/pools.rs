@@ -16,6 +16,7 @@ use testkit::{
     sources::count,
     wait_for,
 };
+use userdata_migrations::{Tables, up};
 
 const CONNECTIONS: u32 = 2;
 /// Never reached: what ends earlier was ended by something else.
@@ -122,7 +123,8 @@ async fn a_pool_that_has_lost_all_its_connections_is_replaced() {
 
 #[tokio::test]
 async fn sources_that_refuse_connections_are_an_error_at_once() {
-    let (_place, proxy, pool) = behind_a_network().await;
+    let (place, proxy, pool) = behind_a_network().await;
+    up(&place.connect().await, Tables::CacheAndSources).await.unwrap();
     let sources = SourceDatabase::new(pool, 1024);
     sources.begin(&[]).await.unwrap().0.end().await.unwrap();
     proxy.set(Network::Refuse);

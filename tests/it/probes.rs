@@ -70,7 +70,7 @@ async fn fifty_callers_of_a_failing_source_cost_one_load_and_the_next_one_comes_
         held.is_waited_for_by(1).await;
         // On the calls' connection and after them: they have arrived.
         stats(&client).await;
-        held.take_away().await;
+        held.break_table().await;
     };
     let began = Instant::now();
     let (answers, ()) = tokio::join!(join_all(calls), fail);

@@ -18,6 +18,7 @@ use testkit::{
     get::{ask, complete, failed, get, refresh, report, status},
     seeded::seeded_today,
     server::{Client, Server, Settings, serve},
+    sources::{break_table, mend_table},
     wait_for,
 };
 
@@ -48,10 +49,10 @@ async fn a_partial_document_is_completed_by_reading_only_what_failed() {
         let (place, db) = seeded_today(kind).await;
         let settings = Settings::on(&place.url).with("loads.partial_ttl", "200ms").with("sources.soft_timeout", "8s");
         let (_server, mut client) = with(settings).await;
-        place.execute("ALTER TABLE content_recommendations RENAME TO away").await;
+        break_table(&db, "content_recommendations").await;
         let partial = get(&mut client, "1").await;
         assert!(!complete(&partial), "{kind:?}");
-        db.execute_unprepared("ALTER TABLE away RENAME TO content_recommendations").await.unwrap();
+        mend_table(&db, "content_recommendations").await;
 
         let whole = wait_for("a complete document", async || Some(get(&mut client, "1").await).filter(complete)).await;
         assert_eq!(read_again(&partial, &whole), [Section::Recommendations], "{kind:?}");
@@ -190,7 +191,7 @@ async fn failing() -> (Cluster, Server, Client) {
     let cluster = cluster(Layout::Sqlite).await;
     cluster.sources.add_user("1", &[11]).await;
     let (server, client) = with(cluster.settings().with("load_lease.outcome_max", "0s")).await;
-    cluster.sources.database.execute("ALTER TABLE onboarding_sessions RENAME TO away").await;
+    break_table(&cluster.sources.db, "onboarding_sessions").await;
     (cluster, server, client)
 }
 
@@ -214,13 +215,13 @@ async fn after_a_load_that_failed_the_failure_is_the_answer_for_a_moment() {
 async fn a_pause_after_a_failure_ends_with_an_invalidation_and_does_not_hold_back_a_refresh() {
     let (cluster, _server, mut client) = failing().await;
     ask(&mut client, "1", false).await.unwrap_err();
-    cluster.sources.database.execute("ALTER TABLE away RENAME TO onboarding_sessions").await;
+    mend_table(&cluster.sources.db, "onboarding_sessions").await;
     invalidate(&client, everything_of("1")).await.unwrap();
     assert_eq!(status(&get(&mut client, "1").await), CacheStatus::Assembled);
 
     let (cluster, _server, mut client) = failing().await;
     ask(&mut client, "1", false).await.unwrap_err();
-    cluster.sources.database.execute("ALTER TABLE away RENAME TO onboarding_sessions").await;
+    mend_table(&cluster.sources.db, "onboarding_sessions").await;
     let anew = GetComprehensiveUserDataRequest { force_refresh: true, ..of("1") };
     let reply = client.get_comprehensive_user_data(anew).await.unwrap().into_inner();
     assert_eq!(status(&reply), CacheStatus::Refreshed);

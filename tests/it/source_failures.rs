@@ -17,7 +17,7 @@ use testkit::{
     get::{ask, complete, failed, get, invalidate, refresh, report, status},
     seeded::seeded_today,
     server::{Client, Server},
-    sources::count,
+    sources::{break_table, count, mend_table},
     wait_for,
 };
 
@@ -37,18 +37,18 @@ impl Breakable {
     }
 
     async fn take_away(&self, table: &str) {
-        execute(&self.db, &format!("ALTER TABLE {table} RENAME TO {table}_taken_away")).await;
+        break_table(&self.db, table).await;
     }
 
     async fn put_back(&self, table: &str) {
-        execute(&self.db, &format!("ALTER TABLE {table}_taken_away RENAME TO {table}")).await;
+        mend_table(&self.db, table).await;
     }
 
     /// Makes each statement that reads the table take this long.
     async fn slow_down(&self, table: &str, by: Duration) {
-        self.take_away(table).await;
+        execute(&self.db, &format!("ALTER TABLE {table} RENAME TO {table}_at_once")).await;
         let sleep = by.as_secs_f64();
-        let view = format!("CREATE VIEW {table} AS SELECT t.* FROM pg_sleep({sleep}), {table}_taken_away t");
+        let view = format!("CREATE VIEW {table} AS SELECT t.* FROM pg_sleep({sleep}), {table}_at_once t");
         execute(&self.db, &view).await;
     }
 

@@ -37,19 +37,20 @@ struct Odd {
     text: String,
     /// It cannot be read, so it is named.
     named: bool,
+    code: &'static str,
     /// Figures cannot be taken from it by a statement, so it is named for analytics.
     named_in_statements: bool,
 }
 
 fn odd(what: &'static str, text: impl Into<String>, named: bool, named_in_statements: bool) -> Odd {
-    Odd { what, text: format!("'{}'", text.into()), named, named_in_statements }
+    Odd { what, text: format!("'{}'", text.into()), named, code: "MALFORMED_COLUMN", named_in_statements }
 }
 
 /// Values of every kind that a database can hold.
 fn odd_values(kind: Kind) -> Vec<Odd> {
     let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
     let mut values = vec![
-        Odd { what: "NULL", text: "NULL".to_owned(), named: false, named_in_statements: false },
+        Odd { text: "NULL".to_owned(), ..odd("NULL", "", false, false) },
         odd("JSON null", "null", false, false),
         odd("an integer", "7", false, false),
         odd("a fraction", "0.25", false, false),
@@ -69,9 +70,10 @@ fn odd_values(kind: Kind) -> Vec<Odd> {
         values.extend([
             odd("half an object", r#"{"a": "#, true, true),
             odd("no text", "", true, true),
-            odd("NaN", "NaN", true, true),
+            Odd { code: "NOT_A_NUMBER", ..odd("NaN", "NaN", true, true) },
+            Odd { code: "NOT_A_NUMBER", ..odd("NaN among others", r#"{"a": NaN, "b": [-Infinity]}"#, true, true) },
             odd("more than one value", "{} {}", true, true),
-            Odd { what: "bytes", text: "x'ff00'".to_owned(), named: true, named_in_statements: true },
+            Odd { text: "x'ff00'".to_owned(), ..odd("bytes", "", true, true) },
         ]);
     }
     values
@@ -128,8 +130,8 @@ fn warnings(assembled: &Assembled) -> BTreeSet<(Section, String)> {
     facts.flat_map(|facts| facts.warnings.iter().map(|warning| (facts.section, warning.clone()))).collect()
 }
 
-fn warning(input: &Input, column: &str) -> (Section, String) {
-    (input.section, format!("MALFORMED_COLUMN {}.{column}", input.table))
+fn warning(code: &str, input: &Input, column: &str) -> (Section, String) {
+    (input.section, format!("{code} {}.{column}", input.table))
 }
 
 #[tokio::test]
@@ -137,7 +139,7 @@ async fn no_json_value_in_any_column_fails_a_section_and_what_cannot_be_read_is_
     for kind in BOTH {
         let limits = config::SourcesSettings { column_bytes_max: COLUMN_BYTES_MAX, ..patient() };
         let rows = Rows::on(kind, limits).await;
-        for Odd { what, text, named, named_in_statements } in odd_values(kind) {
+        for Odd { what, text, named, code, named_in_statements } in odd_values(kind) {
             for input in &INPUTS {
                 if !input.json.is_empty() {
                     rows.set(input, input.json, &text).await;
@@ -148,7 +150,7 @@ async fn no_json_value_in_any_column_fails_a_section_and_what_cannot_be_read_is_
                 let columns = columns.flat_map(|input| input.json.iter().map(move |column| (input, *column)));
                 let expected = columns
                     .filter(|(_, column)| if *column == "metrics" { named_in_statements } else { named })
-                    .map(|(input, column)| warning(input, column));
+                    .map(|(input, column)| warning(code, input, column));
                 let expected: BTreeSet<_> = expected.collect();
                 assert_eq!(warnings(&rows.read(strategy, what).await), expected, "{kind:?} {what} {strategy:?}");
             }
@@ -169,7 +171,7 @@ async fn one_broken_column_is_named_alone() {
             for column in input.json {
                 rows.set(input, &[column], r#"'{"a": ["\ud800"]}'"#).await;
                 let assembled = rows.read(strategy, column).await;
-                assert_eq!(warnings(&assembled), [warning(input, column)].into(), "{kind:?}");
+                assert_eq!(warnings(&assembled), [warning("MALFORMED_COLUMN", input, column)].into(), "{kind:?}");
                 let back =
                     format!("UPDATE {table} SET {column} = (SELECT k.{column} FROM kept k WHERE k.id = {table}.id)");
                 execute(&rows.db, &back).await;

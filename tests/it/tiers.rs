@@ -20,6 +20,7 @@ use testkit::{
     postgres::own_postgres,
     redis::redis,
     server::{Server, Settings, serve},
+    sources::{break_table, mend_table},
     wait_for,
 };
 
@@ -329,11 +330,11 @@ async fn breakable(kind: Kind) -> (TestDatabase, Server, Caller) {
 }
 
 async fn take_away(place: &TestDatabase, table: &str) {
-    place.execute(&format!("ALTER TABLE {table} RENAME TO {table}_away")).await;
+    break_table(&place.connect().await, table).await;
 }
 
 async fn bring_back(place: &TestDatabase, table: &str) {
-    place.execute(&format!("ALTER TABLE {table}_away RENAME TO {table}")).await;
+    mend_table(&place.connect().await, table).await;
 }
 
 async fn expire(place: &TestDatabase, user: &str) {

@@ -1,6 +1,5 @@
 //! The log's lines name the request and the trace that they are about, and say a thing once.
 
-use sea_orm::ConnectionTrait;
 use serde_json::Value;
 use tonic::{Code, Request};
 
@@ -8,6 +7,7 @@ use testkit::{
     ask::{everything_of, of},
     cluster::{Layout, cluster},
     server::serve,
+    sources::break_table,
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -27,7 +27,7 @@ async fn a_line_about_a_request_names_it_and_its_trace_and_is_the_only_one() {
     let server = serve(cluster.settings().with("log.format", "json")).await;
     let mut client = server.client().await;
     client.invalidate_cache(with_ids(everything_of("1"), "an-invalidation")).await.unwrap();
-    cluster.sources.db.execute_unprepared("DROP TABLE onboarding_sessions").await.unwrap();
+    break_table(&cluster.sources.db, "onboarding_sessions").await;
     let failed = client.get_comprehensive_user_data(with_ids(of("1"), "a-get")).await.unwrap_err();
     assert_eq!(failed.code(), Code::Unavailable);
 

@@ -20,6 +20,7 @@ use testkit::{
     ask::of,
     cluster::{Layout, cluster},
     server::{Client, serve},
+    sources::break_table,
     wait_for,
 };
 
@@ -223,10 +224,10 @@ async fn nothing_of_users_callers_and_secrets_is_told_anywhere() {
     redis.command(&format!("SET {} {}", record.expect("a record"), marked("garbage"))).await;
     caller.get(asking.clone()).await;
     // Sources that fail, with the user's own values in the statement.
-    run("ALTER TABLE enhanced_content_strategies RENAME COLUMN industry TO gone".to_owned()).await;
+    break_table(&cluster.sources.db, "content_recommendations").await;
     caller.invalidate(&user, &marked("reason")).await;
     caller.get(asking.clone()).await;
-    run("DROP TABLE onboarding_sessions CASCADE".to_owned()).await;
+    break_table(&cluster.sources.db, "onboarding_sessions").await;
     caller.invalidate(&user, &marked("reason")).await;
     caller.get(asking).await;
     assert!(caller.heard.contains("SOURCE_FAILED") && caller.heard.contains("UNAUTHENTICATED"), "{}", caller.heard);

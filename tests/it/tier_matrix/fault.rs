@@ -134,7 +134,7 @@ async fn break_table(
     let change = db.begin().await.unwrap();
     run(&change, &format!("ALTER TABLE {table} RENAME TO {table}_whole")).await;
     match fault {
-        Fault::Refuse => {}
+        Fault::Refuse => stand_in(&change, table, "1 / 0").await,
         Fault::Reset => stand_in(&change, table, "pg_terminate_backend(pg_backend_pid())").await,
         Fault::Blackhole => stand_in(&change, table, "pg_sleep(3600)").await,
         Fault::Slow => stand_in(&change, table, &format!("pg_sleep({})", SLOW.as_secs_f64())).await,
@@ -162,7 +162,6 @@ async fn mend_table(db: &DatabaseConnection, fault: Fault, table: &str) {
     run(db, sleepers).await;
     let change = db.begin().await.unwrap();
     match fault {
-        Fault::Refuse => {}
         Fault::Garbage => run(&change, &format!("DROP TABLE {table}")).await,
         _ => run(&change, &format!("DROP VIEW {table}")).await,
     }

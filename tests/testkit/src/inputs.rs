@@ -14,8 +14,8 @@ pub struct Input {
 
 /// All of them.
 #[rustfmt::skip]
-pub const INPUTS: [Input; 16] = [
-    Input { table: "onboarding_sessions", section: Section::Onboarding, plain: &["id", "user_id", "updated_at"], json: &[] },
+pub const INPUTS: [Input; 17] = [
+    Input { table: "onboarding_sessions", section: Section::Onboarding, plain: &["id", "user_id", "updated_at"], json: &["payload"] },
     Input {
         table: "website_analyses", section: Section::Onboarding,
         plain: &["id", "session_id", "website_url", "status", "updated_at"],
@@ -30,6 +30,10 @@ pub const INPUTS: [Input; 16] = [
     Input {
         table: "persona_data", section: Section::Onboarding, plain: &["id", "session_id", "updated_at"],
         json: &["core_persona", "platform_personas", "selected_platforms"],
+    },
+    Input {
+        table: "platform_integrations", section: Section::Onboarding, plain: &["id", "session_id", "updated_at"],
+        json: &["connected_platforms", "social_platforms", "analytics_platforms", "website_platforms"],
     },
     Input {
         table: "competitor_analyses", section: Section::Onboarding,
@@ -68,7 +72,7 @@ pub const INPUTS: [Input; 16] = [
                 "seasonal_trends", "engagement_metrics", "top_competitors", "competitor_content_strategies",
                 "market_gaps", "industry_trends", "emerging_trends", "preferred_formats", "content_mix",
                 "optimal_timing", "quality_metrics", "editorial_guidelines", "brand_voice", "traffic_sources",
-                "conversion_rates", "content_roi_targets", "comprehensive_ai_analysis", "onboarding_data_used",
+                "conversion_rates", "content_roi_targets", "performance_metrics", "comprehensive_ai_analysis", "onboarding_data_used",
                 "strategic_scores", "market_positioning", "competitive_advantages", "strategic_risks",
                 "opportunity_analysis", "data_source_transparency"],
     },
@@ -86,7 +90,8 @@ pub const INPUTS: [Input; 16] = [
     },
     Input {
         table: "calendar_events", section: Section::Performance,
-        plain: &["id", "strategy_id", "title", "description", "content_type", "platform", "scheduled_date", "status"],
+        plain: &["id", "strategy_id", "user_id", "title", "description", "content_type", "platform", "scheduled_date",
+                 "status"],
         json: &[],
     },
     Input {

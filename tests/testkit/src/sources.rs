@@ -2,7 +2,7 @@
 //!
 //! A strategy's name is a count: what an answer was made from can be read back from it.
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DatabaseTransaction, Statement, TransactionTrait};
 use userdata_migrations::{Tables, up};
 
 use crate::{
@@ -84,6 +84,27 @@ pub async fn write(db: &DatabaseConnection, strategy: i32, count: i64) {
     execute(db, &format!("UPDATE enhanced_content_strategies SET name = '{count}' WHERE id = {strategy}")).await;
 }
 
+/// From now on each statement that reads the table fails. Without the table it would be answered as if it were empty.
+pub async fn break_table(db: &impl ConnectionTrait, table: &str) {
+    let fails = match db.get_database_backend() {
+        DatabaseBackend::Sqlite => "json('{')",
+        _ => "(SELECT 1 / 0) = 1",
+    };
+    let rename = format!("ALTER TABLE {table} RENAME TO {table}_whole");
+    let view = format!("CREATE VIEW {table} AS SELECT * FROM {table}_whole WHERE {fails}");
+    run(db, &format!("{rename}; {view}")).await;
+}
+
+/// The table can be read as before.
+pub async fn mend_table(db: &impl ConnectionTrait, table: &str) {
+    // In one call, so on one connection: another one of the pool may still know the view.
+    run(db, &format!("DROP VIEW {table}; ALTER TABLE {table}_whole RENAME TO {table}")).await;
+}
+
+async fn run(db: &impl ConnectionTrait, sql: &str) {
+    db.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+}
+
 /// A held table. Dropping this lets it go, too.
 #[derive(Debug)]
 pub struct Hold {
@@ -106,9 +127,9 @@ impl Hold {
         .await;
     }
 
-    /// Lets the readers go on without the table: they fail.
-    pub async fn take_away(self) {
-        self.holder.execute_unprepared(&format!("ALTER TABLE {0} RENAME TO {0}_away", self.table)).await.unwrap();
+    /// Lets the readers go on; each further statement on the table fails.
+    pub async fn break_table(self) {
+        break_table(&self.holder, self.table).await;
         self.holder.commit().await.unwrap();
     }
 
