@@ -97,8 +97,12 @@ pub async fn break_table(db: &impl ConnectionTrait, table: &str) {
 
 /// The table can be read as before.
 pub async fn mend_table(db: &impl ConnectionTrait, table: &str) {
-    // In one call, so on one connection: another one of the pool may still know the view.
-    run(db, &format!("DROP VIEW {table}; ALTER TABLE {table}_whole RENAME TO {table}")).await;
+    // A connection of SQLite's learns of others' changes of the schema when it reads, not when it drops something.
+    let look = match db.get_database_backend() {
+        DatabaseBackend::Sqlite => "SELECT COUNT(*) FROM sqlite_master; ",
+        _ => "",
+    };
+    run(db, &format!("{look}DROP VIEW {table}; ALTER TABLE {table}_whole RENAME TO {table}")).await;
 }
 
 async fn run(db: &impl ConnectionTrait, sql: &str) {
