@@ -10,10 +10,12 @@ mod load;
 mod rivals;
 mod table;
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use self::{
-    contestants::{CONTESTANTS, Contestant},
+    contestants::{CONTESTANTS, Contestant, OURS},
     document::Documents,
     load::Measured,
 };
@@ -25,7 +27,7 @@ pub(crate) use self::{
     contestants::Running,
     load::cpu_time,
     rivals::{Serve, serve},
-    table::{empty, median},
+    table::{empty, median, spread},
 };
 
 /// Some of the servers with replies of one size, for another kind of load.
@@ -43,7 +45,7 @@ impl Stage {
         let mut servers = Vec::new();
         for name in names {
             let contestant = CONTESTANTS.iter().find(|contestant| contestant.name == *name).expect("a known name");
-            servers.push(Running::start(contestant, documents.of(kib), &documents, &redis).await);
+            servers.push(Running::start(contestant.clone(), kib, &documents, &redis).await);
         }
         Self { servers, _documents: documents, _redis: redis }
     }
@@ -64,6 +66,9 @@ pub(crate) struct Options {
     /// Only these servers, by a part of their names; the raw echo always.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Compares userdata with that of another build's `userdata-bench`.
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "only")]
+    against: Option<PathBuf>,
 }
 
 /// Measures and prints one table.
@@ -71,23 +76,19 @@ pub(crate) async fn run(options: &Options) {
     let before = machine::description();
     let redis = redis().await;
     let documents = Documents::prepare(&options.sizes).await;
-    let chosen = |contestant: &&Contestant| {
-        contestant.is_the_base()
-            || options.only.is_empty()
-            || options.only.iter().any(|part| contestant.name.contains(part.as_str()))
-    };
+    let contestants = chosen(options);
     let mut columns = Vec::new();
     for size in &options.sizes {
         let document = documents.of(*size);
         document.store_in(&redis).await;
         let mut running = Vec::new();
-        for contestant in CONTESTANTS.iter().filter(chosen) {
-            running.push(Running::start(contestant, document, &documents, &redis).await);
+        for contestant in &contestants {
+            running.push(Running::start(contestant.clone(), *size, &documents, &redis).await);
         }
         let rounds = measure(&running, options, document.reply_bytes());
         columns.push(table::Column { reply_bytes: document.reply_bytes(), rounds });
     }
-    let names: Vec<&str> = CONTESTANTS.iter().filter(chosen).map(|contestant| contestant.name).collect();
+    let names: Vec<&str> = contestants.iter().map(|contestant| contestant.name).collect();
     println!("{before}; afterwards load average {}", machine::load_average());
     println!(
         "h2load -c 8 -m 16, {} rounds of {} s, medians; ratios to the raw echo of the same round; one CPU for the servers, \
@@ -95,6 +96,22 @@ pub(crate) async fn run(options: &Options) {
         options.rounds, options.seconds
     );
     println!("{}", table::ratios(&names, &columns));
+    if options.against.is_some() {
+        println!("\n{}", table::this_against_other(&columns));
+    }
+}
+
+/// The raw echo first.
+fn chosen(options: &Options) -> Vec<Contestant> {
+    if let Some(program) = &options.against {
+        return vec![CONTESTANTS[0].clone(), OURS, Contestant::other_build(program.clone())];
+    }
+    let is_chosen = |contestant: &&Contestant| {
+        contestant.is_the_base()
+            || options.only.is_empty()
+            || options.only.iter().any(|part| contestant.name.contains(part.as_str()))
+    };
+    CONTESTANTS.iter().filter(is_chosen).cloned().collect()
 }
 
 /// One row of figures per contestant and round.

@@ -1,11 +1,11 @@
 //! The measured servers, each started as a process of its own, so that its CPU time is its own.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
 
 use super::{
-    document::{self, Document, Documents, KEY},
+    document::{self, Documents, KEY},
     load::{self, Measured},
     rivals::{Rival, Sink},
 };
@@ -19,22 +19,24 @@ use testkit::{
 use crate::machine::Cpus;
 
 /// A measured server.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Contestant {
     pub(super) name: &'static str,
     kind: Kind,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Kind {
     /// A server of this program.
     Rival(Rival),
+    /// This service, started by the program of another build.
+    OtherBuild(PathBuf),
     /// redis-server itself: connections, and the pipeline of each.
     Redis { connections: u32, pipeline: u32 },
 }
 
 /// In the order of the table; the first is the baseline.
-pub(super) const CONTESTANTS: [Contestant; 12] = [
+pub(super) static CONTESTANTS: [Contestant; 12] = [
     Contestant::rival("raw echo", Rival::Echo),
     Contestant::rival("raw echo, coalesced writes", Rival::EchoCoalesced),
     Contestant::rival("bare hyper", Rival::Hyper),
@@ -45,25 +47,49 @@ pub(super) const CONTESTANTS: [Contestant; 12] = [
     Contestant::rival("moka, prost structs", Rival::Moka),
     Contestant::rival("Redis, serde_json", Rival::RedisJson),
     Contestant::rival("userdata, without coalesced writes", Rival::OursUncoalesced),
-    Contestant::rival("userdata", Rival::Ours),
+    OURS,
     Contestant::rival("userdata, 1 % of calls traced", Rival::OursTraced),
 ];
+
+/// This service.
+pub(super) const OURS: Contestant = Contestant::rival("userdata", Rival::Ours);
 
 impl Contestant {
     const fn rival(name: &'static str, rival: Rival) -> Self {
         Self { name, kind: Kind::Rival(rival) }
     }
 
+    pub(super) fn other_build(program: PathBuf) -> Self {
+        Self { name: "userdata, the other build", kind: Kind::OtherBuild(program) }
+    }
+
     /// Whether it is the baseline.
     pub(super) fn is_the_base(&self) -> bool {
         self.name == CONTESTANTS[0].name
+    }
+
+    /// The program and its own arguments; none for Redis, which the testkit starts.
+    fn arguments(&self, size_kib: usize, documents: &Documents) -> Option<Vec<OsString>> {
+        match &self.kind {
+            Kind::Rival(rival) => {
+                let [rival, database] = [rival.name(), documents.database_url().to_owned()].map(OsString::from);
+                let program = std::env::current_exe().unwrap().into_os_string();
+                Some(vec![program, "serve".into(), rival, "--database".into(), database])
+            }
+            // Tables may differ between the builds: it prepares a database of its own.
+            Kind::OtherBuild(program) => {
+                let size = size_kib.to_string();
+                Some(vec![program.into(), "serve".into(), "ours".into(), "--size".into(), size.into()])
+            }
+            Kind::Redis { .. } => None,
+        }
     }
 }
 
 /// A running contestant.
 #[derive(Debug)]
 pub(crate) struct Running {
-    contestant: &'static Contestant,
+    contestant: Contestant,
     pid: u32,
     port: u16,
     /// The request that h2load sends.
@@ -76,16 +102,12 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts it, and makes one call: from then on it answers from memory.
-    pub(super) async fn start(
-        contestant: &'static Contestant,
-        document: &Document,
-        documents: &Documents,
-        redis: &Redis,
-    ) -> Self {
+    pub(super) async fn start(contestant: Contestant, size_kib: usize, documents: &Documents, redis: &Redis) -> Self {
+        let document = documents.of(size_kib);
         let directory = tempfile::Builder::new().prefix("userdata-bench-").tempdir().unwrap();
         let request = directory.path().join("request");
         std::fs::write(&request, document.framed_request()).unwrap();
-        let Kind::Rival(rival) = contestant.kind else {
+        let Some(arguments) = contestant.arguments(size_kib, documents) else {
             let pid = redis.info("process_id").await.trim().parse().unwrap();
             Cpus::OfServers.hold(pid);
             return Self {
@@ -101,16 +123,15 @@ impl Running {
         let reply = directory.path().join("reply");
         std::fs::write(&reply, document.reply()).unwrap();
         let log = directory.path().join("log");
-        let is_traced = rival == Rival::OursTraced;
-        let rival = rival.name();
-        let arguments = ["serve", &rival, "--reply", reply.to_str().unwrap()];
         let mut command = Cpus::OfServers.prefix();
-        command.push(std::env::current_exe().unwrap().into_os_string());
-        command.extend(arguments.map(Into::into));
-        command.extend(["--redis", &redis.url(), "--database", documents.database_url()].map(Into::into));
+        command.extend(arguments);
+        command.extend(["--reply", reply.to_str().unwrap(), "--redis", &redis.url()].map(Into::into));
+        let is_traced = matches!(contestant.kind, Kind::Rival(Rival::OursTraced));
         let sink = if is_traced { Some(Sink::open().await) } else { None };
         let endpoint = sink.iter().map(|sink| ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), sink.url()));
-        let environment = endpoint.collect();
+        // The process is killed: only this directory is removed for it.
+        let temporary = ("TMPDIR".to_owned(), directory.path().display().to_string());
+        let environment = endpoint.chain([temporary]).collect();
         let start = Start { command, environment, log: &log, signal: "KILL", directory: None };
         let process = Process::start(start);
         let address: SocketAddr = wait_for("its address", async || {
@@ -143,7 +164,7 @@ impl Running {
     /// Loads it in a closed loop.
     pub(super) fn load(&self, seconds: u32, reply_bytes: usize) -> Measured {
         match self.contestant.kind {
-            Kind::Rival(_) => {
+            Kind::Rival(_) | Kind::OtherBuild(_) => {
                 load::of_process(self.pid, || load::h2load(self.port, &self.request, seconds, reply_bytes))
             }
             Kind::Redis { connections, pipeline } => {

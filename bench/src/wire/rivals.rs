@@ -21,6 +21,8 @@ use userdata::{
     telemetry::Telemetry,
 };
 
+use super::document::Documents;
+
 pub(super) use self::ours::Ours;
 
 /// A server.
@@ -57,8 +59,11 @@ pub(crate) struct Serve {
     reply: PathBuf,
     #[arg(long)]
     redis: String,
+    /// The database of the sources; by default, a new one with a document of `size` KiB.
     #[arg(long)]
-    database: String,
+    database: Option<String>,
+    #[arg(long, default_value_t = 16)]
+    size: usize,
 }
 
 impl Rival {
@@ -78,7 +83,15 @@ pub(crate) async fn serve(options: Serve) {
     let reply = Bytes::from(std::fs::read(&options.reply).unwrap());
     if let Rival::Ours | Rival::OursTraced | Rival::OursUncoalesced = options.rival {
         let telemetry = Telemetry::start(&LogSettings::default(), &OpenTelemetry::of_process()).unwrap();
-        let ours = Ours::start(&options.database, telemetry, options.rival != Rival::OursUncoalesced).await;
+        let own;
+        let database = match &options.database {
+            Some(url) => url,
+            None => {
+                own = Documents::prepare(&[options.size]).await;
+                own.database_url()
+            }
+        };
+        let ours = Ours::start(database, telemetry, options.rival != Rival::OursUncoalesced).await;
         say(ours.address());
         return ours.ended().await;
     }

@@ -33,6 +33,26 @@ pub(super) fn ratios(names: &[&str], columns: &[Column]) -> String {
     table.to_string()
 }
 
+/// This build against the other one; each ratio is taken within a round.
+pub(super) fn this_against_other(columns: &[Column]) -> String {
+    let lines = columns.iter().map(|column| {
+        let [_echo, this, other] = column.rounds.as_slice() else { unreachable!("--against has these servers") };
+        let ratios = |figure: fn(&Measured) -> f64| {
+            spread(this.iter().zip(other).map(|(this, other)| figure(this) / figure(other)).collect(), 3)
+        };
+        let (requests, cpu) = (ratios(|m| m.requests_per_second), ratios(|m| m.cpu_us));
+        format!("{}, this build against the other: requests/s {requests}, CPU {cpu}", size(column.reply_bytes))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The median, and the range.
+pub(crate) fn spread(figures: Vec<f64>, digits: usize) -> String {
+    let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = figures.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    format!("{:.digits$} ({least:.digits$} to {most:.digits$})", median(figures))
+}
+
 /// The median.
 pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
