@@ -1,9 +1,9 @@
-//! Inputs that are nearly right, for the tests of whatever reads what somebody else wrote.
+//! Inputs that are nearly right, for tests of decoders whose input comes from outside.
 //!
 //! Made from valid ones by what breaks decoders: bits, cuts, pieces of others, lengths, extremes, depth. Each has a
 //! number, and a failure says it: the same number makes the same input.
 
-#![expect(clippy::print_stderr, reason = "which input it was, and how much was allocated, for whoever looks for it")]
+#![expect(clippy::print_stderr, reason = "the failing input, and the allocated bytes")]
 
 use std::ops::Range;
 

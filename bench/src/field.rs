@@ -41,7 +41,7 @@ impl Library {
     pub(crate) fn channel(self) -> Option<&'static str> {
         match self {
             Self::MultiTierCache => Some(multi_tier_cache::CHANNEL),
-            Self::Ours => Some("comprehensive_user_data:hints"),
+            Self::Ours => Some("comprehensive_user_data:notifications"),
             // foyer's second tier is a disk, cachet's is its user's own code.
             Self::Moka | Self::Cachet | Self::Foyer => None,
         }

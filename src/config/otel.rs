@@ -42,7 +42,7 @@ pub(super) const VARIABLES: &[(&str, &str, &str)] = &[
     (
         "OTEL_METRICS_EXPORTER",
         "`otlp`",
-        "`otlp`, or `none` or `prometheus`: no metrics are sent. They can be scraped whatever it says.",
+        "`otlp`, or `none` or `prometheus`: no metrics are sent. They can always be scraped.",
     ),
     ("OTEL_SDK_DISABLED", "`false`", "`true`: nothing is sent. The scrape stays."),
     (

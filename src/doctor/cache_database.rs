@@ -158,7 +158,7 @@ async fn clock(db: &DatabaseConnection, found: &mut Findings) -> Result<(), DbEr
         found.warn(
             "database clock",
             format!("{milliseconds} ms from this machine's"),
-            "keep both by NTP: documents expire by the wall clock of whoever looks; invalidations are not concerned",
+            "synchronise both by NTP: each instance expires documents by its own clock; invalidations do not depend on it",
         );
     } else {
         found.ok("database clock", format!("{milliseconds} ms from this machine's"));

@@ -22,7 +22,7 @@ const SHORT: TimeDelta = TimeDelta::days(30);
 pub(super) fn examine(config: &Config, found: &mut Findings) {
     let (tls, auth) = (config.tls.cert.is_some(), config.auth.mode != AuthMode::None);
     if !tls && !auth {
-        return found.ok("tls and callers", "off: whoever reaches the port may do everything");
+        return found.ok("tls and callers", "off: every client that reaches the port may call everything");
     }
     let now = Clock::system().utc();
     let certificates = [("tls.cert", &config.tls.cert), ("tls.client_ca", &config.tls.client_ca)];

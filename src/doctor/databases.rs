@@ -12,8 +12,8 @@ use crate::{
     error::with_causes,
 };
 
-pub(super) const HANGS: &str = "the database takes connections and does not answer: is it overloaded, out of disk, or does \
-    somebody hold locks (pg_stat_activity, pg_locks)?";
+pub(super) const HANGS: &str = "the database takes connections and does not answer: is it overloaded, out of disk, or \
+    does another session hold locks (pg_stat_activity, pg_locks)?";
 
 /// A database: the name of its finding and its setting.
 #[derive(Clone, Copy)]

@@ -60,17 +60,17 @@ fn judge(redis: &Examined, place: &str, config: &RedisSettings, found: &mut Find
         (_, "noeviction") => found.warn(
             "redis memory",
             "when it is full it refuses writes (noeviction), and new documents are not kept in it",
-            "set maxmemory-policy allkeys-lru: whatever it drops is a look-up in the table",
+            "set maxmemory-policy allkeys-lru: a dropped document is read from the table",
         ),
         (bytes, _) => found.ok("redis memory", format!("{} MiB at most, then {eviction}", bytes / (1 << 20))),
     }
     match heard_after {
-        Some(after) => found.ok("redis hints", format!("a message arrives after {after:.1?}")),
+        Some(after) => found.ok("redis notifications", format!("a message arrives after {after:.1?}")),
         None => found.warn(
-            "redis hints",
+            "redis notifications",
             "a published message does not arrive at another connection",
             format!(
-                "allow PUBLISH and SUBSCRIBE on the channel {}:hints; until then an invalidation reaches the other \
+                "allow PUBLISH and SUBSCRIBE on the channel {}:notifications; until then an invalidation reaches the other \
                  instances with invalidation_log.poll",
                 config.prefix
             ),

@@ -45,12 +45,12 @@ fn secrecy(file: &Path, found: &mut Findings) {
     let Ok(metadata) = std::fs::metadata(file) else { return };
     let mode = metadata.permissions().mode();
     if mode & OTHERS_READ == 0 {
-        found.ok("secrets", format!("{name} is not for everybody"));
+        found.ok("secrets", format!("{name} is not readable by all users of this machine"));
     } else {
         let mode = mode & 0o777;
         found.warn(
             "secrets",
-            format!("{name} holds a secret, and everybody on this machine can read it ({mode:o})"),
+            format!("{name} holds a secret, and all users of this machine can read it ({mode:o})"),
             format!("chmod o-rwx {name}"),
         );
     }

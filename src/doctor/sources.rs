@@ -16,8 +16,8 @@ use crate::{
 
 /// A running change relay needs a tenth of a second.
 const WAITING_MAX: Duration = Duration::from_secs(10);
-const INSTALL: &str = "run `userdata triggers install` as the owner of the tables; until then whoever changes data has to call \
-    InvalidateCache";
+const INSTALL: &str = "run `userdata triggers install` as the owner of the tables; until then each writer of the tables has \
+    to call InvalidateCache";
 
 pub(super) async fn examine(config: &Config, found: &mut Findings) {
     let (setting, url) = match &config.sources.database_url {
@@ -171,7 +171,7 @@ async fn feed(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> R
     if age > WAITING_MAX {
         found.warn(
             "change outbox",
-            format!("{rows} changes wait, the oldest for {age:.0?}: nobody moves them"),
+            format!("{rows} changes wait, the oldest for {age:.0?}: no instance relays them"),
             "start an instance with this configuration; one that runs says in its log why changes could not be relayed",
         );
     } else {

@@ -111,7 +111,7 @@ async fn where_all_is_well_it_says_so() {
         "redis",
         "redis latency",
         "redis memory",
-        "redis hints",
+        "redis notifications",
         "ai endpoint",
         "clocks",
         "collector",
@@ -266,7 +266,7 @@ async fn changes_that_would_go_unnoticed_are_told() {
              VALUES ('1', 1, (now() AT TIME ZONE 'utc') - INTERVAL '1 hour')",
         )
         .await;
-    doctor_of(&database, &[]).await.has("change outbox", "WARN", "nobody moves them", "start an instance");
+    doctor_of(&database, &[]).await.has("change outbox", "WARN", "no instance relays them", "start an instance");
     database.execute("DROP TABLE invalidation_outbox").await;
     doctor_of(&database, &[]).await.has("change outbox", "FAIL", "no outbox", install);
     doctor_of(&database, &[("USERDATA__SOURCES__CHANGE_FEED", "false")]).await.has("change triggers", "OK", "off", "");
@@ -296,7 +296,7 @@ async fn certificates_callers_and_secrets_are_looked_at() {
     said.has("tls and callers", "OK", "fit together", "");
     said.has("certificates", "OK", "days more", "");
     permit(&key, 0o644);
-    doctor_of(&database, &settings).await.has("secrets", "WARN", "everybody", "chmod o-rwx");
+    doctor_of(&database, &settings).await.has("secrets", "WARN", "all users", "chmod o-rwx");
 
     pki.certify_server_until(today() + Days::new(20));
     doctor_of(&database, &settings).await.has("certificates", "WARN", "expires in", "new one");

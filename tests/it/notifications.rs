@@ -1,5 +1,5 @@
-//! Hints over Redis: an invalidation is known on the other instance in milliseconds, and whatever
-//! happens to Redis costs no more than the hint.
+//! Notifications over Redis: the other instance knows an invalidation within milliseconds. A fault of Redis costs the
+//! notification and nothing else.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ use testkit::{
 };
 
 const USER: &str = "1";
-const CHANNEL: &str = "comprehensive_user_data:hints";
+const CHANNEL: &str = "comprehensive_user_data:notifications";
 
-/// How the log is followed beside the hints.
+/// How the log is followed beside the notifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Polls {
     /// As it comes: every 100 ms.
     Default,
-    /// So rarely that whatever is seen earlier came by hint.
+    /// So rarely that an invalidation that is seen earlier came by notification.
     HardlyEver,
 }
 
@@ -40,7 +40,7 @@ impl Polls {
     }
 
     /// The longest that a verified answer of another instance may be outdated: the lease, or a poll, which makes up for
-    /// a hint that a busy machine has lost.
+    /// a notification that a busy machine has lost.
     fn outdated_max(self) -> Duration {
         match self {
             Self::Default => Duration::from_millis(500),
@@ -97,7 +97,7 @@ struct Took {
 }
 
 impl Pair {
-    /// Waits until both listen, by publishing what is no hint and counting who gets it.
+    /// Waits until both listen, by publishing what is no notification and counting who gets it.
     async fn are_subscribed(&self) {
         let publish = format!("PUBLISH {CHANNEL} nonsense");
         wait_for("two subscriptions", async || (self.redis.command(&publish).await == ":2").then_some(())).await;
@@ -130,8 +130,8 @@ impl Pair {
         }
     }
 
-    /// Waits until an invalidation is known by hint.
-    async fn hear_hints_again(&mut self) {
+    /// Waits until an invalidation is known by notification.
+    async fn hear_notifications_again(&mut self) {
         let before = stats(&self.far).await.invalidation_log.unwrap().notifications;
         for _ in 0..200 {
             self.invalidate().await;
@@ -139,7 +139,7 @@ impl Pair {
                 return;
             }
         }
-        panic!("no hint is heard");
+        panic!("no notification is heard");
     }
 }
 
@@ -174,17 +174,21 @@ async fn an_invalidation_is_known_elsewhere_in_milliseconds() {
         }
         figures(&format!("polls {polls:?}, acknowledged"), took.iter().map(|took| took.acknowledged));
         let seen = figures(&format!("polls {polls:?}, seen elsewhere"), took.iter().map(|took| took.seen));
-        // Without hints it would be half the time between polls, which is seconds when they are rare.
+        // Without notifications it would be half the time between polls, which is seconds when they are rare.
         assert!(polls == Polls::Default || seen < Duration::from_millis(500), "{seen:?}");
         let [near, far] =
             [stats(&pair.near).await, stats(&pair.far).await].map(|stats| stats.invalidation_log.unwrap());
-        assert_eq!(near.notifications, 0, "one's own hints say nothing new");
-        assert!((10..=100).contains(&far.notifications), "{}: hints that came before a poll", far.notifications);
+        assert_eq!(near.notifications, 0, "an instance's own notifications say nothing new");
+        assert!(
+            (10..=100).contains(&far.notifications),
+            "{}: notifications that came before a poll",
+            far.notifications
+        );
     }
 }
 
 #[tokio::test]
-async fn without_redis_the_others_still_know_within_a_lease_and_hints_come_back_with_it() {
+async fn without_redis_the_others_still_know_within_a_lease_and_notifications_come_back_with_it() {
     let mut pair = pair(Polls::Default).await;
     for _ in 0..2 {
         pair.redis.kill().await;
@@ -196,7 +200,7 @@ async fn without_redis_the_others_still_know_within_a_lease_and_hints_come_back_
         figures("Redis killed, seen elsewhere", took.iter().map(|took| took.seen));
         pair.redis.start().await;
         pair.are_subscribed().await;
-        pair.hear_hints_again().await;
+        pair.hear_notifications_again().await;
     }
 }
 
@@ -214,7 +218,7 @@ async fn a_frozen_redis_delays_an_acknowledgement_by_its_timeout_at_most() {
         assert!(took.acknowledged < Duration::from_secs(1), "{:?}", took.acknowledged);
     }
     pair.redis.thaw();
-    pair.hear_hints_again().await;
+    pair.hear_notifications_again().await;
     pair.redis.freeze();
     for server in &mut pair.servers {
         server.terminate().await;
@@ -229,17 +233,17 @@ async fn a_cut_subscription_is_made_again() {
         let mut took = Vec::new();
         for _ in 0..3 {
             assert_eq!(pair.redis.command("CLIENT KILL TYPE pubsub").await, ":2");
-            // Its hint may be lost: then it is known because of the new connection, or by a poll.
+            // Its notification may be lost: then it is known because of the new connection, or by a poll.
             took.push(pair.invalidate().await.seen);
             pair.are_subscribed().await;
-            pair.hear_hints_again().await;
+            pair.hear_notifications_again().await;
         }
         figures(&format!("polls {polls:?}, cut, seen elsewhere"), took.into_iter());
     }
 }
 
 #[tokio::test]
-async fn a_flood_of_forged_hints_changes_nothing() {
+async fn a_flood_of_forged_notifications_changes_nothing() {
     let mut pair = pair(Polls::HardlyEver).await;
     let token = "'00000000-0000-0000-0000-000000000000:9'";
     let flood = format!("EVAL \"for i=1,20000 do redis.call('PUBLISH','{CHANNEL}',{token}) end\" 0");

@@ -58,11 +58,11 @@ impl Two {
         stats(&self.near).await.tiers[1].errors + stats(&self.far).await.tiers[1].errors
     }
 
-    /// Each of the two finds in Redis what the other has stored, and knows by a hint what the other has invalidated.
+    /// Each of the two finds in Redis what the other has stored, and knows by a notification what the other has invalidated.
     async fn share_redis(&self) {
         let user = &self.users[0];
         for (here, there) in [(&self.near, &self.far), (&self.far, &self.near)] {
-            wait_for("a hint", async || {
+            wait_for("a notification", async || {
                 let before = stats(there).await.invalidation_log.unwrap().notifications;
                 invalidate(here, everything_of(&user.name)).await.unwrap();
                 get(here, of(&user.name)).await.unwrap();

@@ -242,7 +242,7 @@ async fn telling(flaw: Option<Flaw>) {
     let Ok(appended) = cluster.instances[0].append(scope(1)).await else { return };
     let notifications = [appended.token.clone()].into_iter();
     if chance::once_in(2) && there.catch_up_if_behind(notifications).await.is_ok() {
-        assert!(there.view(&key(1)).last_invalidation() >= appended.token.position, "a hint was not heard");
+        assert!(there.view(&key(1)).last_invalidation() >= appended.token.position, "a notification was not heard");
     }
     cluster.instances[0].wait_for_all(&appended).await;
     if there.validity() == LogValidity::Verified {
@@ -254,14 +254,14 @@ async fn telling(flaw: Option<Flaw>) {
 }
 
 #[test]
-fn who_waited_for_all_and_who_gave_a_hint_is_known_to_the_others() {
+fn who_waited_for_all_and_who_gave_a_notification_is_known_to_the_others() {
     explore(SCHEDULES, HASTY, || telling(None));
 }
 
 #[test]
 fn it_is_noticed_when_others_do_not_know_after_all_waited() {
     let found = violation(SCHEDULES, HASTY, || telling(Some(Flaw::OldReads)));
-    assert!(found.contains("a hint was not heard") || found.contains("after all waited"), "{found}");
+    assert!(found.contains("a notification was not heard") || found.contains("after all waited"), "{found}");
 }
 
 /// The database loses its last commits while invalidations are appended, and gives their places to others.

@@ -72,7 +72,7 @@ struct Versions {
 struct Spent {
     reading: Duration,
     changing: Duration,
-    reassembling: Duration,
+    prefetching: Duration,
 }
 
 /// More than a clock's rounding.
@@ -189,7 +189,7 @@ impl Core {
     pub(crate) async fn replay(&mut self, events: &[Event]) -> Score {
         let mut score = Score::default();
         for (number, event) in events.iter().enumerate() {
-            self.reassemble_until(event.at, &mut score).await;
+            self.prefetch_until(event.at, &mut score).await;
             self.move_to(event.at);
             let calls = self.ai.calls();
             let began = Instant::now();
@@ -220,7 +220,7 @@ impl Core {
     }
 
     /// Does the service's periodic work, at the times when something may be due.
-    async fn reassemble_until(&mut self, at: Duration, score: &mut Score) {
+    async fn prefetch_until(&mut self, at: Duration, score: &mut Score) {
         while let Some(Reverse((due, user))) = self.due.peek().copied().filter(|Reverse((due, _))| *due <= at) {
             self.due.pop();
             self.move_to(due);
@@ -229,7 +229,7 @@ impl Core {
             self.jobs.prefetch();
             self.loads.wait().await;
             score.ai_calls(user, u32::try_from(self.ai.calls() - calls).unwrap());
-            self.spent.reassembling += began.elapsed();
+            self.spent.prefetching += began.elapsed();
         }
     }
 

@@ -200,7 +200,7 @@ impl RedisTier {
     /// Runs a script that writes; it obeys the circuit breaker without moving it.
     async fn run(&self, script: &'static str, keys: Vec<String>, arguments: Vec<Value>) -> Result<u64, TierError> {
         self.guard.admit()?;
-        // Boxed: fred's future takes 20 KB of whatever it is kept in.
+        // Boxed: fred's future has 20 KB, also as a part of another future.
         let answer = self.ask(Box::pin(self.client.eval(script, keys, arguments))).await;
         answer.inspect_err(|error| self.guard.metrics.failed(error))
     }

@@ -308,7 +308,7 @@ async fn a_server_that_is_not_there_is_unavailable() {
     let unused = TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("bound");
     for arguments in [&["get", "1"] as &[&str], &["warm", "1"], &["healthcheck"]] {
         let (_, result) = run_against(&format!("http://{unused}"), arguments).await;
-        let failure = result.expect_err("nobody listens");
+        let failure = result.expect_err("the port is closed");
         assert_eq!(failure.number(), 14);
         let expected = format!("UNAVAILABLE: cannot connect to http://{unused}: Connection refused");
         assert!(failure.to_string().starts_with(&expected), "{failure}");

@@ -146,14 +146,14 @@ impl Fault {
             Self::Kill(instance) | Self::Stop(instance) => vec![(Part::Process, instance)],
             Self::Line(which, Whose::One(instance), _) | Self::Reset(which, instance) => which.of(instance),
             Self::Line(which, Whose::All, _) => (0..INSTANCES).flat_map(|instance| which.of(instance)).collect(),
-            // Hints do not go through Redis' keys.
+            // Notifications do not go through Redis' keys.
             Self::Flush => vec![],
             Self::Freeze | Self::KillRedis => all(Part::Redis),
             Self::KillDatabase => all(Part::Database),
         }
     }
 
-    /// Whether hints, or the log, cannot get through at all.
+    /// Whether notifications, or the log, cannot get through at all.
     fn is_away(self) -> bool {
         match self {
             Self::Line(_, _, network) => matches!(network, Network::Refuse | Network::Blackhole | Network::Stall),

@@ -18,9 +18,9 @@ use testkit::server::Client;
 pub(super) const CLIENTS: u64 = 12;
 pub(super) const OWNERS: u64 = 4;
 
-/// After a disturbance hints may be missing for so long: until the connection is noticed to be dead
+/// After a disturbance notifications may be missing for so long: until the connection is noticed to be dead
 /// (0.55 s), made again (1 s at most) and subscribed on.
-const HINTS_RECOVER: Duration = Duration::from_secs(2);
+const NOTIFICATIONS_RECOVER: Duration = Duration::from_secs(2);
 /// An instance that is not fresh after this is cut off; nothing is to be learnt from it.
 const PROBE_MAX: Duration = Duration::from_secs(2);
 /// Tokens that a client remembers.
@@ -82,7 +82,7 @@ impl One {
         // So that they have something old to give.
         tokio::join!(self.probe(others[0], user, strategy), self.probe(others[1], user, strategy));
         let Some(ack) = self.run.change(&self.clients, instance, change).await else { return };
-        // At once, before a hint or a poll can have made them fresh: what binds them by itself.
+        // At once, before a notification or a poll can have made them fresh: what binds them by itself.
         let surely = match self.random.random_range(0..6) {
             _ if ack.waited_for_all => Some(Way::Default),
             0 => Some(Way::Token(ack.clone())),
@@ -127,17 +127,17 @@ impl One {
         self.record(ack, other, fresh_at, older_for);
     }
 
-    /// It is hints that are measured if Redis was well at both ends, polls if it was away from one.
+    /// It is notifications that are measured if Redis was well at both ends, polls if it was away from one.
     fn record(&self, ack: &Ack, other: usize, fresh_at: Instant, older_for: Duration) {
         let timeline = &self.run.timeline;
         let ends = [ack.instance, other];
         let is_disturbed =
-            |part, end: usize| timeline.disturbs((part, end), ack.called, fresh_at, HINTS_RECOVER).is_some();
+            |part, end: usize| timeline.disturbs((part, end), ack.called, fresh_at, NOTIFICATIONS_RECOVER).is_some();
         if ends.iter().any(|end| is_disturbed(Part::Process, *end) || is_disturbed(Part::Database, *end)) {
             return;
         }
         if !ends.iter().any(|end| is_disturbed(Part::Redis, *end)) {
-            self.run.totals.with(|figures| figures.by_hint.push(older_for));
+            self.run.totals.with(|figures| figures.by_notification.push(older_for));
         } else if ends.iter().any(|end| timeline.is_away((Part::Redis, *end), ack.called, fresh_at)) {
             self.run.totals.with(|figures| figures.by_poll.push(older_for));
         }

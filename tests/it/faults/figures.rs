@@ -23,7 +23,7 @@ pub(super) struct Figures {
     pub(super) errors: Vec<String>,
     /// Errors that are legal, by what they are.
     pub(super) legal: BTreeMap<String, u64>,
-    pub(super) by_hint: Vec<Duration>,
+    pub(super) by_notification: Vec<Duration>,
     pub(super) by_poll: Vec<Duration>,
     /// Of reads at an instance whose process was not disturbed.
     pub(super) latencies: Vec<Duration>,
@@ -62,9 +62,9 @@ impl Figures {
         self.reads >= 5000 && self.invalidations >= 300 && self.faults >= 15
     }
 
-    /// Whether a run may end: hints and polls were measured, too.
+    /// Whether a run may end: notifications and polls were measured, too.
     pub(super) fn suffice(&self) -> bool {
-        self.reach_the_marks() && self.by_hint.len() >= 30 && !self.by_poll.is_empty()
+        self.reach_the_marks() && self.by_notification.len() >= 30 && !self.by_poll.is_empty()
     }
 
     /// One line.
@@ -78,7 +78,8 @@ impl Figures {
             self.faults,
             self.violations.len(),
         );
-        let samples = [("by hint", &self.by_hint), ("by poll", &self.by_poll), ("read latency", &self.latencies)];
+        let samples =
+            [("by notification", &self.by_notification), ("by poll", &self.by_poll), ("read latency", &self.latencies)];
         for (name, samples) in samples {
             let ms = |share| percentile(samples, share).as_secs_f64() * 1e3;
             write!(line, ", {name} p50/p99/max {:.1}/{:.1}/{:.1} ms ({})", ms(0.5), ms(0.99), ms(1.0), samples.len())

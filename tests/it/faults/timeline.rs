@@ -1,4 +1,4 @@
-//! What was disturbed when: by this an error is legal or not, and a delay is one of hints or of polls.
+//! What was disturbed when: by this an error is legal or not, and a delay is one of notifications or of polls.
 
 use std::{
     fmt::Write as _,

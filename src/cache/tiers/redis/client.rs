@@ -31,7 +31,7 @@ pub(super) const EVENTS_UNHEARD: usize = 32;
 
 /// The channel for notifications between the instances of a cluster.
 pub(super) fn channel(config: &config::RedisSettings) -> String {
-    format!("{}:hints", config.prefix)
+    format!("{}:notifications", config.prefix)
 }
 
 /// An unconnected client; `timeout` is for one command.
