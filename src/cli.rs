@@ -20,18 +20,19 @@ pub mod output;
 pub mod server;
 pub mod server_side;
 
+use local::LocalCommand;
 use output::Format;
-use server_side::Settings;
+use server_side::{Configured, Migration, ServerCommand, Settings, Triggers};
 
 #[derive(Debug)]
 pub enum Invocation {
     /// Runs with the configuration of the server.
-    Server(server_side::ServerCommand),
+    Server(ServerCommand),
     /// A call to a running server.
     Client(Box<client::ClientCommand>),
     Doctor(doctor::DoctorCommand),
     /// Concerns this binary and its configuration only.
-    Local(local::LocalCommand),
+    Local(LocalCommand),
 }
 
 const FIRST_STEPS: &str = "To start: `userdata serve --demo`, and in another terminal `userdata get 1`.";
@@ -54,10 +55,9 @@ enum TopLevelCommand {
     /// Check configuration and dependencies, and say what to fix
     Doctor(doctor::DoctorArgs),
     /// Apply database migrations, or show which are applied
-    Migrate(Migrate),
+    Migrate(Configured<Migration>),
     /// Install or remove triggers on the sources' tables, which turn changes into invalidations
-    #[command(subcommand)]
-    Triggers(server_side::TriggerAction),
+    Triggers(Configured<Triggers>),
     #[command(flatten)]
     Client(client::ClientCommand),
     /// Check, show or describe the configuration
@@ -74,12 +74,6 @@ enum TopLevelCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
-}
-
-#[derive(Debug, Args)]
-struct Migrate {
-    #[command(subcommand)]
-    direction: server_side::Direction,
 }
 
 #[derive(Debug, Subcommand)]
@@ -129,8 +123,8 @@ enum DemoCommand {
     Seed(Settings),
 }
 
-#[derive(Clone, Debug, Args)]
-pub(crate) struct OutputArgs {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Args)]
+pub struct OutputArgs {
     /// Format of the result
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub(crate) output: Format,
@@ -152,35 +146,33 @@ fn parse_from(
         Ok::<Box<Loaded>, ConfigError>(loaded)
     };
     Ok(match CommandLine::try_parse_from(arguments)?.command {
-        TopLevelCommand::Serve(settings) => Invocation::Server(server_side::ServerCommand::Serve(listening(settings)?)),
+        TopLevelCommand::Serve(settings) => Invocation::Server(ServerCommand::Serve(listening(settings)?)),
         TopLevelCommand::Doctor(doctor::DoctorArgs { settings, output }) => {
             Invocation::Doctor(doctor::DoctorCommand { loaded: load(settings), format: output.output })
         }
-        TopLevelCommand::Migrate(Migrate { direction }) => {
-            let (migration, settings) = direction.split();
-            Invocation::Server(server_side::ServerCommand::Migrate(migration, load(settings)?))
+        TopLevelCommand::Migrate(Configured { action, settings }) => {
+            Invocation::Server(ServerCommand::Migrate(action, load(settings)?))
         }
-        TopLevelCommand::Triggers(action) => {
-            let (triggers, settings) = action.split();
-            Invocation::Server(server_side::ServerCommand::Triggers(triggers, load(settings)?))
+        TopLevelCommand::Triggers(Configured { action, settings }) => {
+            Invocation::Server(ServerCommand::Triggers(action, load(settings)?))
         }
         TopLevelCommand::Demo(DemoCommand::Seed(settings)) => {
-            Invocation::Server(server_side::ServerCommand::DemoSeed(load(settings)?))
+            Invocation::Server(ServerCommand::DemoSeed(load(settings)?))
         }
         TopLevelCommand::Client(command) => Invocation::Client(Box::new(command)),
         TopLevelCommand::Config(ConfigCommand::Check(settings)) => {
             listening(settings)?;
-            Invocation::Local(local::LocalCommand::ConfigCheck)
+            Invocation::Local(LocalCommand::ConfigCheck)
         }
         TopLevelCommand::Config(ConfigCommand::Show { settings, output }) => {
-            Invocation::Local(local::LocalCommand::ConfigShow(load(settings)?, output.output))
+            Invocation::Local(LocalCommand::ConfigShow(load(settings)?, output.output))
         }
-        TopLevelCommand::Config(ConfigCommand::Schema) => Invocation::Local(local::LocalCommand::ConfigSchema),
-        TopLevelCommand::Config(ConfigCommand::Reference) => Invocation::Local(local::LocalCommand::ConfigReference),
+        TopLevelCommand::Config(ConfigCommand::Schema) => Invocation::Local(LocalCommand::ConfigSchema),
+        TopLevelCommand::Config(ConfigCommand::Reference) => Invocation::Local(LocalCommand::ConfigReference),
         TopLevelCommand::Token(TokenCommand::New { role, name, output }) => {
-            Invocation::Local(local::LocalCommand::TokenNew(role, name, output.output))
+            Invocation::Local(LocalCommand::TokenNew(role, name, output.output))
         }
-        TopLevelCommand::Version { output } => Invocation::Local(local::LocalCommand::Version(output.output)),
+        TopLevelCommand::Version { output } => Invocation::Local(LocalCommand::Version(output.output)),
     })
 }
 

@@ -204,11 +204,11 @@ async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>)
             let undone = userdata_migrations::down(&database, tables, steps).await.map_err(not_migrated)?;
             output.say(&listed(&undone, "taken back", "nothing to take back"))
         }
-        Migration::Status(format) => {
+        Migration::Status(of) => {
             let states = userdata_migrations::status(&database, tables).await.map_err(not_migrated)?;
             let rows: Vec<_> =
                 states.iter().map(|state| json!({"name": state.name, "applied": state.applied})).collect();
-            output.show(format, &rows, |_| {
+            output.show(of.output, &rows, |_| {
                 let word = |applied| if applied { "applied" } else { "missing" }.to_owned();
                 table(["migration", "state"], states.iter().map(|state| [state.name.clone(), word(state.applied)]))
             })
@@ -234,11 +234,11 @@ async fn change_triggers(what: Triggers, config: &Config, output: &mut Output<'_
             changes::remove(&database).await.map_err(not_installed)?;
             output.say("removed: after changes in the sources, call InvalidateCache")
         }
-        Triggers::Status(format) => {
+        Triggers::Status(of) => {
             let states = changes::status(&database).await.map_err(failed)?;
             let rows: Vec<_> =
                 states.iter().map(|of| json!({"table": of.table, "triggers": of.state.name()})).collect();
-            output.show(format, &rows, |_| {
+            output.show(of.output, &rows, |_| {
                 table(["table", "triggers"], states.iter().map(|of| [of.table.to_owned(), of.state.name().to_owned()]))
             })
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{OutputArgs, output::Format};
+use super::OutputArgs;
 use crate::config::{Config, ConfigError, Flag, Loaded};
 
 /// A command on the server's side.
@@ -26,114 +26,77 @@ impl ServerCommand {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 pub enum Migration {
-    Up,
-    Down { steps: u32 },
-    Status(Format),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Triggers {
-    Install,
-    Status(Format),
-    Remove,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum TriggerAction {
-    /// Install the triggers and their outbox; safe to repeat
-    Install(Settings),
-    /// Show which tables have triggers
-    Status {
-        #[command(flatten)]
-        settings: Settings,
-        #[command(flatten)]
-        output: OutputArgs,
-    },
-    /// Drop the triggers; the outbox stays
-    Remove(Settings),
-}
-
-impl TriggerAction {
-    pub(super) fn split(self) -> (Triggers, Settings) {
-        match self {
-            Self::Install(settings) => (Triggers::Install, settings),
-            Self::Status { settings, output } => (Triggers::Status(output.output), settings),
-            Self::Remove(settings) => (Triggers::Remove, settings),
-        }
-    }
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Direction {
     /// Apply all pending migrations
-    Up(Settings),
+    Up,
     /// Revert the latest migrations; their tables are dropped with all data
     Down {
         /// How many
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         steps: u32,
-        #[command(flatten)]
-        settings: Settings,
     },
     /// Show which migrations are applied
-    Status {
-        #[command(flatten)]
-        settings: Settings,
-        #[command(flatten)]
-        output: OutputArgs,
-    },
+    Status(OutputArgs),
 }
 
-impl Direction {
-    pub(super) fn split(self) -> (Migration, Settings) {
-        match self {
-            Self::Up(settings) => (Migration::Up, settings),
-            Self::Down { steps, settings } => (Migration::Down { steps }, settings),
-            Self::Status { settings, output } => (Migration::Status(output.output), settings),
-        }
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Triggers {
+    /// Install the triggers and their outbox; safe to repeat
+    Install,
+    /// Show which tables have triggers
+    Status(OutputArgs),
+    /// Drop the triggers; the outbox stays
+    Remove,
+}
+
+/// An action, and the configuration flags before or after it.
+#[derive(Debug, Args)]
+pub(super) struct Configured<A: Subcommand> {
+    #[command(subcommand)]
+    pub(super) action: A,
+    #[command(flatten)]
+    pub(super) settings: Settings,
 }
 
 /// Configuration flags, the same for each command with a configuration, so that `config show` and `migrate` accept the
-/// flags of `serve`.
+/// flags of `serve`. Global: they may stand before and after an action.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Configuration")]
 pub(super) struct Settings {
     /// A TOML file with settings
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Any setting, by its name in `config show`; repeatable
-    #[arg(long, value_name = "SECTION.KEY=VALUE", value_parser = assignment)]
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
     /// Address of the gRPC port
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, global = true, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Address of the port for metrics, liveness and readiness
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, global = true, value_name = "ADDRESS")]
     metrics_listen: Option<String>,
     /// Database of the cache, sqlite:// or postgres://
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
     /// Redis tier
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     redis_url: Option<String>,
     /// Database of the sources, if not the database of the cache
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     sources_database_url: Option<String>,
     /// Write demo data if the sources are empty
-    #[arg(long)]
+    #[arg(long, global = true)]
     demo: bool,
     /// The day that the demo data's dates are relative to
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, global = true, value_name = "DAY")]
     demo_as_of: Option<String>,
     /// Allow other addresses than loopback without TLS and authentication
-    #[arg(long)]
+    #[arg(long, global = true)]
     insecure_allow_remote: bool,
     /// A rule of the cache to be broken
     #[cfg(feature = "mutants")]
-    #[arg(long, hide = true)]
+    #[arg(long, global = true, hide = true)]
     mutant: Option<crate::mutant::Mutant>,
 }
 

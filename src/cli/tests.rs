@@ -34,15 +34,18 @@ fn flags_become_settings() {
 
 #[test]
 fn server_side_commands_are_handed_to_main() {
-    use server_side::{Migration, ServerCommand::*};
+    use ServerCommand::*;
     let migration = |line: &str| match parsed(line, &[]) {
         Ok(Invocation::Server(Migrate(migration, _))) => migration,
         other => panic!("{line}: {other:?}"),
     };
-    assert_eq!(migration("userdata migrate up --database-url sqlite://x"), Migration::Up);
+    for line in ["userdata migrate up --database-url sqlite://x", "userdata migrate --database-url sqlite://x up"] {
+        let Ok(Invocation::Server(Migrate(Migration::Up, loaded))) = parsed(line, &[]) else { panic!("{line}") };
+        assert_eq!(loaded.config.database.url.expose(), "sqlite://x", "flags may stand before and after the action");
+    }
     assert_eq!(migration("userdata migrate down"), Migration::Down { steps: 1 });
     assert_eq!(migration("userdata migrate down --steps 3"), Migration::Down { steps: 3 });
-    assert_eq!(migration("userdata migrate status -o json"), Migration::Status(Format::Json));
+    assert_eq!(migration("userdata migrate status -o json"), Migration::Status(OutputArgs { output: Format::Json }));
     let seeded = parsed("userdata demo seed --demo-as-of 2026-01-31", &[]).expect("valid");
     assert!(matches!(seeded, Invocation::Server(DemoSeed(loaded)) if loaded.config.demo.as_of.is_some()));
 }
