@@ -29,12 +29,23 @@ impl Counter {
     }
 
     pub(crate) fn get(&self) -> i64 {
-        self.0.load(Relaxed).try_into().unwrap_or(i64::MAX)
+        count(self.0.load(Relaxed))
     }
 
     fn millis(&self) -> Duration {
         Duration::from_millis(self.0.load(Relaxed))
     }
+}
+
+/// A number as the contract counts.
+pub(crate) fn count(number: u64) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+/// The share of a part; 0 of nothing.
+#[expect(clippy::cast_precision_loss, reason = "a share for people; counts stay far below 2^53")]
+pub(crate) fn share(part: i64, whole: i64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 /// Counts since the start of this instance.

@@ -33,6 +33,7 @@ pub use local_copy::LogView;
 use local_copy::{LocalCopy, LogHead, LogRow};
 use table::LogTable;
 
+use super::counters::Counter;
 #[cfg(feature = "shuttle")]
 use crate::database::in_memory::MemoryDatabase;
 use crate::{
@@ -74,9 +75,9 @@ pub struct InvalidationLog {
     tickets: AtomicU64,
     /// When the last reading failed; 0 after a success.
     failed_at: AtomicU64,
-    notifications: AtomicU64,
-    gaps: AtomicU64,
-    commits: AtomicU64,
+    notifications: Counter,
+    gaps: Counter,
+    commits: Counter,
     lease_conflict: watch::Sender<Option<InvalidationLogError>>,
     config: config::InvalidationLogSettings,
     timeout: Duration,
@@ -138,9 +139,9 @@ impl InvalidationLog {
             last_catch_up: Mutex::new(LastCatchUp { ticket: 0, result: Ok(()) }),
             tickets: AtomicU64::new(0),
             failed_at: AtomicU64::new(0),
-            notifications: AtomicU64::new(0),
-            gaps: AtomicU64::new(0),
-            commits: AtomicU64::new(0),
+            notifications: Counter::default(),
+            gaps: Counter::default(),
+            commits: Counter::default(),
             lease_conflict: watch::Sender::new(None),
             config,
             timeout,
@@ -252,7 +253,7 @@ impl InvalidationLog {
         if ahead == 0 {
             return Ok(());
         }
-        self.notifications.fetch_add(ahead as u64, Ordering::Relaxed);
+        self.notifications.add(ahead as u64);
         self.catch_up().await
     }
 
@@ -264,10 +265,9 @@ impl InvalidationLog {
     /// As [`InvalidationLog::append`], for several scopes. Returns the highest of their positions.
     pub async fn append_all(&self, scopes: Vec<Scope>) -> Result<Appended, InvalidationLogError> {
         let before = self.position();
-        let count = scopes.len() as u64;
         let positions = try_join_all(scopes.iter().cloned().map(|scope| self.committer.append(scope))).await?;
         let committed_at = self.clock.now();
-        self.commits.fetch_add(count, Ordering::Relaxed);
+        self.commits.add(scopes.len() as u64);
         let (first, last) = positions.iter().fold((i64::MAX, 0), |(low, high), one| (low.min(*one), high.max(*one)));
         if first <= before.position {
             // The database has lost commits and now gives their positions again. An instance that had applied the lost
@@ -320,9 +320,9 @@ impl InvalidationLog {
         InvalidationLogStats {
             applied: self.copy.read().applied,
             lease_remaining: Some(until.since(self.clock.now()).into()),
-            notifications: self.notifications.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
-            gaps: self.gaps.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
-            commits: self.commits.load(Ordering::Relaxed).try_into().unwrap_or(i64::MAX),
+            notifications: self.notifications.get(),
+            gaps: self.gaps.get(),
+            commits: self.commits.get(),
             lag: self.lag().map(Into::into),
         }
     }
@@ -423,7 +423,7 @@ impl InvalidationLog {
         if !is_gapless {
             copy.raise_low_watermark(head.position);
             drop(copy);
-            self.gaps.fetch_add(1, Ordering::Relaxed);
+            self.gaps.add(1);
             tracing::error!(
                 applied,
                 head = head.position,

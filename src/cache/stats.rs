@@ -1,6 +1,10 @@
 //! The statistics of `GetCacheStats`, made from what the cache counts.
 
-use super::{TierError, UserDataCache, counters::Counters, unavailable};
+use super::{
+    TierError, UserDataCache,
+    counters::{Counters, count, share},
+    unavailable,
+};
 use crate::{
     error::{Error, Unavailable},
     model::{CacheStatus, Parameters, Tier, UserDataQuery},
@@ -95,15 +99,6 @@ const ANSWERS: [wire::CacheStatus; CacheStatus::NAMES.len()] = [
     wire::CacheStatus::Refreshed,
     wire::CacheStatus::Stale,
 ];
-
-fn count(number: u64) -> i64 {
-    number.try_into().unwrap_or(i64::MAX)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a share for people; counts stay far below 2^53")]
-fn share(part: i64, whole: i64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
 
 fn database_down(error: TierError) -> Error {
     tracing::warn!(%error, "cache table not readable; the request fails");

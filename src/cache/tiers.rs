@@ -24,7 +24,10 @@ use self::{
     access_counts::AccessCounts, database::DatabaseTier, error::TierError, memory::MemoryTier, redis::RedisTier,
     tier_metrics::TierMetrics,
 };
-use super::{counters::Counter, invalidation_log::InvalidationLog};
+use super::{
+    counters::{Counter, count},
+    invalidation_log::InvalidationLog,
+};
 use crate::{
     clock::Clock,
     config::{self, Config},
@@ -126,9 +129,9 @@ impl Tiers {
 
     pub(super) fn stats(&self) -> Vec<TierStats> {
         let memory = TierStats {
-            entries: Some(self.memory.entries().try_into().unwrap_or(i64::MAX)),
-            bytes: Some(self.memory.bytes().try_into().unwrap_or(i64::MAX)),
-            evictions: Some(self.memory.evictions().try_into().unwrap_or(i64::MAX)),
+            entries: Some(count(self.memory.entries())),
+            bytes: Some(count(self.memory.bytes())),
+            evictions: Some(count(self.memory.evictions())),
             ..self.memory_metrics.stats(Tier::Memory)
         };
         let redis = match &self.redis {

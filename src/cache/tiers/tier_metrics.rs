@@ -1,13 +1,11 @@
 //! Metrics of a tier, since the start of this instance. A look-up takes no lock, and counts once: the statistics and
 //! the scraped metrics read the same counts.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::error::TierError;
 use crate::{
+    cache::counters::{Counter, count, share},
     model::Tier,
     proto::v1::TierStats,
     sync::Mutex,
@@ -19,14 +17,14 @@ const ERROR_CHARS_MAX: usize = 200;
 
 #[derive(Debug, Default)]
 pub struct TierMetrics {
-    errors: AtomicU64,
-    garbage: AtomicU64,
+    errors: Counter,
+    garbage: Counter,
     /// Found, but outdated.
-    unusable: AtomicU64,
+    unusable: Counter,
     latency: Quantiles,
     last_error: Mutex<String>,
     /// By [`WriteOutcome`].
-    writes: [AtomicU64; 3],
+    writes: [Counter; 3],
     found: DurationHistogram,
     absent: DurationHistogram,
     broken: DurationHistogram,
@@ -72,25 +70,25 @@ impl TierMetrics {
 
     /// Turns the last hit into a miss: the snapshot was outdated, expired or of another epoch.
     pub fn refused(&self) {
-        self.unusable.fetch_add(1, Relaxed);
+        self.unusable.add(1);
     }
 
     pub fn wrote(&self, how: WriteOutcome) {
-        self.writes[how as usize].fetch_add(1, Relaxed);
+        self.writes[how as usize].add(1);
     }
 
     #[must_use]
-    pub fn written(&self, how: WriteOutcome) -> u64 {
-        self.writes[how as usize].load(Relaxed)
+    pub fn written(&self, how: WriteOutcome) -> i64 {
+        self.writes[how as usize].get()
     }
 
     pub fn failed(&self, error: &TierError) {
         match error {
             // The call was skipped; the error that opened the circuit stays visible.
             TierError::Open => return,
-            TierError::Garbage(_) => self.garbage.fetch_add(1, Relaxed),
-            TierError::Timeout | TierError::Redis(_) | TierError::Database(_) => self.errors.fetch_add(1, Relaxed),
-        };
+            TierError::Garbage(_) => self.garbage.add(1),
+            TierError::Timeout | TierError::Redis(_) | TierError::Database(_) => self.errors.add(1),
+        }
         let line = error.line().chars().take(ERROR_CHARS_MAX).collect();
         *self.last_error.lock() = line;
     }
@@ -98,36 +96,24 @@ impl TierMetrics {
     /// The statistics of a tier in use. The tier adds its entries, bytes and circuit state.
     #[must_use]
     pub fn stats(&self, tier: Tier) -> TierStats {
-        let unusable = self.unusable.load(Relaxed);
-        let hits = self.found.count().saturating_sub(unusable);
-        let misses = self.absent.count() + self.broken.count() + unusable;
+        let lookups = count(self.found.count() + self.absent.count() + self.broken.count());
+        let hits = (count(self.found.count()) - self.unusable.get()).max(0);
         let latency = |share| self.latency.at(share).map(Into::into);
         TierStats {
             tier: tier.name().to_owned(),
             enabled: true,
-            hits: count(hits),
-            misses: count(misses),
-            hit_rate: rate(hits, misses),
+            hits,
+            misses: lookups - hits,
+            hit_rate: share(hits, lookups),
             latency_p50: latency(0.5),
             latency_p99: latency(0.99),
             breaker_state: "closed".to_owned(),
             last_error: self.last_error.lock().clone(),
-            errors: count(self.errors.load(Relaxed)),
-            garbage: count(self.garbage.load(Relaxed)),
+            errors: self.errors.get(),
+            garbage: self.garbage.get(),
             ..TierStats::default()
         }
     }
-}
-
-fn count(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// The share of hits; 0 without lookups.
-#[expect(clippy::cast_precision_loss, reason = "a rate needs no more than a double's digits")]
-fn rate(hits: u64, misses: u64) -> f64 {
-    let asked = hits.saturating_add(misses);
-    if asked == 0 { 0.0 } else { hits as f64 / asked as f64 }
 }
 
 impl WriteOutcome {
