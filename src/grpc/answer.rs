@@ -1,7 +1,11 @@
 //! The layers' answer to a [`Call`]. The outermost one makes the HTTP response of it.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+};
 
+use futures::future::Either;
 use http::{HeaderValue, Response};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +20,14 @@ use crate::proto::SealedResponse;
 pub trait CallService<B>: Service<Call<B>, Response = Answer, Error = Infallible> {}
 
 impl<B, S: Service<Call<B>, Response = Answer, Error = Infallible>> CallService<B> for S {}
+
+/// The answer of the service below, or one that is ready.
+pub type ReadyOr<F> = Either<Ready<Result<Answer, Infallible>>, F>;
+
+/// An answer without a call of the service below.
+pub fn answered<F>(answer: impl Into<Answer>) -> ReadyOr<F> {
+    Either::Left(ready(Ok(answer.into())))
+}
 
 /// An answer on its way out. Each layer adds what it is for.
 #[derive(Debug)]

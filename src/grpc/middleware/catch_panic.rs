@@ -10,11 +10,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures::future::Either;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::grpc::{
-    answer::{Answer, CallService},
+    answer::{Answer, CallService, ReadyOr, answered},
     call::Call,
     refusal::Refusal,
 };
@@ -43,7 +44,7 @@ impl<S> Layer<S> for CatchPanicLayer {
 impl<B, S: CallService<B>> Service<Call<B>> for CatchPanicService<S> {
     type Response = Answer;
     type Error = Infallible;
-    type Future = CatchPanicFuture<S::Future>;
+    type Future = ReadyOr<CatchPanicFuture<S::Future>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -51,19 +52,18 @@ impl<B, S: CallService<B>> Service<Call<B>> for CatchPanicService<S> {
 
     fn call(&mut self, call: Call<B>) -> Self::Future {
         match catch_unwind(AssertUnwindSafe(|| self.inner.call(call))) {
-            Ok(inner) => CatchPanicFuture::Running { inner },
-            Err(_) => CatchPanicFuture::Panicked,
+            Ok(inner) => Either::Right(CatchPanicFuture { inner }),
+            Err(_) => answered(Refusal::Panicked),
         }
     }
 }
 
 pin_project! {
     /// The answer of the service below, unless it panics.
-    #[project = CatchPanic]
     #[derive(Debug)]
-    pub(crate) enum CatchPanicFuture<F> {
-        Running { #[pin] inner: F },
-        Panicked,
+    pub(crate) struct CatchPanicFuture<F> {
+        #[pin]
+        inner: F,
     }
 }
 
@@ -71,10 +71,7 @@ impl<F: Future<Output = Result<Answer, Infallible>>> Future for CatchPanicFuture
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let polled = match self.project() {
-            CatchPanic::Running { inner } => catch_unwind(AssertUnwindSafe(|| inner.poll(context))).ok(),
-            CatchPanic::Panicked => None,
-        };
-        polled.unwrap_or_else(|| Poll::Ready(Ok(Refusal::Panicked.into())))
+        let polled = catch_unwind(AssertUnwindSafe(|| self.project().inner.poll(context)));
+        polled.unwrap_or_else(|_| Poll::Ready(Ok(Refusal::Panicked.into())))
     }
 }

@@ -11,12 +11,13 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures::future::Either;
 use pin_project_lite::pin_project;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use crate::grpc::{
-    answer::{Answer, CallService},
+    answer::{Answer, CallService, ReadyOr, answered},
     call::Call,
     method::Method,
     refusal::Refusal,
@@ -54,7 +55,7 @@ impl<S> Layer<S> for ConcurrencyLimitLayer {
 impl<B, S: CallService<B>> Service<Call<B>> for ConcurrencyLimitService<S> {
     type Response = Answer;
     type Error = Infallible;
-    type Future = ConcurrencyLimitFuture<S::Future>;
+    type Future = ReadyOr<ConcurrencyLimitFuture<S::Future>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -64,25 +65,21 @@ impl<B, S: CallService<B>> Service<Call<B>> for ConcurrencyLimitService<S> {
         // A limit of their own for the others would stand here.
         let permit = match call.method.is_ours().then(|| Arc::clone(&self.permits).try_acquire_owned()).transpose() {
             Ok(permit) => permit,
-            Err(_) => return ConcurrencyLimitFuture::Refused,
+            Err(_) => return answered(Refusal::Overloaded),
         };
         let until_it_waits = call.method == Method::Get;
-        ConcurrencyLimitFuture::Working { inner: self.inner.call(call), permit, until_it_waits }
+        Either::Right(ConcurrencyLimitFuture { inner: self.inner.call(call), permit, until_it_waits })
     }
 }
 
 pin_project! {
-    /// The answer of the service below, or the refusal.
-    #[project = Limited]
+    /// The answer of the service below.
     #[derive(Debug)]
-    pub(crate) enum ConcurrencyLimitFuture<F> {
-        Working {
-            #[pin]
-            inner: F,
-            permit: Option<OwnedSemaphorePermit>,
-            until_it_waits: bool,
-        },
-        Refused,
+    pub(crate) struct ConcurrencyLimitFuture<F> {
+        #[pin]
+        inner: F,
+        permit: Option<OwnedSemaphorePermit>,
+        until_it_waits: bool,
     }
 }
 
@@ -90,12 +87,10 @@ impl<F: Future<Output = Result<Answer, Infallible>>> Future for ConcurrencyLimit
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Limited::Working { inner, permit, until_it_waits } = self.project() else {
-            return Poll::Ready(Ok(Refusal::Overloaded.into()));
-        };
-        let polled = inner.poll(context);
-        if *until_it_waits || polled.is_ready() {
-            *permit = None;
+        let this = self.project();
+        let polled = this.inner.poll(context);
+        if *this.until_it_waits || polled.is_ready() {
+            *this.permit = None;
         }
         polled
     }

@@ -11,13 +11,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Either},
+};
 use pin_project_lite::pin_project;
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
 use crate::grpc::{
-    answer::{Answer, CallService, Until},
+    answer::{Answer, CallService, ReadyOr, Until, answered},
     call::Call,
     refusal::Refusal,
 };
@@ -68,7 +71,7 @@ impl<S> Layer<S> for DrainLayer {
 impl<B, S: CallService<B>> Service<Call<B>> for DrainService<S> {
     type Response = Answer;
     type Error = Infallible;
-    type Future = DrainFuture<S::Future>;
+    type Future = ReadyOr<DrainFuture<S::Future>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -76,26 +79,22 @@ impl<B, S: CallService<B>> Service<Call<B>> for DrainService<S> {
 
     fn call(&mut self, call: Call<B>) -> Self::Future {
         if call.method.is_ours() && self.drain.has_begun() {
-            return DrainFuture::Refused;
+            return answered(Refusal::Draining);
         }
         let token = call.deadline.is_none().then(|| self.drain.0.token.clone());
-        DrainFuture::Passed { inner: self.inner.call(call), token, drained: None }
+        Either::Right(DrainFuture { inner: self.inner.call(call), token, drained: None })
     }
 }
 
 pin_project! {
     /// The answer of the service below, or the refusal.
-    #[project = Draining]
-    pub(crate) enum DrainFuture<F> {
-        Passed {
-            #[pin]
-            inner: F,
-            // Ends a call without a deadline.
-            token: Option<CancellationToken>,
-            // Made when such a call first has to wait.
-            drained: Option<BoxFuture<'static, ()>>,
-        },
-        Refused,
+    pub(crate) struct DrainFuture<F> {
+        #[pin]
+        inner: F,
+        // Ends a call without a deadline.
+        token: Option<CancellationToken>,
+        // Made when such a call first has to wait.
+        drained: Option<BoxFuture<'static, ()>>,
     }
 }
 
@@ -103,17 +102,15 @@ impl<F: Future<Output = Result<Answer, Infallible>>> Future for DrainFuture<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Draining::Passed { inner, token, drained } = self.project() else {
-            return Poll::Ready(Ok(Refusal::Draining.into()));
-        };
-        if let Poll::Ready(Ok(mut answer)) = inner.poll(context) {
+        let this = self.project();
+        if let Poll::Ready(Ok(mut answer)) = this.inner.poll(context) {
             if answer.is_encoded() {
-                answer.until = answer.until.or(token.take().map(Until::Drain));
+                answer.until = answer.until.or(this.token.take().map(Until::Drain));
             }
             return Poll::Ready(Ok(answer));
         }
-        let Some(token) = token else { return Poll::Pending };
-        let drained = drained.get_or_insert_with(|| token.clone().cancelled_owned().boxed());
+        let Some(token) = this.token else { return Poll::Pending };
+        let drained = this.drained.get_or_insert_with(|| token.clone().cancelled_owned().boxed());
         ready!(drained.as_mut().poll(context));
         Poll::Ready(Ok(Refusal::Draining.into()))
     }

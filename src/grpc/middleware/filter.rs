@@ -2,15 +2,14 @@
 
 use std::{
     convert::Infallible,
-    pin::Pin,
     task::{Context, Poll},
 };
 
-use pin_project_lite::pin_project;
+use futures::future::Either;
 use tower::{Layer, Service};
 
 use crate::grpc::{
-    answer::{Answer, CallService},
+    answer::{Answer, CallService, ReadyOr, answered},
     call::Call,
     refusal::Refusal,
 };
@@ -42,7 +41,7 @@ impl<F: Clone, S> Layer<S> for FilterLayer<F> {
 impl<B, F: CallFilter, S: CallService<B>> Service<Call<B>> for FilterService<F, S> {
     type Response = Answer;
     type Error = Infallible;
-    type Future = FilterFuture<S::Future>;
+    type Future = ReadyOr<S::Future>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -50,31 +49,8 @@ impl<B, F: CallFilter, S: CallService<B>> Service<Call<B>> for FilterService<F, 
 
     fn call(&mut self, mut call: Call<B>) -> Self::Future {
         match self.filter.check(&mut call) {
-            Ok(()) => FilterFuture::Passed { inner: self.inner.call(call) },
-            Err(refusal) => FilterFuture::Refused { refusal: Some(refusal) },
-        }
-    }
-}
-
-pin_project! {
-    /// The answer of the service below, or the refusal.
-    #[project = Filtered]
-    #[derive(Debug)]
-    pub(crate) enum FilterFuture<F> {
-        Passed { #[pin] inner: F },
-        Refused { refusal: Option<Refusal> },
-    }
-}
-
-impl<F: Future<Output = Result<Answer, Infallible>>> Future for FilterFuture<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            Filtered::Passed { inner } => inner.poll(context),
-            Filtered::Refused { refusal } => {
-                Poll::Ready(Ok(refusal.take().expect("a future that has ended is not polled again").into()))
-            }
+            Ok(()) => Either::Right(self.inner.call(call)),
+            Err(refusal) => answered(refusal),
         }
     }
 }

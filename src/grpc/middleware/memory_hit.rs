@@ -8,19 +8,21 @@
 
 use std::{
     convert::Infallible,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Either},
+};
 use http::HeaderName;
 use prost::Message as _;
 use tower::{Layer, Service};
 
 use crate::{
     grpc::{
-        answer::{Answer, CallService},
+        answer::{Answer, CallService, ReadyOr, answered},
         call::{Call, Message},
         method::Method,
         service::{
@@ -62,7 +64,8 @@ where
 {
     type Response = Answer;
     type Error = Infallible;
-    type Future = MemoryHitFuture;
+    // Boxed here and not above, so that a hit allocates no future.
+    type Future = ReadyOr<BoxFuture<'static, Result<Answer, Infallible>>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -73,11 +76,11 @@ where
             && let Some(request) = get_request(&call)
         {
             if let Some(reply) = rpcs.hit(&request) {
-                return MemoryHitFuture::Hit { answer: Some(reply.into()) };
+                return answered(reply);
             }
             call.message = Message::Get(Box::new(request));
         }
-        MemoryHitFuture::Miss { inner: self.inner.call(call).boxed() }
+        Either::Right(self.inner.call(call).boxed())
     }
 }
 
@@ -92,24 +95,4 @@ fn get_request<B>(call: &Call<B>) -> Option<GetRequest> {
 fn plain(message: &[u8]) -> Option<&[u8]> {
     let (prefix, message) = message.split_first_chunk::<5>()?;
     (prefix[0] == 0).then_some(message)
-}
-
-/// The answer from memory, or of the service below. Boxed here and not above, so that a hit allocates no future.
-#[expect(clippy::large_enum_variant, reason = "a hit is the small case to save on: it must not allocate")]
-pub(crate) enum MemoryHitFuture {
-    Hit { answer: Option<Answer> },
-    Miss { inner: BoxFuture<'static, Result<Answer, Infallible>> },
-}
-
-impl Future for MemoryHitFuture {
-    type Output = Result<Answer, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.get_mut() {
-            Self::Hit { answer } => {
-                Poll::Ready(Ok(answer.take().expect("a future that has ended is not polled again")))
-            }
-            Self::Miss { inner } => inner.as_mut().poll(context),
-        }
-    }
 }

@@ -10,22 +10,23 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Either},
+};
 use http_body::Body;
-use pin_project_lite::pin_project;
 use tokio::time::{Instant, sleep_until};
 use tower::{Layer, Service};
 
 use self::arriving::Arriving;
 use crate::grpc::{
-    answer::{Answer, CallService},
+    answer::{Answer, CallService, ReadyOr, answered},
     call::{Call, Message},
     refusal::Refusal,
 };
@@ -68,33 +69,32 @@ where
 {
     type Response = Answer;
     type Error = Infallible;
-    type Future = ReceiveFuture<S::Future>;
+    type Future = ReadyOr<Either<S::Future, BoxFuture<'static, Result<Answer, Infallible>>>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut call: Call<B>) -> Self::Future {
+        let received = |inner| Either::Right(Either::Left(inner));
         if !call.method.is_ours() {
-            return ReceiveFuture::Received { inner: self.inner.call(call) };
+            return received(self.inner.call(call));
         }
-        let Message::Arriving(body) = call.message else {
-            return ReceiveFuture::Received { inner: self.inner.call(call) };
-        };
+        let Message::Arriving(body) = call.message else { return received(self.inner.call(call)) };
         call.message = Message::Whole(Bytes::new());
         let mut message = Arriving::new(body, self.layer.bytes_max);
         // Without a waker: a message that is not there yet is asked again by the future.
         match message.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(bytes)) => {
                 call.message = Message::Whole(bytes);
-                ReceiveFuture::Received { inner: self.inner.call(call) }
+                received(self.inner.call(call))
             }
-            Poll::Ready(Err(refusal)) => ReceiveFuture::Refused { refusal: Some(refusal) },
+            Poll::Ready(Err(refusal)) => answered(refusal),
             Poll::Pending => {
                 let arrival = Instant::now() + self.layer.arrival_max;
                 let until = call.deadline.map_or(arrival, |deadline| deadline.min(arrival));
                 let slots = Arc::clone(&self.layer.slots);
-                ReceiveFuture::Waiting { answer: later(self.inner.clone(), call, message, slots, until).boxed() }
+                Either::Right(Either::Right(later(self.inner.clone(), call, message, slots, until).boxed()))
             }
         }
     }
@@ -131,30 +131,6 @@ where
             inner.call(call).await
         }
         Err(refusal) => Ok(refusal.into()),
-    }
-}
-
-pin_project! {
-    /// The answer of the service below once the message is there, or the refusal.
-    #[project = Receiving]
-    pub(crate) enum ReceiveFuture<F> {
-        Received { #[pin] inner: F },
-        Waiting { answer: BoxFuture<'static, Result<Answer, Infallible>> },
-        Refused { refusal: Option<Refusal> },
-    }
-}
-
-impl<F: Future<Output = Result<Answer, Infallible>>> Future for ReceiveFuture<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            Receiving::Received { inner } => inner.poll(context),
-            Receiving::Waiting { answer } => answer.as_mut().poll(context),
-            Receiving::Refused { refusal } => {
-                Poll::Ready(Ok(refusal.take().expect("a future that has ended is not polled again").into()))
-            }
-        }
     }
 }
 
