@@ -34,7 +34,7 @@ pub fn answered<F>(answer: impl Into<Answer>) -> ReadyOr<F> {
 pub struct Answer {
     pub content: Content,
     /// From the request id layer.
-    pub id: Option<RequestId>,
+    pub id: RequestId,
     /// From the trace layer. The body continues in it.
     pub span: Span,
     /// What ends a stream that does not end by itself.
@@ -97,7 +97,7 @@ impl Answer {
 
 impl From<Content> for Answer {
     fn from(content: Content) -> Self {
-        Self { content, id: None, span: Span::none(), until: None }
+        Self { content, id: RequestId::default(), span: Span::none(), until: None }
     }
 }
 

@@ -44,7 +44,7 @@ impl<B> Call<B> {
     #[must_use]
     pub fn new(method: Method, peer: Peer, head: request::Parts, body: B) -> Self {
         let message = Message::Arriving(body);
-        Self { method, id: RequestId::empty(), caller: None, deadline: None, peer, head, message }
+        Self { method, id: RequestId::default(), caller: None, deadline: None, peer, head, message }
     }
 
     #[must_use]

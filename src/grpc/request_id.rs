@@ -1,5 +1,7 @@
 //! The id of a call, the same for its caller, the log and a support request; and the trace that its caller names.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tracing::{Span, error_span, field::Empty};
 use uuid::Uuid;
@@ -10,9 +12,13 @@ const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// Long enough for any tracing system's id; it is repeated in every log line and reply.
 const BYTES_MAX: usize = 128;
 
-/// A request's id: the caller's if it is fit to be logged, else one of ours.
+/// A request's id: the caller's if it is fit to be logged, else one of ours. Empty until it is known. Clones share it,
+/// and are small: it passes through all layers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestId(Option<Arc<KnownId>>);
+
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId {
+struct KnownId {
     id: HeaderValue,
     trace: Option<HeaderValue>,
 }
@@ -22,19 +28,17 @@ impl RequestId {
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let fit = headers.get(&HEADER).filter(|id| is_fit(id.as_bytes()));
-        Self { id: fit.cloned().unwrap_or_else(create), trace: headers.get(trace::TRACEPARENT).cloned() }
-    }
-
-    /// Stands for the id until it is known.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self { id: HeaderValue::from_static(""), trace: None }
+        Self::known(fit.cloned().unwrap_or_else(create), headers.get(&trace::TRACEPARENT).cloned())
     }
 
     /// A new one.
     #[must_use]
     pub fn create() -> Self {
-        Self { id: create(), trace: None }
+        Self::known(create(), None)
+    }
+
+    fn known(id: HeaderValue, trace: Option<HeaderValue>) -> Self {
+        Self(Some(Arc::new(KnownId { id, trace })))
     }
 
     /// Logs something about the request, within a span that names it: most requests have none.
@@ -50,7 +54,7 @@ impl RequestId {
     pub fn span(&self) -> Span {
         let span =
             error_span!("request", rpc.method = Empty, request.id = self.as_str(), caller = Empty, trace_id = Empty);
-        if let Some(trace) = self.trace.as_ref().and_then(trace::trace_in) {
+        if let Some(trace) = self.0.as_ref().and_then(|known| trace::trace_in(known.trace.as_ref()?)) {
             span.record("trace_id", trace);
         }
         span
@@ -59,12 +63,15 @@ impl RequestId {
     /// Its text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.id.to_str().expect("checked when made: ASCII without control characters")
+        let known = self.0.as_ref().map(|known| known.id.to_str());
+        known.map_or("", |id| id.expect("checked when made: ASCII without control characters"))
     }
 
-    /// Adds it to the headers of an answer.
-    pub fn stamp(&self, headers: &mut HeaderMap) {
-        headers.insert(HEADER, once(self.id.clone()));
+    /// Adds it to the headers of an answer. The last clone is moved there: copying a header's value allocates.
+    pub fn stamp(self, headers: &mut HeaderMap) {
+        if let Some(known) = self.0 {
+            headers.insert(HEADER, once(Arc::unwrap_or_clone(known).id));
+        }
     }
 }
 

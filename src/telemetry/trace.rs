@@ -7,7 +7,7 @@
 //! A span of `tracing` ends with its last child. So work that continues after the answer is a child in the trace only
 //! ([`outliving`]).
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
     Context,
     propagation::{Extractor, TextMapPropagator as _},
@@ -27,7 +27,7 @@ use crate::config::OpenTelemetry;
 pub const TRACED: &str = "userdata::traced";
 /// The target of events for the log only. They can hold text of callers, which must not leave in a trace.
 pub const AUDIT: &str = "userdata::audit";
-pub const TRACEPARENT: &str = "traceparent";
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Decides which requests are traced.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +55,7 @@ impl Sampling {
     #[must_use]
     pub fn context(&self, headers: &HeaderMap) -> Option<Context> {
         let rules = self.0?;
-        let parent = (rules.continues_traces && headers.contains_key(TRACEPARENT))
+        let parent = (rules.continues_traces && headers.contains_key(&TRACEPARENT))
             .then(|| TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers)));
         let of_caller = parent.as_ref().map(|parent| parent.span().span_context().clone());
         let of_caller = of_caller.filter(SpanContext::is_valid);
@@ -84,7 +84,7 @@ impl Extractor for Headers<'_> {
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
+        self.0.keys().map(HeaderName::as_str).collect()
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
 
     fn headers(flags: &str) -> HeaderMap {
         let parent = format!("00-{TRACE}-00f067aa0ba902b7-{flags}");
-        [(http::HeaderName::from_static(TRACEPARENT), parent.parse().unwrap())].into_iter().collect()
+        [(TRACEPARENT, parent.parse().unwrap())].into_iter().collect()
     }
 
     #[test]
@@ -191,9 +191,9 @@ mod tests {
     fn a_trace_is_continued_and_a_malformed_parent_is_none() {
         let context = sampling(true, 0.0).context(&headers("01")).unwrap();
         assert_eq!(context.span().span_context().trace_id().to_string(), TRACE);
-        assert_eq!(trace_in(&headers("00")[TRACEPARENT]), Some(TRACE));
+        assert_eq!(trace_in(&headers("00")[&TRACEPARENT]), Some(TRACE));
         for malformed in ["", "x", "00-0-0-01", &format!("00-{TRACE}-0000000000000000-01")] {
-            let parent = [(http::HeaderName::from_static(TRACEPARENT), malformed.parse().unwrap())];
+            let parent = [(TRACEPARENT, malformed.parse().unwrap())];
             let headers: HeaderMap = parent.into_iter().collect();
             assert!(sampling(true, 0.0).context(&headers).is_none(), "{malformed}");
             assert!(!sampling(true, 1.0).context(&headers).unwrap().span().span_context().is_valid(), "{malformed}");

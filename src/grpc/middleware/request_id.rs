@@ -45,7 +45,7 @@ impl<B, S: CallService<B>> Service<Call<B>> for RequestIdService<S> {
     fn call(&mut self, mut call: Call<B>) -> Self::Future {
         let id = RequestId::of(call.headers());
         call.id = id.clone();
-        RequestIdFuture { inner: self.inner.call(call), id: Some(id) }
+        RequestIdFuture { inner: self.inner.call(call), id }
     }
 }
 
@@ -55,7 +55,7 @@ pin_project! {
     pub(crate) struct RequestIdFuture<F> {
         #[pin]
         inner: F,
-        id: Option<RequestId>,
+        id: RequestId,
     }
 }
 
@@ -65,7 +65,7 @@ impl<F: Future<Output = Result<Answer, Infallible>>> Future for RequestIdFuture<
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(mut answer) = ready!(this.inner.poll(context));
-        answer.id = this.id.take();
+        answer.id = std::mem::take(this.id);
         Poll::Ready(Ok(answer))
     }
 }

@@ -21,11 +21,9 @@ pub(crate) fn response(answer: Answer, mut record: RequestRecord) -> Response<Re
     let mut response = match content {
         Content::Sealed(reply) => sealed(reply, record),
         Content::Encoded(response) => encoded(response, id.clone(), until, record),
-        Content::Refused(refusal) => refused(&refusal, id.as_ref(), record),
+        Content::Refused(refusal) => refused(&refusal, &id, record),
     };
-    if let Some(id) = id {
-        id.stamp(response.headers_mut());
-    }
+    id.stamp(response.headers_mut());
     response
 }
 
@@ -40,7 +38,7 @@ fn sealed(reply: GetReply, record: RequestRecord) -> Response<ResponseBody> {
 
 fn encoded(
     response: Response<Body>,
-    id: Option<RequestId>,
+    id: RequestId,
     until: Option<Until>,
     mut record: RequestRecord,
 ) -> Response<ResponseBody> {
@@ -49,7 +47,6 @@ fn encoded(
     if let Some(reply) = head.extensions.remove::<GetReply>() {
         return sealed(reply, record);
     }
-    let id = id.unwrap_or_else(RequestId::empty);
     let Some(status) = Status::from_header_map(&head.headers) else {
         return Response::from_parts(head, ResponseBody::encoded(body, until, id, record));
     };
@@ -59,9 +56,7 @@ fn encoded(
     Response::from_parts(head, ResponseBody::empty(record))
 }
 
-fn refused(refusal: &Refusal, id: Option<&RequestId>, mut record: RequestRecord) -> Response<ResponseBody> {
-    let empty = RequestId::empty();
-    let id = id.unwrap_or(&empty);
+fn refused(refusal: &Refusal, id: &RequestId, mut record: RequestRecord) -> Response<ResponseBody> {
     if let Refusal::Panicked = refusal {
         id.in_log(|| error!("a handler panicked"));
     }

@@ -90,9 +90,9 @@ impl ResponseBody {
     }
 
     /// Ends a stream early.
-    fn cut(&mut self, id: &RequestId, refusal: &Refusal) -> Frame<Pieces> {
+    fn cut(&mut self, id: RequestId, refusal: &Refusal) -> Frame<Pieces> {
         self.rest = None;
-        let status = status::of(refusal, id);
+        let status = status::of(refusal, &id);
         self.record.ends(refusal.outcome(), status.code());
         let mut trailers = HeaderMap::new();
         id.stamp(&mut trailers);
@@ -155,7 +155,7 @@ impl http_body::Body for ResponseBody {
             }
             Err(refusal) => {
                 let id = encoded.id.clone();
-                Poll::Ready(Some(Ok(this.cut(&id, &refusal))))
+                Poll::Ready(Some(Ok(this.cut(id, &refusal))))
             }
         }
     }
