@@ -16,21 +16,21 @@ mod error;
 #[cfg(feature = "shuttle")]
 mod in_memory;
 mod local_copy;
+mod reading;
 #[cfg(not(feature = "shuttle"))]
 mod table;
 
 use std::{sync::Arc, time::Duration};
 
 use futures::future::try_join_all;
-use sea_orm::DbErr;
 use tokio::sync::{Mutex, watch};
 
 use committer::Committer;
 pub use error::InvalidationLogError;
 #[cfg(feature = "shuttle")]
 use in_memory as table;
+use local_copy::LocalCopy;
 pub use local_copy::LogView;
-use local_copy::{LocalCopy, LogHead, LogRow};
 use table::LogTable;
 
 use super::counters::Counter;
@@ -61,6 +61,9 @@ pub enum LogValidity {
     /// The lease has lapsed for too long, or the log was never read: nothing cached may be served.
     Expired,
 }
+
+/// Readings of the log after a commit, while they time out.
+const CATCH_UPS_AFTER_COMMIT: u32 = 5;
 
 /// The log and its local copy.
 #[derive(Debug)]
@@ -99,7 +102,8 @@ pub struct Appended {
 }
 
 impl InvalidationLog {
-    /// Nothing cached is valid before the first [`InvalidationLog::catch_up`]. `timeout` bounds one reading of the log.
+    /// Nothing cached is valid before the first [`InvalidationLog::catch_up`]. `timeout` bounds the reading of one page of
+    /// the log.
     #[must_use]
     pub fn new(
         pool: Pool,
@@ -235,10 +239,7 @@ impl InvalidationLog {
             return last.result.clone();
         }
         let newest = self.tickets.load(Ordering::Acquire);
-        let result = match timeout(self.timeout, self.read_log()).await {
-            Ok(result) => result,
-            Err(_) => Err(InvalidationLogError::Timeout),
-        };
+        let result = self.read_log().await;
         let newest = if mutant::on(Mutant::SharesASentCatchUp) { self.tickets.load(Ordering::Acquire) } else { newest };
         let failed_at = if result.is_ok() { 0 } else { self.clock.now().nanos() };
         self.failed_at.store(failed_at, Ordering::Relaxed);
@@ -287,7 +288,7 @@ impl InvalidationLog {
             return Ok(Appended { token: Token { position: last, ..before }, committed_at });
         }
         // Applies all rows up to `last`: earlier rows of other instances may still be missing here.
-        self.catch_up().await?;
+        self.catch_up_after_commit().await?;
         let copy = self.copy.read();
         // The database may have lost the row since its commit, and may have filled its position with another row.
         let is_applied = copy.applied >= last
@@ -298,6 +299,17 @@ impl InvalidationLog {
             )));
         }
         Ok(Appended { token: Token { epoch: Arc::clone(&copy.epoch), position: last }, committed_at })
+    }
+
+    /// An acknowledgement that fails after the commit makes the caller repeat it, which costs more than reading again.
+    async fn catch_up_after_commit(&self) -> Result<(), InvalidationLogError> {
+        for _ in 1..CATCH_UPS_AFTER_COMMIT {
+            match self.catch_up().await {
+                Err(InvalidationLogError::Timeout) => {}
+                done => return done,
+            }
+        }
+        self.catch_up().await
     }
 
     /// Waits until every lease that began before a commit has lapsed: until no instance can give an older answer as
@@ -332,108 +344,6 @@ impl InvalidationLog {
     pub fn lag(&self) -> Option<Duration> {
         let until = self.lease_until.load(Ordering::Acquire);
         (until != 0).then(|| self.clock.now().after(self.config.lease).since(Moment::from_nanos(until)))
-    }
-
-    async fn read_log(&self) -> Result<(), InvalidationLogError> {
-        loop {
-            let (applied, nonce) = {
-                let copy = self.copy.read();
-                (Token { epoch: copy.epoch.clone(), position: copy.applied }, copy.nonce)
-            };
-            let sent_at = self.clock.now();
-            let head = self.table.head(applied.position).await?;
-            self.check_lease(&head)?;
-            if self.is_of_another_log(&head, &applied, nonce).await? {
-                continue;
-            }
-            if mutant::on(Mutant::LeaseBeforeTheRows) {
-                self.lease_until.store(sent_at.after(self.config.lease).nanos(), Ordering::Release);
-            }
-            let Some(rows) = self.rows_after(applied.position, nonce, &head).await? else { continue };
-            self.apply(&rows, applied.position, &head);
-            let sent_at = if mutant::on(Mutant::LeaseFromTheReadsEnd) { self.clock.now() } else { sent_at };
-            // Order: last, and counted from before the reading was sent.
-            self.lease_until.store(sent_at.after(self.config.lease).nanos(), Ordering::Release);
-            return Ok(());
-        }
-    }
-
-    fn check_lease(&self, head: &LogHead) -> Result<(), InvalidationLogError> {
-        let ours_ms = i64::try_from(self.config.lease.as_millis()).unwrap_or(i64::MAX);
-        if ours_ms <= head.lease_ms {
-            return Ok(());
-        }
-        let conflict = InvalidationLogError::Lease { ours_ms, theirs_ms: head.lease_ms };
-        self.lease_conflict.send_replace(Some(conflict.clone()));
-        Err(conflict)
-    }
-
-    /// Whether the database's log does not continue the local copy, so that the head has to be read again.
-    async fn is_of_another_log(
-        &self,
-        head: &LogHead,
-        applied: &Token,
-        nonce: Option<i64>,
-    ) -> Result<bool, InvalidationLogError> {
-        if head.epoch != applied.epoch {
-            tracing::info!(epoch = %head.epoch, "invalidation log adopted; nothing cached in another epoch is served");
-            self.copy.write().adopt(Arc::clone(&head.epoch), head.low_watermark);
-            return Ok(true);
-        }
-        // The nonce tells whether the row at the applied position is still the row that was applied. At or below the
-        // low watermark that row may be trimmed.
-        let is_lost =
-            head.position < applied.position || (applied.position > head.low_watermark && head.nonce != nonce);
-        if is_lost {
-            tracing::error!(
-                applied = applied.position,
-                head = head.position,
-                "the database lost invalidations that were applied here; starting a new epoch"
-            );
-            self.replace_epoch(&applied.epoch).await?;
-        }
-        Ok(is_lost)
-    }
-
-    /// The rows above `applied`, up to the head. None if the row at `applied` has changed since the head was read.
-    async fn rows_after(
-        &self,
-        applied: i64,
-        nonce: Option<i64>,
-        head: &LogHead,
-    ) -> Result<Option<Vec<LogRow>>, InvalidationLogError> {
-        // Reads the row at `applied` once more, unless it may be trimmed. Between the two reads the database may lose
-        // rows and get others at their positions; applying those would hide the loss from every later check.
-        let overlap = i64::from(applied > head.low_watermark && head.position > applied);
-        let mut rows = self.table.rows(applied - overlap, head.position).await?;
-        if overlap == 1 {
-            if rows.first().is_none_or(|row| row.position != applied || Some(row.nonce) != nonce) {
-                return Ok(None);
-            }
-            rows.remove(0);
-        }
-        Ok(Some(rows))
-    }
-
-    fn apply(&self, rows: &[LogRow], applied: i64, head: &LogHead) {
-        let is_gapless = rows.iter().map(|row| row.position).eq(applied + 1..=head.position)
-            || mutant::on(Mutant::SequenceForACounter);
-        let mut copy = self.copy.write();
-        copy.apply(rows, head.position, head.low_watermark, self.config.scopes_max);
-        if !is_gapless {
-            copy.raise_low_watermark(head.position);
-            drop(copy);
-            self.gaps.add(1);
-            tracing::error!(
-                applied,
-                head = head.position,
-                "invalidation log has a gap; everything read before its head counts as outdated"
-            );
-        }
-    }
-
-    async fn replace_epoch(&self, old: &str) -> Result<(), DbErr> {
-        self.table.faults.through(FaultPoint::Head, self.table.replace_epoch(old)).await
     }
 }
 

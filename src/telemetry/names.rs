@@ -207,7 +207,7 @@ instruments! {
     LOG_COMMITS = "userdata.invalidation_log.commits", Counter, "{invalidation}",
         "Invalidations committed by this instance", [];
     LOG_GAPS = "userdata.invalidation_log.gaps", Counter, "{gap}",
-        "Gaps found in the log: the database has lost commits", [];
+        "Losses found in the log: a gap, or another epoch than before; the database has lost commits", [];
     CIRCUIT_STATE = "userdata.circuit_breaker.state", Gauge, "{state}",
         "0: closed (in use), 1: half-open (probing), 2: open after failures",
         [Attribute {

@@ -125,8 +125,24 @@ impl LocalCopy {
         self.applied = head;
         self.raise_low_watermark(low_watermark);
         if self.scopes > scopes_max {
-            self.raise_low_watermark(head);
+            self.raise_low_watermark(self.oldest(self.scopes - scopes_max + scopes_max / 10));
         }
+    }
+
+    /// Goes on above `position`, which has this nonce; what the rows below it would outdate counts as outdated.
+    pub(super) fn skip_to(&mut self, position: i64, nonce: Option<i64>) {
+        self.raise_low_watermark(position);
+        (self.applied, self.nonce) = (position, nonce);
+    }
+
+    /// The position of the last invalidation of the `count`-th scope, from the one that was invalidated longest ago.
+    fn oldest(&self, count: usize) -> i64 {
+        let strategies = |of: &UserInvalidations| of.strategies.values().map(Positions::highest).collect::<Vec<_>>();
+        let last = |of: &UserInvalidations| strategies(of).into_iter().max().unwrap_or_default().max(of.user.highest());
+        let mut positions: Vec<i64> =
+            self.users.values().flat_map(|of| strategies(of).into_iter().chain([last(of)])).collect();
+        let index = count.clamp(1, positions.len()) - 1;
+        *positions.select_nth_unstable(index).1
     }
 
     /// From now on everything read below `position` counts as outdated. Invalidations up to it need not be held.
@@ -305,10 +321,14 @@ mod tests {
     }
 
     #[test]
-    fn too_many_scopes_raise_the_low_watermark_instead_of_growing() {
+    fn too_many_scopes_raise_the_low_watermark_by_the_oldest_tenth_instead_of_growing() {
         let mut copy = LocalCopy::adopted("i".into(), 0);
         let rows: Vec<LogRow> = (1..=11).map(|n| row(n, &n.to_string(), None, SectionSet::ALL)).collect();
         copy.apply(&rows, 11, 0, 10);
-        assert_eq!((copy.users.len(), copy.view(&key("99", None)).last_invalidation()), (0, 11));
+        assert_eq!(
+            (copy.users.len(), copy.view(&key("99", None)).last_invalidation()),
+            (9, 2),
+            "the oldest tenth goes"
+        );
     }
 }

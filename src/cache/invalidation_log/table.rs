@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IsolationLevel, JoinType, QueryFilter,
     QueryOrder, QuerySelect, QueryTrait, SqlErr, TransactionTrait,
-    sea_query::{Expr, ExprTrait, Func, Query, SubQueryStatement},
+    sea_query::{Expr, ExprTrait, Func, Order, Query, SubQueryStatement},
 };
 
 use super::local_copy::{LogHead, LogRow};
@@ -32,8 +32,8 @@ pub(super) struct LogTable {
     pub(super) faults: Faults,
 }
 
-/// Rows read by one statement.
-const PAGE: u64 = 1000;
+/// Rows that one transaction trims. It holds the lock that orders commits for some milliseconds.
+const TRIM_BATCH: u64 = 2000;
 
 /// Every poll reads the head, and the nonce of the row at a position. The text is the same for both databases.
 static READ_HEAD: LazyLock<String> = LazyLock::new(|| {
@@ -106,28 +106,21 @@ impl LogTable {
         Ok(LogHead { epoch: epoch.into(), position, low_watermark, lease_ms: lease_ms.into(), nonce })
     }
 
-    /// The existing rows above `after`, up to `head`, in order.
-    pub(super) async fn rows(&self, after: i64, head: i64) -> Result<Vec<LogRow>, DbErr> {
+    /// The existing rows above `after`, up to `end`, in order.
+    pub(super) async fn rows(&self, after: i64, end: i64) -> Result<Vec<LogRow>, DbErr> {
         use invalidation::Column;
-        let mut rows: Vec<LogRow> = Vec::new();
-        let mut last = after;
-        while last < head {
-            let page = invalidation::Entity::find()
-                .select_only()
-                .columns([Column::Position, Column::UserId, Column::StrategyId, Column::Sections, Column::Nonce])
-                .filter(Column::Position.gt(last))
-                .filter(Column::Position.lte(head))
-                .order_by_asc(Column::Position)
-                .limit(PAGE)
-                .into_tuple::<RowTuple>();
-            let page = self.faults.through(FaultPoint::Rows, page.all(&self.pool)).await?;
-            let Some((end, ..)) = page.last() else { break };
-            last = *end;
-            for row in page {
-                rows.push(log_row(row)?);
-            }
+        if after >= end {
+            return Ok(Vec::new());
         }
-        Ok(rows)
+        let rows = invalidation::Entity::find()
+            .select_only()
+            .columns([Column::Position, Column::UserId, Column::StrategyId, Column::Sections, Column::Nonce])
+            .filter(Column::Position.gt(after))
+            .filter(Column::Position.lte(end))
+            .order_by_asc(Column::Position)
+            .into_tuple::<RowTuple>();
+        let rows = self.faults.through(FaultPoint::Rows, rows.all(&self.pool)).await?;
+        rows.into_iter().map(log_row).collect()
     }
 
     /// Starts a new epoch in place of `old`, unless another instance has done so. Called when the database has lost
@@ -149,13 +142,32 @@ impl LogTable {
         transaction.commit().await
     }
 
-    /// Deletes rows older than `seconds` and raises the low watermark to the last of them, in one transaction.
+    /// Deletes rows older than `seconds`. Returns how many.
     pub(super) async fn trim(&self, seconds: i64) -> Result<u64, DbErr> {
+        let mut deleted = 0;
+        loop {
+            let batch = self.trim_batch(seconds).await?;
+            deleted += batch;
+            if batch < TRIM_BATCH {
+                return Ok(deleted);
+            }
+        }
+    }
+
+    /// Deletes the oldest rows, as far as they are older than `seconds`, and raises the low watermark to the last of
+    /// them, in one transaction. Times ascend with positions, so it reads no more rows than it deletes.
+    async fn trim_batch(&self, seconds: i64) -> Result<u64, DbErr> {
         let transaction = self.begin().await?;
         let before = self.dialect.now_plus_micros(seconds.saturating_mul(-1_000_000));
-        let newest = Query::select()
-            .expr(invalidation::Column::Position.max())
+        let oldest = Query::select()
+            .columns([invalidation::Column::Position, invalidation::Column::CreatedAt])
             .from(invalidation::Entity)
+            .order_by(invalidation::Column::Position, Order::Asc)
+            .limit(TRIM_BATCH)
+            .to_owned();
+        let newest = Query::select()
+            .expr(Expr::col(invalidation::Column::Position).max())
+            .from_subquery(oldest, "oldest")
             .and_where(Expr::col(invalidation::Column::CreatedAt).lt(before))
             .to_owned();
         let newest = Expr::from(SubQueryStatement::from(newest)).if_null(Expr::col(Column::LowWatermark));

@@ -99,3 +99,80 @@ async fn an_invalidation_at_a_position_that_was_in_use_begins_a_new_epoch() {
     assert_ne!(appended.epoch, before.epoch);
     assert_eq!((appended.position, last_invalidation(&here, "1")), (before.position, before.position));
 }
+
+/// So many rows at once, as other instances would have added them; each of another user, `n1` to `n<last>`.
+async fn add_rows(connection: &DatabaseConnection, first: i64, last: i64) {
+    let rows = format!(
+        "WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})
+         INSERT INTO invalidation_log (position, user_id, sections, nonce) SELECT i, 'n' || i, 127, i * 7 FROM n"
+    );
+    let head = format!("UPDATE invalidation_log_head SET position = {last}");
+    for statement in [rows, head] {
+        connection.execute_unprepared(&statement).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_begins_with_a_long_log_reads_its_end_and_counts_the_rest_as_outdated() {
+    let (_directory, connection) = database().await;
+    add_rows(&connection, 1, 300_000).await;
+    let here = log(&connection);
+    here.catch_up().await.unwrap();
+    assert_eq!((here.position().position, here.validity()), (300_000, LogValidity::Verified));
+    for (user, outdated_below) in [("n299999", 299_999), ("n280001", 280_001), ("n5", 280_000), ("other", 280_000)] {
+        assert_eq!(last_invalidation(&here, user), outdated_below, "{user}");
+    }
+    let appended = here.append(scope("n5")).await.unwrap().token;
+    assert_eq!((appended.position, last_invalidation(&here, "n5")), (300_001, 300_001));
+}
+
+#[tokio::test]
+async fn an_instance_that_is_behind_reads_all_pages_unless_there_are_very_many() {
+    let (_directory, connection) = database().await;
+    let here = log(&connection);
+    here.append(scope("1")).await.unwrap();
+    let epoch = here.position().epoch;
+    add_rows(&connection, 2, 50_000).await;
+    here.catch_up().await.unwrap();
+    for (user, position) in [("1", 1), ("n2", 2), ("n2001", 2001), ("n50000", 50_000), ("other", 0)] {
+        assert_eq!(last_invalidation(&here, user), position, "{user}");
+    }
+    add_rows(&connection, 50_001, 300_000).await;
+    here.catch_up().await.unwrap();
+    for (user, position) in [("1", 280_000), ("n290000", 290_000), ("other", 280_000)] {
+        assert_eq!(last_invalidation(&here, user), position, "{user}");
+    }
+    assert_eq!((here.position().epoch, here.stats().gaps), (epoch, 0), "nothing was lost");
+}
+
+#[tokio::test]
+async fn pages_that_were_read_are_kept_when_a_later_one_fails() {
+    let (_directory, connection) = database().await;
+    let here = log(&connection);
+    here.catch_up().await.unwrap();
+    add_rows(&connection, 1, 10_000).await;
+    // A user id that cannot be read fails its page.
+    connection.execute_unprepared("UPDATE invalidation_log SET user_id = '' WHERE position = 7000").await.unwrap();
+    here.catch_up().await.unwrap_err();
+    assert_eq!(here.position().position, 6000);
+    connection.execute_unprepared("UPDATE invalidation_log SET user_id = 'n7000' WHERE position = 7000").await.unwrap();
+    here.catch_up().await.unwrap();
+    assert_eq!((here.position().position, last_invalidation(&here, "n7000")), (10_000, 7000));
+}
+
+#[tokio::test]
+async fn a_long_log_is_trimmed_in_batches_and_what_is_trimmed_counts_as_outdated() {
+    let (_directory, connection) = database().await;
+    let here = log(&connection);
+    here.catch_up().await.unwrap();
+    add_rows(&connection, 1, 10_000).await;
+    let old = "UPDATE invalidation_log SET created_at = '2020-01-01 00:00:00.000000' WHERE position <= 7500";
+    connection.execute_unprepared(old).await.unwrap();
+    assert_eq!(here.trim(Duration::from_secs(3600)).await.unwrap(), 7500);
+    assert_eq!(here.trim(Duration::from_secs(3600)).await.unwrap(), 0);
+    here.catch_up().await.unwrap();
+    for (user, position) in [("n7", 7500), ("n7501", 7501), ("other", 7500)] {
+        assert_eq!(last_invalidation(&here, user), position, "{user}");
+    }
+    assert_eq!(here.stats().gaps, 0);
+}
