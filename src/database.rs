@@ -82,6 +82,17 @@ pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection,
     prepare_file(url, options.access).await?;
     let (access, statement_timeout) = (options.access, options.statement_timeout);
     let mut pool = ConnectOptions::new(url);
+    pool.map_sqlx_sqlite_pool_opts(|pool| {
+        // After some errors (no room, I/O) SQLite ends the transaction by itself. sqlx does not see it: on that connection
+        // each later commit would release a savepoint, store nothing, and keep the lock.
+        pool.after_release(|connection, _| {
+            Box::pin(async move {
+                // A rollback may be queued; the ping comes after it.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
+    });
     pool.max_connections(options.max_connections)
         .min_connections(0)
         .acquire_timeout(options.acquire_timeout)
@@ -212,7 +223,7 @@ fn connection_error(error: sqlx::Error) -> DbErr {
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::{ConnectionTrait, DatabaseBackend, Statement};
+    use sea_orm::{ConnectionTrait, DatabaseBackend, Statement, TransactionTrait};
 
     use super::*;
 
@@ -256,6 +267,56 @@ mod tests {
         let read_only = connect(&url, &options(Access::ReadOnly)).await.unwrap();
         assert!(read_only.execute_unprepared("INSERT INTO t VALUES (1)").await.is_err());
         read_only.execute_unprepared("SELECT a FROM t").await.unwrap();
+    }
+
+    /// A small file system of its own, unmounted when dropped. None without the right to mount one.
+    struct SmallDisk(tempfile::TempDir);
+
+    impl SmallDisk {
+        fn mount(size: &str) -> Option<Self> {
+            let directory = tempfile::tempdir().unwrap();
+            let mut mount = std::process::Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(directory.path());
+            mount.output().is_ok_and(|output| output.status.success()).then_some(Self(directory))
+        }
+    }
+
+    impl Drop for SmallDisk {
+        fn drop(&mut self) {
+            let _ = std::process::Command::new("umount").arg("--lazy").arg(self.0.path()).output();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_succeeds_after_the_disk_was_full_is_durable_and_gives_its_lock_back() {
+        let Some(disk) = SmallDisk::mount("2m") else {
+            eprintln!("skipped: no right to mount a small file system");
+            return;
+        };
+        let url = format!("sqlite://{}/c.db?mode=rwc", disk.0.path().display());
+        let one = Options { max_connections: 1, ..options(Access::ReadWrite) };
+        let (pool, other) = (connect(&url, &one).await.unwrap(), connect(&url, &one).await.unwrap());
+        pool.execute_unprepared("CREATE TABLE t (a)").await.unwrap();
+        let fill = disk.0.path().join("fill");
+        let insert = async || {
+            let transaction = pool.begin().await?;
+            transaction.execute_unprepared("INSERT INTO t VALUES (zeroblob(20000))").await?;
+            transaction.commit().await
+        };
+        let mut acknowledged = 0;
+        for _ in 0..3 {
+            drop(std::io::copy(&mut std::io::repeat(0), &mut std::fs::File::create(&fill).unwrap()));
+            for _ in 0..4 {
+                acknowledged += i64::from(insert().await.is_ok());
+            }
+            std::fs::remove_file(&fill).unwrap();
+            insert().await.expect("there is room again");
+            acknowledged += 1;
+            let count = Statement::from_string(DatabaseBackend::Sqlite, "SELECT COUNT(*) FROM t");
+            let rows: i64 = other.query_one_raw(count).await.unwrap().unwrap().try_get_by_index(0).unwrap();
+            assert_eq!(rows, acknowledged, "another connection sees what was acknowledged");
+            other.execute_unprepared("BEGIN IMMEDIATE; ROLLBACK").await.expect("the lock is given back");
+        }
     }
 
     #[tokio::test]
