@@ -1,3 +1,5 @@
+//! The planning application's shape: each rule with the smallest document that needs it.
+
 use std::collections::BTreeSet;
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
