@@ -3,12 +3,13 @@
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use testkit::instance::{Instance, framed_request, query};
+use tokio::time::Instant;
 use userdata::cache::ReadOptions;
 
 use crate::{machine, wire::spread};
