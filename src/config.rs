@@ -21,6 +21,7 @@ mod reference;
 mod schema;
 mod secret;
 mod setting;
+mod template;
 
 pub use error::{ConfigError, Problem};
 pub use form::read_duration;
@@ -31,10 +32,11 @@ pub use reference::reference;
 pub use schema::schema;
 pub use secret::Secret;
 pub use setting::Setting;
+pub use template::FileTemplate;
 
 use form::{
     Bytes, Choice, Count, DAY, Durations, ENDPOINT, FILE, FILTER, KIB, LISTEN_ON, MIB, Number, Optional, SWITCH,
-    SecretText, Text, Url, days, hours, loopback, millis, minutes, seconds,
+    SecretText, Templates, Text, Url, UrlOrTemplate, days, hours, loopback, millis, minutes, seconds,
 };
 
 const REDIS: &[&str] =
@@ -236,8 +238,27 @@ setting::sections! {
 
     /// The tables of the planning application.
     sources: SourcesSettings {
-        /// The database with the tables, read only. None: the database of the cache.
-        database_url: Option<Secret> = None, Optional(Url(SQL));
+        /// The database with the tables, read only. None: the database of the cache. With `{user}` in its path, each user
+        /// has a SQLite file, such as `sqlite:///srv/alwrity/workspace/workspace_{user}/db/alwrity_{user}.db`.
+        database_url: Option<Secret> = None, Optional(UrlOrTemplate(Url(SQL)));
+        /// Where else a user's file may be, if it is not at `sources.database_url`: further templates, separated by commas,
+        /// in the order in which the application looks.
+        file_fallbacks: Vec<FileTemplate> = Vec::new(), Templates;
+        /// How often the files of users who are being read are looked at: the delay until a change is seen.
+        file_poll: Duration = millis(250), Durations(millis(10)..=minutes(1));
+        /// A larger file of a user is not read. A file is copied before it is read; 64 MiB take some 50 ms.
+        file_copy_max: u64 = 64 * MIB, Bytes(64 * KIB..=16 * 1024 * MIB);
+        /// Copies of users' files at once at most; loads wait for each other beyond it. Each takes up to two threads.
+        file_copies_max: usize = 32, Count(1..=1000);
+        /// The size of all copies at most.
+        file_copies_bytes_max: u64 = 512 * MIB, Bytes(64 * KIB..=256 * 1024 * MIB);
+        /// How long a copy is kept after its last use. A copy serves all loads of its user until the file changes.
+        file_copy_idle: Duration = seconds(10), Durations(millis(10)..=hours(1));
+        /// The folder for the copies, in memory if possible. None: `/dev/shm`, or else the folder for temporary files.
+        file_copies_in: Option<PathBuf> = None, Optional(FILE);
+        /// Users whose files are looked at, at most. Each costs some 4 µs at each look. The documents of further users are
+        /// looked up in Redis or the table at each request.
+        files_watched_max: usize = 4096, Count(16..=1_000_000);
         /// Turns changes recorded by triggers into invalidations. Needs `userdata triggers install`.
         change_feed: bool = true, SWITCH;
         /// How often the outbox of the triggers is read: the delay until a change is seen.
@@ -306,6 +327,15 @@ setting::sections! {
         enabled: bool = false, SWITCH;
         /// The day that the dates are relative to. None: today.
         as_of: Option<NaiveDate> = None, Optional(DAY);
+    }
+}
+
+impl SourcesSettings {
+    /// Where the users' files are, in the order in which they are looked for. None: one database for all users.
+    #[must_use]
+    pub fn files(&self) -> Option<Vec<FileTemplate>> {
+        let first = FileTemplate::parse(self.database_url.as_ref()?.expose())?;
+        Some([first].into_iter().chain(self.file_fallbacks.iter().cloned()).collect())
     }
 }
 

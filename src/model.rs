@@ -16,11 +16,13 @@ pub use crate::proto::v1::{Generator, Section, State};
 
 pub mod canonical;
 pub mod document;
+pub mod file_fingerprint;
 pub mod query;
 pub mod section;
 pub mod snapshot;
 pub mod token;
 
+pub use file_fingerprint::FileFingerprint;
 pub use query::{CacheKey, DataHash, Parameters, QueryError, UserDataQuery};
 pub use section::{SECTIONS, SectionSet};
 pub use snapshot::{SealedSection, Snapshot};

@@ -82,6 +82,27 @@ pub(super) const RULES: &[Rule] = &[
         holds: |config| config.sources.soft_timeout <= config.sources.hard_timeout,
     },
     Rule {
+        left: "sources.relay_database_url",
+        must: "must be empty with a file per user in",
+        right: "sources.database_url",
+        otherwise: "Users' files have no outbox: their changes are seen by looking at the files.",
+        holds: |config| config.sources.relay_database_url.is_none() || config.sources.files().is_none(),
+    },
+    Rule {
+        left: "sources.file_fallbacks",
+        must: "needs {user} in",
+        right: "sources.database_url",
+        otherwise: "They would have no effect.",
+        holds: |config| config.sources.file_fallbacks.is_empty() || config.sources.files().is_some(),
+    },
+    Rule {
+        left: "sources.file_copy_max",
+        must: "must be at most",
+        right: "sources.file_copies_bytes_max",
+        otherwise: "The largest file would wait for room for ever.",
+        holds: |config| config.sources.file_copy_max <= config.sources.file_copies_bytes_max,
+    },
+    Rule {
         left: "ai.soft_timeout",
         must: "must be at most",
         right: "ai.hard_timeout",

@@ -8,10 +8,12 @@ use serde_json::{Value as Json, json};
 
 mod quantity;
 mod secret;
+mod templates;
 
 pub use quantity::read_duration;
 pub(super) use quantity::{Bytes, Count, Durations, KIB, MIB, Number, days, hours, millis, minutes, seconds};
 pub(super) use secret::{SecretText, Url};
+pub(super) use templates::{Templates, UrlOrTemplate};
 
 /// The text form of a setting of type `T`.
 pub(super) trait Form<T> {

@@ -12,6 +12,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod redis;
+pub mod sqlite_writer;
 pub mod wire;
 
 pub use needs::{binary, free_port, log_of, wait_for};
