@@ -13,6 +13,7 @@ mod error;
 pub mod gap_analysis;
 pub mod guard;
 pub mod onboarding;
+mod open;
 pub mod performance;
 mod plan;
 pub mod rows;
@@ -25,4 +26,5 @@ mod value;
 
 pub use aggregator::Aggregator;
 pub use error::{AggregateError, SourceError};
+pub use open::{FileSources, OpenSources, SourcePlace};
 pub use plan::{Assembled, AssembledPart, Plan, Read};

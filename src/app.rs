@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     aggregate::{
-        Aggregator,
+        Aggregator, FileSources, SourcePlace,
         ai_analysis::{AiAnalysis, ResponseCache},
         guard::Guard,
         sql::SourceDatabase,
@@ -33,6 +33,7 @@ use crate::{
     probes,
     sync::TaskTracker,
     telemetry::Telemetry,
+    user_files::UserFiles,
 };
 use databases::Databases;
 
@@ -182,6 +183,16 @@ async fn stop_accepting(leaving: impl Future<Output = ()>, cache: Arc<UserDataCa
     cause.at.set(Instant::now()).expect("set here only");
 }
 
+fn connect_sources(config: &Config, databases: &Databases, clock: &Clock) -> Result<SourcePlace, StartError> {
+    let column_bytes_max = config.sources.column_bytes_max;
+    if let Some(shared) = &databases.sources {
+        return Ok(SourceDatabase::new(shared.clone(), column_bytes_max).into());
+    }
+    let places = config.sources.files().unwrap_or_default();
+    let files = UserFiles::open(&config.sources, places, clock.clone())?;
+    Ok(FileSources::new(files, column_bytes_max).into())
+}
+
 async fn connect_redis(
     config: &RedisSettings,
     clock: &Clock,
@@ -220,7 +231,7 @@ async fn connect_cache(
     let ai_guard = Guard::new("ai_analysis", &config.sources, clock.clone()).with_metrics(&meter);
     let responses = ResponseCache::new(databases.cache.clone());
     let ai = AiAnalysis::new(&config.ai, ai_guard, responses, Arc::clone(&leases), clock.clone(), tasks.clone())?;
-    let sources = SourceDatabase::new(databases.sources.clone(), config.sources.column_bytes_max);
+    let sources = connect_sources(config, databases, clock)?;
     let parts = CacheParts {
         outbox: databases.outbox.clone().map(Outbox::new),
         invalidation_log,

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{change_relay::ChangeRelay, prefetch::Prefetch, staleness_check::StalenessCheck, sweep::Sweep};
 use crate::{
-    cache::{UserDataCache, invalidation_log::InvalidationLog, tiers::Tiers},
+    cache::{UserDataCache, invalidation_log::InvalidationLog, tiers::Tiers, watched_files::WatchedFiles},
     config::Config,
     sync::{Mutex, TaskTracker},
 };
@@ -32,6 +32,8 @@ pub struct Jobs {
     log: Arc<InvalidationLog>,
     tiers: Arc<Tiers>,
     sweep: Sweep,
+    /// None: one database for all users.
+    files: Option<Arc<WatchedFiles>>,
     /// None without a change feed.
     relay: Option<Arc<ChangeRelay>>,
     staleness_check: Option<StalenessCheck>,
@@ -76,7 +78,8 @@ impl Jobs {
             config: config.database.clone(),
         };
         let (log, tiers) = (Arc::clone(log), Arc::clone(tiers));
-        Self { log, tiers, sweep, relay, staleness_check, prefetch: prefetch.map(Arc::new) }
+        let files = cache.files.clone();
+        Self { log, tiers, sweep, files, relay, staleness_check, prefetch: prefetch.map(Arc::new) }
     }
 
     /// Runs all jobs periodically until `stop`.
@@ -88,6 +91,7 @@ impl Jobs {
         };
         run(config.invalidation_log.poll, |jobs| Box::pin(async move { jobs.poll_invalidation_log().await }));
         run(config.sources.relay_poll, |jobs| Box::pin(async move { jobs.relay_changes().await }));
+        run(config.sources.file_poll, |jobs| Box::pin(async move { jobs.look_at_files().await }));
         run(config.database.sweep_every, |jobs| Box::pin(async move { jobs.sweep().await }));
         run(config.database.access_counts_every, |jobs| Box::pin(async move { jobs.flush_access_counts().await }));
         run(PREFETCH_EVERY, |jobs| Box::pin(async move { jobs.prefetch() }));
@@ -105,6 +109,12 @@ impl Jobs {
     pub async fn relay_changes(&self) {
         if let Some(relay) = &self.relay {
             relay.run().await;
+        }
+    }
+
+    pub async fn look_at_files(&self) {
+        if let Some(files) = &self.files {
+            files.poll().await;
         }
     }
 

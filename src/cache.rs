@@ -8,6 +8,7 @@
 //! with its sources ([`samples`]).
 
 pub(crate) mod counters;
+mod file_validity;
 pub mod invalidation_log;
 pub(crate) mod load;
 mod metrics;
@@ -19,6 +20,7 @@ mod stats;
 #[cfg(test)]
 mod testing;
 pub mod tiers;
+pub(crate) mod watched_files;
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,6 +41,7 @@ use self::{
     readers::Readers,
     samples::Samples,
     tiers::{Tiers, database::DatabaseTier, memory::MemoryValue, redis::RedisTier},
+    watched_files::WatchedFiles,
 };
 pub use self::{
     request::{Freshness, InvalidateOptions, Invalidated, ReadOptions},
@@ -97,6 +100,8 @@ pub struct UserDataCache {
     pub(crate) aggregator: Arc<Aggregator>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) outbox: Option<Outbox>,
+    /// None: one database for all users.
+    pub(crate) files: Option<Arc<WatchedFiles>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) clock: Clock,
 }
@@ -111,6 +116,11 @@ impl UserDataCache {
             // From now on: a change may arrive before the first look for one.
             log.record_scopes();
         }
+        let files = aggregator.user_files().map(|files| WatchedFiles::new(files.clone(), &config, clock.clone()));
+        let files = files.map(Arc::new);
+        if let Some(files) = &files {
+            log.watch(Arc::clone(files));
+        }
         let counters = Arc::new(Counters::new(clock.now()));
         let tiers = Tiers::new(&config, redis, database, Arc::clone(&log), &meter, tasks.clone(), clock.clone());
         let tiers = Arc::new(tiers);
@@ -120,6 +130,7 @@ impl UserDataCache {
             log: Arc::clone(&log),
             leases: Arc::clone(&leases),
             aggregator: Arc::clone(&aggregator),
+            files: files.clone(),
             counters: Arc::clone(&counters),
             metrics: LoadMetrics::measured(&meter),
             admission: Admission::new(&config.loads, &clock),
@@ -142,6 +153,7 @@ impl UserDataCache {
             aggregator,
             leases,
             outbox,
+            files,
             tasks: tasks.clone(),
             clock,
         }
@@ -149,7 +161,7 @@ impl UserDataCache {
 
     /// The user's document, from a tier or from the sources.
     pub async fn get(&self, query: &UserDataQuery, options: &ReadOptions) -> Result<Served, Error> {
-        let validity = self.validity(options).await?;
+        let validity = self.validity(query, options).await?;
         if !self.has_reached(options.min_token.as_ref()) {
             return self.load_from_sources(query, options, validity, LoadMode::BypassCache).await;
         }
@@ -158,6 +170,8 @@ impl UserDataCache {
         }
         let loaded = self.loads.read_through(query).await;
         let is_usable = match &loaded {
+            // The file may have changed since the load began.
+            Ok(loaded) if options.freshness != Freshness::Default && !self.is_of_verified_file(loaded) => false,
             Ok(loaded) => !options.is_too_old(&loaded.snapshot, &self.clock),
             // Another instance may have found nothing some seconds ago.
             Err(Error::NotFound { .. }) => options.max_age.is_none(),
@@ -172,12 +186,13 @@ impl UserDataCache {
         self.refresh_ahead_if_due(query, &loaded, validity);
         self.readers.read(query);
         self.offer_sample(query, &loaded, validity);
+        let validity = self.validity_now(&loaded, validity);
         self.served(loaded, validity, options)
     }
 
     /// The user's document from the sources, without any cached value, AI responses included.
     pub async fn refresh(&self, query: &UserDataQuery, options: &ReadOptions) -> Result<Served, Error> {
-        let validity = self.validity(options).await?;
+        let validity = self.validity(query, options).await?;
         self.load_from_sources(query, options, validity, LoadMode::Refresh).await
     }
 
@@ -223,10 +238,12 @@ impl UserDataCache {
         if validity != LogValidity::Verified
             || options.freshness == Freshness::Linearizable
             || !self.has_reached(options.min_token.as_ref())
+            || self.has_unverified_file(query)
         {
             return None;
         }
-        let MemoryLookup::Found(Ok(served)) = self.look_into_memory(query, options, validity, began) else {
+        let MemoryLookup::Found(Ok(served)) = self.look_into_memory(query, options, LogValidity::Verified, began)
+        else {
             return None;
         };
         self.tiers.memory_metrics.hit(self.clock.now().since(began));
@@ -276,6 +293,7 @@ impl UserDataCache {
             return MemoryLookup::Absent;
         };
         let view = self.log.view(key);
+        let validity = validity.max(view.file);
         let snapshot = match entry.value {
             MemoryValue::Snapshot(snapshot) => snapshot,
             MemoryValue::NotFound { what, epoch, read_position } => {
@@ -314,11 +332,12 @@ impl UserDataCache {
     ) -> Result<Served, Error> {
         let loaded = self.loads.bypass_tiers(query, mode).await?;
         self.readers.read(query);
+        let validity = self.validity_now(&loaded, validity);
         self.served(loaded, validity, options)
     }
 
-    /// How far the log is known, after the effort that the caller asks for.
-    async fn validity(&self, options: &ReadOptions) -> Result<LogValidity, Error> {
+    /// How far the log is known, after the effort that the caller asks for. Where each user has a file, it is looked at.
+    async fn validity(&self, query: &UserDataQuery, options: &ReadOptions) -> Result<LogValidity, Error> {
         let is_behind = |token: &Token| {
             let position = self.log.position();
             position.epoch == token.epoch && position.position < token.position && !mutant::on(Mutant::IgnoresTheToken)
@@ -329,6 +348,7 @@ impl UserDataCache {
         if options.min_token.as_ref().is_some_and(is_behind) {
             return Err(unavailable(Unavailable::TokenAhead));
         }
+        self.look_at_file(query, options).await?;
         match self.log.renewed_validity().await {
             LogValidity::Verified => Ok(LogValidity::Verified),
             lapsed if options.freshness == Freshness::Default => Ok(lapsed),
@@ -367,11 +387,14 @@ impl UserDataCache {
             return Err(unavailable(Unavailable::FreshnessUnverified));
         }
         let verified = validity == LogValidity::Verified;
+        if !verified && options.freshness != Freshness::Default {
+            return Err(unavailable(Unavailable::FreshnessUnverified));
+        }
         self.counters.answered(status, verified);
         if matches!(status, CacheStatus::Hit(_) | CacheStatus::Stale(_)) {
             self.tiers.access_counts.count(&snapshot.key);
         }
-        let token = Token { epoch: Arc::clone(&snapshot.epoch), position };
+        let token = Token { epoch: self.log_of(&snapshot), position };
         Ok(Served { snapshot, status, verified, token })
     }
 

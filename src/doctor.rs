@@ -13,6 +13,7 @@ mod network;
 mod redis;
 mod settings;
 mod sources;
+mod user_files;
 
 use std::time::Duration;
 

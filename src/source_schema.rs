@@ -17,7 +17,7 @@ use crate::model::Section;
 
 pub use catalogue::{Catalogue, Difference};
 pub use conversion::Cost;
-pub use schema::{Schema, SchemaCache};
+pub use schema::{Schema, SchemaCache, Schemas};
 pub(crate) use tables::*;
 
 /// How the values of a column are read, whatever type the column has in either database.

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use super::{ai_analysis::AiAnalysis, guard::Guard, sql::SourceDatabase};
-use crate::{clock::Clock, config, proto::v1::SourceStats, telemetry::Meter};
+use super::{
+    AggregateError,
+    ai_analysis::AiAnalysis,
+    guard::Guard,
+    open::{OpenSources, SourcePlace},
+};
+use crate::{clock::Clock, config, model::UserId, proto::v1::SourceStats, telemetry::Meter, user_files::UserFiles};
 
 /// The five sources, each behind its guard; the AI analysis has its own.
 #[derive(Debug)]
 pub struct Aggregator {
-    pub(super) database: SourceDatabase,
+    pub(super) sources: SourcePlace,
     pub(super) ai: AiAnalysis,
     pub(super) clock: Clock,
     pub(super) soft_timeout: Duration,
@@ -23,7 +28,19 @@ pub struct Aggregator {
 
 impl Aggregator {
     #[must_use]
-    pub fn new(database: SourceDatabase, ai: AiAnalysis, config: &config::SourcesSettings, clock: Clock) -> Self {
+    pub fn new(
+        sources: impl Into<SourcePlace>,
+        ai: AiAnalysis,
+        config: &config::SourcesSettings,
+        clock: Clock,
+    ) -> Self {
+        let sources = sources.into();
+        let mut limits = config.clone();
+        if sources.files().is_some() {
+            // A broken file is the fault of no other user's.
+            limits.breaker_failures = u32::MAX;
+        }
+        let config = &limits;
         let guard = |name, limits| Guard::new(name, limits, clock.clone());
         let optional = optional_limits(config);
         Self {
@@ -32,7 +49,7 @@ impl Aggregator {
             gap_analysis: guard("gap_analysis", &optional),
             performance: guard("performance", &optional),
             recommendations: guard("recommendations", &optional),
-            database,
+            sources,
             ai,
             soft_timeout: config.soft_timeout,
             hard_timeout: config.hard_timeout,
@@ -51,6 +68,19 @@ impl Aggregator {
             recommendations: self.recommendations.with_metrics(meter),
             ..self
         }
+    }
+
+    /// Opens what a user's sections are read from.
+    pub async fn open(&self, user: &UserId) -> Result<OpenSources, AggregateError> {
+        let opened = self.sources.open(user, self.hard_timeout).await;
+        // Onboarding is the first source that reads.
+        opened.map_err(|error| AggregateError::Source { name: self.onboarding.name(), error })
+    }
+
+    /// The users' files, if each user has one.
+    #[must_use]
+    pub fn user_files(&self) -> Option<&UserFiles> {
+        self.sources.files()
     }
 
     /// In a fixed order.

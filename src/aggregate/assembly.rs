@@ -17,9 +17,12 @@ use super::{
     error::{AggregateError, SourceError},
     gap_analysis::{self, CalendarEvent, GapInput},
     guard::{Guard, Run},
-    onboarding, performance,
+    onboarding,
+    open::OpenSources,
+    performance,
     plan::{Assembled, AssembledPart, Plan, Read},
     rows::{Onboarding, ResolvedStrategy, Strategy},
+    sql::SourceDatabase,
     strategy,
 };
 use crate::{
@@ -36,7 +39,19 @@ impl Aggregator {
     /// Reads the sections of `plan` for the user of `query`. An optional section that fails affects no other; a
     /// required source that fails, an unknown user or an unknown strategy fail the call at once.
     pub async fn aggregate(&self, query: &UserDataQuery, plan: &Plan) -> Result<Assembled, AggregateError> {
-        let assembly = Assembly::new(self, query, plan);
+        let opened = self.open(&query.user).await?;
+        Box::pin(self.aggregate_from(&opened, query, plan)).await
+    }
+
+    /// The same, from what [`Self::open`] has opened for the user.
+    pub async fn aggregate_from(
+        &self,
+        opened: &OpenSources,
+        query: &UserDataQuery,
+        plan: &Plan,
+    ) -> Result<Assembled, AggregateError> {
+        let database = opened.database.as_ref().ok_or(AggregateError::UnknownUser)?;
+        let assembly = Assembly::new(self, database, query, plan);
         // The strategy source's first statement sets it. If that fails, it is never set, and the call ends.
         let resolved = SetOnce::new();
         let (from_both, from_resolved) = tokio::try_join!(
@@ -75,6 +90,7 @@ impl Aggregator {
 /// One call of the aggregator.
 pub(super) struct Assembly<'a> {
     sources: &'a Aggregator,
+    database: &'a SourceDatabase,
     user: &'a UserId,
     asked: Option<StrategyId>,
     plan: &'a Plan,
@@ -102,9 +118,14 @@ struct SourceAnswer {
 }
 
 impl<'a> Assembly<'a> {
-    pub(super) fn new(sources: &'a Aggregator, query: &'a UserDataQuery, plan: &'a Plan) -> Self {
+    pub(super) fn new(
+        sources: &'a Aggregator,
+        database: &'a SourceDatabase,
+        query: &'a UserDataQuery,
+        plan: &'a Plan,
+    ) -> Self {
         let deadline = Instant::now() + plan.budget.saturating_sub(RESERVE);
-        Self { sources, user: &query.user, asked: query.strategy, plan, deadline }
+        Self { sources, database, user: &query.user, asked: query.strategy, plan, deadline }
     }
 
     /// The onboarding rows, if a section needs them. They are read unless the plan has them.
@@ -115,7 +136,7 @@ impl<'a> Assembly<'a> {
         if let Some(known) = self.plan.onboarding.as_ref().filter(|_| !self.wants(Section::Onboarding)) {
             return Ok(Some(SourceRows { value: Arc::clone(known), warnings: Vec::new(), took: Duration::ZERO }));
         }
-        let work = onboarding::read(&self.sources.database, self.user);
+        let work = onboarding::read(self.database, self.user);
         let (read, took) = self.required(&self.sources.onboarding, work).await?;
         Ok(Some(SourceRows::new(read, took, Arc::new)))
     }
@@ -129,7 +150,7 @@ impl<'a> Assembly<'a> {
         let rest_wanted =
             self.wants_any(&[Section::Strategy, Section::AiAnalysis, Section::GapAnalysis, Section::Derived]);
         let work = async {
-            let resolution = strategy::resolve(&self.sources.database, self.user, self.asked).await?;
+            let resolution = strategy::resolve(self.database, self.user, self.asked).await?;
             let found = resolution.resolved();
             if found.is_none() && self.asked.is_some() {
                 return Ok(None);
@@ -237,8 +258,7 @@ impl<'a> Assembly<'a> {
     ) -> Option<AssembledPart> {
         let work = async {
             let resolved = strategy.value.as_ref().map(|strategy| strategy.resolved);
-            let Read { value: events, warnings } =
-                gap_analysis::events(&self.sources.database, self.user, resolved).await?;
+            let Read { value: events, warnings } = gap_analysis::events(self.database, self.user, resolved).await?;
             let analysis = compare(Arc::clone(&onboarding.value), strategy.value.clone(), events).await?;
             let reason = gap_analysis::reason(&analysis).unwrap_or_default();
             let document = ComprehensiveUserData { gap_analysis: Some(analysis), ..Default::default() };
@@ -250,7 +270,7 @@ impl<'a> Assembly<'a> {
     pub(super) async fn performance(&self, resolved: Option<ResolvedStrategy>) -> Option<AssembledPart> {
         let work = async {
             let Read { value, warnings } =
-                performance::performance(&self.sources.database, self.user, resolved, self.plan.as_of).await?;
+                performance::performance(self.database, self.user, resolved, self.plan.as_of).await?;
             let found = value.found;
             let document = ComprehensiveUserData { performance_data: Some(value.data), ..Default::default() };
             Ok(SourceAnswer::new(found, warnings.into_vec(), document))
@@ -260,8 +280,7 @@ impl<'a> Assembly<'a> {
 
     pub(super) async fn recommendations(&self, resolved: Option<ResolvedStrategy>) -> Option<AssembledPart> {
         let work = async {
-            let Read { value, warnings } =
-                performance::recommendations(&self.sources.database, self.user, resolved).await?;
+            let Read { value, warnings } = performance::recommendations(self.database, self.user, resolved).await?;
             let found = !value.is_empty();
             let document = ComprehensiveUserData { recommendations_data: value, ..Default::default() };
             Ok(SourceAnswer::new(found, warnings.into_vec(), document))

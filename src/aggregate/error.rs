@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::user_files::UserFileError;
+
 /// Why a source has no result.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SourceError {
@@ -12,6 +14,9 @@ pub enum SourceError {
          sources.database_url has to name the planning application's database"
     )]
     NoTables,
+    /// The user's file, where each user has one.
+    #[error(transparent)]
+    File(Arc<UserFileError>),
     #[error("timed out")]
     Timeout,
     #[error("circuit open after failures; the source is not read until a probe succeeds")]
@@ -38,6 +43,7 @@ impl SourceError {
         match self {
             Self::Sql(_) => "SQL_ERROR",
             Self::NoTables => "NO_SOURCE_TABLES",
+            Self::File(_) => "FILE_ERROR",
             Self::Timeout => "TIMEOUT",
             Self::BreakerOpen => "BREAKER_OPEN",
             Self::Panic => "PANIC",

@@ -24,7 +24,8 @@ pub(super) use columns::{Columns, SourceRow};
 use super::error::SourceError;
 use crate::{
     database::{Dialect, Pool, SqlFile, is_schema_change, unless_refused},
-    source_schema::{Schema, SchemaCache, SourceTable},
+    source_schema::{Schema, SchemaCache, Schemas, SourceTable},
+    user_files::FileCopy,
 };
 
 /// The database that the sources read from, and the limits of reading.
@@ -37,6 +38,8 @@ pub struct SourceDatabase {
     permits: Arc<Semaphore>,
     /// A larger JSON column counts as absent.
     json_bytes_max: i64,
+    /// Of the user's file, which the pool is of: it lives as long as it is read.
+    _copy: Option<Arc<FileCopy>>,
 }
 
 impl SourceDatabase {
@@ -44,7 +47,13 @@ impl SourceDatabase {
     pub fn new(pool: Pool, column_bytes_max: usize) -> Self {
         let permits = Arc::new(Semaphore::new(pool.max_connections() as usize));
         let json_bytes_max = i64::try_from(column_bytes_max).unwrap_or(i64::MAX);
-        Self { pool, schema: Arc::default(), permits, json_bytes_max }
+        Self { pool, schema: Arc::default(), permits, json_bytes_max, _copy: None }
+    }
+
+    /// A copy of one user's file, with the statements of all files that have the same tables.
+    pub(super) fn of_copy(copy: Arc<FileCopy>, schemas: &Arc<Schemas>, column_bytes_max: usize) -> Self {
+        let schema = Arc::new(SchemaCache::sharing(Arc::clone(schemas)));
+        Self { schema, _copy: Some(Arc::clone(&copy)), ..Self::new(copy.pool.clone(), column_bytes_max) }
     }
 
     /// Begins a read-only transaction in which all statements see the same rows, and warns of what these statements

@@ -30,7 +30,8 @@ const SOURCES_CONNECT: Duration = Duration::from_secs(2);
 pub(super) struct Databases {
     pub(super) cache: Pool,
     pub(super) log: Pool,
-    pub(super) sources: Pool,
+    /// None: each user has a file.
+    pub(super) sources: Option<Pool>,
     /// None: no change feed.
     pub(super) outbox: Option<Pool>,
 }
@@ -46,8 +47,10 @@ impl Databases {
         };
         // A long timeout: it holds rows of the outbox while their invalidations are committed.
         let outbox = options(Access::Outbox, OUTBOX_CONNECTIONS, sources.hard_timeout);
+        let with_files = sources.files().is_some();
         let outbox_url = match &sources.database_url {
-            _ if !sources.change_feed => None,
+            // Users' files have no outbox.
+            _ if !sources.change_feed || with_files => None,
             Some(_) => sources.relay_database_url.as_ref(),
             None => Some(&database.url),
         };
@@ -55,7 +58,13 @@ impl Databases {
         Ok(Self {
             cache: open("the cache's database (database.url)", &database.url, &cache).await?,
             log: open("the invalidation log (database.url)", &database.url, &log).await?,
-            sources: open("the sources' database (sources.database_url)", sources_url, &sources_options).await?,
+            sources: match with_files {
+                true => None,
+                false => {
+                    let what = "the sources' database (sources.database_url)";
+                    Some(open(what, sources_url, &sources_options).await?)
+                }
+            },
             outbox: match outbox_url {
                 Some(url) => Some(open("the outbox (sources.relay_database_url)", url, &outbox).await?),
                 None => None,
@@ -64,8 +73,9 @@ impl Databases {
     }
 
     pub(super) fn observe(&self, meter: &Meter) {
-        let pools = [("cache", &self.cache), ("invalidation_log", &self.log), ("sources", &self.sources)];
-        let pools = pools.into_iter().chain(self.outbox.iter().map(|pool| ("outbox", pool)));
+        let of_sources = self.sources.iter().map(|pool| ("sources", pool));
+        let pools = [("cache", &self.cache), ("invalidation_log", &self.log)].into_iter().chain(of_sources);
+        let pools = pools.chain(self.outbox.iter().map(|pool| ("outbox", pool)));
         database::observe(&pools.map(|(name, pool)| (name, pool.clone())).collect::<Vec<_>>(), meter);
     }
 
@@ -78,7 +88,7 @@ impl Databases {
     }
 
     pub(super) async fn close(self) {
-        for pool in [self.cache, self.log, self.sources].into_iter().chain(self.outbox) {
+        for pool in [self.cache, self.log].into_iter().chain(self.sources).chain(self.outbox) {
             pool.close().await;
         }
     }

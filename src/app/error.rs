@@ -9,6 +9,7 @@ use crate::{
     changes::InstallError,
     grpc,
     reload::ReloadError,
+    user_files::UserFileError,
 };
 
 /// Why the service does not start.
@@ -27,6 +28,8 @@ pub enum StartError {
     Demo(#[source] DbErr),
     #[error("the triggers on the sources' tables cannot be installed")]
     Triggers(#[from] InstallError),
+    #[error(transparent)]
+    UserFiles(#[from] UserFileError),
     #[error("redis.url cannot be used")]
     Redis(#[source] TierError),
     #[error(transparent)]

@@ -19,8 +19,12 @@ mod local_copy;
 mod reading;
 #[cfg(not(feature = "shuttle"))]
 mod table;
+pub(super) mod validity;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures::future::try_join_all;
 use tokio::sync::{Mutex, watch};
@@ -32,8 +36,9 @@ use in_memory as table;
 use local_copy::LocalCopy;
 pub use local_copy::LogView;
 use table::LogTable;
+pub use validity::LogValidity;
 
-use super::counters::Counter;
+use super::{counters::Counter, watched_files::WatchedFiles};
 #[cfg(feature = "shuttle")]
 use crate::database::in_memory::MemoryDatabase;
 use crate::{
@@ -50,17 +55,6 @@ use crate::{
         time::{sleep, timeout},
     },
 };
-
-/// Whether cached data may be served by the local copy of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogValidity {
-    /// The lease holds: no invalidation older than the lease is missing.
-    Verified,
-    /// The lease has lapsed, but not for longer than `unverified_max`: cached answers are flagged.
-    Unverified,
-    /// The lease has lapsed for too long, or the log was never read: nothing cached may be served.
-    Expired,
-}
 
 /// Readings of the log after a commit, while they time out.
 const CATCH_UPS_AFTER_COMMIT: u32 = 5;
@@ -82,6 +76,8 @@ pub struct InvalidationLog {
     gaps: Counter,
     commits: Counter,
     lease_conflict: watch::Sender<Option<InvalidationLogError>>,
+    /// Where each user has a file.
+    files: OnceLock<Arc<WatchedFiles>>,
     config: config::InvalidationLogSettings,
     timeout: Duration,
     clock: Clock,
@@ -147,6 +143,7 @@ impl InvalidationLog {
             gaps: Counter::default(),
             commits: Counter::default(),
             lease_conflict: watch::Sender::new(None),
+            files: OnceLock::new(),
             config,
             timeout,
             clock,
@@ -156,7 +153,17 @@ impl InvalidationLog {
     /// The invalidations of one key that are applied at this moment.
     #[must_use]
     pub fn view(&self, key: &CacheKey) -> LogView {
-        self.copy.read().view(key)
+        let view = self.copy.read().view(key);
+        match self.files.get() {
+            None => view,
+            Some(files) => view.of_user(files, &key.user),
+        }
+    }
+
+    /// From now on documents also belong to the state of their user's file.
+    pub(super) fn watch(&self, files: Arc<WatchedFiles>) {
+        // Called once, when the cache is made.
+        let _ = self.files.set(files);
     }
 
     /// From now on keeps the scopes that are invalidated, for [`Self::take_recorded_scopes`].
@@ -167,7 +174,8 @@ impl InvalidationLog {
     /// The scopes that any instance has invalidated since the last call, or since [`Self::record_scopes`].
     #[must_use]
     pub fn take_recorded_scopes(&self) -> Vec<Scope> {
-        self.copy.write().take_recorded_scopes()
+        let changed = self.files.get().map(|files| files.take_changed()).unwrap_or_default();
+        self.copy.write().take_recorded_scopes().into_iter().chain(changed).collect()
     }
 
     #[must_use]

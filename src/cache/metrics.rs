@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{UserDataCache, tiers::tier_metrics::WriteOutcome};
+use super::{UserDataCache, tiers::tier_metrics::WriteOutcome, watched_files::FileLevels};
 use crate::{
     model::{CacheStatus, Tier},
     telemetry::{
@@ -124,6 +124,7 @@ fn observe_jobs(read: impl Fn(&'static Instrument, ReadMetric)) {
             observe(&[], cache.counters.changes.lag().as_secs_f64());
         }
     });
+    observe_files(&read);
     read(&names::STALENESS_CHECKS, |cache, observe| {
         let of = cache.counters.staleness.stats();
         for (outcome, count) in [
@@ -136,6 +137,19 @@ fn observe_jobs(read: impl Fn(&'static Instrument, ReadMetric)) {
         }
     });
     read(&names::STALENESS_FOUND, |cache, observe| observe(&[], number(cache.counters.staleness.stale.get())));
+}
+
+fn observe_files(read: &impl Fn(&'static Instrument, ReadMetric)) {
+    read(&names::USER_FILES_WATCHED, |cache, observe| observe(&[], number(file_levels(cache).users)));
+    read(&names::USER_FILES_COPIES, |cache, observe| observe(&[], number(file_levels(cache).copies)));
+    read(&names::USER_FILES_COPIES_SIZE, |cache, observe| observe(&[], number(file_levels(cache).bytes)));
+    read(&names::USER_FILES_CHANGES, |cache, observe| observe(&[], number(file_levels(cache).changes)));
+    read(&names::USER_FILES_FAILURES, |cache, observe| observe(&[], number(file_levels(cache).failures)));
+}
+
+/// All zero with one database for all users.
+fn file_levels(cache: &UserDataCache) -> FileLevels {
+    cache.files.as_ref().map(|files| files.levels()).unwrap_or_default()
 }
 
 fn observe_log(read: impl Fn(&'static Instrument, ReadMetric)) {

@@ -1,6 +1,6 @@
 //! Runs the commands on the server's side: serving, migrating, installing triggers, seeding.
 
-use std::{io, mem::ManuallyDrop, net::SocketAddr, process::ExitCode};
+use std::{io, mem::ManuallyDrop, net::SocketAddr, process::ExitCode, time::Duration};
 
 use sea_orm::DatabaseConnection;
 use serde_json::json;
@@ -26,12 +26,16 @@ use crate::{
     demo,
     error::with_causes,
     telemetry::{self, Telemetry},
+    user_files::survey,
 };
 
 /// EX_CONFIG of sysexits.h: the configuration cannot work here.
 const EX_CONFIG: u8 = 78;
 /// After a second signal.
 const CUT_SHORT: u8 = 130;
+/// For the banner, which waits no longer.
+const FILES_COUNTED: usize = 1000;
+const SURVEY_MAX: Duration = Duration::from_secs(1);
 
 #[must_use]
 pub fn run(command: ServerCommand) -> ExitCode {
@@ -79,7 +83,8 @@ async fn serve(config: Config, telemetry: Telemetry) -> ExitCode {
         let listener = listen("server.listen", config.server.listen).await?;
         let probes_listener = listen("metrics.listen", config.metrics.listen).await?;
         let address = |listener: &TcpListener| listener.local_addr().map_err(|error| error.to_string());
-        let banner = banner(&config, address(&listener)?, address(&probes_listener)?);
+        let files = describe_files(&config).await;
+        let banner = banner(&config, files, address(&listener)?, address(&probes_listener)?);
         Ok::<_, String>((listener, probes_listener, banner))
     };
     let (listener, probes_listener, banner) = match listening.await {
@@ -123,10 +128,27 @@ async fn listen(setting: &str, address: SocketAddr) -> Result<TcpListener, Strin
     TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address} ({setting}): {error}"))
 }
 
+/// Where each user has a file: where the files are, how many, and how their changes are noticed.
+async fn describe_files(config: &Config) -> Option<String> {
+    let places = config.sources.files()?;
+    let url = places.first()?.url();
+    let surveyed = tokio::task::spawn_blocking(move || survey(&places, FILES_COUNTED));
+    let found = match tokio::time::timeout(SURVEY_MAX, surveyed).await {
+        Ok(Ok(Ok(of))) => {
+            let more = if of.is_part { " or more" } else { "" };
+            format!("{} files{more} on {}", of.files, of.file_system.name())
+        }
+        Ok(Ok(Err(error))) => with_causes(&error),
+        _ => "the file system does not answer".to_owned(),
+    };
+    Some(format!("{url} ({found}; changes are looked for every {:?})", config.sources.file_poll))
+}
+
 /// Addresses, storage, tiers, and the next command to try.
-fn banner(config: &Config, address: SocketAddr, probes: SocketAddr) -> String {
+fn banner(config: &Config, files: Option<String>, address: SocketAddr, probes: SocketAddr) -> String {
     let redis = if config.redis.url.is_some() { "Redis" } else { "no Redis" };
     let sources = match &config.sources.database_url {
+        Some(_) if files.is_some() => files.unwrap_or_default(),
         Some(url) => url.place(),
         None if config.demo.enabled => "the same database, with the demo's users 1 to 30".to_owned(),
         None => "the same database".to_owned(),
@@ -218,6 +240,7 @@ async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>)
 
 async fn change_triggers(what: Triggers, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     let sources = &config.sources;
+    refuse_files(config, "triggers are not needed")?;
     let url = sources.relay_database_url.as_ref().or(sources.database_url.as_ref()).unwrap_or(&config.database.url);
     let database = open(url, Access::Outbox, config).await?;
     match what {
@@ -254,6 +277,7 @@ fn not_installed(error: InstallError) -> Failure {
 }
 
 async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
+    refuse_files(config, "demo data is not written")?;
     let url = config.sources.database_url.as_ref().unwrap_or(&config.database.url);
     let database = open(url, Access::ReadWrite, config).await?;
     userdata_migrations::up(&database, Tables::CacheAndSources).await.map_err(not_migrated)?;
@@ -268,6 +292,17 @@ async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
 async fn open(url: &Secret, access: Access, config: &Config) -> Result<DatabaseConnection, Failure> {
     let opened = connect_single("the database", url, access, config.sources.hard_timeout).await;
     opened.map_err(|error| Failure::new(Code::Unavailable, format!("{}: {}", url.place(), with_causes(&error))))
+}
+
+/// Commands that write to the sources have nothing to do where each user has a file: those are only read.
+fn refuse_files(config: &Config, why: &str) -> Result<(), Failure> {
+    match config.sources.files() {
+        None => Ok(()),
+        Some(_) => {
+            let message = format!("sources.database_url names a file per user: {why}, and nothing is written there");
+            Err(Failure::new(Code::FailedPrecondition, message))
+        }
+    }
 }
 
 fn listed(names: &[String], what: &str, nothing: &str) -> String {

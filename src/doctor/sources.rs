@@ -7,6 +7,7 @@ use sea_orm::{DatabaseConnection, DbErr};
 use super::{
     Findings,
     databases::{Which, failed, unreadable, without_right},
+    user_files,
 };
 use crate::{
     changes::{self, TriggerState},
@@ -20,6 +21,9 @@ const INSTALL: &str = "run `userdata triggers install` as the owner of the table
     to call InvalidateCache";
 
 pub(super) async fn examine(config: &Config, found: &mut Findings) {
+    if let Some(places) = config.sources.files() {
+        return user_files::examine(places, config, found).await;
+    }
     let (setting, url) = match &config.sources.database_url {
         Some(url) => ("sources.database_url", url),
         None => ("database.url", &config.database.url),
@@ -121,6 +125,9 @@ fn costs(catalogue: &Catalogue, found: &mut Findings) {
 /// The change feed, if it is configured.
 pub(super) async fn triggers(config: &Config, found: &mut Findings) {
     let sources = &config.sources;
+    if sources.files().is_some() {
+        return found.ok("change triggers", "not needed: the files of users who are read are looked at");
+    }
     if !sources.change_feed {
         return found.ok("change triggers", "switched off (sources.change_feed): changes are told by InvalidateCache");
     }

@@ -27,7 +27,7 @@ pub struct Model {
     pub read_position: i64,
     /// The start of the load.
     pub as_of: DateTime,
-    /// The epoch of the log that the read positions belong to.
+    /// The epoch of the log that the read positions belong to; with a file per user, also the state of the file.
     pub log_epoch: String,
     /// What is known of each section beside its content.
     pub sections: Json,

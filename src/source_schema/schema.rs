@@ -66,14 +66,45 @@ impl Schema {
     }
 }
 
+/// The schemas of databases of one kind: where each user has a file, most have the same tables.
+#[derive(Debug, Default)]
+pub struct Schemas(Mutex<HashMap<Catalogue, Arc<Schema>>>);
+
+/// More than the application has had; each takes some 100 KiB.
+const SCHEMAS_MAX: usize = 32;
+
+impl Schemas {
+    /// The schema of these tables. The first database that has them is reported.
+    fn of(&self, catalogue: Catalogue) -> Arc<Schema> {
+        let mut schemas = self.0.lock();
+        if let Some(schema) = schemas.get(&catalogue) {
+            return Arc::clone(schema);
+        }
+        if schemas.len() >= SCHEMAS_MAX {
+            schemas.clear();
+        }
+        report(&catalogue);
+        let schema = Arc::new(Schema::new(catalogue.clone()));
+        schemas.insert(catalogue, Arc::clone(&schema));
+        schema
+    }
+}
+
 /// The schema of a database whose tables may change meanwhile.
 #[derive(Debug, Default)]
 pub struct SchemaCache {
+    schemas: Arc<Schemas>,
     current: RwLock<Option<(Arc<Schema>, Instant)>>,
     suspect: AtomicBool,
 }
 
 impl SchemaCache {
+    /// With the schemas of other databases.
+    #[must_use]
+    pub fn sharing(schemas: Arc<Schemas>) -> Self {
+        Self { schemas, ..Self::default() }
+    }
+
     /// The schema that `db` has. The catalogue is read if that was never done, if it was done a while ago, or if a
     /// statement has failed since.
     pub async fn get(&self, db: &impl ConnectionTrait) -> Result<Arc<Schema>, DbErr> {
@@ -89,10 +120,7 @@ impl SchemaCache {
         let catalogue = Catalogue::read(db).await.inspect_err(|_error| self.suspect())?;
         let schema = match &known {
             Some((schema, _)) if *schema.catalogue() == catalogue => Arc::clone(schema),
-            _ => {
-                report(&catalogue);
-                Arc::new(Schema::new(catalogue))
-            }
+            _ => self.schemas.of(catalogue),
         };
         *self.current.write() = Some((Arc::clone(&schema), looked_at));
         Ok(schema)

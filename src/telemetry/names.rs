@@ -192,6 +192,16 @@ instruments! {
         "Changes of the sources that the change relay turned into invalidations", [];
     CHANGES_LAG = "userdata.changes.lag", Gauge, "s",
         "How long the oldest change of the last relayed batch had waited", [];
+    USER_FILES_WATCHED = "userdata.user_files.watched", UpDownCounter, "{file}",
+        "Users' files that are looked at for changes", [];
+    USER_FILES_CHANGES = "userdata.user_files.changes", Counter, "{change}",
+        "Changes of watched users' files that a look has found", [];
+    USER_FILES_FAILURES = "userdata.user_files.look_failures", Counter, "{look}",
+        "Looks at users' files that failed; answers about those users are unverified", [];
+    USER_FILES_COPIES = "userdata.user_files.copies", UpDownCounter, "{copy}",
+        "Copies of users' files that are open", [];
+    USER_FILES_COPIES_SIZE = "userdata.user_files.copies.size", UpDownCounter, "By",
+        "Size of the open copies of users' files", [];
     STALENESS_CHECKS = "userdata.staleness_check.documents", Counter, "{document}",
         "Served documents sampled for comparison with the sources",
         [Attribute { name: "outcome", values: &["compared", "skipped", "change_pending", "undecided"] }];

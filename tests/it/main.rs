@@ -42,3 +42,4 @@ mod sweep;
 mod telemetry;
 mod tier_matrix;
 mod tiers;
+mod user_files;

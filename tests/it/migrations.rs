@@ -117,7 +117,7 @@ async fn columns_and_indexes_are_as_designed() {
         ("strategy_key", "BIGINT", "BIGINT"),
         ("read_position", "BIGINT", "BIGINT"),
         ("as_of", "TIMESTAMP WITHOUT TIME ZONE", "DATETIME"),
-        ("log_epoch", "CHARACTER VARYING(36)", "VARCHAR(36)"),
+        ("log_epoch", "CHARACTER VARYING(72)", "VARCHAR(72)"),
         ("sections", "JSON", "JSON"),
         ("complete", "BOOLEAN", "BOOLEAN"),
         ("format", "INTEGER", "INTEGER"),

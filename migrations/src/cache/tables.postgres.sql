@@ -14,7 +14,8 @@ CREATE TABLE comprehensive_user_data_cache (
     -- The highest read position of a section: an invalidation of all sections above it outdates the whole row.
     read_position BIGINT NOT NULL,
     as_of TIMESTAMP NOT NULL,
-    log_epoch VARCHAR(36) NOT NULL,
+    -- Where each user has a SQLite file, the epoch also names the state of the file.
+    log_epoch VARCHAR(72) NOT NULL,
     sections JSON NOT NULL,
     complete BOOLEAN NOT NULL,
     format INTEGER NOT NULL,

@@ -5,7 +5,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use super::validity::LogValidity;
 use crate::{
+    cache::watched_files::{FileState, WatchedFiles, log_epoch, unknown_epoch},
     model::{CacheKey, Scope, Section, SectionSet, Snapshot, StrategyId, UserId, section},
     mutant::{self, Mutant},
 };
@@ -202,21 +204,46 @@ impl LocalCopy {
                 }
             }
         }
-        LogView { epoch: Arc::clone(&self.epoch), applied: self.applied, low_watermark: self.low_watermark, positions }
+        LogView {
+            epoch: Arc::clone(&self.epoch),
+            applied: self.applied,
+            low_watermark: self.low_watermark,
+            positions,
+            file: LogValidity::Verified,
+        }
     }
 }
 
 /// The invalidations of one key that an instance has applied at one moment.
 #[derive(Clone, Debug)]
 pub struct LogView {
+    /// Of the documents that can be judged. Where each user has a file, it also names the state of the file.
     pub epoch: Arc<str>,
     /// The position up to which the log was applied: the read position of a load that starts now.
     pub applied: i64,
     low_watermark: i64,
     positions: Positions,
+    /// How far the state of the user's file is known.
+    pub file: LogValidity,
 }
 
 impl LogView {
+    /// The view of documents that were read from the last known state of the user's file.
+    pub(super) fn of_user(self, files: &WatchedFiles, user: &UserId) -> Self {
+        let state = files.state(user);
+        let file = state.as_ref().map_or(LogValidity::Expired, |state| files.validity(state));
+        let epoch = match state.filter(|_| file != LogValidity::Expired) {
+            Some(state) => state.epoch(&self.epoch),
+            None => unknown_epoch(&self.epoch),
+        };
+        Self { epoch, file, ..self }
+    }
+
+    /// The view of documents that are read from this state of the user's file.
+    pub(in crate::cache) fn of_state(&self, state: &FileState) -> Self {
+        Self { epoch: state.epoch(&log_epoch(&self.epoch)), ..self.clone() }
+    }
+
     /// The position of the last invalidation of any section. A load with a lower read position may not be joined.
     #[must_use]
     pub fn last_invalidation(&self) -> i64 {

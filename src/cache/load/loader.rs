@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     aggregate::{
-        AggregateError, Aggregator, Assembled, AssembledPart, Plan, SourceError,
+        AggregateError, Aggregator, Assembled, AssembledPart, OpenSources, Plan, SourceError,
         ai_analysis::{Budget, Late},
     },
     cache::{
@@ -31,6 +31,7 @@ use crate::{
             lookup::TierHit,
             memory::Unread,
         },
+        watched_files::WatchedFiles,
     },
     clock::Clock,
     config::Config,
@@ -50,6 +51,8 @@ pub(in crate::cache) struct Loader {
     pub(in crate::cache) log: Arc<InvalidationLog>,
     pub(in crate::cache) leases: Arc<Leases>,
     pub(in crate::cache) aggregator: Arc<Aggregator>,
+    /// None: one database for all users.
+    pub(in crate::cache) files: Option<Arc<WatchedFiles>>,
     pub(in crate::cache) counters: Arc<Counters>,
     pub(in crate::cache) metrics: LoadMetrics,
     pub(in crate::cache) admission: Admission,
@@ -136,8 +139,11 @@ impl Loader {
         attempt: Attempt<'_>,
         lease: Option<Lease>,
     ) -> Result<LoadedSnapshot, Error> {
-        let Attempt { query, mode, view, .. } = attempt;
-        let (snapshot, late) = match self.assemble(attempt).instrument(info_span!("assemble")).await {
+        let (opened, view) = &self.open(attempt).await;
+        let attempt = Attempt { view, ..attempt };
+        let Attempt { query, mode, .. } = attempt;
+        let assembling = async { self.assemble(opened.as_ref().map_err(Clone::clone)?, attempt).await };
+        let (snapshot, late) = match assembling.instrument(info_span!("assemble")).await {
             Ok(assembled) => assembled,
             Err(failure) => {
                 if let LoadFailure::SourceFailed { source_name, retry_after, .. } = &failure {
@@ -163,6 +169,18 @@ impl Loader {
         Ok(LoadedSnapshot { snapshot, status, position: view.applied })
     }
 
+    /// Opens the user's database, with the view of what will be read from it.
+    ///
+    /// Order: the view's positions are of before. A copy of a file is made here, and is a reading of the sources.
+    async fn open(&self, Attempt { query, view, .. }: Attempt<'_>) -> (Result<OpenSources, LoadFailure>, LogView) {
+        let opened = self.aggregator.open(&query.user).await.map_err(failure);
+        let view = match (&self.files, opened.as_ref().ok().and_then(|opened| opened.look.as_ref())) {
+            (Some(files), Some(look)) => view.of_state(&files.learn(&query.user, look)),
+            _ => view.clone(),
+        };
+        (opened, view)
+    }
+
     /// Loads a document again when its late AI response has arrived.
     fn complete_when(self: &Arc<Self>, late: Late, query: UserDataQuery, as_of: DateTime<Utc>) {
         let loader = Arc::clone(self);
@@ -176,14 +194,18 @@ impl Loader {
     }
 
     /// Reads the sections that the fallback cannot supply, and joins them with the others.
-    async fn assemble(&self, attempt: Attempt<'_>) -> Result<(Snapshot, Option<Late>), LoadFailure> {
+    async fn assemble(
+        &self,
+        opened: &OpenSources,
+        attempt: Attempt<'_>,
+    ) -> Result<(Snapshot, Option<Late>), LoadFailure> {
         let as_of = self.clock.utc();
         let reusable = attempt.fallback.reused_sections(attempt.view, &self.config.database, as_of);
         let mut reused = reusable.unwrap_or_default();
-        let mut assembled = self.aggregate(attempt, &reused, as_of).await?;
+        let mut assembled = self.aggregate(opened, attempt, &reused, as_of).await?;
         if !reused.parts.is_empty() && reused.strategy != Some(assembled.strategy) {
             reused = reused.without_strategy();
-            assembled = self.aggregate(attempt, &reused, as_of).await?;
+            assembled = self.aggregate(opened, attempt, &reused, as_of).await?;
         }
         self.counters.sections_read(assembled.parts.iter().map(|part| part.facts.section));
         self.counters.sections_reused(reused.parts.iter().map(|part| part.facts.section));
@@ -195,6 +217,7 @@ impl Loader {
 
     async fn aggregate(
         &self,
+        opened: &OpenSources,
         Attempt { query, mode, .. }: Attempt<'_>,
         reused: &ReusedSections,
         as_of: DateTime<Utc>,
@@ -203,12 +226,9 @@ impl Loader {
         let (sections, onboarding) = (reused.missing(), reused.onboarding());
         let ai_calls = (mode == LoadMode::Prefetch).then(|| Arc::clone(&self.prefetch_budget));
         let plan = Plan { sections, as_of, refresh: mode == LoadMode::Refresh, budget, onboarding, ai_calls };
-        match tokio::time::timeout(budget, Box::pin(self.aggregator.aggregate(query, &plan))).await {
+        match tokio::time::timeout(budget, Box::pin(self.aggregator.aggregate_from(opened, query, &plan))).await {
             Ok(Ok(assembled)) => Ok(assembled),
-            Ok(Err(AggregateError::UnknownUser)) => Err(LoadFailure::NotFound(Missing::User)),
-            Ok(Err(AggregateError::BudgetExceeded)) => Err(LoadFailure::BudgetExceeded),
-            Ok(Err(AggregateError::UnknownStrategy)) => Err(LoadFailure::NotFound(Missing::Strategy)),
-            Ok(Err(AggregateError::Source { name, error })) => Err(source_failed(name, error)),
+            Ok(Err(error)) => Err(failure(error)),
             Err(_) => Err(source_failed("onboarding", SourceError::Timeout)),
         }
     }
@@ -273,6 +293,15 @@ impl Loader {
     fn jittered_ttl(&self) -> Duration {
         let config = &self.config.database;
         config.ttl.mul_f64(1.0 + config.ttl_jitter * (2.0 * rand::random::<f64>() - 1.0))
+    }
+}
+
+fn failure(error: AggregateError) -> LoadFailure {
+    match error {
+        AggregateError::UnknownUser => LoadFailure::NotFound(Missing::User),
+        AggregateError::UnknownStrategy => LoadFailure::NotFound(Missing::Strategy),
+        AggregateError::BudgetExceeded => LoadFailure::BudgetExceeded,
+        AggregateError::Source { name, error } => source_failed(name, error),
     }
 }
 

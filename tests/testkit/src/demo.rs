@@ -23,6 +23,7 @@ pub async fn serve_demo(kind: Kind, environment: &[(&str, &str)]) -> (TestDataba
 pub fn demo_settings(database: &TestDatabase, environment: &[(&str, &str)]) -> Settings {
     let flags = ["--demo", "--demo-as-of", DEMO_AS_OF, "--database-url", &database.url];
     Settings {
+        uid: None,
         flags: flags.map(str::to_owned).into(),
         environment: environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
     }

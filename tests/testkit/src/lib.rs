@@ -22,5 +22,8 @@ pub mod oracle;
 pub mod seeded;
 pub mod server;
 pub mod sources;
+pub mod user_folder;
 
-pub use servers::{ai, binary, free_port, log_of, pki, postgres, process, proxy, raw, redis, wait_for, wire};
+pub use servers::{
+    ai, binary, free_port, log_of, pki, postgres, process, proxy, raw, redis, sqlite_writer, wait_for, wire,
+};

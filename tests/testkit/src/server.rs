@@ -26,6 +26,8 @@ pub type Client = UserDataServiceClient<Channel>;
 pub struct Settings {
     pub flags: Vec<String>,
     pub environment: Vec<(String, String)>,
+    /// Another user to run as, if the test is root.
+    pub uid: Option<u32>,
 }
 
 impl Settings {
@@ -87,7 +89,12 @@ impl Server {
         assert!(self.process.is_none(), "it runs");
         // A log of its own for every start, or the address of the last one would be found in it.
         let _gone = std::fs::remove_file(self.log_file());
-        let mut command = vec![program().into(), "serve".into()];
+        let mut command: Vec<std::ffi::OsString> = Vec::new();
+        if let Some(uid) = self.settings.uid {
+            let (user, group) = (format!("--reuid={uid}"), format!("--regid={uid}"));
+            command.extend(["setpriv".into(), user.into(), group.into(), "--clear-groups".into()]);
+        }
+        command.extend([program().into(), "serve".into()]);
         command.extend(["--listen".into(), self.address.to_string().into()]);
         command.extend(["--metrics-listen".into(), "127.0.0.1:0".into()]);
         command.extend(self.settings.flags.iter().map(Into::into));
@@ -153,6 +160,11 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells");
         resident.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").pid()
     }
 
     /// A client with a connection of its own.
