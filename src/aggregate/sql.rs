@@ -94,10 +94,11 @@ impl SourceDatabase {
     where
         F: Future<Output = Result<T, SourceError>>,
     {
-        match read().await {
+        // On the heap, because the futures are large.
+        match Box::pin(read()).await {
             Err(SourceError::Sql(error)) if is_schema_change(&error) => {
                 tracing::warn!(%error, "sources: tables have changed; the catalogue is read again");
-                read().await
+                Box::pin(read()).await
             }
             done => done,
         }
