@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -94,8 +94,19 @@ impl Schemas {
 #[derive(Debug, Default)]
 pub struct SchemaCache {
     schemas: Arc<Schemas>,
-    current: RwLock<Option<(Arc<Schema>, Instant)>>,
-    suspect: AtomicBool,
+    current: RwLock<Option<Look>>,
+    /// How many statements have failed as they do when tables have changed.
+    suspicions: AtomicU64,
+}
+
+/// What a look at the catalogue has found.
+#[derive(Clone, Debug)]
+struct Look {
+    schema: Arc<Schema>,
+    at: Instant,
+    /// The suspicions before it. While a source reads the catalogue because of a new one, no other may go on with the
+    /// schema that is suspected.
+    suspicions: u64,
 }
 
 impl SchemaCache {
@@ -109,26 +120,28 @@ impl SchemaCache {
     /// statement has failed since.
     pub async fn get(&self, db: &impl ConnectionTrait) -> Result<Arc<Schema>, DbErr> {
         let known = self.current.read().clone();
-        if let Some((schema, looked_at)) = &known
-            && looked_at.elapsed() < LOOK_EVERY
-            && !self.suspect.load(Ordering::Acquire)
+        let (at, suspicions) = (Instant::now(), self.suspicions.load(Ordering::Acquire));
+        if let Some(look) = &known
+            && at.duration_since(look.at) < LOOK_EVERY
+            && look.suspicions == suspicions
         {
-            return Ok(Arc::clone(schema));
+            return Ok(Arc::clone(&look.schema));
         }
-        let looked_at = Instant::now();
-        self.suspect.store(false, Ordering::Release);
-        let catalogue = Catalogue::read(db).await.inspect_err(|_error| self.suspect())?;
-        let schema = match &known {
-            Some((schema, _)) if *schema.catalogue() == catalogue => Arc::clone(schema),
+        let catalogue = Catalogue::read(db).await?;
+        let schema = match known {
+            Some(look) if *look.schema.catalogue() == catalogue => look.schema,
             _ => self.schemas.of(catalogue),
         };
-        *self.current.write() = Some((Arc::clone(&schema), looked_at));
+        let mut current = self.current.write();
+        if current.as_ref().is_none_or(|look| (look.suspicions, look.at) <= (suspicions, at)) {
+            *current = Some(Look { schema: Arc::clone(&schema), at, suspicions });
+        }
         Ok(schema)
     }
 
     /// A statement failed as it does when tables have changed: the next call reads the catalogue.
     pub fn suspect(&self) {
-        self.suspect.store(true, Ordering::Release);
+        self.suspicions.fetch_add(1, Ordering::AcqRel);
     }
 }
 

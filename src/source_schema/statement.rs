@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use super::{
-    Owner, SourceTable,
+    Family, Owner, SourceTable,
     catalogue::{Catalogue, Difference},
     conversion::{self, Conversion, ROW},
     tables::TABLES,
@@ -69,6 +69,10 @@ fn subquery(reference: &Reference<'_>, catalogue: &Catalogue) -> Option<String> 
         .map(|(column, conversion)| match (conversion, table.family(column)) {
             (Conversion::None, _) => format!("{ROW}.{column}"),
             (Conversion::Expression(expression), _) => format!("{expression} AS {column}"),
+            // Where it is not there, the user is compared as text.
+            (_, Some(_)) if column == "user_id" => {
+                format!("{} AS {column}", conversion::absent(catalogue.dialect(), Family::Text))
+            }
             (_, Some(family)) => format!("{} AS {column}", conversion::absent(catalogue.dialect(), family)),
             (_, None) => format!("NULL AS {column}"),
         })
