@@ -1,5 +1,10 @@
 //! The planning application's schema in three generations, on either database and with either form of user ids.
 
+mod documents;
+mod random;
+mod running;
+mod types;
+
 use sea_orm::ConnectionTrait;
 use testkit::{
     database::{BOTH, Kind},

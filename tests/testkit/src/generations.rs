@@ -4,6 +4,7 @@
 //! PostgreSQL differs in two types only. The rows are the same on either database and for either form of user id, so
 //! that documents can be compared; only the columns that a generation lacks are left out.
 
+mod altered;
 mod batch;
 mod content;
 mod onboarding;
@@ -12,6 +13,7 @@ mod strategies;
 use chrono::{Days, NaiveDate, NaiveDateTime};
 use sea_orm::DatabaseConnection;
 
+pub use self::altered::{Column, Table};
 use self::batch::Rows;
 use crate::database::{Kind, TestDatabase, database, execute, today};
 
