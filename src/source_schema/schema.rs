@@ -94,14 +94,14 @@ impl Schemas {
 #[derive(Debug, Default)]
 pub struct SchemaCache {
     schemas: Arc<Schemas>,
-    current: RwLock<Option<Look>>,
+    current: RwLock<Option<KnownSchema>>,
     /// How many statements have failed as they do when tables have changed.
     suspicions: AtomicU64,
 }
 
 /// What a look at the catalogue has found.
 #[derive(Clone, Debug)]
-struct Look {
+struct KnownSchema {
     schema: Arc<Schema>,
     at: Instant,
     /// The suspicions before it. While a source reads the catalogue because of a new one, no other may go on with the
@@ -121,20 +121,20 @@ impl SchemaCache {
     pub async fn get(&self, db: &impl ConnectionTrait) -> Result<Arc<Schema>, DbErr> {
         let known = self.current.read().clone();
         let (at, suspicions) = (Instant::now(), self.suspicions.load(Ordering::Acquire));
-        if let Some(look) = &known
-            && at.duration_since(look.at) < LOOK_EVERY
-            && look.suspicions == suspicions
+        if let Some(known) = &known
+            && at.duration_since(known.at) < LOOK_EVERY
+            && known.suspicions == suspicions
         {
-            return Ok(Arc::clone(&look.schema));
+            return Ok(Arc::clone(&known.schema));
         }
         let catalogue = Catalogue::read(db).await?;
         let schema = match known {
-            Some(look) if *look.schema.catalogue() == catalogue => look.schema,
+            Some(known) if *known.schema.catalogue() == catalogue => known.schema,
             _ => self.schemas.of(catalogue),
         };
         let mut current = self.current.write();
-        if current.as_ref().is_none_or(|look| (look.suspicions, look.at) <= (suspicions, at)) {
-            *current = Some(Look { schema: Arc::clone(&schema), at, suspicions });
+        if current.as_ref().is_none_or(|known| (known.suspicions, known.at) <= (suspicions, at)) {
+            *current = Some(KnownSchema { schema: Arc::clone(&schema), at, suspicions });
         }
         Ok(schema)
     }
