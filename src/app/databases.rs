@@ -117,15 +117,25 @@ async fn open(what: &'static str, url: &Secret, options: &database::Options) -> 
     Pool::open(url.expose(), options).await.map_err(|cause| StartError::Database { what, cause })
 }
 
-/// A single connection that can write, for migrating, seeding and installing triggers. It is opened at once, because nothing works without.
+/// A single connection that can write, for migrating, seeding and installing triggers. It is opened at once, because
+/// nothing works without. A SQLite file with the planning application's tables is refused as the cache's before its
+/// journal mode is changed.
 pub async fn connect_single(
     what: &'static str,
     url: &Secret,
     access: Access,
     timeout: Duration,
 ) -> Result<DatabaseConnection, StartError> {
-    let options = options(access, 1, timeout);
-    database::connect(url.expose(), &options).await.map_err(|cause| StartError::Database { what, cause })
+    let connect = async |access| {
+        let options = options(access, 1, timeout);
+        database::connect(url.expose(), &options).await.map_err(|cause| StartError::Database { what, cause })
+    };
+    if access == Access::ReadWrite && database::file_of(url.expose()).is_some_and(|file| file.exists()) {
+        let as_it_is = connect(Access::ReadOnly).await?;
+        userdata_migrations::refuse_unusable(&as_it_is, Tables::CacheAndSources).await?;
+        let _ = as_it_is.close().await;
+    }
+    connect(access).await
 }
 
 /// Migrates the embedded database, which belongs to this process. The demo also migrates and seeds a database server,

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     app::{App, RunError, StartError, connect_single},
-    changes::{self, InstallError},
+    changes::{self, InstallError, TriggerState},
     clock::Clock,
     config::{self, Config, OpenTelemetry, Secret},
     database::{Access, Dialect},
@@ -83,8 +83,8 @@ async fn serve(config: Config, telemetry: Telemetry) -> ExitCode {
         let listener = listen("server.listen", config.server.listen).await?;
         let probes_listener = listen("metrics.listen", config.metrics.listen).await?;
         let address = |listener: &TcpListener| listener.local_addr().map_err(|error| error.to_string());
-        let files = describe_files(&config).await;
-        let banner = banner(&config, files, address(&listener)?, address(&probes_listener)?);
+        let (files, changes) = tokio::join!(describe_files(&config), describe_changes(&config));
+        let banner = banner(&config, files, changes, address(&listener)?, address(&probes_listener)?);
         Ok::<_, String>((listener, probes_listener, banner))
     };
     let (listener, probes_listener, banner) = match listening.await {
@@ -145,7 +145,7 @@ async fn describe_files(config: &Config) -> Option<String> {
 }
 
 /// Addresses, storage, tiers, and the next command to try.
-fn banner(config: &Config, files: Option<String>, address: SocketAddr, probes: SocketAddr) -> String {
+fn banner(config: &Config, files: Option<String>, changes: String, address: SocketAddr, probes: SocketAddr) -> String {
     let redis = if config.redis.url.is_some() { "Redis" } else { "no Redis" };
     let sources = match &config.sources.database_url {
         Some(_) if files.is_some() => files.unwrap_or_default(),
@@ -167,21 +167,43 @@ fn banner(config: &Config, files: Option<String>, address: SocketAddr, probes: S
         ("storage", config.database.url.place()),
         ("tiers", format!("memory, {redis}, database")),
         ("sources", sources),
-        ("changes", changes_are_told_by(config)),
+        ("changes", changes),
         ("AI", ai.to_owned()),
         ("probes", format!("http://{probes}/healthz, /readyz and /metrics")),
         ("try", format!("{program} get 1{target}")),
     ])
 }
 
-/// How this instance learns that the sources have changed. Whether the triggers are there, `userdata doctor` looks.
-fn changes_are_told_by(config: &Config) -> String {
+/// How this instance learns that the sources have changed.
+async fn describe_changes(config: &Config) -> String {
+    const ALONE: &str = "told by InvalidateCache only";
     let sources = &config.sources;
-    match (&sources.database_url, &sources.relay_database_url) {
-        _ if !sources.change_feed => "told by InvalidateCache only (sources.change_feed is off)".to_owned(),
-        (Some(_), None) => "told by InvalidateCache only (sources.relay_database_url is not set)".to_owned(),
-        (Some(_), Some(url)) => format!("told by triggers through {}, and by InvalidateCache", url.place()),
-        (None, _) => "told by triggers in the same database, and by InvalidateCache".to_owned(),
+    if sources.files().is_some() {
+        return "looked for in each user's file, and told by InvalidateCache".to_owned();
+    }
+    let url = match (&sources.database_url, &sources.relay_database_url) {
+        _ if !sources.change_feed => return format!("{ALONE} (sources.change_feed is off)"),
+        (Some(_), None) => return format!("{ALONE} (sources.relay_database_url is not set)"),
+        (Some(_), Some(url)) => url,
+        // Its triggers are installed at the start.
+        (None, _) if Dialect::of_url(config.database.url.expose()).is_sqlite() => {
+            return "told by triggers in the same database, and by InvalidateCache".to_owned();
+        }
+        (None, _) => &config.database.url,
+    };
+    let place = url.place();
+    let states = async {
+        let database = connect_single("the outbox", url, Access::ReadOnly, SURVEY_MAX).await.ok()?;
+        changes::status(&database).await.ok()
+    };
+    let Ok(Some(states)) = tokio::time::timeout(SURVEY_MAX, states).await else {
+        return format!("told by InvalidateCache; {place} does not say whether triggers tell them too");
+    };
+    let of = |state| states.iter().filter(|table| table.state == state).count();
+    match (of(TriggerState::Installed), states.len() - of(TriggerState::TableMissing)) {
+        (0, _) => format!("{ALONE}: no triggers in {place} (`userdata triggers install`)"),
+        (all, there) if all == there => format!("told by triggers in {place}, and by InvalidateCache"),
+        (some, there) => format!("told by InvalidateCache, and by triggers on {some} of {there} tables in {place}"),
     }
 }
 
@@ -291,7 +313,10 @@ async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
 
 async fn open(url: &Secret, access: Access, config: &Config) -> Result<DatabaseConnection, Failure> {
     let opened = connect_single("the database", url, access, config.sources.hard_timeout).await;
-    opened.map_err(|error| Failure::new(Code::Unavailable, format!("{}: {}", url.place(), with_causes(&error))))
+    opened.map_err(|error| match error {
+        StartError::Migration(error) => not_migrated(error),
+        error => Failure::new(Code::Unavailable, format!("{}: {}", url.place(), with_causes(&error))),
+    })
 }
 
 /// Commands that write to the sources have nothing to do where each user has a file: those are only read.

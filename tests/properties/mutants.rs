@@ -142,14 +142,13 @@ noticed! {
         Release(B, FaultPoint::Head),
     ];
     pruning_without_raising_the_floor_is_noticed: PrunesWithoutTheLowWatermark by [
-        Get(A, One, Plain),
-        Write(One),
-        Invalidate(A, One, None, false),
+        Get(A, One11, Plain),
+        Write(One11),
         Invalidate(A, One11, None, false),
         Invalidate(A, One12, None, false),
         Invalidate(A, Two, None, false),
         Invalidate(A, Two21, None, false),
-        Get(A, One, Plain),
+        Get(A, One11, Plain),
     ];
     // The lost log's position is taken for one of the new log.
     ignoring_the_epoch_is_noticed: IgnoresTheEpoch by [

@@ -21,9 +21,11 @@ const OWN: &str = "CAST(r.user_id AS TEXT)";
 const OF_SESSION: &str = "(SELECT p.user_id FROM onboarding_sessions p WHERE p.id = r.session_id)";
 const OF_TASK: &str = "(SELECT p.user_id FROM deep_competitor_analysis_tasks p WHERE p.id = r.task_id)";
 const OF_ENHANCED: &str = "(SELECT p.user_id FROM enhanced_content_strategies p WHERE p.id = r.strategy_id)";
-const OF_LEGACY: &str = "(SELECT CAST(p.user_id AS TEXT) FROM content_strategies p WHERE p.id = r.strategy_id)";
-const OF_EVENT: &str = "(SELECT CAST(p.user_id AS TEXT) FROM content_strategies p WHERE p.id = COALESCE(r.strategy_id, \
-    (SELECT e.strategy_id FROM calendar_events e WHERE e.id = r.event_id)))";
+const OWN_OR_OF_LEGACY: &str = "COALESCE(NULLIF(r.user_id, ''), \
+    (SELECT CAST(p.user_id AS TEXT) FROM content_strategies p WHERE p.id = r.strategy_id))";
+const OF_LEGACY_OR_EVENT: &str = "COALESCE((SELECT CAST(p.user_id AS TEXT) FROM content_strategies p \
+    WHERE p.id = r.strategy_id), (SELECT COALESCE(NULLIF(e.user_id, ''), (SELECT CAST(p.user_id AS TEXT) \
+    FROM content_strategies p WHERE p.id = e.strategy_id)) FROM calendar_events e WHERE e.id = r.event_id))";
 
 const fn leaf(name: &'static str, owner: &'static str, sections: &'static [Section]) -> Table {
     Table { name, owner, sections, is_parent: false }
@@ -34,11 +36,12 @@ const fn parent(name: &'static str, owner: &'static str, sections: &'static [Sec
 }
 
 /// All of them.
-pub(super) const TABLES: [Table; 16] = [
+pub(super) const TABLES: [Table; 17] = [
     parent("onboarding_sessions", OWN, &[Onboarding]),
     leaf("website_analyses", OF_SESSION, &[Onboarding]),
     leaf("research_preferences", OF_SESSION, &[Onboarding]),
     leaf("persona_data", OF_SESSION, &[Onboarding]),
+    leaf("platform_integrations", OF_SESSION, &[Onboarding]),
     leaf("competitor_analyses", OF_SESSION, &[Onboarding]),
     leaf("seo_page_audits", OWN, &[Onboarding]),
     parent("deep_competitor_analysis_tasks", OWN, &[Onboarding]),
@@ -48,8 +51,8 @@ pub(super) const TABLES: [Table; 16] = [
     leaf("strategy_activation_status", OF_ENHANCED, &[Strategy, Performance, Recommendations]),
     leaf("strategy_performance_metrics", OF_ENHANCED, &[Strategy, Performance]),
     parent("content_strategies", OWN, &[Strategy, Performance, Recommendations, GapAnalysis]),
-    parent("calendar_events", OF_LEGACY, &[GapAnalysis, Performance]),
-    leaf("content_analytics", OF_EVENT, &[Performance]),
+    parent("calendar_events", OWN_OR_OF_LEGACY, &[GapAnalysis, Performance]),
+    leaf("content_analytics", OF_LEGACY_OR_EVENT, &[Performance]),
     leaf("content_recommendations", OWN, &[Recommendations]),
 ];
 

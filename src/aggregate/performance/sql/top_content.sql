@@ -22,7 +22,8 @@ SELECT
 FROM event
 JOIN calendar_events ce ON ce.id = event.id
 JOIN content_analytics ca ON ca.event_id = ce.id
-WHERE ca.performance_score BETWEEN -1000000 AND 1000000
+WHERE (ca.strategy_id IS NULL OR ca.strategy_id IN (SELECT own.id FROM own))
+    AND ca.performance_score BETWEEN -1000000 AND 1000000
     AND ca.recorded_at > $3
     AND ca.recorded_at <= $4
 GROUP BY ce.id, ce.title, ce.content_type, ce.platform
