@@ -3,6 +3,7 @@
 
 use std::{sync::Mutex, time::Duration};
 
+use sea_orm::{ConnectionTrait, Database, DatabaseBackend, Statement};
 use serde_json::Value as Json;
 use tokio::time::Instant;
 use userdata::{
@@ -16,6 +17,7 @@ use testkit::{
     cluster::{Layout, cluster},
     command::userdata,
     database::{BOTH, Kind, TestDatabase, database},
+    generations::Generation,
     server::{Client, Settings, serve},
     sources::sources,
     wait_for,
@@ -266,5 +268,25 @@ async fn triggers_are_installed_shown_and_removed_by_command() {
         let refused = userdata(&["triggers", "install", "--database-url", &elsewhere.url]).await;
         let line = crate::command_line::complaint(&refused, 9);
         assert!(line.contains("none of the tables onboarding_sessions"), "{kind:?}: {line}");
+    }
+}
+
+#[tokio::test]
+async fn the_applications_file_keeps_its_journal_mode_and_is_no_cache() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", directory.path().join("application.db").display());
+    let application = Database::connect(format!("{url}?mode=rwc")).await.unwrap();
+    application.execute_unprepared(&Generation::Newest.schema(Kind::Sqlite)).await.unwrap();
+    let mode = async || {
+        let statement = Statement::from_string(DatabaseBackend::Sqlite, "PRAGMA journal_mode");
+        application.query_one_raw(statement).await.unwrap().unwrap().try_get_by_index::<String>(0).unwrap()
+    };
+    assert_eq!(mode().await, "delete");
+    assert!(userdata(&["triggers", "install", "--database-url", &url]).await.output().starts_with("installed"));
+    for command in [&["migrate", "up"][..], &["demo", "seed"]] {
+        let refused = userdata(&[command, &["--database-url", &url]].concat()).await;
+        let line = crate::command_line::complaint(&refused, 9);
+        assert!(line.contains("sources.database_url"), "{command:?}: {line}");
+        assert_eq!(mode().await, "delete", "{command:?}");
     }
 }

@@ -103,9 +103,18 @@ impl Columns<'_> {
         self.row.double(column)
     }
 
-    pub(in crate::aggregate) fn boolean(&self, column: &str) -> Option<bool> {
+    /// A boolean as either database prints it, or as an application may store it in a SQLite column; absent, with a
+    /// warning, if it is neither.
+    pub(in crate::aggregate) fn boolean(&mut self, column: &str) -> Option<bool> {
         self.check(column, Family::Boolean);
-        self.row.integer(column).map(|number| number != 0)
+        match self.row.text(column)?.to_lowercase().as_str() {
+            "1" | "true" | "t" | "yes" | "y" | "on" => Some(true),
+            "0" | "false" | "f" | "no" | "n" | "off" => Some(false),
+            _ => {
+                self.warn("MALFORMED_COLUMN", column);
+                None
+            }
+        }
     }
 
     /// A timestamp, read as UTC; absent, with a warning, if it is in another form.

@@ -1,8 +1,8 @@
 -- How is research to be done? $1: the session, $2: bytes of a JSON column at most.
 SELECT
     CAST(r.research_depth AS TEXT) AS research_depth,
-    CAST(CAST(r.auto_research AS INTEGER) AS BIGINT) AS auto_research,
-    CAST(CAST(r.factual_content AS INTEGER) AS BIGINT) AS factual_content,
+    CAST(r.auto_research AS TEXT) AS auto_research,
+    CAST(r.factual_content AS TEXT) AS factual_content,
     CASE WHEN octet_length(CAST(r.content_types AS TEXT)) > $2 THEN '#' ELSE CAST(r.content_types AS TEXT) END AS content_types,
     CASE WHEN octet_length(CAST(r.writing_style AS TEXT)) > $2 THEN '#' ELSE CAST(r.writing_style AS TEXT) END AS writing_style,
     CASE WHEN octet_length(CAST(r.target_audience AS TEXT)) > $2 THEN '#' ELSE CAST(r.target_audience AS TEXT) END AS target_audience

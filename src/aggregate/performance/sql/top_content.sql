@@ -1,6 +1,6 @@
 -- Which calendar events have the highest mean score? Ordered by the rounded mean: the order in which the database adds
--- must not show. $1: the user, $2: a legacy strategy's id or NULL for all, $3: start, excluded, $4: end,
--- included.
+-- must not show. The + keeps SQLite from the index on strategy_id.
+-- $1: the user, $2: a legacy strategy's id or NULL for all, $3: start, excluded, $4: end, included.
 WITH own AS (
     SELECT s.id FROM content_strategies s WHERE s.user_id = $1 AND s.id = COALESCE($2, s.id)
 ),
@@ -22,7 +22,7 @@ SELECT
 FROM event
 JOIN calendar_events ce ON ce.id = event.id
 JOIN content_analytics ca ON ca.event_id = ce.id
-WHERE (ca.strategy_id IS NULL OR ca.strategy_id IN (SELECT own.id FROM own))
+WHERE (+ca.strategy_id IS NULL OR +ca.strategy_id IN (SELECT own.id FROM own))
     AND ca.performance_score BETWEEN -1000000 AND 1000000
     AND ca.recorded_at > $3
     AND ca.recorded_at <= $4

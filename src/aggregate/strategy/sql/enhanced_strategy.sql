@@ -40,7 +40,7 @@ SELECT
     CAST(e.market_share AS TEXT) AS market_share,
     CAST(e.competitive_position AS TEXT) AS competitive_position,
     CAST(e.content_frequency AS TEXT) AS content_frequency,
-    CAST(CAST(e.ab_testing_capabilities AS INTEGER) AS BIGINT) AS ab_testing_capabilities,
+    CAST(e.ab_testing_capabilities AS TEXT) AS ab_testing_capabilities,
     CASE WHEN octet_length(CAST(e.business_objectives AS TEXT)) > $3 THEN '#' ELSE CAST(e.business_objectives AS TEXT) END AS business_objectives,
     CASE WHEN octet_length(CAST(e.target_metrics AS TEXT)) > $3 THEN '#' ELSE CAST(e.target_metrics AS TEXT) END AS target_metrics,
     CASE WHEN octet_length(CAST(e.content_preferences AS TEXT)) > $3 THEN '#' ELSE CAST(e.content_preferences AS TEXT) END AS content_preferences,
