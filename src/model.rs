@@ -108,6 +108,14 @@ pub struct Scope {
     pub sections: SectionSet,
 }
 
+/// What an entry of the invalidation log outdates.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Invalidation {
+    Of(Scope),
+    /// These sections of every user's documents.
+    OfEveryone(SectionSet),
+}
+
 /// The cache tiers, in the order of look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tier {
