@@ -20,6 +20,7 @@ use crate::{
     },
     changes::Outbox,
     clock::{Clock, Moment},
+    model::Invalidation,
     mutant::{self, Mutant},
 };
 
@@ -86,7 +87,8 @@ impl ChangeRelay {
                 batch.delete().await?;
             }
             if !batch.scopes.is_empty() {
-                self.log.append_all(batch.scopes.clone()).await?;
+                let entries = batch.scopes.iter().cloned().map(Invalidation::Of).collect();
+                self.log.append_all(entries).await?;
             }
             counters.invalidations.add(invalidations);
             counters.lag_ms.set(lag.as_millis().try_into().unwrap_or(u64::MAX));

@@ -26,7 +26,6 @@ use std::{
     time::Duration,
 };
 
-use futures::future::try_join_all;
 use tokio::sync::{Mutex, watch};
 
 use committer::Committer;
@@ -46,7 +45,7 @@ use crate::{
     config,
     database::Pool,
     fault::FaultPoint,
-    model::{CacheKey, Scope, Token},
+    model::{CacheKey, Invalidation, Scope, Token},
     mutant::{self, Mutant},
     proto::v1::InvalidationLogStats,
     sync::{
@@ -166,7 +165,7 @@ impl InvalidationLog {
         let _ = self.files.set(files);
     }
 
-    /// From now on keeps the scopes that are invalidated, for [`Self::take_recorded_scopes`].
+    /// From now on keeps the scopes that are invalidated, not the entries of everyone, for [`Self::take_recorded_scopes`].
     pub fn record_scopes(&self) {
         self.copy.write().record_scopes();
     }
@@ -268,16 +267,16 @@ impl InvalidationLog {
 
     /// Commits an invalidation durably, then applies the log at least up to it.
     pub async fn append(&self, scope: Scope) -> Result<Appended, InvalidationLogError> {
-        self.append_all(vec![scope]).await
+        self.append_all(vec![Invalidation::Of(scope)]).await
     }
 
-    /// As [`InvalidationLog::append`], for several scopes. Returns the highest of their positions.
-    pub async fn append_all(&self, scopes: Vec<Scope>) -> Result<Appended, InvalidationLogError> {
+    /// As [`InvalidationLog::append`], for several entries in one commit. Returns the highest of their positions.
+    pub async fn append_all(&self, entries: Vec<Invalidation>) -> Result<Appended, InvalidationLogError> {
         let before = self.position();
-        let positions = try_join_all(scopes.iter().cloned().map(|scope| self.committer.append(scope))).await?;
+        let last = self.committer.append(entries.clone()).await?;
         let committed_at = self.clock.now();
-        self.commits.add(scopes.len() as u64);
-        let (first, last) = positions.iter().fold((i64::MAX, 0), |(low, high), one| (low.min(*one), high.max(*one)));
+        self.commits.add(entries.len() as u64);
+        let first = last + 1 - i64::try_from(entries.len()).unwrap_or(i64::MAX);
         if first <= before.position {
             // The database has lost commits and now gives their positions again. An instance that had applied the lost
             // rows would skip the new ones at the same positions. A new epoch outdates everything instead.
@@ -300,7 +299,7 @@ impl InvalidationLog {
         let copy = self.copy.read();
         // The database may have lost the row since its commit, and may have filled its position with another row.
         let is_applied = copy.applied >= last
-            && scopes.iter().zip(positions).all(|(scope, position)| copy.invalidates(scope, position));
+            && entries.iter().zip(first..).all(|(entry, position)| copy.invalidates(entry, position));
         if !is_applied {
             return Err(InvalidationLogError::Database(format!(
                 "position {last} was committed, but is not in the log"

@@ -13,7 +13,7 @@ use sea_orm::DbErr;
 use tokio::sync::oneshot;
 
 use crate::{
-    model::Scope,
+    model::Invalidation,
     sync::{
         Mutex,
         shuttled::{chance, time},
@@ -96,7 +96,7 @@ pub struct Head {
 #[derive(Clone, Debug)]
 pub struct LogRecord {
     /// Whom it concerns.
-    pub scope: Scope,
+    pub invalidation: Invalidation,
     /// Tells it from another one at the same position.
     pub nonce: i64,
     /// When it was written.
@@ -111,7 +111,7 @@ pub struct Commit {
     /// Its position.
     pub position: i64,
     /// Whom it concerns.
-    pub scope: Scope,
+    pub invalidation: Invalidation,
     /// When.
     pub at: Duration,
 }
@@ -205,12 +205,12 @@ impl MemoryDatabase {
 
 impl Tables {
     /// Commits invalidations at the positions above `after`, which is the head except for a flaw. Returns the last one.
-    pub fn append(&mut self, after: i64, scopes: &[Scope], plain_nonces: bool) -> i64 {
+    pub fn append(&mut self, after: i64, entries: &[Invalidation], plain_nonces: bool) -> i64 {
         let at = time::now();
-        for (position, scope) in (after + 1..).zip(scopes.iter().cloned()) {
+        for (position, invalidation) in (after + 1..).zip(entries.iter().cloned()) {
             let nonce = if plain_nonces { position } else { chance::random() };
-            self.log.insert(position, LogRecord { scope: scope.clone(), nonce, at });
-            self.history.push(Commit { epoch: Arc::clone(&self.head.epoch), position, scope, at });
+            self.log.insert(position, LogRecord { invalidation: invalidation.clone(), nonce, at });
+            self.history.push(Commit { epoch: Arc::clone(&self.head.epoch), position, invalidation, at });
             self.head.position = position;
         }
         self.head.position

@@ -7,7 +7,8 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub position: i64,
-    pub user_id: String,
+    /// None: every user.
+    pub user_id: Option<String>,
     /// None: all of the user's documents.
     pub strategy_id: Option<i64>,
     /// A set of sections as bits.

@@ -12,7 +12,7 @@ use userdata::{
 };
 use userdata::{
     config,
-    model::{CacheKey, Parameters, Scope, SectionSet, Token, UserDataQuery, UserId},
+    model::{CacheKey, Invalidation, Parameters, Scope, SectionSet, Token, UserDataQuery, UserId},
 };
 
 use crate::explore::{Pace, all, explore, repeat, violation};
@@ -78,7 +78,7 @@ impl Cluster {
     fn assert_covers(&self, log: &InvalidationLog, user: usize, at: Duration, whose: &str) {
         let view = log.view(&key(user));
         let durable = self.database.at_once(|tables| {
-            let of_user = tables.history.iter().filter(|commit| commit.scope == scope(user) && commit.at <= at);
+            let of_user = tables.history.iter().filter(|commit| commit.invalidation == of(user) && commit.at <= at);
             of_user.filter(|commit| commit.epoch == view.epoch).map(|commit| commit.position).max()
         });
         assert!(
@@ -92,6 +92,10 @@ fn scope(user: usize) -> Scope {
     Scope { user: UserId::parse(&user.to_string()).unwrap(), strategy: None, sections: SectionSet::ALL }
 }
 
+fn of(user: usize) -> Invalidation {
+    Invalidation::Of(scope(user))
+}
+
 fn key(user: usize) -> CacheKey {
     UserDataQuery::new(scope(user).user, None, Parameters::none()).key().clone()
 }
@@ -103,8 +107,8 @@ async fn appending(weather: Weather, flaw: Option<Flaw>) {
     let mut acknowledged = Vec::new();
     for (user, appended) in all(appends).await.into_iter().enumerate() {
         let Ok(token) = appended else { continue };
-        let there = cluster.database.at_once(|tables| tables.log[&token.position].scope.clone());
-        assert_eq!(there, scope(user), "another invalidation stands at {token}");
+        let there = cluster.database.at_once(|tables| tables.log[&token.position].invalidation.clone());
+        assert_eq!(there, of(user), "another invalidation stands at {token}");
         acknowledged.push(token.position);
     }
     assert!(weather.slow > 0 || acknowledged.len() == 4, "in calm weather every invalidation is acknowledged");
@@ -210,7 +214,7 @@ async fn viewing(flaw: Option<Flaw>) {
         for user in [1, 2] {
             let view = cluster.instances[1].view(&key(user));
             let applied = cluster.database.at_once(|tables| {
-                let of_user = tables.history.iter().filter(|commit| commit.scope == scope(user));
+                let of_user = tables.history.iter().filter(|commit| commit.invalidation == of(user));
                 of_user.map(|commit| commit.position).filter(|position| *position <= view.applied).max()
             });
             assert!(
@@ -299,7 +303,7 @@ fn commits_that_are_lost_and_replaced_between_two_reads_are_noticed() {
         let log = Arc::clone(&cluster.instances[0]);
         let before = log.position();
         let others = |kept: i64, count: usize| {
-            let others = vec![scope(2); count];
+            let others = vec![of(2); count];
             cluster.database.at_once(|tables| {
                 tables.lose_commits_after(kept);
                 tables.append(kept, &others, false)

@@ -60,7 +60,9 @@ VALUES (1, CAST(gen_random_uuid() AS TEXT), 0, 0, 500);
 -- Gapless and append-only; trimmed at its old end, which raises the low watermark.
 CREATE TABLE invalidation_log (
     position BIGINT PRIMARY KEY,
-    user_id VARCHAR(255) NOT NULL,
+    -- NULL: every user.
+    user_id VARCHAR(255),
+    -- NULL: all of the user's documents.
     strategy_id BIGINT,
     sections BIGINT NOT NULL CHECK (sections <> 0),
     -- Tells a log that was restored and appended to from the one that an instance has read.

@@ -13,20 +13,23 @@ use super::{
 };
 use crate::{
     fault::FaultPoint,
-    model::Scope,
+    model::Invalidation,
     sync::{TaskTracker, time::timeout},
 };
 
-/// Queued invalidations; further callers wait until the queue has room.
+/// Queued calls; further callers wait until the queue has room.
 const QUEUE: usize = 1024;
-/// Invalidations in one commit. With five parameters each, this stays far below the limits of both databases.
+/// Calls in one commit.
 const BATCH: usize = 256;
 /// For one attempt, connecting included. After a timeout it is unknown whether the commit took place.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// More for each entry, so that a call with very many of them can succeed at all: some ten times what one takes.
+const TIMEOUT_OF_ENTRY: Duration = Duration::from_micros(200);
 /// Attempts at a transaction that conflicts with another one.
 const ATTEMPTS: u32 = 5;
 
-type AppendRequest = (Scope, oneshot::Sender<Result<i64, InvalidationLogError>>);
+/// Entries that are committed together, and where to say the last one's position.
+type AppendRequest = (Vec<Invalidation>, oneshot::Sender<Result<i64, InvalidationLogError>>);
 
 /// Passes invalidations to the committing task.
 #[derive(Debug)]
@@ -42,10 +45,10 @@ impl Committer {
         Self { queue }
     }
 
-    /// Returns the invalidation's position as soon as it is durable.
-    pub(super) async fn append(&self, scope: Scope) -> Result<i64, InvalidationLogError> {
+    /// Returns the last entry's position as soon as all are durable. They stand at consecutive positions.
+    pub(super) async fn append(&self, entries: Vec<Invalidation>) -> Result<i64, InvalidationLogError> {
         let (reply, replied) = oneshot::channel();
-        self.queue.send((scope, reply)).await.map_err(|_| InvalidationLogError::Closed)?;
+        self.queue.send((entries, reply)).await.map_err(|_| InvalidationLogError::Closed)?;
         replied.await.map_err(|_| InvalidationLogError::Closed)?
     }
 }
@@ -53,20 +56,26 @@ impl Committer {
 async fn run(table: LogTable, mut requests: mpsc::Receiver<AppendRequest>) {
     let mut batch = Vec::with_capacity(BATCH);
     while requests.recv_many(&mut batch, BATCH).await > 0 {
-        let (scopes, replies): (Vec<Scope>, Vec<_>) = batch.drain(..).unzip();
-        let head = append(&table, &scopes).await;
-        let first = head.clone().map(|head| head + 1 - i64::try_from(scopes.len()).unwrap_or(i64::MAX));
-        for (index, reply) in (0..).zip(replies) {
+        let mut entries = Vec::with_capacity(batch.len());
+        let mut replies = Vec::with_capacity(batch.len());
+        for (mut more, reply) in batch.drain(..) {
+            entries.append(&mut more);
+            replies.push((entries.len(), reply));
+        }
+        let head = append(&table, &entries).await;
+        for (end, reply) in replies {
+            let after = i64::try_from(entries.len() - end).unwrap_or(i64::MAX);
             // Fails if the caller has left; its invalidation is committed all the same.
-            let _ = reply.send(first.clone().map(|first| first + index));
+            let _ = reply.send(head.clone().map(|head| head - after));
         }
     }
 }
 
-async fn append(table: &LogTable, scopes: &[Scope]) -> Result<i64, InvalidationLogError> {
+async fn append(table: &LogTable, entries: &[Invalidation]) -> Result<i64, InvalidationLogError> {
+    let limit = TIMEOUT + TIMEOUT_OF_ENTRY * u32::try_from(entries.len()).unwrap_or(u32::MAX);
     let mut attempt = 1;
     loop {
-        match timeout(TIMEOUT, table.faults.through(FaultPoint::Append, table.append(scopes))).await {
+        match timeout(limit, table.faults.through(FaultPoint::Append, table.append(entries))).await {
             Err(_) => return Err(InvalidationLogError::Timeout),
             Ok(Err(error)) if is_transient(&error) && attempt < ATTEMPTS => attempt += 1,
             Ok(result) => return result.map_err(InvalidationLogError::from),

@@ -11,7 +11,7 @@ use crate::{
         in_memory::{Flaw, LogRecord, MemoryDatabase, Tables},
     },
     fault::FaultPoint,
-    model::Scope,
+    model::Invalidation,
     sync::shuttled::{chance, time},
 };
 
@@ -44,14 +44,14 @@ impl LogTable {
         panic!("a build for Shuttle's tests has no database")
     }
 
-    pub(super) async fn append(&self, scopes: &[Scope]) -> Result<i64, DbErr> {
+    pub(super) async fn append(&self, entries: &[Invalidation]) -> Result<i64, DbErr> {
         let plain = self.database.has(Flaw::PlainNonces);
-        let scopes = scopes.to_vec();
+        let entries = entries.to_vec();
         if self.database.has(Flaw::LostUpdates) {
             let position = self.database.execute(|tables| tables.head.position).await?;
-            return self.database.commit(move |tables| tables.append(position, &scopes, plain)).await;
+            return self.database.commit(move |tables| tables.append(position, &entries, plain)).await;
         }
-        self.database.commit(move |tables| tables.append(tables.head.position, &scopes, plain)).await
+        self.database.commit(move |tables| tables.append(tables.head.position, &entries, plain)).await
     }
 
     pub(super) async fn head(&self, applied: i64) -> Result<LogHead, DbErr> {
@@ -75,9 +75,7 @@ impl LogTable {
         let lag = self.lag();
         let row = |(position, record): (&i64, &LogRecord)| LogRow {
             position: *position,
-            user: record.scope.user.clone(),
-            strategy: record.scope.strategy,
-            sections: record.scope.sections,
+            invalidation: record.invalidation.clone(),
             nonce: record.nonce,
         };
         let rows = move |tables: &mut Tables| {

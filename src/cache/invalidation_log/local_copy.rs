@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::validity::LogValidity;
 use crate::{
     cache::watched_files::{FileState, WatchedFiles, log_epoch, unknown_epoch},
-    model::{CacheKey, Scope, Section, SectionSet, Snapshot, StrategyId, UserId, section},
+    model::{CacheKey, Invalidation, Scope, Section, SectionSet, Snapshot, StrategyId, UserId, section},
     mutant::{self, Mutant},
 };
 
@@ -59,9 +59,7 @@ pub(super) struct LogHead {
 #[derive(Clone, Debug)]
 pub(super) struct LogRow {
     pub(super) position: i64,
-    pub(super) user: UserId,
-    pub(super) strategy: Option<StrategyId>,
-    pub(super) sections: SectionSet,
+    pub(super) invalidation: Invalidation,
     pub(super) nonce: i64,
 }
 
@@ -74,6 +72,8 @@ pub(super) struct LocalCopy {
     pub(super) nonce: Option<i64>,
     /// Everything read below this position counts as outdated.
     low_watermark: i64,
+    /// Of every user's documents.
+    everyone: Positions,
     users: HashMap<UserId, UserInvalidations>,
     scopes: usize,
     /// Scopes invalidated since they were last taken. None: not recorded.
@@ -96,6 +96,7 @@ impl LocalCopy {
             applied: low_watermark,
             nonce: None,
             low_watermark,
+            everyone: Positions::default(),
             users: HashMap::new(),
             scopes: 0,
             recorded: None,
@@ -163,40 +164,59 @@ impl LocalCopy {
     }
 
     fn apply_row(&mut self, row: &LogRow) {
+        match &row.invalidation {
+            Invalidation::Of(scope) => self.apply_scope(scope, row.position),
+            Invalidation::OfEveryone(sections) => self.everyone.raise(*sections, row.position),
+        }
+    }
+
+    fn apply_scope(&mut self, scope: &Scope, position: i64) {
         if let Some(recorded) = self.recorded.as_mut().filter(|recorded| recorded.len() < RECORDED_MAX) {
-            recorded.push(Scope { user: row.user.clone(), strategy: row.strategy, sections: row.sections });
+            recorded.push(scope.clone());
         }
         let scopes = &mut self.scopes;
-        let invalidations = self.users.entry(row.user.clone()).or_insert_with(|| {
+        let invalidations = self.users.entry(scope.user.clone()).or_insert_with(|| {
             *scopes += 1;
             UserInvalidations::default()
         });
-        match row.strategy {
-            None => invalidations.user.raise(row.sections, row.position),
+        match scope.strategy {
+            None => invalidations.user.raise(scope.sections, position),
             Some(strategy) => {
                 let positions = invalidations.strategies.entry(strategy).or_insert_with(|| {
                     *scopes += 1;
                     Positions::default()
                 });
-                positions.raise(row.sections, row.position);
-                invalidations.any_strategy.raise(row.sections, row.position);
+                positions.raise(scope.sections, position);
+                invalidations.any_strategy.raise(scope.sections, position);
             }
         }
     }
 
-    /// Whether every section of the scope has an invalidation at `position` or above.
-    pub(super) fn invalidates(&self, scope: &Scope, position: i64) -> bool {
-        let held = self.users.get(&scope.user).map_or(Positions::default(), |invalidations| match scope.strategy {
+    /// Whether everything that the entry concerns has an invalidation at `position` or above.
+    pub(super) fn invalidates(&self, entry: &Invalidation, position: i64) -> bool {
+        let mut held = self.everyone;
+        let sections = match entry {
+            Invalidation::OfEveryone(sections) => sections,
+            Invalidation::Of(scope) => {
+                held.merge(&self.of_scope(scope));
+                &scope.sections
+            }
+        };
+        sections.iter().all(|section| held.0[section::index(section)].max(self.low_watermark) >= position)
+    }
+
+    fn of_scope(&self, scope: &Scope) -> Positions {
+        let Some(invalidations) = self.users.get(&scope.user) else { return Positions::default() };
+        match scope.strategy {
             None => invalidations.user,
             Some(strategy) => invalidations.strategies.get(&strategy).copied().unwrap_or_default(),
-        });
-        scope.sections.iter().all(|section| held.0[section::index(section)].max(self.low_watermark) >= position)
+        }
     }
 
     pub(super) fn view(&self, key: &CacheKey) -> LogView {
-        let mut positions = Positions::default();
+        let mut positions = self.everyone;
         if let Some(invalidations) = self.users.get(&key.user) {
-            positions = invalidations.user;
+            positions.merge(&invalidations.user);
             match key.strategy {
                 None => positions.merge(&invalidations.any_strategy),
                 Some(strategy) => {
@@ -286,9 +306,17 @@ mod tests {
         UserDataQuery::new(user, strategy.and_then(StrategyId::new), Parameters::none()).key().clone()
     }
 
+    fn scope(user: &str, strategy: Option<i64>, sections: SectionSet) -> Invalidation {
+        let (user, strategy) = (UserId::parse(user).unwrap(), strategy.and_then(StrategyId::new));
+        Invalidation::Of(Scope { user, strategy, sections })
+    }
+
     fn row(position: i64, user: &str, strategy: Option<i64>, sections: SectionSet) -> LogRow {
-        let strategy = strategy.and_then(StrategyId::new);
-        LogRow { position, user: UserId::parse(user).unwrap(), strategy, sections, nonce: position * 7 }
+        LogRow { position, invalidation: scope(user, strategy, sections), nonce: position * 7 }
+    }
+
+    fn row_of_everyone(position: i64, sections: SectionSet) -> LogRow {
+        LogRow { position, invalidation: Invalidation::OfEveryone(sections), nonce: position * 7 }
     }
 
     fn copy(rows: &[LogRow]) -> LocalCopy {
@@ -305,11 +333,6 @@ mod tests {
         {
             assert_eq!(copy.view(&key(user, strategy)).last_invalidation(), last_invalidation, "{user} {strategy:?}");
         }
-        let scope = |user: &str, strategy: Option<i64>| Scope {
-            user: UserId::parse(user).unwrap(),
-            strategy: strategy.and_then(StrategyId::new),
-            sections: SectionSet::ALL,
-        };
         for (user, strategy, position, invalidated) in [
             ("1", None, 1, true),
             ("1", None, 2, false),
@@ -318,11 +341,32 @@ mod tests {
             ("2", None, 2, false),
         ] {
             assert_eq!(
-                copy.invalidates(&scope(user, strategy), position),
+                copy.invalidates(&scope(user, strategy, SectionSet::ALL), position),
                 invalidated,
                 "{user} {strategy:?} {position}"
             );
         }
+    }
+
+    #[test]
+    fn an_invalidation_of_everyone_concerns_its_sections_of_all_users_and_of_no_prefetch() {
+        let gap = SectionSet::NONE.with(Section::GapAnalysis);
+        let mut copy = LocalCopy::adopted("i".into(), 0);
+        copy.record_scopes();
+        copy.apply(&[row(1, "1", Some(7), SectionSet::ALL), row_of_everyone(2, gap)], 2, 0, 1000);
+        for (user, strategy, performance) in [("1", None, 1), ("1", Some(7), 1), ("1", Some(8), 0), ("2", None, 0)] {
+            let view = copy.view(&key(user, strategy));
+            assert_eq!(view.last_invalidation(), 2, "{user} {strategy:?}");
+            assert!(view.is_valid(Section::GapAnalysis, 2) && !view.is_valid(Section::GapAnalysis, 1));
+            assert!(view.is_valid(Section::Performance, performance), "{user} {strategy:?}");
+        }
+        assert!(copy.invalidates(&Invalidation::OfEveryone(gap), 2));
+        assert!(copy.invalidates(&scope("3", None, gap), 2), "a later entry of everyone covers a scope");
+        assert!(!copy.invalidates(&Invalidation::OfEveryone(SectionSet::ALL), 2));
+        let recorded: Vec<Invalidation> = copy.take_recorded_scopes().into_iter().map(Invalidation::Of).collect();
+        assert_eq!(recorded, [scope("1", Some(7), SectionSet::ALL)]);
+        copy.raise_low_watermark(2);
+        assert!(copy.view(&key("9", None)).is_valid(Section::GapAnalysis, 2));
     }
 
     #[test]

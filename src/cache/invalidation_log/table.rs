@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IsolationLevel, JoinType, QueryFilter,
     QueryOrder, QuerySelect, QueryTrait, SqlErr, TransactionTrait,
-    sea_query::{Expr, ExprTrait, Func, Order, Query, SubQueryStatement},
+    sea_query::{Expr, ExprTrait, Func, InsertStatement, Order, Query, SubQueryStatement},
 };
 
 use super::local_copy::{LogHead, LogRow};
@@ -21,7 +21,7 @@ use crate::{
         invalidation_log_head::{self, Column},
     },
     fault::{FaultPoint, Faults},
-    model::{Scope, SectionSet, StrategyId, UserId},
+    model::{Invalidation, Scope, SectionSet, StrategyId, UserId},
     mutant::{self, Mutant},
 };
 
@@ -32,6 +32,8 @@ pub(super) struct LogTable {
     pub(super) faults: Faults,
 }
 
+/// Rows of one insertion. With five parameters each, they stay far below the limits of both databases.
+const INSERTED_AT_ONCE: usize = 1000;
 /// Rows that one transaction trims. It holds the lock that orders commits for some milliseconds.
 const TRIM_BATCH: u64 = 2000;
 
@@ -54,10 +56,10 @@ impl LogTable {
         Self { dialect: Dialect::of(&pool), pool, faults: Faults::here() }
     }
 
-    /// Appends an invalidation of each scope in one durable commit. Returns the last position.
-    pub(super) async fn append(&self, scopes: &[Scope]) -> Result<i64, DbErr> {
+    /// Appends the entries in one durable commit. Returns the last position.
+    pub(super) async fn append(&self, entries: &[Invalidation]) -> Result<i64, DbErr> {
         let mut transaction = self.begin().await?;
-        let count = i64::try_from(scopes.len()).unwrap_or(i64::MAX);
+        let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
         let head = self.set_head(&transaction, Column::Position, Expr::col(Column::Position).add(count)).await?;
         if mutant::on(Mutant::SequenceForACounter) {
             transaction.commit().await?;
@@ -65,24 +67,11 @@ impl LogTable {
             transaction = self.begin().await?;
         }
 
-        let mut insert = Query::insert();
-        insert.into_table(invalidation::Entity).columns([
-            invalidation::Column::Position,
-            invalidation::Column::UserId,
-            invalidation::Column::StrategyId,
-            invalidation::Column::Sections,
-            invalidation::Column::Nonce,
-        ]);
-        for (scope, position) in scopes.iter().zip(head - count + 1..) {
-            insert.values_panic([
-                position.into(),
-                scope.user.as_str().into(),
-                scope.strategy.map(StrategyId::get).into(),
-                scope.sections.bits().into(),
-                rand::random::<i64>().into(),
-            ]);
+        let mut first = head - count + 1;
+        for some in entries.chunks(INSERTED_AT_ONCE) {
+            transaction.execute_raw(self.dialect.build(&insertion(some, first))).await?;
+            first += i64::try_from(some.len()).unwrap_or(i64::MAX);
         }
-        transaction.execute_raw(self.dialect.build(&insert)).await?;
         transaction.commit().await?;
         Ok(head)
     }
@@ -187,6 +176,33 @@ impl LogTable {
     }
 }
 
+/// The rows of the entries, at the positions from `first` on.
+fn insertion(entries: &[Invalidation], first: i64) -> InsertStatement {
+    use invalidation::Column;
+    let mut insert = Query::insert();
+    insert.into_table(invalidation::Entity).columns([
+        Column::Position,
+        Column::UserId,
+        Column::StrategyId,
+        Column::Sections,
+        Column::Nonce,
+    ]);
+    for (entry, position) in entries.iter().zip(first..) {
+        let (user, strategy, sections) = match entry {
+            Invalidation::Of(Scope { user, strategy, sections }) => (Some(user.as_str()), *strategy, sections),
+            Invalidation::OfEveryone(sections) => (None, None, sections),
+        };
+        insert.values_panic([
+            position.into(),
+            user.into(),
+            strategy.map(StrategyId::get).into(),
+            sections.bits().into(),
+            rand::random::<i64>().into(),
+        ]);
+    }
+    insert
+}
+
 /// Whether a repetition may succeed: after a serialisation failure, a deadlock, or a busy SQLite file.
 pub(super) fn is_transient(error: &DbErr) -> bool {
     let text = error.to_string();
@@ -199,14 +215,17 @@ fn no_head() -> DbErr {
 }
 
 /// Position, user, strategy, sections and nonce.
-type RowTuple = (i64, String, Option<i64>, i64, i64);
+type RowTuple = (i64, Option<String>, Option<i64>, i64, i64);
 
 fn log_row((position, user, strategy, sections, nonce): RowTuple) -> Result<LogRow, DbErr> {
-    Ok(LogRow {
-        position,
-        user: UserId::parse(&user).map_err(|error| DbErr::Type(format!("invalidation_log.user_id {error}")))?,
-        strategy: strategy.and_then(StrategyId::new),
-        sections: SectionSet::from_bits(sections),
-        nonce,
-    })
+    let sections = SectionSet::from_bits(sections);
+    let invalidation = match user {
+        None => Invalidation::OfEveryone(sections),
+        Some(user) => {
+            let user = UserId::parse(&user)
+                .map_err(|error| DbErr::Type(format!("invalidation_log.user_id at {position} {error}")))?;
+            Invalidation::Of(Scope { user, strategy: strategy.and_then(StrategyId::new), sections })
+        }
+    };
+    Ok(LogRow { position, invalidation, nonce })
 }
