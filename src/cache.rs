@@ -7,6 +7,7 @@
 //! Requests leave two things for the background jobs: which documents they read ([`readers`]), and which one to compare
 //! with its sources ([`samples`]).
 
+pub(crate) mod change_feed;
 pub(crate) mod counters;
 mod file_validity;
 pub mod invalidation_log;

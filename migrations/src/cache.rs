@@ -10,6 +10,8 @@ pub(crate) const SET: Set = Set {
         sqlite: include_str!("cache/tables.sqlite.sql"),
         tables: &[
             "load_lease",
+            "change_feed_round",
+            "change_feed",
             "invalidation_log",
             "invalidation_log_head",
             "ai_response_cache",

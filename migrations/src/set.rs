@@ -53,7 +53,7 @@ impl Set {
                 DbErr::Migration(format!("migration {name} is of a newer version, and only that one can undo it"))
             })?;
             for table in script.tables {
-                transaction.execute_unprepared(&format!("DROP TABLE {table}")).await?;
+                transaction.execute_unprepared(&format!("DROP TABLE IF EXISTS {table}")).await?;
             }
             transaction.execute_unprepared(&format!("DELETE FROM {} WHERE version = '{name}'", self.record)).await?;
         }

@@ -37,7 +37,7 @@ pub use local_copy::LogView;
 use table::LogTable;
 pub use validity::LogValidity;
 
-use super::{counters::Counter, watched_files::WatchedFiles};
+use super::{change_feed::ChangeFeed, counters::Counter, watched_files::WatchedFiles};
 #[cfg(feature = "shuttle")]
 use crate::database::in_memory::MemoryDatabase;
 use crate::{
@@ -77,6 +77,8 @@ pub struct InvalidationLog {
     lease_conflict: watch::Sender<Option<InvalidationLogError>>,
     /// Where each user has a file.
     files: OnceLock<Arc<WatchedFiles>>,
+    /// Where changes make themselves known.
+    feed: OnceLock<Arc<ChangeFeed>>,
     config: config::InvalidationLogSettings,
     timeout: Duration,
     clock: Clock,
@@ -143,6 +145,7 @@ impl InvalidationLog {
             commits: Counter::default(),
             lease_conflict: watch::Sender::new(None),
             files: OnceLock::new(),
+            feed: OnceLock::new(),
             config,
             timeout,
             clock,
@@ -165,6 +168,12 @@ impl InvalidationLog {
         let _ = self.files.set(files);
     }
 
+    /// From now on verified also means that the changes of the sources are known.
+    pub(super) fn follow(&self, feed: Arc<ChangeFeed>) {
+        // Called once, when the cache is made.
+        let _ = self.feed.set(feed);
+    }
+
     /// From now on keeps the scopes that are invalidated, not the entries of everyone, for [`Self::take_recorded_scopes`].
     pub fn record_scopes(&self) {
         self.copy.write().record_scopes();
@@ -177,17 +186,33 @@ impl InvalidationLog {
         self.copy.write().take_recorded_scopes().into_iter().chain(changed).collect()
     }
 
+    /// How far the log and the changes of the sources are known.
     #[must_use]
     pub fn validity(&self) -> LogValidity {
         // Order: read the lease first. A lease renewed after the clock was read would look longer than it is.
         let until = self.lease_until.load(Ordering::Acquire);
-        self.validity_until(until, self.clock.now())
+        let now = self.clock.now();
+        self.with_changes(self.validity_until(until, now), now)
     }
 
     /// As [`InvalidationLog::validity`], for a caller that has just read the clock.
     #[must_use]
     pub fn validity_at(&self, now: Moment) -> LogValidity {
-        self.validity_until(self.lease_until.load(Ordering::Acquire), now)
+        self.with_changes(self.validity_until(self.lease_until.load(Ordering::Acquire), now), now)
+    }
+
+    /// How far the log alone is known.
+    #[must_use]
+    pub fn lease_validity(&self) -> LogValidity {
+        let until = self.lease_until.load(Ordering::Acquire);
+        self.validity_until(until, self.clock.now())
+    }
+
+    fn with_changes(&self, validity: LogValidity, now: Moment) -> LogValidity {
+        match self.feed.get() {
+            Some(feed) if !feed.holds_at(now) => validity.max(LogValidity::Unverified),
+            _ => validity,
+        }
     }
 
     fn validity_until(&self, until: u64, now: Moment) -> LogValidity {
@@ -211,15 +236,21 @@ impl InvalidationLog {
         Token { epoch: copy.epoch.clone(), position: copy.applied }
     }
 
-    /// As [`InvalidationLog::validity`], but tries for `renew_timeout` to renew a lapsed lease. After a recent failure
-    /// it does not try: the periodic reading goes on, and requests need not wait for it.
+    /// As [`InvalidationLog::validity`], but tries for `renew_timeout` to renew what has lapsed. After a recent failure it
+    /// does not try: the periodic reading goes on, and requests need not wait for it.
     pub async fn renewed_validity(&self) -> LogValidity {
         let failed_at = Moment::from_nanos(self.failed_at.load(Ordering::Relaxed));
+        let is_hopeless = || {
+            let now = self.clock.now();
+            let lost_at = self.feed.get().and_then(|feed| feed.lost_at(now));
+            now < failed_at.after(2 * self.config.poll + self.timeout)
+                || lost_at.is_some_and(|lost_at| now > lost_at.after(2 * self.config.poll))
+        };
         match self.validity() {
             LogValidity::Verified => LogValidity::Verified,
-            lapsed if self.clock.now() < failed_at.after(2 * self.config.poll + self.timeout) => lapsed,
+            lapsed if is_hopeless() => lapsed,
             lapsed => match timeout(self.config.renew_timeout, self.catch_up()).await {
-                Ok(Ok(())) => LogValidity::Verified,
+                Ok(Ok(())) => self.with_changes(LogValidity::Verified, self.clock.now()),
                 _ => lapsed,
             },
         }

@@ -70,6 +70,35 @@ CREATE TABLE invalidation_log (
     created_at TIMESTAMP NOT NULL DEFAULT (now() AT TIME ZONE 'utc')
 );
 
+-- What this cluster has read of the sources' outbox.
+CREATE TABLE change_feed (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    -- The cluster's name in the outbox, and what proves that the name is not in use by a copy of this database.
+    cluster VARCHAR(36) NOT NULL,
+    nonce VARCHAR(36) NOT NULL,
+    -- JSON as text. NULL: no outbox was ever read.
+    consumed TEXT,
+    -- Of `consumed`, for compare-and-set.
+    version BIGINT NOT NULL
+);
+INSERT INTO change_feed (id, cluster, nonce, version)
+VALUES (1, CAST(gen_random_uuid() AS TEXT), CAST(gen_random_uuid() AS TEXT), 0);
+
+-- The rounds of reading the outbox: the newest row says who reads it, and which round is complete. Rows are only ever
+-- inserted, so that an old snapshot elsewhere does not slow the reading of the newest one. Unlogged: what is lost in a
+-- crash is written anew, with another birth.
+CREATE UNLOGGED TABLE change_feed_round (
+    round BIGINT PRIMARY KEY,
+    -- A random number for each time that an instance takes over; 0: it has stopped.
+    holder BIGINT NOT NULL,
+    -- Everything committed in the sources before this round was inserted is in the invalidation log.
+    completed BIGINT NOT NULL,
+    -- When the table was empty last.
+    birth BIGINT NOT NULL,
+    -- Sections of tables without triggers, as bits.
+    unwatched BIGINT NOT NULL
+);
+
 -- Which instance loads which key. No clock: a holder is alive while its heartbeat moves. Unlogged: a lease that is
 -- lost in a crash counts as released, and taking one does not wait for the disk.
 CREATE UNLOGGED TABLE load_lease (

@@ -76,6 +76,23 @@ CREATE TABLE invalidation_log (
     created_at DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now') || '000')
 );
 
+-- What this cluster has read of the sources' outbox.
+CREATE TABLE change_feed (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    -- The cluster's name in the outbox, and what proves that the name is not in use by a copy of this database.
+    cluster VARCHAR(36) NOT NULL,
+    nonce VARCHAR(36) NOT NULL,
+    -- JSON as text. NULL: no outbox was ever read.
+    consumed TEXT,
+    -- Of `consumed`, for compare-and-set.
+    version BIGINT NOT NULL
+);
+INSERT INTO change_feed (id, cluster, nonce, version)
+SELECT 1, substr(x, 1, 8) || '-' || substr(x, 9, 4) || '-4' || substr(x, 14, 3) || '-8' || substr(x, 18, 3) || '-' || substr(x, 21, 12),
+       substr(y, 1, 8) || '-' || substr(y, 9, 4) || '-4' || substr(y, 14, 3) || '-8' || substr(y, 18, 3) || '-' || substr(y, 21, 12),
+       0
+FROM (SELECT lower(hex(randomblob(16))) AS x, lower(hex(randomblob(16))) AS y);
+
 -- Which instance loads which key. No clock: a holder is alive while its heartbeat moves.
 CREATE TABLE load_lease (
     key VARCHAR(512) PRIMARY KEY,

@@ -6,6 +6,7 @@ use sea_orm::DbErr;
 
 use super::local_copy::{LogHead, LogRow};
 use crate::{
+    cache::change_feed::round::FeedHead,
     database::{
         Pool,
         in_memory::{Flaw, LogRecord, MemoryDatabase, Tables},
@@ -66,6 +67,7 @@ impl LogTable {
                     low_watermark: head.low_watermark,
                     lease_ms: head.lease_ms,
                     nonce,
+                    feed: FeedHead::default(),
                 }
             })
             .await

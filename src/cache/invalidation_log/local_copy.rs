@@ -7,7 +7,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::validity::LogValidity;
 use crate::{
-    cache::watched_files::{FileState, WatchedFiles, log_epoch, unknown_epoch},
+    cache::{
+        change_feed::round::FeedHead,
+        watched_files::{FileState, WatchedFiles, log_epoch, unknown_epoch},
+    },
     model::{CacheKey, Invalidation, Scope, Section, SectionSet, Snapshot, StrategyId, UserId, section},
     mutant::{self, Mutant},
 };
@@ -54,6 +57,7 @@ pub(super) struct LogHead {
     pub(super) low_watermark: i64,
     pub(super) lease_ms: i64,
     pub(super) nonce: Option<i64>,
+    pub(super) feed: FeedHead,
 }
 
 #[derive(Clone, Debug)]

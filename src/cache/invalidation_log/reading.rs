@@ -54,6 +54,9 @@ impl InvalidationLog {
         };
         let sent_at = self.clock.now();
         let head = self.table.head(applied.position).await?;
+        if let Some(feed) = self.feed.get() {
+            feed.record_poll(sent_at, &head.feed);
+        }
         self.check_lease(&head)?;
         if self.is_of_another_log(&head, &applied, nonce).await? {
             return Ok(Page::More);
@@ -75,6 +78,9 @@ impl InvalidationLog {
         let sent_at = if mutant::on(Mutant::LeaseFromTheReadsEnd) { self.clock.now() } else { sent_at };
         // Order: last, and counted from before the reading was sent.
         self.lease_until.store(sent_at.after(self.config.lease).nanos(), Ordering::Release);
+        if let Some(feed) = self.feed.get() {
+            feed.applied(sent_at, &head.feed);
+        }
         Ok(Page::AtHead)
     }
 

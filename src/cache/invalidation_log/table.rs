@@ -5,17 +5,16 @@
 //!
 //! Invariant: a reader that sees the head at position h sees every row up to h.
 
-use std::sync::LazyLock;
-
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IsolationLevel, JoinType, QueryFilter,
-    QueryOrder, QuerySelect, QueryTrait, SqlErr, TransactionTrait,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IsolationLevel, QueryFilter, QueryOrder,
+    QueryResult, QuerySelect, SqlErr, TransactionTrait,
     sea_query::{Expr, ExprTrait, Func, InsertStatement, Order, Query, SubQueryStatement},
 };
 
 use super::local_copy::{LogHead, LogRow};
 use crate::{
-    database::{Dialect, Pool, parameter},
+    cache::change_feed::round::{FeedHead, Round},
+    database::{Dialect, Pool, SqlFile},
     entity::{
         invalidation,
         invalidation_log_head::{self, Column},
@@ -37,19 +36,9 @@ const INSERTED_AT_ONCE: usize = 1000;
 /// Rows that one transaction trims. It holds the lock that orders commits for some milliseconds.
 const TRIM_BATCH: u64 = 2000;
 
-/// Every poll reads the head, and the nonce of the row at a position. The text is the same for both databases.
-static READ_HEAD: LazyLock<String> = LazyLock::new(|| {
-    let read_so_far = Expr::col((invalidation::Entity, invalidation::Column::Position)).eq(parameter(1));
-    let head = invalidation_log_head::Entity::find()
-        .select_only()
-        .columns([Column::Epoch, Column::Position, Column::LowWatermark, Column::LeaseMs])
-        .column(invalidation::Column::Nonce)
-        .filter(Expr::col(Column::Id).eq(Expr::cust(invalidation_log_head::ID.to_string())))
-        .into_query()
-        .join(JoinType::LeftJoin, invalidation::Entity, read_so_far)
-        .to_owned();
-    Dialect::Postgres.text(&head)
-});
+/// Every poll reads the head, the nonce of the row at a position, and the newest round of the change feed.
+const READ_HEAD: SqlFile =
+    SqlFile { postgres: include_str!("head.postgres.sql"), sqlite: include_str!("head.sqlite.sql") };
 
 impl LogTable {
     pub(super) fn new(pool: Pool) -> Self {
@@ -87,12 +76,20 @@ impl LogTable {
         transaction.query_one_raw(self.dialect.build(&update)).await?.ok_or_else(no_head)?.try_get_by_index(0)
     }
 
-    /// Reads the head, and the nonce of the row at `applied`, in one statement.
+    /// Reads the head, the nonce of the row at `applied`, and the newest round of the change feed, in one statement.
     pub(super) async fn head(&self, applied: i64) -> Result<LogHead, DbErr> {
-        let asked = self.pool.query_one_raw(self.dialect.statement(&*READ_HEAD, [applied.into()]));
+        let asked = self.pool.query_one_raw(self.dialect.file(READ_HEAD, [applied.into()]));
         let row = self.faults.through(FaultPoint::Head, asked).await?.ok_or_else(no_head)?;
-        let (epoch, position, low_watermark, lease_ms, nonce): (String, _, _, i32, _) = row.try_get_many_by_index()?;
-        Ok(LogHead { epoch: epoch.into(), position, low_watermark, lease_ms: lease_ms.into(), nonce })
+        let lease_ms: i32 = row.try_get_by("lease_ms")?;
+        let epoch: String = row.try_get_by("epoch")?;
+        Ok(LogHead {
+            epoch: epoch.into(),
+            position: row.try_get_by("position")?,
+            low_watermark: row.try_get_by("low_watermark")?,
+            lease_ms: lease_ms.into(),
+            nonce: row.try_get_by("nonce")?,
+            feed: FeedHead { is_registered: row.try_get_by("is_registered")?, newest: newest_round(&row)? },
+        })
     }
 
     /// The existing rows above `after`, up to `end`, in order.
@@ -208,6 +205,17 @@ pub(super) fn is_transient(error: &DbErr) -> bool {
     let text = error.to_string();
     !matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
         && ["40001", "40P01", "database is locked", "(code: 5)"].iter().any(|sign| text.contains(sign))
+}
+
+fn newest_round(row: &QueryResult) -> Result<Option<Round>, DbErr> {
+    let Some(number) = row.try_get_by::<Option<i64>, _>("round")? else { return Ok(None) };
+    Ok(Some(Round {
+        number,
+        holder: row.try_get_by("holder")?,
+        completed: row.try_get_by("completed")?,
+        birth: row.try_get_by("birth")?,
+        unwatched: SectionSet::from_bits(row.try_get_by("unwatched")?),
+    }))
 }
 
 fn no_head() -> DbErr {
