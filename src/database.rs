@@ -50,8 +50,10 @@ const LIFETIME_MAX: Duration = Duration::from_secs(1800);
 /// What a pool is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// The cache's tables.
+    /// The cache's tables. A commit does not wait for PostgreSQL's standby: what a failover loses is loaded again.
     ReadWrite,
+    /// The invalidation log. A commit is on the disk, and on the synchronous standby if there is one.
+    Log,
     /// The planning application's tables.
     ReadOnly,
     /// The outbox and the triggers beside the planning application's tables. A file is not created, and keeps its journal
@@ -123,13 +125,13 @@ pub fn file_of(url: &str) -> Option<PathBuf> {
 fn sqlite_options(sqlite: SqliteConnectOptions, access: Access, statement_timeout: Duration) -> SqliteConnectOptions {
     // The planning application's rows are taken as they are.
     let sqlite = sqlite.foreign_keys(false).busy_timeout(match access {
-        Access::ReadWrite => SQLITE_BUSY_TIMEOUT,
+        Access::ReadWrite | Access::Log => SQLITE_BUSY_TIMEOUT,
         // In rollback mode a reader waits for the application's writer, who may take long.
         Access::ReadOnly | Access::Outbox => statement_timeout,
     });
     match access {
         // In WAL mode NORMAL may lose commits with the power, and an acknowledged invalidation must not be lost.
-        Access::ReadWrite | Access::Outbox => sqlite.synchronous(SqliteSynchronous::Full),
+        Access::ReadWrite | Access::Log | Access::Outbox => sqlite.synchronous(SqliteSynchronous::Full),
         Access::ReadOnly => sqlite.pragma("query_only", "ON"),
     }
 }
@@ -138,7 +140,7 @@ fn sqlite_options(sqlite: SqliteConnectOptions, access: Access, statement_timeou
 /// A file of the planning application's stays as it is.
 async fn prepare_file(url: &str, access: Access) -> Result<(), DbErr> {
     let file = SqliteConnectOptions::from_str(url).map_err(connection_error)?;
-    if access != Access::ReadWrite || url.contains(":memory:") {
+    if !matches!(access, Access::ReadWrite | Access::Log) || url.contains(":memory:") {
         return Ok(());
     }
     if let Some(directory) = file.get_filename().parent().filter(|path| *path != Path::new("")) {

@@ -40,7 +40,7 @@ impl Databases {
     pub(super) async fn open(config: &Config) -> Result<Self, StartError> {
         let (database, sources) = (&config.database, &config.sources);
         let cache = options(Access::ReadWrite, database.max_connections, database.timeout);
-        let log = options(Access::ReadWrite, LOG_CONNECTIONS, database.timeout);
+        let log = options(Access::Log, LOG_CONNECTIONS, database.timeout);
         let sources_options = database::Options {
             acquire_timeout: SOURCES_CONNECT.min(sources.hard_timeout),
             ..options(Access::ReadOnly, sources.max_connections, sources.hard_timeout)

@@ -106,6 +106,18 @@ impl Pool {
         let _ = self.now().close().await;
     }
 
+    /// A transaction whose commit waits for PostgreSQL's synchronous standby, whatever other commits of the pool wait
+    /// for.
+    pub async fn begin_durable(&self) -> Result<DatabaseTransaction, DbErr> {
+        if self.0.backend == DatabaseBackend::Sqlite {
+            return self.begin().await;
+        }
+        // Under a stricter default level a statement would fail instead of wait for another one.
+        let transaction = self.begin_with_config(Some(IsolationLevel::ReadCommitted), None).await?;
+        transaction.execute_unprepared("SET LOCAL synchronous_commit = on").await?;
+        Ok(transaction)
+    }
+
     fn current(&self) -> RwLockReadGuard<'_, Current> {
         self.0.current.read()
     }

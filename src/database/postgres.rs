@@ -140,15 +140,18 @@ fn session(postgres: PgConnectOptions, options: &Options) -> PgConnectOptions {
         .options([("statement_timeout", format!("{}ms", options.statement_timeout.as_millis()))])
         // "already exists, skipping" is for people at a prompt; here it would be logged.
         .options([("client_min_messages", "warning")]);
-    match options.access {
-        Access::ReadWrite | Access::Outbox => postgres.options([
-            // A server or a role may have it off, and an acknowledged invalidation must not be lost.
-            ("synchronous_commit", "on".to_owned()),
-            // A transaction whose client has vanished holds its locks until the server notices, by default after two hours.
-            // A lock on the invalidation log's head would block every instance's commits. The limit is shorter than a
-            // statement's, so that a statement that waits for such a lock still gets it.
-            ("idle_in_transaction_session_timeout", format!("{}ms", options.acquire_timeout.as_millis())),
-        ]),
-        Access::ReadOnly => postgres.options([("default_transaction_read_only", "on")]),
-    }
+    let commits_wait = match options.access {
+        // A standby that hangs must not delay a load. A purge waits for it all the same: `Pool::begin_durable`.
+        Access::ReadWrite => "local",
+        // A server or a role may have it off, and an acknowledged invalidation must not be lost.
+        Access::Log | Access::Outbox => "on",
+        Access::ReadOnly => return postgres.options([("default_transaction_read_only", "on")]),
+    };
+    postgres.options([
+        ("synchronous_commit", commits_wait.to_owned()),
+        // A transaction whose client has vanished holds its locks until the server notices, by default after two hours.
+        // A lock on the invalidation log's head would block every instance's commits. The limit is shorter than a
+        // statement's, so that a statement that waits for such a lock still gets it.
+        ("idle_in_transaction_session_timeout", format!("{}ms", options.acquire_timeout.as_millis())),
+    ])
 }

@@ -38,6 +38,7 @@ mod shutdown;
 mod source_failures;
 mod sources;
 mod staleness_check;
+mod standby;
 mod sweep;
 mod telemetry;
 mod tier_matrix;

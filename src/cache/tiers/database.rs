@@ -132,13 +132,18 @@ impl DatabaseTier {
     }
 
     /// Deletes the scope's rows and, for a whole user, the user's AI responses. Returns how many rows. Ignores the circuit
-    /// breaker, because a purge has to be attempted.
+    /// breaker, because a purge has to be attempted. What is erased stays erased after a failover to the standby.
     pub async fn purge(&self, scope: &Scope) -> Result<u64, TierError> {
-        let rows = self.write(self.statements.delete(scope, None), BACKGROUND_TIMEOUT).await?;
-        if scope.strategy.is_none() {
-            self.write(self.statements.delete_ai_responses(&scope.user), BACKGROUND_TIMEOUT).await?;
-        }
-        Ok(rows)
+        let delete = async || {
+            let transaction = self.pool.begin_durable().await?;
+            let rows = transaction.execute_raw(self.statements.delete(scope, None)).await?;
+            if scope.strategy.is_none() {
+                transaction.execute_raw(self.statements.delete_ai_responses(&scope.user)).await?;
+            }
+            transaction.commit().await?;
+            Ok(rows.rows_affected())
+        };
+        self.repeat(|| within(BACKGROUND_TIMEOUT, self.faults.through(FaultPoint::Row, delete()))).await
     }
 
     /// Deletes expired rows created longer ago than `older_than`, in batches. Returns how many.
@@ -237,10 +242,16 @@ impl DatabaseTier {
     /// Runs a statement that changes rows. Returns how many.
     async fn write(&self, statement: Statement, timeout: Duration) -> Result<u64, TierError> {
         let execute = || self.faults.through(FaultPoint::Row, self.pool.execute_raw(statement.clone()));
-        let write = || within(timeout, execute());
+        Ok(self.repeat(|| within(timeout, execute())).await?.rows_affected())
+    }
+
+    /// Repeats a write while another one keeps SQLite's file busy.
+    async fn repeat<T, F>(&self, write: impl FnMut() -> F) -> Result<T, TierError>
+    where
+        F: Future<Output = Result<T, TierError>>,
+    {
         let busy = |error: &TierError| matches!(error, TierError::Database(error) if database::is_busy(error));
-        let done = database::repeat_while(busy, write).await;
-        Ok(done.inspect_err(|error| self.guard.metrics.failed(error))?.rows_affected())
+        database::repeat_while(busy, write).await.inspect_err(|error| self.guard.metrics.failed(error))
     }
 }
 
