@@ -2,6 +2,7 @@
 
 pub mod ai_response;
 pub mod cache_entry;
+pub mod change_feed;
 pub mod invalidation;
 pub mod invalidation_log_head;
 pub mod load_lease;

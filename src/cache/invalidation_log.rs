@@ -12,6 +12,9 @@
 //! Order: the lease counts from before the reading was sent, and is renewed only after its rows are applied.
 
 mod committer;
+pub(crate) mod consumption;
+#[cfg(not(feature = "shuttle"))]
+mod consumption_table;
 mod error;
 #[cfg(feature = "shuttle")]
 mod in_memory;
@@ -305,6 +308,17 @@ impl InvalidationLog {
     pub async fn append_all(&self, entries: Vec<Invalidation>) -> Result<Appended, InvalidationLogError> {
         let before = self.position();
         let last = self.committer.append(entries.clone()).await?;
+        self.acknowledge(&before, &entries, last).await
+    }
+
+    /// Applies the log up to the entries that were committed, the last of them at `last`. `before`: how far the log was
+    /// applied before the commit.
+    async fn acknowledge(
+        &self,
+        before: &Token,
+        entries: &[Invalidation],
+        last: i64,
+    ) -> Result<Appended, InvalidationLogError> {
         let committed_at = self.clock.now();
         self.commits.add(entries.len() as u64);
         let first = last + 1 - i64::try_from(entries.len()).unwrap_or(i64::MAX);
@@ -323,7 +337,8 @@ impl InvalidationLog {
             self.copy.write().apply(&rows, last, 0, self.config.scopes_max);
         }
         if mutant::on(Mutant::AcknowledgesBeforeApplying) {
-            return Ok(Appended { token: Token { position: last, ..before }, committed_at });
+            let token = Token { epoch: Arc::clone(&before.epoch), position: last };
+            return Ok(Appended { token, committed_at });
         }
         // Applies all rows up to `last`: earlier rows of other instances may still be missing here.
         self.catch_up_after_commit().await?;

@@ -26,8 +26,8 @@ use crate::{
 
 #[derive(Clone, Debug)]
 pub(super) struct LogTable {
-    pool: Pool,
-    dialect: Dialect,
+    pub(super) pool: Pool,
+    pub(super) dialect: Dialect,
     pub(super) faults: Faults,
 }
 
@@ -47,22 +47,50 @@ impl LogTable {
 
     /// Appends the entries in one durable commit. Returns the last position.
     pub(super) async fn append(&self, entries: &[Invalidation]) -> Result<i64, DbErr> {
-        let mut transaction = self.begin().await?;
-        let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
-        let head = self.set_head(&transaction, Column::Position, Expr::col(Column::Position).add(count)).await?;
+        let transaction = self.begin().await?;
         if mutant::on(Mutant::SequenceForACounter) {
+            let last = self.take_positions(&transaction, entries).await?;
             transaction.commit().await?;
             self.faults.linger(FaultPoint::Appending).await;
-            transaction = self.begin().await?;
+            let transaction = self.begin().await?;
+            self.insert_up_to(&transaction, entries, last).await?;
+            transaction.commit().await?;
+            return Ok(last);
         }
+        let last = self.insert(&transaction, entries).await?;
+        transaction.commit().await?;
+        Ok(last)
+    }
 
-        let mut first = head - count + 1;
+    /// Inserts the entries at the next positions. Returns the last one.
+    pub(super) async fn insert(
+        &self,
+        transaction: &DatabaseTransaction,
+        entries: &[Invalidation],
+    ) -> Result<i64, DbErr> {
+        let last = self.take_positions(transaction, entries).await?;
+        self.insert_up_to(transaction, entries, last).await?;
+        Ok(last)
+    }
+
+    /// Raises the head by so many entries, which takes the lock that orders commits. Returns the last of their positions.
+    async fn take_positions(&self, transaction: &DatabaseTransaction, entries: &[Invalidation]) -> Result<i64, DbErr> {
+        let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
+        self.set_head(transaction, Column::Position, Expr::col(Column::Position).add(count)).await
+    }
+
+    async fn insert_up_to(
+        &self,
+        transaction: &DatabaseTransaction,
+        entries: &[Invalidation],
+        last: i64,
+    ) -> Result<(), DbErr> {
+        let mut first = last + 1 - i64::try_from(entries.len()).unwrap_or(i64::MAX);
         for some in entries.chunks(INSERTED_AT_ONCE) {
             transaction.execute_raw(self.dialect.build(&insertion(some, first))).await?;
             first += i64::try_from(some.len()).unwrap_or(i64::MAX);
         }
-        transaction.commit().await?;
-        Ok(head)
+        Ok(())
     }
 
     /// Changes a column of the head, which takes the lock that orders commits, and returns the column's new value.
@@ -166,7 +194,7 @@ impl LogTable {
     }
 
     /// A transaction. Its first statement must update the head: that takes the lock that orders the commits.
-    async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+    pub(super) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         // Under a stricter default level the head's update would fail instead of wait.
         let isolation = (!self.dialect.is_sqlite()).then_some(IsolationLevel::ReadCommitted);
         self.pool.begin_with_config(isolation, None).await
