@@ -1,4 +1,4 @@
-//! The protocol of the invalidation log and of the load lease, checked in every interleaving of small configurations.
+//! The protocol of the invalidation log, the load lease and the change feed, checked in every interleaving of small configurations.
 //! Also checked with one of its rules broken; a test passes only if a promise is then broken. docs/model.md explains how
 //! to read it.
 //!
@@ -6,6 +6,7 @@
 
 #![expect(clippy::print_stderr, reason = "the numbers of states, and counterexamples")]
 
+mod change_feed;
 mod configurations;
 mod explore;
 mod load_lease;
@@ -13,6 +14,8 @@ mod mutants;
 mod properties;
 mod state;
 mod step;
+
+use std::fmt::Debug;
 
 use configurations::Configuration;
 use explore::{Explored, Model, explore};
@@ -35,7 +38,7 @@ fn holds(name: &str, model: &impl Model) {
     }
 }
 
-fn is_caught(mutant: Mutant, model: &impl Model) {
+fn is_caught(mutant: impl Debug, model: &impl Model) {
     let explored = explored(&format!("{mutant:?}"), model);
     eprintln!("{}", explored.counterexample.unwrap_or_else(|| panic!("nothing notices {mutant:?}")));
 }

@@ -1,0 +1,84 @@
+//! The change feed: from a writer's commit in the sources to every reader. docs/model.md lists what each model holds.
+//!
+//! Each part is a model with a state of its own and as little as its rules need, so that it is explored to its end.
+
+mod rounds;
+
+use crate::{holds, is_caught};
+use rounds::{RoundMutant, Rounds};
+
+const ROUNDS: Rounds = Rounds {
+    mutant: None,
+    relays: 2,
+    changes: 1,
+    polls: 2,
+    rounds: 4,
+    takeovers: 2,
+    faults: 1,
+    losses: 0,
+    begins: &[1],
+    two_statements: false,
+    races: false,
+    linearizable: false,
+};
+/// The round and the log's head come from two files.
+const TWO_FILES: Rounds = Rounds { two_statements: true, polls: 1, ..ROUNDS };
+/// The table is lost, and begins again at a number that it had: the clock has stepped back.
+const LOST_TABLE: Rounds = Rounds { losses: 1, ..ROUNDS };
+/// Two inserts are executed at the same time.
+const RACES: Rounds = Rounds { races: true, polls: 0, ..ROUNDS };
+const LINEARIZABLE: Rounds = Rounds { relays: 1, polls: 1, changes: 2, faults: 0, linearizable: true, ..ROUNDS };
+
+macro_rules! keeps {
+    ($($name:ident: $model:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            holds(stringify!($name), &$model);
+        })*
+    };
+}
+
+macro_rules! round_mutants {
+    ($($name:ident: $mutant:ident in $model:ident;)*) => {
+        $(#[test]
+        fn $name() {
+            is_caught(RoundMutant::$mutant, &Rounds { mutant: Some(RoundMutant::$mutant), ..$model });
+        })*
+    };
+}
+
+mod keeps_its_promises_in_every_interleaving {
+    use super::*;
+
+    keeps! {
+        of_rounds_and_takeovers: ROUNDS;
+        of_rounds_in_a_file_of_their_own: TWO_FILES;
+        of_a_lost_table_of_rounds: LOST_TABLE;
+        of_two_inserts_at_once: RACES;
+        of_linearizable_requests: LINEARIZABLE;
+    }
+
+    #[test]
+    #[ignore = "minutes; cargo test -p userdata-model of_many_rounds -- --ignored --nocapture"]
+    fn of_many_rounds() {
+        holds("of_many_rounds", &Rounds { rounds: 5, takeovers: 3, begins: &[1, 3], ..LOST_TABLE });
+    }
+}
+
+round_mutants! {
+    the_mutant_whose_takeover_completes_a_round_is_caught: TakeoverCompletes in ROUNDS;
+    the_mutant_that_ends_a_round_before_it_is_durable_is_caught: EndsBeforeDurable in ROUNDS;
+    the_mutant_that_counts_the_completed_round_is_caught: CountsTheCompletedRound in ROUNDS;
+    the_mutant_that_counts_the_poll_itself_is_caught: CountsThePollItself in ROUNDS;
+    the_mutant_that_reads_the_log_before_the_round_is_caught: LogBeforeRound in ROUNDS;
+    the_mutant_that_certifies_before_the_rows_is_caught: CertifiesBeforeTheRows in ROUNDS;
+    the_mutant_that_counts_from_the_answer_is_caught: CountsFromTheAnswer in ROUNDS;
+    the_mutant_without_compare_and_set_is_caught: NoCompareAndSet in RACES;
+    the_mutant_without_a_condition_is_caught: NoCondition in LOST_TABLE;
+    the_mutant_whose_tables_have_the_same_birth_is_caught: SameBirth in LOST_TABLE;
+    the_mutant_that_keeps_polls_of_another_birth_is_caught: KeepsPollsOfAnotherBirth in LOST_TABLE;
+    the_mutant_with_the_same_holder_is_caught: SameHolder in LOST_TABLE;
+    the_mutant_that_reads_the_log_before_the_outbox_is_caught: LogBeforeOutbox in LINEARIZABLE;
+    the_mutant_that_does_not_look_into_the_outbox_is_caught: NoLookIntoTheOutbox in LINEARIZABLE;
+    the_mutant_that_waits_for_any_round_is_caught: AnyRoundWillDo in LINEARIZABLE;
+}
