@@ -217,7 +217,7 @@ async fn connect_cache(
 ) -> Result<Arc<UserDataCache>, StartError> {
     let (timeout, meter) = (config.database.timeout, telemetry.meter());
     let log_config = config.invalidation_log.clone();
-    let invalidation_log = InvalidationLog::new(databases.log.clone(), log_config, timeout, clock.clone(), tasks);
+    let invalidation_log = InvalidationLog::new(databases.log(), log_config, timeout, clock.clone(), tasks);
     match invalidation_log.catch_up().await {
         Err(error @ InvalidationLogError::Lease { .. }) => return Err(StartError::InvalidationLog(error)),
         // The database may be down or not migrated yet; serving waits for that.

@@ -19,6 +19,11 @@ pub enum FaultPoint {
     Row,
     /// The commit of invalidations.
     Append,
+    /// The COMMIT of invalidations fails, and SQLite keeps the transaction.
+    Commit,
+    /// The COMMIT of invalidations fails, and SQLite has ended the transaction by itself, as after FULL, IOERR or NOMEM.
+    /// sqlx does not know it.
+    CommitEndsByItself,
     /// Between the two transactions of an append that takes positions first: only a mutant does.
     Appending,
     /// The reading of the invalidation log's head.

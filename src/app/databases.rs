@@ -9,6 +9,7 @@ use userdata_migrations::{MigrationError, Tables};
 
 use super::StartError;
 use crate::{
+    cache::invalidation_log::LogPools,
     changes,
     clock::Clock,
     config::{Config, Secret},
@@ -17,19 +18,24 @@ use crate::{
     telemetry::Meter,
 };
 
-/// Two or three are in use at once. The others replace those that do not answer because the network is silent.
-const LOG_CONNECTIONS: u32 = 8;
+/// One or two are in use at once. The others replace those that do not answer because the network is silent.
+const LOG_READ_CONNECTIONS: u32 = 5;
+/// As before: the committer uses one at a time, trimming another.
+const LOG_COMMIT_CONNECTIONS: u32 = 3;
 /// One moves changes, one counts them for the statistics.
 const OUTBOX_CONNECTIONS: u32 = 2;
 /// For opening a connection to the sources, including TLS and authentication. Much shorter than the timeout of a
 /// source, so that a database that does not answer is recognized.
 const SOURCES_CONNECT: Duration = Duration::from_secs(2);
 
+const LOG: &str = "the invalidation log (database.url)";
+
 /// The pools. Connections are opened when they are needed, so none of the databases has to be up.
 #[derive(Debug)]
 pub(super) struct Databases {
     pub(super) cache: Pool,
-    pub(super) log: Pool,
+    pub(super) log_reads: Pool,
+    pub(super) log_commits: Pool,
     /// None: each user has a file.
     pub(super) sources: Option<Pool>,
     /// None: no change feed.
@@ -40,7 +46,7 @@ impl Databases {
     pub(super) async fn open(config: &Config) -> Result<Self, StartError> {
         let (database, sources) = (&config.database, &config.sources);
         let cache = options(Access::ReadWrite, database.max_connections, database.timeout);
-        let log = options(Access::Log, LOG_CONNECTIONS, database.timeout);
+        let log = |connections| options(Access::Log, connections, database.timeout);
         let sources_options = database::Options {
             acquire_timeout: SOURCES_CONNECT.min(sources.hard_timeout),
             ..options(Access::ReadOnly, sources.max_connections, sources.hard_timeout)
@@ -57,7 +63,8 @@ impl Databases {
         let sources_url = sources.database_url.as_ref().unwrap_or(&database.url);
         Ok(Self {
             cache: open("the cache's database (database.url)", &database.url, &cache).await?,
-            log: open("the invalidation log (database.url)", &database.url, &log).await?,
+            log_reads: open(LOG, &database.url, &log(LOG_READ_CONNECTIONS)).await?,
+            log_commits: open(LOG, &database.url, &log(LOG_COMMIT_CONNECTIONS)).await?,
             sources: match with_files {
                 true => None,
                 false => {
@@ -72,23 +79,32 @@ impl Databases {
         })
     }
 
+    pub(super) fn log(&self) -> LogPools {
+        LogPools { reads: self.log_reads.clone(), commits: self.log_commits.clone() }
+    }
+
     pub(super) fn observe(&self, meter: &Meter) {
         let of_sources = self.sources.iter().map(|pool| ("sources", pool));
-        let pools = [("cache", &self.cache), ("invalidation_log", &self.log)].into_iter().chain(of_sources);
+        let of_cache = [
+            ("cache", &self.cache),
+            ("invalidation_log", &self.log_reads),
+            ("invalidation_log_commits", &self.log_commits),
+        ];
+        let pools = of_cache.into_iter().chain(of_sources);
         let pools = pools.chain(self.outbox.iter().map(|pool| ("outbox", pool)));
         database::observe(&pools.map(|(name, pool)| (name, pool.clone())).collect::<Vec<_>>(), meter);
     }
 
     /// Refuses tables of an older version: waiting does not make them usable.
     pub(super) async fn refuse_older_tables(&self) -> Result<(), StartError> {
-        match userdata_migrations::refuse_unusable(&self.log, Tables::Cache).await {
+        match userdata_migrations::refuse_unusable(&self.log_reads, Tables::Cache).await {
             Err(error @ MigrationError::BeforeFirstRelease { .. }) => Err(error.into()),
             _ => Ok(()),
         }
     }
 
     pub(super) async fn close(self) {
-        for pool in [self.cache, self.log].into_iter().chain(self.sources).chain(self.outbox) {
+        for pool in [self.cache, self.log_reads, self.log_commits].into_iter().chain(self.sources).chain(self.outbox) {
             pool.close().await;
         }
     }
@@ -100,7 +116,7 @@ pub(crate) fn connections_to_cache_database(config: &Config) -> u32 {
     let shared = sources.database_url.is_none();
     let outbox = if shared && sources.change_feed { OUTBOX_CONNECTIONS } else { 0 };
     let of_sources = if shared { sources.max_connections } else { 0 };
-    config.database.max_connections + LOG_CONNECTIONS + of_sources + outbox
+    config.database.max_connections + LOG_READ_CONNECTIONS + LOG_COMMIT_CONNECTIONS + of_sources + outbox
 }
 
 fn options(access: Access, max_connections: u32, timeout: Duration) -> database::Options {

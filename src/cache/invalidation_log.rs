@@ -11,15 +11,21 @@
 //!
 //! Order: the lease counts from before the reading was sent, and is renewed only after its rows are applied.
 
+mod adoption;
+mod appending;
 mod committer;
 pub(crate) mod consumption;
 #[cfg(not(feature = "shuttle"))]
 mod consumption_table;
+mod epoch;
 mod error;
 #[cfg(feature = "shuttle")]
 mod in_memory;
 mod local_copy;
+mod pools;
 mod reading;
+mod recent;
+mod row;
 #[cfg(not(feature = "shuttle"))]
 mod table;
 pub(super) mod validity;
@@ -32,11 +38,13 @@ use std::{
 use tokio::sync::{Mutex, watch};
 
 use committer::Committer;
+use epoch::LaterEpoch;
 pub use error::InvalidationLogError;
 #[cfg(feature = "shuttle")]
 use in_memory as table;
 use local_copy::LocalCopy;
 pub use local_copy::LogView;
+pub use pools::LogPools;
 use table::LogTable;
 pub use validity::LogValidity;
 
@@ -46,20 +54,16 @@ use crate::database::in_memory::MemoryDatabase;
 use crate::{
     clock::{Clock, Moment},
     config,
-    database::Pool,
     fault::FaultPoint,
-    model::{CacheKey, Invalidation, Scope, Token},
+    model::{CacheKey, Scope, Token},
     mutant::{self, Mutant},
     proto::v1::InvalidationLogStats,
     sync::{
-        RwLock, TaskTracker,
+        self, RwLock, TaskTracker,
         atomic::{AtomicU64, Ordering},
         time::{sleep, timeout},
     },
 };
-
-/// Readings of the log after a commit, while they time out.
-const CATCH_UPS_AFTER_COMMIT: u32 = 5;
 
 /// The log and its local copy.
 #[derive(Debug)]
@@ -77,6 +81,7 @@ pub struct InvalidationLog {
     notifications: Counter,
     gaps: Counter,
     commits: Counter,
+    later_epoch: sync::Mutex<Option<LaterEpoch>>,
     lease_conflict: watch::Sender<Option<InvalidationLogError>>,
     /// Where each user has a file.
     files: OnceLock<Arc<WatchedFiles>>,
@@ -106,13 +111,13 @@ impl InvalidationLog {
     /// the log.
     #[must_use]
     pub fn new(
-        pool: Pool,
+        pools: LogPools,
         config: config::InvalidationLogSettings,
         timeout: Duration,
         clock: Clock,
         tasks: &TaskTracker,
     ) -> Self {
-        Self::of(LogTable::new(pool), config, timeout, clock, tasks)
+        Self::of(LogTable::new(pools), config, timeout, clock, tasks)
     }
 
     /// As [`Self::new`], with the log in memory.
@@ -146,6 +151,7 @@ impl InvalidationLog {
             notifications: Counter::default(),
             gaps: Counter::default(),
             commits: Counter::default(),
+            later_epoch: sync::Mutex::default(),
             lease_conflict: watch::Sender::new(None),
             files: OnceLock::new(),
             feed: OnceLock::new(),
@@ -296,72 +302,6 @@ impl InvalidationLog {
             return Ok(());
         }
         self.notifications.add(ahead as u64);
-        self.catch_up().await
-    }
-
-    /// Commits an invalidation durably, then applies the log at least up to it.
-    pub async fn append(&self, scope: Scope) -> Result<Appended, InvalidationLogError> {
-        self.append_all(vec![Invalidation::Of(scope)]).await
-    }
-
-    /// As [`InvalidationLog::append`], for several entries in one commit. Returns the highest of their positions.
-    pub async fn append_all(&self, entries: Vec<Invalidation>) -> Result<Appended, InvalidationLogError> {
-        let before = self.position();
-        let last = self.committer.append(entries.clone()).await?;
-        self.acknowledge(&before, &entries, last).await
-    }
-
-    /// Applies the log up to the entries that were committed, the last of them at `last`. `before`: how far the log was
-    /// applied before the commit.
-    async fn acknowledge(
-        &self,
-        before: &Token,
-        entries: &[Invalidation],
-        last: i64,
-    ) -> Result<Appended, InvalidationLogError> {
-        let committed_at = self.clock.now();
-        self.commits.add(entries.len() as u64);
-        let first = last + 1 - i64::try_from(entries.len()).unwrap_or(i64::MAX);
-        if first <= before.position {
-            // The database has lost commits and now gives their positions again. An instance that had applied the lost
-            // rows would skip the new ones at the same positions. A new epoch outdates everything instead.
-            tracing::error!(
-                first,
-                applied = before.position,
-                "the database reused a position of the invalidation log; starting a new epoch"
-            );
-            self.replace_epoch(&before.epoch).await?;
-        }
-        if mutant::on(Mutant::AppliesOnlyItsOwnRow) {
-            let rows = self.table.rows(last - 1, last).await?;
-            self.copy.write().apply(&rows, last, 0, self.config.scopes_max);
-        }
-        if mutant::on(Mutant::AcknowledgesBeforeApplying) {
-            let token = Token { epoch: Arc::clone(&before.epoch), position: last };
-            return Ok(Appended { token, committed_at });
-        }
-        // Applies all rows up to `last`: earlier rows of other instances may still be missing here.
-        self.catch_up_after_commit().await?;
-        let copy = self.copy.read();
-        // The database may have lost the row since its commit, and may have filled its position with another row.
-        let is_applied = copy.applied >= last
-            && entries.iter().zip(first..).all(|(entry, position)| copy.invalidates(entry, position));
-        if !is_applied {
-            return Err(InvalidationLogError::Database(format!(
-                "position {last} was committed, but is not in the log"
-            )));
-        }
-        Ok(Appended { token: Token { epoch: Arc::clone(&copy.epoch), position: last }, committed_at })
-    }
-
-    /// An acknowledgement that fails after the commit makes the caller repeat it, which costs more than reading again.
-    async fn catch_up_after_commit(&self) -> Result<(), InvalidationLogError> {
-        for _ in 1..CATCH_UPS_AFTER_COMMIT {
-            match self.catch_up().await {
-                Err(InvalidationLogError::Timeout) => {}
-                done => return done,
-            }
-        }
         self.catch_up().await
     }
 

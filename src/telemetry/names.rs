@@ -108,8 +108,10 @@ pub const CODE_NAMES: &[&str] = &[
     "UNAUTHENTICATED",
 ];
 const CODE: Attribute = Attribute { name: "rpc.response.status_code", values: CODE_NAMES };
-const POOL: Attribute =
-    Attribute { name: "db.client.connection.pool.name", values: &["cache", "invalidation_log", "sources", "outbox"] };
+const POOL: Attribute = Attribute {
+    name: "db.client.connection.pool.name",
+    values: &["cache", "invalidation_log", "invalidation_log_commits", "sources", "outbox"],
+};
 
 /// Writes, for each `NAME = "name", kind, "unit", "description", [attributes];`, a constant, and the list of all.
 macro_rules! instruments {

@@ -10,3 +10,4 @@ mod lost;
 mod purge;
 mod race;
 mod restart;
+mod two_primaries;

@@ -14,7 +14,7 @@ use userdata::{
     background::Jobs,
     cache::{
         CacheParts, UserDataCache,
-        invalidation_log::InvalidationLog,
+        invalidation_log::{InvalidationLog, LogPools},
         tiers::{database::DatabaseTier, redis::RedisTier},
     },
     clock::Clock,
@@ -113,7 +113,7 @@ impl Instance {
             let leases = Arc::new(leases.heeding(rows.reach()));
             let ai = AiAnalysis::new(&config.ai, guard, responses, Arc::clone(&leases), clock.clone(), tasks.clone());
             let invalidation_log = InvalidationLog::new(
-                world.log_pool.clone(),
+                LogPools { reads: world.log_pool.clone(), commits: world.log_pool.clone() },
                 config.invalidation_log.clone(),
                 timeout,
                 clock.clone(),

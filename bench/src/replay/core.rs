@@ -23,7 +23,11 @@ use userdata::{
         sql::SourceDatabase,
     },
     background::Jobs,
-    cache::{CacheParts, ReadOptions, UserDataCache, invalidation_log::InvalidationLog, tiers::database::DatabaseTier},
+    cache::{
+        CacheParts, ReadOptions, UserDataCache,
+        invalidation_log::{InvalidationLog, LogPools},
+        tiers::database::DatabaseTier,
+    },
     changes::{self, Outbox},
     clock::{Clock, Moment},
     config::{Config, PrefetchSettings},
@@ -147,7 +151,7 @@ impl Core {
         let sources = SourceDatabase::new(pool(&url).await.into(), config.sources.column_bytes_max);
         let parts = CacheParts {
             invalidation_log: InvalidationLog::new(
-                pool(&url).await.into(),
+                LogPools { reads: pool(&url).await.into(), commits: pool(&url).await.into() },
                 config.invalidation_log.clone(),
                 timeout,
                 clock.clone(),

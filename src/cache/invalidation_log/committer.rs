@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     fault::FaultPoint,
-    model::Invalidation,
+    model::{Invalidation, Token},
     sync::{TaskTracker, time::timeout},
 };
 
@@ -29,7 +29,7 @@ const TIMEOUT_OF_ENTRY: Duration = Duration::from_micros(200);
 const ATTEMPTS: u32 = 5;
 
 /// Entries that are committed together, and where to say the last one's position.
-type AppendRequest = (Vec<Invalidation>, oneshot::Sender<Result<i64, InvalidationLogError>>);
+type AppendRequest = (Vec<Invalidation>, oneshot::Sender<Result<Token, InvalidationLogError>>);
 
 /// Passes invalidations to the committing task.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Committer {
     }
 
     /// Returns the last entry's position as soon as all are durable. They stand at consecutive positions.
-    pub(super) async fn append(&self, entries: Vec<Invalidation>) -> Result<i64, InvalidationLogError> {
+    pub(super) async fn append(&self, entries: Vec<Invalidation>) -> Result<Token, InvalidationLogError> {
         let (reply, replied) = oneshot::channel();
         self.queue.send((entries, reply)).await.map_err(|_| InvalidationLogError::Closed)?;
         replied.await.map_err(|_| InvalidationLogError::Closed)?
@@ -66,12 +66,12 @@ async fn run(table: LogTable, mut requests: mpsc::Receiver<AppendRequest>) {
         for (end, reply) in replies {
             let after = i64::try_from(entries.len() - end).unwrap_or(i64::MAX);
             // Fails if the caller has left; its invalidation is committed all the same.
-            let _ = reply.send(head.clone().map(|head| head - after));
+            let _ = reply.send(head.clone().map(|head| Token { position: head.position - after, ..head }));
         }
     }
 }
 
-async fn append(table: &LogTable, entries: &[Invalidation]) -> Result<i64, InvalidationLogError> {
+async fn append(table: &LogTable, entries: &[Invalidation]) -> Result<Token, InvalidationLogError> {
     let limit = TIMEOUT + TIMEOUT_OF_ENTRY * u32::try_from(entries.len()).unwrap_or(u32::MAX);
     let mut attempt = 1;
     loop {

@@ -39,8 +39,8 @@ impl InvalidationLog {
         let position = self.position();
         let committing = self.table.append_consuming(&entries, before.version, next);
         let Some(last) = self.table.faults.through(FaultPoint::Append, committing).await? else { return Ok(false) };
-        if !entries.is_empty() {
-            self.acknowledge(&position, &entries, last).await?;
+        if !entries.is_empty() && self.acknowledge(&position, &entries, last).await?.is_none() {
+            self.append_all(entries).await?;
         }
         Ok(true)
     }

@@ -11,7 +11,7 @@ use crate::{
         change_feed::{self, Column},
         invalidation_log_head,
     },
-    model::Invalidation,
+    model::{Invalidation, Token},
 };
 
 impl LogTable {
@@ -34,7 +34,7 @@ impl LogTable {
         entries: &[Invalidation],
         version: i64,
         next: &Consumption,
-    ) -> Result<Option<i64>, DbErr> {
+    ) -> Result<Option<Token>, DbErr> {
         let transaction = self.begin().await?;
         // Order: first the head, whose lock orders the commits.
         let last = self.insert(&transaction, entries).await?;
@@ -42,7 +42,7 @@ impl LogTable {
             transaction.rollback().await?;
             return Ok(None);
         }
-        transaction.commit().await?;
+        self.commit(transaction).await?;
         Ok(Some(last))
     }
 
@@ -61,7 +61,7 @@ impl LogTable {
             transaction.rollback().await?;
             return Ok(false);
         }
-        transaction.commit().await?;
+        self.commit(transaction).await?;
         Ok(true)
     }
 

@@ -1,21 +1,19 @@
 //! Stands in for `table.rs` in Shuttle's tests: the invalidation log's statements, in memory.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sea_orm::DbErr;
 
 use super::{
     consumption::Consumption,
-    local_copy::{LogHead, LogRow},
+    pools::LogPools,
+    row::{LogHead, LogRow},
 };
 use crate::{
     cache::change_feed::round::FeedHead,
-    database::{
-        Pool,
-        in_memory::{Flaw, LogRecord, MemoryDatabase, Tables},
-    },
+    database::in_memory::{Flaw, LogRecord, MemoryDatabase, Tables},
     fault::FaultPoint,
-    model::Invalidation,
+    model::{Invalidation, Token},
     sync::shuttled::{chance, time},
 };
 
@@ -44,18 +42,18 @@ impl LogTable {
         Self { database, faults: Direct }
     }
 
-    pub(super) fn new(_: Pool) -> Self {
+    pub(super) fn new(_: LogPools) -> Self {
         panic!("a build for Shuttle's tests has no database")
     }
 
-    pub(super) async fn append(&self, entries: &[Invalidation]) -> Result<i64, DbErr> {
+    pub(super) async fn append(&self, entries: &[Invalidation]) -> Result<Token, DbErr> {
         let plain = self.database.has(Flaw::PlainNonces);
         let entries = entries.to_vec();
         if self.database.has(Flaw::LostUpdates) {
             let position = self.database.execute(|tables| tables.head.position).await?;
-            return self.database.commit(move |tables| tables.append(position, &entries, plain)).await;
+            return self.database.commit(move |tables| token(tables, position, &entries, plain)).await;
         }
-        self.database.commit(move |tables| tables.append(tables.head.position, &entries, plain)).await
+        self.database.commit(move |tables| token(tables, tables.head.position, &entries, plain)).await
     }
 
     pub(super) async fn head(&self, applied: i64) -> Result<LogHead, DbErr> {
@@ -90,7 +88,7 @@ impl LogTable {
         self.database.execute(rows).await
     }
 
-    pub(super) async fn replace_epoch(&self, old: &str) -> Result<(), DbErr> {
+    pub(super) async fn replace_epoch(&self, old: &str) -> Result<Arc<str>, DbErr> {
         let old = old.to_owned();
         self.database
             .commit(move |tables| {
@@ -99,6 +97,7 @@ impl LogTable {
                     tables.head.low_watermark = tables.head.position;
                     tables.log.split_off(&(tables.head.position + 1));
                 }
+                Arc::clone(&tables.head.epoch)
             })
             .await
     }
@@ -126,7 +125,7 @@ impl LogTable {
         _: &[Invalidation],
         _: i64,
         _: &Consumption,
-    ) -> Result<Option<i64>, DbErr> {
+    ) -> Result<Option<Token>, DbErr> {
         Err(no_outbox())
     }
 
@@ -141,6 +140,11 @@ impl LogTable {
 
 fn no_outbox() -> DbErr {
     DbErr::Custom("the tables in memory have no outbox".to_owned())
+}
+
+fn token(tables: &mut Tables, after: i64, entries: &[Invalidation], plain_nonces: bool) -> Token {
+    let position = tables.append(after, entries, plain_nonces);
+    Token { epoch: Arc::clone(&tables.head.epoch), position }
 }
 
 pub(super) fn is_transient(error: &DbErr) -> bool {

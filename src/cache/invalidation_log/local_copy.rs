@@ -5,12 +5,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::validity::LogValidity;
+use super::{recent::RecentEntries, row::LogRow, validity::LogValidity};
 use crate::{
-    cache::{
-        change_feed::round::FeedHead,
-        watched_files::{FileState, WatchedFiles, log_epoch, unknown_epoch},
-    },
+    cache::watched_files::{FileState, WatchedFiles, log_epoch, unknown_epoch},
     model::{CacheKey, Invalidation, Scope, Section, SectionSet, Snapshot, StrategyId, UserId, section},
     mutant::{self, Mutant},
 };
@@ -49,24 +46,6 @@ struct UserInvalidations {
     any_strategy: Positions,
 }
 
-/// The counter row, and the nonce of the row that the reader applied last.
-#[derive(Debug)]
-pub(super) struct LogHead {
-    pub(super) epoch: Arc<str>,
-    pub(super) position: i64,
-    pub(super) low_watermark: i64,
-    pub(super) lease_ms: i64,
-    pub(super) nonce: Option<i64>,
-    pub(super) feed: FeedHead,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct LogRow {
-    pub(super) position: i64,
-    pub(super) invalidation: Invalidation,
-    pub(super) nonce: i64,
-}
-
 #[derive(Debug)]
 pub(super) struct LocalCopy {
     pub(super) epoch: Arc<str>,
@@ -80,6 +59,8 @@ pub(super) struct LocalCopy {
     everyone: Positions,
     users: HashMap<UserId, UserInvalidations>,
     scopes: usize,
+    /// The last entries that were applied.
+    pub(super) recent: RecentEntries,
     /// Scopes invalidated since they were last taken. None: not recorded.
     recorded: Option<Vec<Scope>>,
 }
@@ -103,6 +84,7 @@ impl LocalCopy {
             everyone: Positions::default(),
             users: HashMap::new(),
             scopes: 0,
+            recent: RecentEntries::default(),
             recorded: None,
         }
     }
@@ -129,6 +111,7 @@ impl LocalCopy {
         if let Some(last) = rows.last() {
             self.nonce = Some(last.nonce);
         }
+        self.recent.add(rows, self.applied);
         self.applied = head;
         self.raise_low_watermark(low_watermark);
         if self.scopes > scopes_max {
@@ -140,6 +123,7 @@ impl LocalCopy {
     pub(super) fn skip_to(&mut self, position: i64, nonce: Option<i64>) {
         self.raise_low_watermark(position);
         (self.applied, self.nonce) = (position, nonce);
+        self.recent.forget();
     }
 
     /// The position of the last invalidation of the `count`-th scope, from the one that was invalidated longest ago.

@@ -3,16 +3,11 @@
 //! A page that is applied stays applied, whatever happens to the next one, so an instance that is far behind gets closer
 //! with each. The lease is renewed only by the page that reaches the head.
 
-use std::sync::Arc;
-
-use sea_orm::DbErr;
-
 use super::{
     InvalidationLog, InvalidationLogError,
-    local_copy::{LogHead, LogRow},
+    row::{LogHead, LogRow},
 };
 use crate::{
-    fault::FaultPoint,
     model::Token,
     mutant::{self, Mutant},
     sync::{atomic::Ordering, time::timeout},
@@ -111,11 +106,7 @@ impl InvalidationLog {
         nonce: Option<i64>,
     ) -> Result<bool, InvalidationLogError> {
         if head.epoch != applied.epoch {
-            if !applied.epoch.is_empty() {
-                self.gaps.add(1);
-            }
-            tracing::info!(epoch = %head.epoch, "invalidation log adopted; nothing cached in another epoch is served");
-            self.copy.write().adopt(Arc::clone(&head.epoch), head.low_watermark);
+            self.adopt(head, applied, nonce).await?;
             return Ok(true);
         }
         // The nonce tells whether the row at the applied position is still the row that was applied. At or below the
@@ -169,10 +160,5 @@ impl InvalidationLog {
                 "invalidation log has a gap; everything read before its end counts as outdated"
             );
         }
-    }
-
-    pub(super) async fn replace_epoch(&self, old: &str) -> Result<(), DbErr> {
-        self.gaps.add(1);
-        self.table.faults.through(FaultPoint::Head, self.table.replace_epoch(old)).await
     }
 }

@@ -5,13 +5,18 @@
 //!
 //! Invariant: a reader that sees the head at position h sees every row up to h.
 
+use std::sync::Arc;
+
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IsolationLevel, QueryFilter, QueryOrder,
     QueryResult, QuerySelect, SqlErr, TransactionTrait,
     sea_query::{Expr, ExprTrait, Func, InsertStatement, Order, Query, SubQueryStatement},
 };
 
-use super::local_copy::{LogHead, LogRow};
+use super::{
+    pools::LogPools,
+    row::{LogHead, LogRow},
+};
 use crate::{
     cache::change_feed::round::{FeedHead, Round},
     database::{Dialect, Pool, SqlFile},
@@ -20,13 +25,15 @@ use crate::{
         invalidation_log_head::{self, Column},
     },
     fault::{FaultPoint, Faults},
-    model::{Invalidation, Scope, SectionSet, StrategyId, UserId},
+    model::{Invalidation, Scope, SectionSet, StrategyId, Token, UserId},
     mutant::{self, Mutant},
 };
 
 #[derive(Clone, Debug)]
 pub(super) struct LogTable {
+    /// For readings. What was committed is checked by them: over another connection than the one that committed it.
     pub(super) pool: Pool,
+    commits: Pool,
     pub(super) dialect: Dialect,
     pub(super) faults: Faults,
 }
@@ -41,24 +48,24 @@ const READ_HEAD: SqlFile =
     SqlFile { postgres: include_str!("head.postgres.sql"), sqlite: include_str!("head.sqlite.sql") };
 
 impl LogTable {
-    pub(super) fn new(pool: Pool) -> Self {
-        Self { dialect: Dialect::of(&pool), pool, faults: Faults::here() }
+    pub(super) fn new(LogPools { reads: pool, commits }: LogPools) -> Self {
+        Self { dialect: Dialect::of(&pool), pool, commits, faults: Faults::here() }
     }
 
-    /// Appends the entries in one durable commit. Returns the last position.
-    pub(super) async fn append(&self, entries: &[Invalidation]) -> Result<i64, DbErr> {
+    /// Appends the entries in one durable commit. Returns the last position, and the epoch that it belongs to.
+    pub(super) async fn append(&self, entries: &[Invalidation]) -> Result<Token, DbErr> {
         let transaction = self.begin().await?;
         if mutant::on(Mutant::SequenceForACounter) {
             let last = self.take_positions(&transaction, entries).await?;
             transaction.commit().await?;
             self.faults.linger(FaultPoint::Appending).await;
             let transaction = self.begin().await?;
-            self.insert_up_to(&transaction, entries, last).await?;
+            self.insert_up_to(&transaction, entries, last.position).await?;
             transaction.commit().await?;
             return Ok(last);
         }
         let last = self.insert(&transaction, entries).await?;
-        transaction.commit().await?;
+        self.commit(transaction).await?;
         Ok(last)
     }
 
@@ -67,16 +74,22 @@ impl LogTable {
         &self,
         transaction: &DatabaseTransaction,
         entries: &[Invalidation],
-    ) -> Result<i64, DbErr> {
+    ) -> Result<Token, DbErr> {
         let last = self.take_positions(transaction, entries).await?;
-        self.insert_up_to(transaction, entries, last).await?;
+        self.insert_up_to(transaction, entries, last.position).await?;
         Ok(last)
     }
 
     /// Raises the head by so many entries, which takes the lock that orders commits. Returns the last of their positions.
-    async fn take_positions(&self, transaction: &DatabaseTransaction, entries: &[Invalidation]) -> Result<i64, DbErr> {
+    async fn take_positions(
+        &self,
+        transaction: &DatabaseTransaction,
+        entries: &[Invalidation],
+    ) -> Result<Token, DbErr> {
         let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
-        self.set_head(transaction, Column::Position, Expr::col(Column::Position).add(count)).await
+        let raised = Expr::col(Column::Position).add(count);
+        let (epoch, position) = self.set_head(transaction, Column::Position, raised).await?;
+        Ok(Token { epoch, position })
     }
 
     async fn insert_up_to(
@@ -93,15 +106,30 @@ impl LogTable {
         Ok(())
     }
 
-    /// Changes a column of the head, which takes the lock that orders commits, and returns the column's new value.
-    async fn set_head(&self, transaction: &DatabaseTransaction, column: Column, value: Expr) -> Result<i64, DbErr> {
+    pub(super) async fn commit(&self, transaction: DatabaseTransaction) -> Result<(), DbErr> {
+        if self.faults.lose(FaultPoint::CommitEndsByItself).await {
+            transaction.execute_unprepared("ROLLBACK").await?;
+            return Err(DbErr::Custom("broken by a test: (code: 13) database or disk is full".to_owned()));
+        }
+        self.faults.through(FaultPoint::Commit, transaction.commit()).await
+    }
+
+    /// Changes a column of the head, which takes the lock that orders commits. Returns the epoch and the column's new value.
+    async fn set_head(
+        &self,
+        transaction: &DatabaseTransaction,
+        column: Column,
+        value: Expr,
+    ) -> Result<(Arc<str>, i64), DbErr> {
         let update = Query::update()
             .table(invalidation_log_head::Entity)
             .value(column, value)
             .and_where(Column::Id.eq(invalidation_log_head::ID))
-            .returning_col(column)
+            .returning(Query::returning().columns([Column::Epoch, column]))
             .to_owned();
-        transaction.query_one_raw(self.dialect.build(&update)).await?.ok_or_else(no_head)?.try_get_by_index(0)
+        let row = transaction.query_one_raw(self.dialect.build(&update)).await?.ok_or_else(no_head)?;
+        let (epoch, value): (String, i64) = row.try_get_many_by_index()?;
+        Ok((epoch.into(), value))
     }
 
     /// Reads the head, the nonce of the row at `applied`, and the newest round of the change feed, in one statement.
@@ -138,8 +166,9 @@ impl LogTable {
     }
 
     /// Starts a new epoch in place of `old`, unless another instance has done so. Called when the database has lost
-    /// commits: a position of the old epoch may then stand for two different rows.
-    pub(super) async fn replace_epoch(&self, old: &str) -> Result<(), DbErr> {
+    /// commits: a position of the old epoch may then stand for two different rows. Returns the epoch that now is, which
+    /// began after this call.
+    pub(super) async fn replace_epoch(&self, old: &str) -> Result<Arc<str>, DbErr> {
         let transaction = self.begin().await?;
         let replaced = invalidation_log_head::Entity::update_many()
             .col_expr(Column::Epoch, uuid::Uuid::new_v4().to_string().into())
@@ -153,7 +182,11 @@ impl LogTable {
             let lost = Expr::col(invalidation::Column::Position).gt(Expr::from(SubQueryStatement::from(head)));
             invalidation::Entity::delete_many().filter(lost).exec(&transaction).await?;
         }
-        transaction.commit().await
+        let epoch = Query::select().column(Column::Epoch).from(invalidation_log_head::Entity).to_owned();
+        let row = transaction.query_one_raw(self.dialect.build(&epoch)).await?.ok_or_else(no_head)?;
+        let epoch: String = row.try_get_by_index(0)?;
+        transaction.commit().await?;
+        Ok(epoch.into())
     }
 
     /// Deletes rows older than `seconds`. Returns how many.
@@ -186,7 +219,7 @@ impl LogTable {
             .to_owned();
         let newest = Expr::from(SubQueryStatement::from(newest)).if_null(Expr::col(Column::LowWatermark));
         let raised = Func::greatest([Expr::col(Column::LowWatermark), newest]);
-        let low_watermark = self.set_head(&transaction, Column::LowWatermark, raised.into()).await?;
+        let (_, low_watermark) = self.set_head(&transaction, Column::LowWatermark, raised.into()).await?;
         let old = invalidation::Column::Position.lte(low_watermark);
         let deleted = invalidation::Entity::delete_many().filter(old).exec(&transaction).await?;
         transaction.commit().await?;
@@ -197,7 +230,7 @@ impl LogTable {
     pub(super) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         // Under a stricter default level the head's update would fail instead of wait.
         let isolation = (!self.dialect.is_sqlite()).then_some(IsolationLevel::ReadCommitted);
-        self.pool.begin_with_config(isolation, None).await
+        self.commits.begin_with_config(isolation, None).await
     }
 }
 

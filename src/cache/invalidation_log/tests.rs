@@ -1,7 +1,7 @@
 //! The copy of the log against a real one, in SQLite; what several instances see of each other is tested
 //! against servers.
 
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement};
 use tempfile::TempDir;
 
 use super::*;
@@ -18,7 +18,7 @@ async fn database() -> (TempDir, DatabaseConnection) {
 fn log(connection: &DatabaseConnection) -> InvalidationLog {
     let timeout = Duration::from_secs(5);
     InvalidationLog::new(
-        connection.clone().into(),
+        LogPools { reads: connection.clone().into(), commits: connection.clone().into() },
         config::InvalidationLogSettings::default(),
         timeout,
         Clock::system(),
@@ -97,7 +97,9 @@ async fn an_invalidation_at_a_position_that_was_in_use_begins_a_new_epoch() {
     }
     let appended = here.append(scope("1")).await.unwrap().token;
     assert_ne!(appended.epoch, before.epoch);
-    assert_eq!((appended.position, last_invalidation(&here, "1")), (before.position, before.position));
+    // Once more in the new epoch: an epoch that is read after a commit may have begun before it.
+    let again = before.position + 1;
+    assert_eq!((appended.position, last_invalidation(&here, "1")), (again, again));
 }
 
 /// So many rows at once, as other instances would have added them; each of another user, `n1` to `n<last>`.
@@ -175,4 +177,39 @@ async fn a_long_log_is_trimmed_in_batches_and_what_is_trimmed_counts_as_outdated
         assert_eq!(last_invalidation(&here, user), position, "{user}");
     }
     assert_eq!(here.stats().gaps, 0);
+}
+
+/// After FULL, IOERR or NOMEM at COMMIT, SQLite may have ended the transaction by itself. sqlx goes on as if it were open.
+#[cfg(feature = "mutants")]
+#[tokio::test]
+async fn no_entry_is_acknowledged_that_another_connection_does_not_find() {
+    use crate::fault::{FaultPoint, Faults, Gauge, Mode, Place};
+
+    let (directory, connection) = database().await;
+    let url = format!("sqlite://{}?mode=rwc", directory.path().join("log.db").display());
+    // A pool as it comes, which keeps a connection of which the transaction has ended by itself.
+    let one = || async {
+        let one = ConnectOptions::new(url.clone()).max_connections(1).sqlx_logging(false).to_owned();
+        Database::connect(one).await.unwrap()
+    };
+    let faults = Faults::new(&Gauge::default());
+    let pools = LogPools { reads: one().await.into(), commits: one().await.into() };
+    let config = config::InvalidationLogSettings::default();
+    let here = faults
+        .during(|| InvalidationLog::new(pools, config, Duration::from_secs(5), Clock::system(), &TaskTracker::new()));
+    here.append(scope("1")).await.unwrap();
+    // As a disk that fills up does it: the first COMMIT ends its transaction, the second one fails and does not.
+    for point in [FaultPoint::CommitEndsByItself, FaultPoint::Commit] {
+        faults.set(point, Place::Before, Some(Mode::Fail));
+        here.append(scope("1")).await.unwrap_err();
+        faults.mend();
+    }
+    let mut acknowledged = 1;
+    for _ in 0..3 {
+        acknowledged += i64::from(here.append(scope("1")).await.is_ok());
+    }
+    let head = "SELECT position FROM invalidation_log_head";
+    let head = Statement::from_string(sea_orm::DatabaseBackend::Sqlite, head);
+    let durable: i64 = connection.query_one_raw(head).await.unwrap().unwrap().try_get_by_index(0).unwrap();
+    assert_eq!(durable, acknowledged);
 }

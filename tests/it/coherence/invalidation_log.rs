@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use userdata::{
-    cache::invalidation_log::InvalidationLog,
+    cache::invalidation_log::{InvalidationLog, LogPools},
     clock::Clock,
     config,
     model::{Invalidation, Parameters, Scope, Section, SectionSet, StrategyId, UserDataQuery, UserId},
@@ -23,7 +23,7 @@ const INVALIDATIONS_OF_A_TASK: usize = 12;
 async fn instance(database: &TestDatabase, tasks: &TaskTracker) -> Arc<InvalidationLog> {
     let timeout = Duration::from_secs(10);
     Arc::new(InvalidationLog::new(
-        database.connect().await.into(),
+        LogPools { reads: database.connect().await.into(), commits: database.connect().await.into() },
         config::InvalidationLogSettings::default(),
         timeout,
         Clock::system(),

@@ -16,7 +16,11 @@ use userdata::{
         sql::SourceDatabase,
     },
     background::Jobs,
-    cache::{CacheParts, UserDataCache, invalidation_log::InvalidationLog, tiers::database::DatabaseTier},
+    cache::{
+        CacheParts, UserDataCache,
+        invalidation_log::{InvalidationLog, LogPools},
+        tiers::database::DatabaseTier,
+    },
     changes::{self, Outbox},
     clock::Clock,
     config::Config,
@@ -169,7 +173,7 @@ impl Member {
             let leases = Arc::new(leases.heeding(rows.reach()));
             let parts = CacheParts {
                 invalidation_log: InvalidationLog::new(
-                    log_pool,
+                    LogPools { reads: log_pool.clone(), commits: log_pool },
                     config.invalidation_log.clone(),
                     timeout,
                     clock.clone(),
