@@ -2,9 +2,11 @@
 //!
 //! Each part is a model with a state of its own and as little as its rules need, so that it is explored to its end.
 
+mod consumption;
 mod rounds;
 
 use crate::{holds, is_caught};
+use consumption::{Consumption, ConsumptionMutant};
 use rounds::{RoundMutant, Rounds};
 
 const ROUNDS: Rounds = Rounds {
@@ -29,6 +31,27 @@ const LOST_TABLE: Rounds = Rounds { losses: 1, ..ROUNDS };
 const RACES: Rounds = Rounds { races: true, polls: 0, ..ROUNDS };
 const LINEARIZABLE: Rounds = Rounds { relays: 1, polls: 1, changes: 2, faults: 0, linearizable: true, ..ROUNDS };
 
+const CONSUMPTION: Consumption = Consumption {
+    mutant: None,
+    transactions: 3,
+    relays: &[0, 0],
+    both_registered: false,
+    trims: 0,
+    drops: 0,
+    crashes: 0,
+    restores: 0,
+    log_restores: 0,
+    deaths: 1,
+};
+/// Two clusters trim one outbox; the second one registers.
+const TWO_CLUSTERS: Consumption = Consumption { transactions: 2, relays: &[0, 1], trims: 2, drops: 1, ..CONSUMPTION };
+/// Both are registered.
+const TWO_CONSUMERS: Consumption = Consumption { both_registered: true, ..TWO_CLUSTERS };
+/// The sources' PostgreSQL crashes, and gives numbers again.
+const CRASHED_SOURCES: Consumption = Consumption { crashes: 1, relays: &[0], trims: 1, ..CONSUMPTION };
+/// The sources are restored, or the log's database, or both.
+const RESTORED: Consumption = Consumption { restores: 1, log_restores: 1, relays: &[0], trims: 1, ..CONSUMPTION };
+
 macro_rules! keeps {
     ($($name:ident: $model:expr;)*) => {
         $(#[test]
@@ -47,6 +70,16 @@ macro_rules! round_mutants {
     };
 }
 
+macro_rules! consumption_mutants {
+    ($($name:ident: $mutant:ident in $model:ident;)*) => {
+        $(#[test]
+        fn $name() {
+            let mutant = ConsumptionMutant::$mutant;
+            is_caught(mutant, &Consumption { mutant: Some(mutant), ..$model });
+        })*
+    };
+}
+
 mod keeps_its_promises_in_every_interleaving {
     use super::*;
 
@@ -56,6 +89,11 @@ mod keeps_its_promises_in_every_interleaving {
         of_a_lost_table_of_rounds: LOST_TABLE;
         of_two_inserts_at_once: RACES;
         of_linearizable_requests: LINEARIZABLE;
+        of_transactions_in_any_order: CONSUMPTION;
+        of_a_cluster_that_registers: TWO_CLUSTERS;
+        of_two_clusters: TWO_CONSUMERS;
+        of_crashed_sources: CRASHED_SOURCES;
+        of_restored_databases: RESTORED;
     }
 
     #[test]
@@ -81,4 +119,22 @@ round_mutants! {
     the_mutant_that_reads_the_log_before_the_outbox_is_caught: LogBeforeOutbox in LINEARIZABLE;
     the_mutant_that_does_not_look_into_the_outbox_is_caught: NoLookIntoTheOutbox in LINEARIZABLE;
     the_mutant_that_waits_for_any_round_is_caught: AnyRoundWillDo in LINEARIZABLE;
+}
+
+consumption_mutants! {
+    the_mutant_that_stores_only_the_highest_number_is_caught: OnlyTheHighestNumber in CONSUMPTION;
+    the_mutant_with_the_snapshot_after_the_notes_is_caught: SnapshotAfterTheNotes in CONSUMPTION;
+    the_mutant_that_stores_before_it_appends_is_caught: StoredBeforeAppended in CONSUMPTION;
+    the_mutant_that_stores_after_it_has_appended_is_caught: StoredAfterAppended in CONSUMPTION;
+    the_mutant_that_stores_over_another_relay_is_caught: NoCompareAndSet in CONSUMPTION;
+    the_mutant_that_reads_trimmed_below_apart_is_caught: TrimmedBelowReadApart in TWO_CONSUMERS;
+    the_mutant_that_ignores_trimming_is_caught: IgnoresTrimming in TWO_CONSUMERS;
+    the_mutant_that_raises_trimmed_below_after_trimming_is_caught: RaisedAfterTrimming in TWO_CONSUMERS;
+    the_mutant_that_trims_for_itself_is_caught: TrimsForItself in TWO_CONSUMERS;
+    the_mutant_that_reports_before_it_has_stored_is_caught: ReportsBeforeItIsStored in TWO_CONSUMERS;
+    the_mutant_that_begins_an_epoch_before_the_snapshot_is_caught: EpochBeforeSnapshot in TWO_CLUSTERS;
+    the_mutant_that_ignores_the_timeline_is_caught: IgnoresTheTimeline in RESTORED;
+    the_mutant_that_ignores_a_start_is_caught: IgnoresAStart in CRASHED_SOURCES;
+    the_mutant_that_trims_by_rows_of_another_start_is_caught: TrimsByRowsOfAnotherStart in CRASHED_SOURCES;
+    the_mutant_that_trusts_numbers_after_a_start_is_caught: TrustsNumbersAfterAStart in CRASHED_SOURCES;
 }
