@@ -182,7 +182,10 @@ where
 
 /// SQLITE_BUSY (5) or SQLITE_LOCKED (6), extended codes included: another connection is writing.
 pub fn is_busy(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
+    let (DbErr::Conn(RuntimeErr::SqlxError(error))
+    | DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))) = error
+    else {
         return false;
     };
     matches!(sqlite_code(error), Some(5 | 6))

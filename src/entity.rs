@@ -6,4 +6,3 @@ pub mod change_feed;
 pub mod invalidation;
 pub mod invalidation_log_head;
 pub mod load_lease;
-pub mod outbox_entry;

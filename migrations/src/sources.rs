@@ -22,6 +22,8 @@ pub(crate) const SET: Set = Set {
             include_str!("sources/outbox.sqlite.sql"),
         ),
         tables: &[
+            "invalidation_outbox_state",
+            "invalidation_outbox_consumer",
             "invalidation_outbox",
             "content_recommendations",
             "content_analytics",

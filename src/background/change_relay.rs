@@ -20,7 +20,6 @@ use crate::{
     },
     changes::Outbox,
     clock::{Clock, Moment},
-    model::Invalidation,
     mutant::{self, Mutant},
 };
 
@@ -81,14 +80,13 @@ impl ChangeRelay {
 
     async fn relay(&self) -> Result<(), RelayError> {
         let counters = &self.counters.changes;
-        while let Some(mut batch) = self.outbox.read(BATCH_ROWS).await? {
-            let (rows, invalidations, lag) = (batch.rows as u64, batch.scopes.len() as u64, batch.age);
+        while let Some(mut batch) = self.outbox.take().await? {
+            let (rows, invalidations, lag) = (batch.rows as u64, batch.changes.len() as u64, batch.age);
             if mutant::on(Mutant::DeletesBeforeInvalidating) {
                 batch.delete().await?;
             }
-            if !batch.scopes.is_empty() {
-                let entries = batch.scopes.iter().cloned().map(Invalidation::Of).collect();
-                self.log.append_all(entries).await?;
+            if !batch.changes.is_empty() {
+                self.log.append_all(batch.changes.clone()).await?;
             }
             counters.invalidations.add(invalidations);
             counters.lag_ms.set(lag.as_millis().try_into().unwrap_or(u64::MAX));
@@ -105,6 +103,6 @@ impl ChangeRelay {
 
     /// Whether no change waits, and no instance is moving one.
     pub(super) async fn is_drained(&self) -> bool {
-        self.outbox.backlog().await.is_ok_and(|rows| rows == 0)
+        self.outbox.backlog(None).await.is_ok_and(|rows| rows == 0)
     }
 }

@@ -27,7 +27,7 @@ impl UserDataCache {
         if let (Some(outbox), Some(changes)) = (&self.outbox, &mut stats.changes)
             && changes.active
         {
-            changes.backlog = outbox.backlog().await.ok();
+            changes.backlog = outbox.backlog(None).await.ok();
         }
         Ok(GetCacheStatsResponse {
             total_entries: Some(rows.total),

@@ -1,15 +1,30 @@
-//! Installs, inspects and removes the triggers, each in one transaction.
+//! Installs and removes the triggers.
+//!
+//! The planning application goes on meanwhile. On PostgreSQL each table has a transaction of its own, which waits at
+//! most [`LOCK_TIMEOUT`] for the table's writers and then tries again later, so that no queue forms behind it. Replacing
+//! a trigger locks writers out, never readers. The transaction also notes that everything of the table has changed:
+//! changes before it may have been made without a trigger.
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
-use userdata_migrations::{begin_alone, columns_of, outbox};
+use std::time::Duration;
 
-use super::{postgres, sqlite, watched::Watched};
+use sea_orm::{
+    AccessMode, ConnectionTrait, DatabaseTransaction, DbErr, IsolationLevel, RuntimeErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
+};
+use userdata_migrations::{columns_of, outbox};
+
+use super::{
+    postgres, sqlite,
+    status::{TableTriggers, TriggerState, needs_row_triggers, schema_of_outbox, status, status_of},
+    watched::{CONSUMERS, OUTBOX, STATE, Watched},
+};
 use crate::{
-    database::Dialect,
+    database::{Dialect, is_busy},
+    model::SectionSet,
     source_schema::{Catalogue, Difference, SourceTable, TABLES},
 };
 
-/// Why the triggers could not be installed. Nothing was changed.
+/// Why the triggers could not be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     #[error(
@@ -17,151 +32,274 @@ pub enum InstallError {
          the database of the sources?"
     )]
     NoTables,
-    #[error(
-        "{OUTBOX} is from a development version before 0.1.0: \
-         run `ALTER TABLE {OUTBOX} RENAME COLUMN at TO created_at`, then install the triggers again"
-    )]
-    OutboxBeforeFirstRelease,
+    #[error("{table} was locked by other transactions for {seconds} s; the tables before it are done, run it again")]
+    Locked { table: &'static str, seconds: u64 },
     /// The database refused, or could not be reached.
     #[error("the database refused")]
     Database(#[from] DbErr),
 }
 
-/// The triggers of one table.
+/// What an installation has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TableTriggers {
-    /// The table.
-    pub table: &'static str,
-    /// What is there.
-    pub state: TriggerState,
+pub enum Progress {
+    /// The table's triggers are new.
+    Installed(&'static str),
+    /// Other transactions hold the table: another try follows.
+    Waiting(&'static str),
 }
 
-/// The state of one table's triggers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TriggerState {
-    /// As this version creates them.
-    Installed,
-    /// As another version creates them, or incomplete.
-    Outdated,
-    /// No trigger.
-    Absent,
-    /// There is no such table.
-    TableMissing,
+/// A writer that comes after us waits behind us, so long at most.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
+/// Between two tries; doubled after each, up to the longest.
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// For one table.
+const TRIES: u32 = 40;
+/// Creating triggers is quick; the pool's limit is made for look-ups.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Creates the outbox if it is missing or older, and every trigger that is not as this version creates it, on the tables
+/// and columns that are there. Returns what is not there. Safe to repeat.
+pub async fn install<C>(db: &C) -> Result<Vec<Difference>, InstallError>
+where
+    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+{
+    install_with(db, |_| ()).await
 }
 
-impl TriggerState {
-    /// For people and scripts.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Installed => "installed",
-            Self::Outdated => "outdated",
-            Self::Absent => "absent",
-            Self::TableMissing => "table missing",
-        }
-    }
-}
-
-/// Creates the outbox if it is missing, and every trigger anew, on the tables and columns that are there. Returns what
-/// is not there. Safe to repeat.
-pub async fn install(db: &DatabaseConnection) -> Result<Vec<Difference>, InstallError> {
-    let alone = begin_alone(db).await?;
-    let catalogue = Catalogue::read(&alone).await?;
+/// The same, which says how far it is.
+pub async fn install_with<C>(db: &C, mut progress: impl FnMut(Progress)) -> Result<Vec<Difference>, InstallError>
+where
+    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+{
+    let catalogue = Catalogue::read(db).await?;
     if !catalogue.knows_users() {
         return Err(InstallError::NoTables);
     }
-    match columns_of(&alone, OUTBOX).await? {
-        columns if columns.is_empty() => {
-            alone.execute_unprepared(outbox(db.get_database_backend())).await?;
-        }
-        columns if !columns.iter().any(|column| column == "created_at") => {
-            return Err(InstallError::OutboxBeforeFirstRelease);
-        }
-        _ => {}
-    }
-    for table in TABLES.into_iter().filter(|table| catalogue.has_table(table)) {
-        let created = Watched::new(table, &catalogue).map(creation).unwrap_or_default();
-        for statement in removal(db, table).into_iter().chain(created) {
-            alone.execute_unprepared(&statement).await?;
+    if Dialect::of(db).is_sqlite() {
+        install_in_file(db, &mut progress).await?;
+    } else {
+        repeated(db, OUTBOX, &mut progress, Step::Outbox).await?;
+        for table in TABLES.into_iter().filter(|table| catalogue.has_table(table)) {
+            repeated(db, table.name, &mut progress, Step::Install(table)).await?;
         }
     }
-    alone.commit().await?;
     Ok(catalogue.differences())
 }
 
 /// The same, unless all triggers are current.
-pub async fn install_if_outdated(db: &DatabaseConnection) -> Result<(), InstallError> {
+pub async fn install_if_outdated<C>(db: &C) -> Result<(), InstallError>
+where
+    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+{
     let is_done = |table: &TableTriggers| matches!(table.state, TriggerState::Installed | TriggerState::TableMissing);
-    if !status(db).await?.iter().all(is_done) {
+    if !has_current_outbox(db).await? || !status(db).await?.iter().all(is_done) {
         install(db).await?;
     }
     Ok(())
 }
 
-/// Drops every trigger. The outbox stays: its rows are still to be relayed.
-pub async fn remove(db: &DatabaseConnection) -> Result<(), InstallError> {
-    let alone = begin_alone(db).await?;
-    for table in TABLES {
-        if !columns_of(&alone, table.name).await?.is_empty() {
-            for statement in removal(db, table) {
-                alone.execute_unprepared(&statement).await?;
-            }
+/// Drops every trigger. The outbox stays: its notes are still to be read.
+pub async fn remove<C>(db: &C) -> Result<(), InstallError>
+where
+    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+{
+    if Dialect::of(db).is_sqlite() {
+        let alone = begin(db).await?;
+        for statement in TABLES.iter().flat_map(|table| sqlite::removal(table.name)) {
+            alone.execute_unprepared(&statement).await?;
         }
+        return Ok(alone.commit().await?);
+    }
+    let catalogue = Catalogue::read(db).await?;
+    for table in TABLES.into_iter().filter(|table| catalogue.has_table(table)) {
+        repeated(db, table.name, &mut |_| (), Step::Remove(table)).await?;
+    }
+    Ok(())
+}
+
+/// Whether the outbox and its sisters are there, in this version's shape.
+pub(super) async fn has_current_outbox(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
+    let outbox = columns_of(db, OUTBOX).await?;
+    let sisters = !columns_of(db, CONSUMERS).await?.is_empty() && !columns_of(db, STATE).await?.is_empty();
+    Ok(sisters && outbox.iter().any(|column| column == "only_updated_at"))
+}
+
+/// What one transaction does.
+#[derive(Clone, Copy)]
+enum Step {
+    Outbox,
+    Install(&'static SourceTable),
+    Remove(&'static SourceTable),
+}
+
+/// In SQLite a transaction has the file for itself anyway.
+async fn install_in_file<C>(db: &C, progress: &mut impl FnMut(Progress)) -> Result<(), InstallError>
+where
+    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+{
+    let alone = begin(db).await?;
+    // What has happened before the lock was there counts.
+    let catalogue = Catalogue::read(&alone).await?;
+    create_outbox(&alone).await?;
+    for table in TABLES {
+        let Some(watched) = Watched { table }.there(&catalogue) else { continue };
+        if is_installed(&alone, &catalogue, table).await? {
+            continue;
+        }
+        let statements = sqlite::removal(table.name).into_iter().chain(sqlite::triggers(watched, &catalogue));
+        for statement in statements.chain([sqlite::everything(watched)]) {
+            alone.execute_unprepared(&statement).await?;
+        }
+        progress(Progress::Installed(table.name));
     }
     Ok(alone.commit().await?)
 }
 
-/// The state of each table's triggers. Changes nothing.
-pub async fn status(db: &DatabaseConnection) -> Result<Vec<TableTriggers>, DbErr> {
-    let catalogue = Catalogue::read(db).await?;
-    let mut states = Vec::with_capacity(TABLES.len());
-    for table in TABLES {
-        let watched = Watched::new(table, &catalogue);
-        let (expected, found) = if Dialect::of(db).is_sqlite() {
-            let expected = watched.map(creation).unwrap_or_default();
-            (expected, texts(db, SQLITE_TRIGGERS, table.name).await?)
-        } else {
-            let expected = watched.map(|watched| vec![postgres::body(watched); EVENTS.len()]);
-            (expected.unwrap_or_default(), texts(db, POSTGRES_TRIGGERS, table.name).await?)
-        };
-        let state = match found {
-            _ if !catalogue.has_table(table) => TriggerState::TableMissing,
-            found if found.is_empty() => TriggerState::Absent,
-            found if found.len() == expected.len() && expected.iter().all(|text| found.contains(text)) => {
-                TriggerState::Installed
+/// Runs a step until it gets its locks.
+async fn repeated<C>(
+    db: &C,
+    table: &'static str,
+    progress: &mut impl FnMut(Progress),
+    step: Step,
+) -> Result<(), InstallError>
+where
+    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+{
+    let (mut pause, mut waited) = (PAUSE, Duration::ZERO);
+    for _ in 0..TRIES {
+        match taken(db, step).await {
+            Ok(true) => {
+                progress(Progress::Installed(table));
+                return Ok(());
             }
-            _ => TriggerState::Outdated,
+            Ok(false) => return Ok(()),
+            Err(error) if is_lock_lost(&error) => progress(Progress::Waiting(table)),
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(pause).await;
+        waited += pause + LOCK_TIMEOUT;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+    Err(InstallError::Locked { table, seconds: waited.as_secs() })
+}
+
+/// Takes a step in a transaction of its own. Whether there was anything to do.
+async fn taken<C>(db: &C, step: Step) -> Result<bool, DbErr>
+where
+    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+{
+    let transaction = begin(db).await?;
+    let limits = format!(
+        "SET LOCAL lock_timeout = '{}ms'; SET LOCAL statement_timeout = '{}ms'",
+        LOCK_TIMEOUT.as_millis(),
+        STATEMENT_TIMEOUT.as_millis()
+    );
+    transaction.execute_unprepared(&limits).await?;
+    let done = match step {
+        Step::Outbox => create_outbox(&transaction).await?,
+        Step::Install(table) => install_on(&transaction, table).await?,
+        Step::Remove(table) => {
+            let schema = schema_of_outbox(&transaction).await?;
+            for statement in postgres::removal(table.name, &schema) {
+                transaction.execute_unprepared(&statement).await?;
+            }
+            true
+        }
+    };
+    transaction.commit().await?;
+    Ok(done)
+}
+
+async fn install_on(transaction: &DatabaseTransaction, table: &'static SourceTable) -> Result<bool, DbErr> {
+    let catalogue = Catalogue::read(transaction).await?;
+    if !catalogue.has_table(table) || is_installed(transaction, &catalogue, table).await? {
+        return Ok(false);
+    }
+    let schema = schema_of_outbox(transaction).await?;
+    let rows = needs_row_triggers(transaction, table).await?;
+    for statement in postgres::statements(Watched { table }, &schema, rows) {
+        transaction.execute_unprepared(&statement).await?;
+    }
+    transaction.execute_unprepared(&postgres::everything(Watched { table }, &schema)).await?;
+    Ok(true)
+}
+
+async fn is_installed(
+    transaction: &DatabaseTransaction,
+    catalogue: &Catalogue,
+    table: &'static SourceTable,
+) -> Result<bool, DbErr> {
+    let states = status_of(transaction, catalogue, &[table]).await?;
+    Ok(states.iter().all(|of| of.state == TriggerState::Installed))
+}
+
+/// Creates the outbox, or replaces one of another shape, in one transaction with all functions that write into it. The
+/// notes that are lost with it are replaced by a note of everything.
+async fn create_outbox(transaction: &DatabaseTransaction) -> Result<bool, DbErr> {
+    if has_current_outbox(transaction).await? {
+        return Ok(false);
+    }
+    let is_replaced = !columns_of(transaction, OUTBOX).await?.is_empty();
+    let dialect = Dialect::of(transaction);
+    if !dialect.is_sqlite() {
+        // The outbox stays in the schema in which it was.
+        let schema = schema_of_outbox(transaction).await?;
+        replace_functions(transaction, &schema).await?;
+        transaction.execute_unprepared(&format!("SET LOCAL search_path = {schema}")).await?;
+    }
+    for table in [STATE, CONSUMERS, OUTBOX] {
+        transaction.execute_unprepared(&format!("DROP TABLE IF EXISTS {table}")).await?;
+    }
+    transaction.execute_unprepared(outbox(dialect.backend())).await?;
+    if is_replaced {
+        let all = SectionSet::ALL.bits();
+        transaction.execute_unprepared(&format!("INSERT INTO {OUTBOX} (sections) VALUES ({all})")).await?;
+    }
+    Ok(true)
+}
+
+/// The triggers that are there go on with functions that know the new outbox.
+async fn replace_functions(transaction: &DatabaseTransaction, schema: &str) -> Result<(), DbErr> {
+    for table in TABLES {
+        let there = "SELECT to_regprocedure($1) IS NOT NULL AS there";
+        let name = format!("{schema}.{}()", postgres::name(table.name));
+        let row = transaction.query_one_raw(Dialect::Postgres.statement(there, [name.into()])).await?;
+        if row.is_some_and(|row| row.try_get("", "there").unwrap_or(false)) {
+            transaction.execute_unprepared(&postgres::function(Watched { table }, schema)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Lock not available (55P03), deadlock (40P01), or another run that creates the same (a unique key of the catalogue).
+fn is_lock_lost(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
+        return false;
+    };
+    let code = error.as_database_error().and_then(|error| error.code());
+    // tuple concurrently updated (XX000): two runs replace the same function.
+    code.is_some_and(|code| ["55P03", "40P01", "23505", "XX000"].contains(&code.as_ref()))
+}
+
+/// A transaction that writes. In SQLite it is the only one from its beginning.
+async fn begin<C>(db: &C) -> Result<DatabaseTransaction, DbErr>
+where
+    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+{
+    if !Dialect::of(db).is_sqlite() {
+        return db.begin_with_config(Some(IsolationLevel::ReadCommitted), Some(AccessMode::ReadWrite)).await;
+    }
+    let mut tries = 1;
+    loop {
+        let immediate = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
         };
-        states.push(TableTriggers { table: table.name, state });
+        match db.begin_with_options(immediate).await {
+            Err(error) if is_busy(&error) && tries < TRIES => tries += 1,
+            begun => return begun,
+        }
+        tokio::time::sleep(PAUSE).await;
     }
-    Ok(states)
-}
-
-/// Where the triggers write.
-pub(super) const OUTBOX: &str = "invalidation_outbox";
-const EVENTS: [&str; 4] = ["insert", "update", "delete", "truncate"];
-const SQLITE_TRIGGERS: &str = "SELECT sql AS text FROM sqlite_master WHERE type = 'trigger' AND tbl_name = $1 AND name LIKE 'userdata\\_%' ESCAPE '\\'";
-const POSTGRES_TRIGGERS: &str = "SELECT p.prosrc AS text FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
-     WHERE t.tgrelid = to_regclass($1) AND t.tgname LIKE 'userdata\\_%' AND t.tgenabled <> 'D'";
-
-fn creation(watched: Watched<'_>) -> Vec<String> {
-    match watched.catalogue.dialect() {
-        Dialect::Sqlite => sqlite::triggers(watched),
-        Dialect::Postgres => postgres::statements(watched),
-    }
-}
-
-fn removal(db: &DatabaseConnection, table: &SourceTable) -> Vec<String> {
-    if Dialect::of(db).is_sqlite() {
-        let name = |event: &&str| format!("DROP TRIGGER IF EXISTS {}", sqlite::name(table.name, event));
-        return EVENTS.iter().filter(|event| **event != "truncate").map(name).collect();
-    }
-    let name = postgres::name(table.name);
-    let triggers = EVENTS.map(|event| format!("DROP TRIGGER IF EXISTS {name}_{event} ON {}", table.name));
-    triggers.into_iter().chain([format!("DROP FUNCTION IF EXISTS {name}()")]).collect()
-}
-
-async fn texts(db: &DatabaseConnection, sql: &str, table: &str) -> Result<Vec<String>, DbErr> {
-    let rows = db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, [table.into()])).await?;
-    rows.iter().map(|row| row.try_get("", "text")).collect()
 }

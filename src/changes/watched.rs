@@ -1,102 +1,124 @@
-//! What the triggers take from a table's description and from the tables that are there: which columns are compared, and
-//! SQL for whom a row concerns.
+//! What the triggers take from a table's description: which columns are compared, and which ids a note names.
 //!
-//! A trigger that fails makes the application's own write fail. So it names only what is there, and compares nothing
-//! whose type has no comparison.
+//! Decision: a trigger reads nothing but its own row and names nothing but the outbox. Whose the row is, and whether
+//! another row is newer, is found by the reader of the note: it sees what the writer did not see yet, and no change of
+//! another table makes the application's write fail.
 
 use crate::{
-    database::Dialect,
     model::SectionSet,
     source_schema::{Catalogue, Family, Owner, SourceTable},
 };
 
-/// A table for which triggers are made.
-#[derive(Clone, Copy)]
-pub(super) struct Watched<'a> {
-    pub(super) table: &'static SourceTable,
-    pub(super) catalogue: &'a Catalogue,
+/// Where the triggers write.
+pub(super) const OUTBOX: &str = "invalidation_outbox";
+/// The clusters that read it.
+pub(super) const CONSUMERS: &str = "invalidation_outbox_consumer";
+/// How far it has been trimmed.
+pub(super) const STATE: &str = "invalidation_outbox_state";
+
+/// The columns of a note that hold ids, by the names that they have in the sources.
+pub(super) const IDS: [&str; 6] = ["user_id", "session_id", "task_id", "strategy_id", "event_id", "row_id"];
+
+/// An id in a note: the note's column and the source's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotedId {
+    pub(super) noted: &'static str,
+    pub(super) column: &'static str,
+    /// The row's owner can be found by it.
+    pub(super) owns: bool,
 }
 
-impl<'a> Watched<'a> {
-    /// None if the table is missing, or if its rows cannot be told apart.
-    pub(super) fn new(table: &'static SourceTable, catalogue: &'a Catalogue) -> Option<Self> {
-        catalogue.has_column(table, "id").then_some(Self { table, catalogue })
-    }
+/// A table for which triggers are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watched {
+    pub(super) table: &'static SourceTable,
+}
 
+impl Watched {
     /// The sections that a row concerns, as the outbox and the invalidation log store them.
     pub(super) fn section_bits(self) -> i64 {
-        self.table.sections.iter().copied().collect::<SectionSet>().bits()
+        sections_of(self.table).bits()
     }
 
-    /// The columns whose change is a change. `updated_at` alone is none: a save that changes nothing sets it too.
+    /// What a note names of a row.
+    pub(super) fn ids(self) -> Vec<NotedId> {
+        let user = NotedId { noted: "user_id", column: "user_id", owns: true };
+        let of = |(column, _): &(&'static str, _)| NotedId { noted: column, column, owns: true };
+        let mut ids = match self.table.owner {
+            Owner::UserId => vec![user],
+            Owner::Parent(parents) => parents.iter().map(of).collect(),
+            Owner::UserIdOrParent(parents) => [user].into_iter().chain(parents.iter().map(of)).collect(),
+        };
+        let strategy = self.table.strategy.filter(|column| !ids.iter().any(|id| id.column == *column));
+        ids.extend(strategy.map(|column| NotedId {
+            noted: if column == "id" { "row_id" } else { column },
+            column,
+            owns: false,
+        }));
+        ids
+    }
+
+    /// The columns whose change is a change, the row's id first. `updated_at` alone is none: a save that changes nothing
+    /// sets it too.
     pub(super) fn compared(self) -> impl Iterator<Item = &'static str> {
-        let there = move |name: &&'static str| self.catalogue.has_column(self.table, name);
-        self.table.columns().map(|(name, _)| name).filter(|name| !matches!(*name, "id" | "updated_at")).filter(there)
+        let others = self.table.columns().map(|(name, _)| name).filter(|name| !matches!(*name, "id" | "updated_at"));
+        let user = self.ids().into_iter().map(|id| id.column).filter(|column| self.table.family(column).is_none());
+        ["id"].into_iter().chain(others).chain(user.collect::<Vec<_>>())
     }
 
     /// The column as it is compared. JSON's `null` is the same as NULL for the reader.
     pub(super) fn comparable(self, row: &str, column: &str) -> String {
-        let sqlite = self.catalogue.dialect().is_sqlite();
         match self.table.family(column) {
-            Some(Family::Json) if sqlite => format!("NULLIF({row}.{column}, 'null')"),
-            Some(Family::Json) => format!("NULLIF(CAST({row}.{column} AS TEXT), 'null')"),
-            _ if sqlite || self.catalogue.has_equality(self.table, column) => format!("{row}.{column}"),
-            _ => format!("CAST({row}.{column} AS TEXT)"),
+            Some(Family::Json) => format!("NULLIF({row}.{column}, 'null')"),
+            _ => format!("{row}.{column}"),
         }
     }
 
-    /// The column by which rows are grouped of which only the newest is read.
-    pub(super) fn newest_of(self) -> Option<&'static str> {
-        let has = |column: &str| self.catalogue.has_column(self.table, column);
-        self.table.newest_of.filter(|group| has(group) && has("updated_at"))
+    /// Whether a new `updated_at` alone may change what is read: of several rows only the newest is.
+    pub(super) fn newest_counts(self) -> bool {
+        self.table.newest_of.is_some()
     }
 
-    /// An expression for the user whom the row with this alias concerns, as text; NULL if no user is found.
-    pub(super) fn user(self, row: &str) -> String {
-        user_of(self.table, row, self.catalogue)
-    }
-
-    /// An expression for the strategy that the row with this alias concerns, or NULL.
-    pub(super) fn strategy(self, row: &str) -> String {
-        let column = self.table.strategy.filter(|column| self.catalogue.is_integer(self.table, column));
-        match (column, self.catalogue.dialect()) {
-            (Some(column), Dialect::Sqlite) => format!("{row}.{column}"),
-            // Cast, because NULL without a type cannot be combined with a bigint in a UNION.
-            (Some(column), Dialect::Postgres) => format!("CAST({row}.{column} AS BIGINT)"),
-            (None, Dialect::Sqlite) => "NULL".to_owned(),
-            (None, Dialect::Postgres) => "CAST(NULL AS BIGINT)".to_owned(),
-        }
+    /// With the columns that this database has. None if the table is missing, or if its rows cannot be told apart.
+    pub(super) fn there(self, catalogue: &Catalogue) -> Option<Self> {
+        catalogue.has_column(self.table, "id").then_some(self)
     }
 }
 
-fn user_of(table: &SourceTable, row: &str, catalogue: &Catalogue) -> String {
-    let own = catalogue.has_column(table, "user_id").then(|| format!("CAST({row}.user_id AS TEXT)"));
-    let owners: Vec<String> = match table.owner {
-        Owner::UserId => own.into_iter().collect(),
-        Owner::Parent(parents) => owners_by(table, parents, row, catalogue).collect(),
-        Owner::UserIdOrParent(parents) => {
-            let own = own.map(|user| format!("NULLIF({user}, '')"));
-            own.into_iter().chain(owners_by(table, parents, row, catalogue)).collect()
-        }
-    };
-    match &owners[..] {
-        [] => "CAST(NULL AS TEXT)".to_owned(),
-        [owner] => owner.clone(),
-        _ => format!("COALESCE({})", owners.join(", ")),
-    }
+/// The sections that are read from a table.
+pub(super) fn sections_of(table: &SourceTable) -> SectionSet {
+    table.sections.iter().copied().collect()
 }
 
-fn owners_by(
-    table: &SourceTable,
-    parents: &'static [(&'static str, &'static SourceTable)],
-    row: &str,
-    catalogue: &Catalogue,
-) -> impl Iterator<Item = String> {
-    parents
-        .iter()
-        .filter(move |(column, parent)| catalogue.is_integer(table, column) && catalogue.is_integer(parent, "id"))
-        .map(move |(column, parent)| {
-            let (name, user) = (parent.name, user_of(parent, parent.name, catalogue));
-            format!("(SELECT {user} FROM {name} WHERE {name}.id = {row}.{column})")
-        })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source_schema::TABLES;
+
+    #[test]
+    fn a_note_of_a_parent_concerns_all_that_is_read_of_its_children() {
+        for table in TABLES {
+            let (Owner::Parent(parents) | Owner::UserIdOrParent(parents)) = table.owner else { continue };
+            for (column, parent) in parents {
+                let missing: Vec<_> =
+                    sections_of(table).iter().filter(|section| !sections_of(parent).contains(*section)).collect();
+                assert!(missing.is_empty(), "{}.{column}: {} lacks {missing:?}", table.name, parent.name);
+                let compared: Vec<_> = Watched { table: parent }.compared().collect();
+                assert!(compared.contains(&"id"), "{}: a new id gives its children another owner", parent.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_note_names_what_its_reader_needs() {
+        for table in TABLES {
+            let ids = Watched { table }.ids();
+            assert!(ids.iter().all(|id| IDS.contains(&id.noted)), "{}: {ids:?}", table.name);
+            assert!(ids.iter().any(|id| id.owns), "{}", table.name);
+            let compared: Vec<_> = Watched { table }.compared().collect();
+            assert!(ids.iter().all(|id| compared.contains(&id.column)), "{}: a new owner is a change", table.name);
+            let groups = table.newest_of.into_iter().all(|group| ids.iter().any(|id| id.column == group));
+            assert!(groups, "{}: whether a row has a sibling is asked by an id of its note", table.name);
+        }
+    }
 }

@@ -160,7 +160,9 @@ async fn feed(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> R
         found.warn("change triggers", "no table has them", INSTALL);
         return Ok(());
     }
-    for (what, tables) in [("no triggers on", absent), ("triggers of another version on", outdated)] {
+    for (what, tables) in
+        [("no triggers on", absent), ("triggers disabled, incomplete or of another version on", outdated)]
+    {
         if !tables.is_empty() {
             found.fail("change triggers", format!("{what} {}: changes there go unnoticed", tables.join(", ")), INSTALL);
         }
@@ -169,11 +171,7 @@ async fn feed(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> R
         found.fail("change outbox", "the triggers have no outbox: every write to the sources' tables fails", INSTALL);
         return Ok(());
     };
-    let without = without_right(db, ["invalidation_outbox"], &["SELECT", "UPDATE", "DELETE"]).await?;
-    if !without.is_empty() {
-        let remedy = format!("GRANT SELECT, UPDATE, DELETE ON invalidation_outbox to the role in {setting}");
-        found.fail("change outbox", format!("not granted: {}", without.join(", ")), remedy);
-    }
+    rights(db, setting, found).await?;
     let (rows, age) = (waiting.rows, waiting.age);
     if age > WAITING_MAX {
         found.warn(
@@ -186,6 +184,24 @@ async fn feed(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> R
     }
     if of(TriggerState::Installed).len() == there {
         found.ok("change triggers", format!("installed on {there} tables"));
+    }
+    Ok(())
+}
+
+/// What the relay does with the outbox and its sisters.
+const RIGHTS: [(&str, &[&str]); 3] = [
+    ("invalidation_outbox", &["SELECT", "DELETE"]),
+    ("invalidation_outbox_consumer", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("invalidation_outbox_state", &["SELECT", "UPDATE"]),
+];
+
+async fn rights(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> Result<(), DbErr> {
+    for (table, rights) in RIGHTS {
+        let without = without_right(db, [table], rights).await?;
+        if !without.is_empty() {
+            let remedy = format!("GRANT {} ON {table} to the role in {setting}", rights.join(", "));
+            found.fail("change outbox", format!("not granted: {}", without.join(", ")), remedy);
+        }
     }
     Ok(())
 }

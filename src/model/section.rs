@@ -33,7 +33,7 @@ const MADE_FROM: [(Section, &[Section]); 2] = [
 ];
 
 /// A set of sections. The invalidation log stores its bits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct SectionSet(i64);
 
 impl SectionSet {

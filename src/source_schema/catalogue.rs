@@ -112,10 +112,19 @@ impl Catalogue {
         self.stored_type(table, column).is_some_and(|stored| self.dialect.is_sqlite() || conversion::is_integer(stored))
     }
 
-    /// Whether PostgreSQL can compare two values of the column.
+    /// The condition that the user in `place`, a place of the column `user_id`, is the one whose text `value` is. An
+    /// index on the column serves it.
     #[must_use]
-    pub fn has_equality(&self, table: &SourceTable, column: &str) -> bool {
-        self.stored_type(table, column).is_some_and(conversion::has_equality)
+    pub fn is_user(&self, table: &SourceTable, place: &str, value: &str) -> String {
+        let stored_type = self.stored_type(table, "user_id").unwrap_or("text");
+        conversion::is_user(self.dialect, stored_type, place, value)
+    }
+
+    /// The condition that the id in `place`, a place of this column, is the one whose text `value` is. An index on an
+    /// integer column serves it.
+    #[must_use]
+    pub fn is_id(&self, table: &SourceTable, column: &str, place: &str, value: &str) -> String {
+        conversion::is_id(self.dialect, self.stored_type(table, column).unwrap_or("text"), place, value)
     }
 
     /// Whether this is the planning application's database at all: without sessions and strategies no user is known.

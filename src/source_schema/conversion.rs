@@ -141,9 +141,21 @@ pub(super) fn is_integer(stored_type: &str) -> bool {
     PostgresType::of(stored_type) == PostgresType::Integer
 }
 
-/// Whether a type of PostgreSQL's is known to have the operator `=`; `json` has none.
-pub(super) fn has_equality(stored_type: &str) -> bool {
-    !matches!(PostgresType::of(stored_type), PostgresType::Json | PostgresType::Other)
+/// The condition that an id column equals an id in text.
+pub(super) fn is_id(dialect: Dialect, stored_type: &str, column: &str, value: &str) -> String {
+    let number = |text: &str| format!("CASE WHEN {text} ~ '{PLAIN_NUMBER}' THEN CAST({text} AS NUMERIC) END");
+    match (dialect, PostgresType::of(stored_type)) {
+        // SQLite turns the text into a number if the column holds numbers.
+        (Dialect::Sqlite, _) => format!("{column} = {value}"),
+        (Dialect::Postgres, PostgresType::Integer) => format!(
+            "{column} = CASE WHEN {value} ~ '^-?[0-9]{{1,15}}([.]0{{1,15}})?$' \
+             THEN CAST(CAST({value} AS NUMERIC) AS BIGINT) END"
+        ),
+        (Dialect::Postgres, _) => {
+            let text = format!("CAST({column} AS TEXT)");
+            format!("({text} = {value} OR {} = {})", number(&text), number(value))
+        }
+    }
 }
 
 /// The value that takes the place of a column that cannot be read.

@@ -7,8 +7,8 @@ use sea_orm::{ConnectionTrait, Database, DatabaseBackend, Statement};
 use serde_json::Value as Json;
 use tokio::time::Instant;
 use userdata::{
-    changes::{self, TriggerState},
-    model::{Section, SectionSet},
+    changes::{self, Outbox, TriggerState},
+    model::{Invalidation, Section, SectionSet, StrategyId},
 };
 use userdata_migrations::{Tables, up};
 
@@ -23,19 +23,20 @@ use testkit::{
     wait_for,
 };
 
-/// What waits in the outbox, in a fixed order: user, strategy (0: all), sections.
+/// Whom the notes in the outbox concern, in a fixed order: user, strategy (0: all), sections. `*` is everyone. They are
+/// deleted.
 async fn noted(place: &TestDatabase) -> Vec<(String, i64, i64)> {
-    let rows = "SELECT DISTINCT user_id, COALESCE(strategy_id, 0) AS strategy_id, sections FROM invalidation_outbox \
-                ORDER BY user_id, strategy_id, sections";
-    let row = |row: &sea_orm::QueryResult| {
-        (
-            row.try_get("", "user_id").unwrap(),
-            row.try_get("", "strategy_id").unwrap(),
-            row.try_get("", "sections").unwrap(),
-        )
+    let Some(mut batch) = Outbox::new(place.connect().await.into()).take().await.unwrap() else { return vec![] };
+    let told = |change: &Invalidation| match change {
+        Invalidation::Of(scope) => {
+            let strategy = scope.strategy.map_or(0, StrategyId::get);
+            (scope.user.as_str().to_owned(), strategy, scope.sections.bits())
+        }
+        Invalidation::OfEveryone(sections) => ("*".to_owned(), 0, sections.bits()),
     };
-    let noted = place.rows(rows).await.iter().map(row).collect();
-    place.execute("DELETE FROM invalidation_outbox").await;
+    let mut noted: Vec<_> = batch.changes.iter().map(told).collect();
+    noted.sort();
+    batch.delete().await.unwrap();
     noted
 }
 
@@ -55,6 +56,8 @@ async fn a_change_concerns_its_old_and_its_new_owner_and_the_sections_made_of_it
         sources.add_user("a", &[11]).await;
         sources.add_user("b", &[12]).await;
         changes::install(&sources.db).await.unwrap();
+        let everything = noted(place).await;
+        assert!(everything.iter().all(|(user, ..)| user == "*"), "{kind:?}: changes before it may not have been noted");
         let owned = |user: &str, strategy, bits| (user.to_owned(), strategy, bits);
         for (statement, expected) in [
             (
@@ -116,7 +119,7 @@ async fn a_change_concerns_its_old_and_its_new_owner_and_the_sections_made_of_it
 }
 
 #[tokio::test]
-async fn a_bulk_change_and_an_emptied_table_are_noted_once_per_owner() {
+async fn a_bulk_change_is_noted_once_per_owner_and_an_emptied_table_once() {
     let sources = sources(Kind::Postgres).await;
     let place = &sources.database;
     sources.add_user("a", &[]).await;
@@ -124,15 +127,22 @@ async fn a_bulk_change_and_an_emptied_table_are_noted_once_per_owner() {
     changes::install(&sources.db).await.unwrap();
     let onboarding = bits(&[Section::Onboarding]);
     let both = [("a".to_owned(), 0, onboarding), ("b".to_owned(), 0, onboarding)];
-    for statement in [
-        "INSERT INTO seo_page_audits (user_id, website_url, page_url) \
-         SELECT CASE WHEN n % 2 = 0 THEN 'a' ELSE 'b' END, 'w', 'p' || n FROM generate_series(1, 2000) n",
-        "UPDATE seo_page_audits SET overall_score = 7",
-        "TRUNCATE seo_page_audits",
+    let everyone = [("*".to_owned(), 0, onboarding)];
+    noted(place).await;
+    for (statement, rows, expected) in [
+        (
+            "INSERT INTO seo_page_audits (user_id, website_url, page_url) \
+             SELECT CASE WHEN n % 2 = 0 THEN 'a' ELSE 'b' END, 'w', 'p' || n FROM generate_series(1, 2000) n",
+            2,
+            &both[..],
+        ),
+        ("UPDATE seo_page_audits SET overall_score = 7", 2, &both[..]),
+        // The rows are gone when the trigger runs.
+        ("TRUNCATE seo_page_audits", 1, &everyone[..]),
     ] {
         place.execute(statement).await;
-        let rows = place.rows("SELECT id FROM invalidation_outbox").await.len();
-        assert_eq!((rows, &noted(place).await[..]), (2, &both[..]), "{statement}");
+        let notes = place.rows("SELECT id FROM invalidation_outbox").await.len();
+        assert_eq!((notes, &noted(place).await[..]), (rows, expected), "{statement}");
     }
 }
 

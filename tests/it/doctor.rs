@@ -259,7 +259,12 @@ async fn changes_that_would_go_unnoticed_are_told() {
     let installed = userdata_with(&["triggers", "install", "--database-url", &database.url], &[]).await;
     assert_eq!(installed.exit_code, 0, "{installed:?}");
     database.execute("ALTER TABLE persona_data DISABLE TRIGGER USER").await;
-    doctor_of(&database, &[]).await.has("change triggers", "FAIL", "no triggers on persona_data", install);
+    doctor_of(&database, &[]).await.has(
+        "change triggers",
+        "FAIL",
+        "disabled, incomplete or of another version on persona_data",
+        install,
+    );
     database
         .execute(
             "INSERT INTO invalidation_outbox (user_id, sections, created_at) \
