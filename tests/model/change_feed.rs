@@ -4,10 +4,14 @@
 
 mod consumption;
 mod rounds;
+mod siblings;
+mod triggers;
 
 use crate::{holds, is_caught};
 use consumption::{Consumption, ConsumptionMutant};
 use rounds::{RoundMutant, Rounds};
+use siblings::{SiblingMutant, Siblings};
+use triggers::{TriggerMutant, Triggers};
 
 const ROUNDS: Rounds = Rounds {
     mutant: None,
@@ -52,6 +56,11 @@ const CRASHED_SOURCES: Consumption = Consumption { crashes: 1, relays: &[0], tri
 /// The sources are restored, or the log's database, or both.
 const RESTORED: Consumption = Consumption { restores: 1, log_restores: 1, relays: &[0], trims: 1, ..CONSUMPTION };
 
+const TRIGGERS: Triggers = Triggers { mutant: None, ddl: 3, deaths: 1, in_row: true };
+/// A reader learns from the log's database for which sections a round counts.
+const BESIDE_THE_LOG: Triggers = Triggers { in_row: false, ..TRIGGERS };
+const SIBLINGS: Siblings = Siblings { mutant: None };
+
 macro_rules! keeps {
     ($($name:ident: $model:expr;)*) => {
         $(#[test]
@@ -61,21 +70,14 @@ macro_rules! keeps {
     };
 }
 
-macro_rules! round_mutants {
-    ($($name:ident: $mutant:ident in $model:ident;)*) => {
+macro_rules! mutants {
+    ($mutants:ident: $($name:ident: $mutant:ident in $model:ident;)*) => {
         $(#[test]
         fn $name() {
-            is_caught(RoundMutant::$mutant, &Rounds { mutant: Some(RoundMutant::$mutant), ..$model });
-        })*
-    };
-}
-
-macro_rules! consumption_mutants {
-    ($($name:ident: $mutant:ident in $model:ident;)*) => {
-        $(#[test]
-        fn $name() {
-            let mutant = ConsumptionMutant::$mutant;
-            is_caught(mutant, &Consumption { mutant: Some(mutant), ..$model });
+            let mutant = $mutants::$mutant;
+            let mut model = $model;
+            model.mutant = Some(mutant);
+            is_caught(mutant, &model);
         })*
     };
 }
@@ -94,6 +96,9 @@ mod keeps_its_promises_in_every_interleaving {
         of_two_clusters: TWO_CONSUMERS;
         of_crashed_sources: CRASHED_SOURCES;
         of_restored_databases: RESTORED;
+        of_removed_triggers: TRIGGERS;
+        of_removed_triggers_told_beside_the_log: BESIDE_THE_LOG;
+        of_rows_with_siblings: SIBLINGS;
     }
 
     #[test]
@@ -103,7 +108,8 @@ mod keeps_its_promises_in_every_interleaving {
     }
 }
 
-round_mutants! {
+mutants! {
+    RoundMutant:
     the_mutant_whose_takeover_completes_a_round_is_caught: TakeoverCompletes in ROUNDS;
     the_mutant_that_ends_a_round_before_it_is_durable_is_caught: EndsBeforeDurable in ROUNDS;
     the_mutant_that_counts_the_completed_round_is_caught: CountsTheCompletedRound in ROUNDS;
@@ -121,7 +127,8 @@ round_mutants! {
     the_mutant_that_waits_for_any_round_is_caught: AnyRoundWillDo in LINEARIZABLE;
 }
 
-consumption_mutants! {
+mutants! {
+    ConsumptionMutant:
     the_mutant_that_stores_only_the_highest_number_is_caught: OnlyTheHighestNumber in CONSUMPTION;
     the_mutant_with_the_snapshot_after_the_notes_is_caught: SnapshotAfterTheNotes in CONSUMPTION;
     the_mutant_that_stores_before_it_appends_is_caught: StoredBeforeAppended in CONSUMPTION;
@@ -137,4 +144,23 @@ consumption_mutants! {
     the_mutant_that_ignores_a_start_is_caught: IgnoresAStart in CRASHED_SOURCES;
     the_mutant_that_trims_by_rows_of_another_start_is_caught: TrimsByRowsOfAnotherStart in CRASHED_SOURCES;
     the_mutant_that_trusts_numbers_after_a_start_is_caught: TrustsNumbersAfterAStart in CRASHED_SOURCES;
+}
+
+mutants! {
+    TriggerMutant:
+    the_mutant_that_only_looks_for_triggers_is_caught: OnlyLooksWhetherItIsThere in TRIGGERS;
+    the_mutant_that_counts_without_triggers_is_caught: CountsUnwatched in TRIGGERS;
+    the_mutant_with_an_old_fingerprint_is_caught: ReadBeforeTheRound in TRIGGERS;
+    the_mutant_that_invalidates_after_the_round_is_caught: InvalidatesAfterTheRound in TRIGGERS;
+    the_mutant_with_the_fingerprint_in_memory_is_caught: FingerprintInMemory in TRIGGERS;
+    the_mutant_whose_takeover_forgets_the_unwatched_is_caught: TakeoverForgetsUnwatched in TRIGGERS;
+    the_mutant_that_trusts_a_function_without_a_lock_is_caught: FunctionWithoutLock in TRIGGERS;
+}
+
+mutants! {
+    SiblingMutant:
+    the_mutant_whose_trigger_looks_for_siblings_is_caught: TriggerLooks in SIBLINGS;
+    the_mutant_that_looks_for_siblings_in_an_earlier_snapshot_is_caught: EarlierSnapshot in SIBLINGS;
+    the_mutant_that_looks_for_siblings_in_a_later_snapshot_is_caught: LaterSnapshot in SIBLINGS;
+    the_mutant_to_which_updated_at_never_matters_is_caught: NeverMatters in SIBLINGS;
 }
