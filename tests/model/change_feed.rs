@@ -6,12 +6,14 @@ mod consumption;
 mod rounds;
 mod siblings;
 mod triggers;
+mod witnesses;
 
 use crate::{holds, is_caught};
 use consumption::{Consumption, ConsumptionMutant};
 use rounds::{RoundMutant, Rounds};
 use siblings::{SiblingMutant, Siblings};
 use triggers::{TriggerMutant, Triggers};
+use witnesses::{WitnessMutant, Witnesses};
 
 const ROUNDS: Rounds = Rounds {
     mutant: None,
@@ -61,6 +63,21 @@ const TRIGGERS: Triggers = Triggers { mutant: None, ddl: 3, deaths: 1, in_row: t
 const BESIDE_THE_LOG: Triggers = Triggers { in_row: false, ..TRIGGERS };
 const SIBLINGS: Siblings = Siblings { mutant: None };
 
+/// The log's database loses commits while no instance lives.
+const STOPPED: Witnesses = Witnesses {
+    mutant: None,
+    invalidations: &[true, false, true],
+    deaths: 2,
+    losses: 1,
+    renewals: 0,
+    lost_while_alive: false,
+};
+/// It may lose the beginning of an epoch.
+const LOST_EPOCH: Witnesses = Witnesses { renewals: 1, invalidations: &[true], ..STOPPED };
+/// It loses commits that a living instance has not applied yet.
+const LAGGING: Witnesses =
+    Witnesses { lost_while_alive: true, deaths: 1, invalidations: &[true, false, false], ..STOPPED };
+
 macro_rules! keeps {
     ($($name:ident: $model:expr;)*) => {
         $(#[test]
@@ -99,6 +116,9 @@ mod keeps_its_promises_in_every_interleaving {
         of_removed_triggers: TRIGGERS;
         of_removed_triggers_told_beside_the_log: BESIDE_THE_LOG;
         of_rows_with_siblings: SIBLINGS;
+        of_a_log_that_loses_commits_while_stopped: STOPPED;
+        of_a_log_that_loses_an_epoch: LOST_EPOCH;
+        of_a_log_that_loses_what_a_living_instance_lacks: LAGGING;
     }
 
     #[test]
@@ -163,4 +183,17 @@ mutants! {
     the_mutant_that_looks_for_siblings_in_an_earlier_snapshot_is_caught: EarlierSnapshot in SIBLINGS;
     the_mutant_that_looks_for_siblings_in_a_later_snapshot_is_caught: LaterSnapshot in SIBLINGS;
     the_mutant_to_which_updated_at_never_matters_is_caught: NeverMatters in SIBLINGS;
+}
+
+mutants! {
+    WitnessMutant:
+    the_mutant_without_a_witness_is_caught: NoWitness in STOPPED;
+    the_mutant_that_reads_the_head_before_the_witness_is_caught: HeadBeforeWitness in STOPPED;
+    the_mutant_that_reads_the_head_before_the_document_is_caught: HeadBeforeDocument in STOPPED;
+    the_mutant_that_compares_only_positions_is_caught: OnlyPositions in LAGGING;
+    the_mutant_that_raises_a_witness_unchecked_is_caught: RaisedUnchecked in LAGGING;
+    the_mutant_that_acknowledges_before_the_witness_is_caught: AcknowledgesBeforeTheWitness in STOPPED;
+    the_mutant_that_stores_before_the_witness_is_caught: StoresBeforeTheWitness in STOPPED;
+    the_mutant_that_leaves_an_old_witness_is_caught: EpochNotEnded in LOST_EPOCH;
+    the_mutant_that_counts_epochs_is_caught: EpochsAreCounted in LOST_EPOCH;
 }
