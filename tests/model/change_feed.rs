@@ -2,14 +2,18 @@
 //!
 //! Each part is a model with a state of its own and as little as its rules need, so that it is explored to its end.
 
+mod adoption;
 mod consumption;
+mod replicas;
 mod rounds;
 mod siblings;
 mod triggers;
 mod witnesses;
 
 use crate::{holds, is_caught};
+use adoption::{Adoption, AdoptionMutant};
 use consumption::{Consumption, ConsumptionMutant};
+use replicas::{ReplicaMutant, Replicas};
 use rounds::{RoundMutant, Rounds};
 use siblings::{SiblingMutant, Siblings};
 use triggers::{TriggerMutant, Triggers};
@@ -78,6 +82,11 @@ const LOST_EPOCH: Witnesses = Witnesses { renewals: 1, invalidations: &[true], .
 const LAGGING: Witnesses =
     Witnesses { lost_while_alive: true, deaths: 1, invalidations: &[true, false, false], ..STOPPED };
 
+const ADOPTION: Adoption = Adoption { mutant: None, invalidations: 3 };
+const REPLICAS: Replicas = Replicas { mutant: None, changes: 3, replicas: 2, unknown: false };
+/// Entries without an LSN.
+const UNKNOWN: Replicas = Replicas { replicas: 1, unknown: true, ..REPLICAS };
+
 macro_rules! keeps {
     ($($name:ident: $model:expr;)*) => {
         $(#[test]
@@ -119,6 +128,9 @@ mod keeps_its_promises_in_every_interleaving {
         of_a_log_that_loses_commits_while_stopped: STOPPED;
         of_a_log_that_loses_an_epoch: LOST_EPOCH;
         of_a_log_that_loses_what_a_living_instance_lacks: LAGGING;
+        of_an_epoch_that_another_instance_began: ADOPTION;
+        of_replicas: REPLICAS;
+        of_entries_without_a_position_of_the_primary: UNKNOWN;
     }
 
     #[test]
@@ -196,4 +208,21 @@ mutants! {
     the_mutant_that_stores_before_the_witness_is_caught: StoresBeforeTheWitness in STOPPED;
     the_mutant_that_leaves_an_old_witness_is_caught: EpochNotEnded in LOST_EPOCH;
     the_mutant_that_counts_epochs_is_caught: EpochsAreCounted in LOST_EPOCH;
+}
+
+mutants! {
+    AdoptionMutant:
+    the_mutant_that_adopts_and_appends_nothing_is_caught: AppendsNothing in ADOPTION;
+    the_mutant_that_adopts_before_it_appends_is_caught: AdoptsFirst in ADOPTION;
+    the_mutant_that_appends_only_its_last_entry_is_caught: AppendsOnlyTheLast in ADOPTION;
+}
+
+mutants! {
+    ReplicaMutant:
+    the_mutant_that_reads_a_replica_as_a_primary_is_caught: AppliedIsTheReadPosition in REPLICAS;
+    the_mutant_that_takes_the_highest_replayed_entry_is_caught: HighestReplayed in REPLICAS;
+    the_mutant_that_asks_for_the_lsn_before_the_change_is_caught: AskedBeforeTheChange in REPLICAS;
+    the_mutant_that_asks_a_replica_after_the_read_is_caught: AskedAfterTheRead in REPLICAS;
+    the_mutant_that_asks_another_replica_is_caught: AnyReplica in REPLICAS;
+    the_mutant_that_passes_over_entries_without_an_lsn_is_caught: PassesOverUnknown in UNKNOWN;
 }
