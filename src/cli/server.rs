@@ -1,6 +1,6 @@
 //! Runs the commands on the server's side: serving, migrating, installing triggers, seeding.
 
-use std::{io, mem::ManuallyDrop, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, io, mem::ManuallyDrop, net::SocketAddr, process::ExitCode, time::Duration};
 
 use sea_orm::DatabaseConnection;
 use serde_json::json;
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     app::{App, RunError, StartError, connect_single},
-    changes::{self, InstallError, TriggerState},
+    changes::{self, InstallError, Progress, TriggerState},
     clock::Clock,
     config::{self, Config, OpenTelemetry, Secret},
     database::{Access, Dialect},
@@ -267,7 +267,17 @@ async fn change_triggers(what: Triggers, config: &Config, output: &mut Output<'_
     let database = open(url, Access::Outbox, config).await?;
     match what {
         Triggers::Install => {
-            let differences = changes::install(&database).await.map_err(not_installed)?;
+            let (mut waited, mut said) = (BTreeSet::new(), Ok(()));
+            let installing = changes::install_with(&database, |progress| {
+                if let Progress::Waiting(table) = progress
+                    && waited.insert(table)
+                {
+                    let waits = output.say(&format!("{table} is held by other transactions; trying again"));
+                    said = std::mem::replace(&mut said, Ok(())).and(waits);
+                }
+            });
+            let differences = installing.await.map_err(not_installed)?;
+            said?;
             output.say("installed: changes in the sources' tables become invalidations")?;
             let not_there: Vec<String> = differences.iter().map(ToString::to_string).collect();
             match not_there.len() {
@@ -290,11 +300,11 @@ async fn change_triggers(what: Triggers, config: &Config, output: &mut Output<'_
     }
 }
 
-/// UNAVAILABLE, so that a script retries, only if the database could not be reached.
+/// UNAVAILABLE, so that a script retries, only if the database could not be reached, or its tables not be locked.
 fn not_installed(error: InstallError) -> Failure {
     match error {
-        InstallError::Database(_) => failed(error),
-        _ => Failure::new(Code::FailedPrecondition, error.to_string()),
+        InstallError::Database(_) | InstallError::Locked { .. } => failed(error),
+        InstallError::NoTables => Failure::new(Code::FailedPrecondition, error.to_string()),
     }
 }
 

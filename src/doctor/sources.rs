@@ -171,7 +171,7 @@ async fn feed(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> R
         found.fail("change outbox", "the triggers have no outbox: every write to the sources' tables fails", INSTALL);
         return Ok(());
     };
-    rights(db, setting, found).await?;
+    requirements(db, setting, found).await?;
     let (rows, age) = (waiting.rows, waiting.age);
     if age > WAITING_MAX {
         found.warn(
@@ -188,20 +188,31 @@ async fn feed(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> R
     Ok(())
 }
 
-/// What the relay does with the outbox and its sisters.
-const RIGHTS: [(&str, &[&str]); 3] = [
-    ("invalidation_outbox", &["SELECT", "DELETE"]),
-    ("invalidation_outbox_consumer", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("invalidation_outbox_state", &["SELECT", "UPDATE"]),
-];
-
-async fn rights(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> Result<(), DbErr> {
-    for (table, rights) in RIGHTS {
+/// What the relay's role may do, and what must not be copied to other databases.
+async fn requirements(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> Result<(), DbErr> {
+    for (table, rights) in changes::WRITTEN {
         let without = without_right(db, [table], rights).await?;
         if !without.is_empty() {
             let remedy = format!("GRANT {} ON {table} to the role in {setting}", rights.join(", "));
             found.fail("change outbox", format!("not granted: {}", without.join(", ")), remedy);
         }
+    }
+    let without = unreadable(db, changes::read_for_owners()).await?;
+    if !without.is_empty() {
+        let tables = without.join(", ");
+        found.fail(
+            "change outbox",
+            format!("not granted: SELECT on {tables}: each change that needs them invalidates for everyone"),
+            format!("GRANT SELECT on them to the role in {setting}"),
+        );
+    }
+    let published = changes::published(db).await?;
+    if !published.is_empty() {
+        found.fail(
+            "change outbox",
+            format!("published: {}: a subscriber that notes changes itself cannot apply them", published.join(", ")),
+            "ALTER PUBLICATION .. DROP TABLE; a publication FOR ALL TABLES or of the whole schema has to name its tables",
+        );
     }
     Ok(())
 }

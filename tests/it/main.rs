@@ -8,6 +8,7 @@
 mod ai_analysis;
 mod attack;
 mod bad_input;
+mod change_notes;
 mod changes;
 mod coherence;
 mod command_line;

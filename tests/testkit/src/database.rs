@@ -42,8 +42,15 @@ pub struct TestDatabase {
 /// What has to be removed.
 #[derive(Debug)]
 enum Place {
-    Directory { _kept: TempDir },
-    Server { server: &'static Postgres, name: String },
+    Directory {
+        _kept: TempDir,
+    },
+    Server {
+        server: &'static Postgres,
+        name: String,
+    },
+    /// A server of the test's own, with which it goes.
+    OwnServer,
 }
 
 /// An empty database of this kind.
@@ -119,11 +126,16 @@ async fn create(options: &str) -> TestDatabase {
 }
 
 impl TestDatabase {
+    /// A database on a server of the test's own.
+    pub fn on(server: &Postgres, name: &str) -> Self {
+        Self { url: server.url(name), place: Place::OwnServer }
+    }
+
     /// Which of the two it is.
     pub fn kind(&self) -> Kind {
         match self.place {
             Place::Directory { .. } => Kind::Sqlite,
-            Place::Server { .. } => Kind::Postgres,
+            Place::Server { .. } | Place::OwnServer => Kind::Postgres,
         }
     }
 

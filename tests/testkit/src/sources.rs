@@ -22,7 +22,11 @@ pub const OF_STRATEGY: &str = "strategy_activation_status";
 
 /// Empty tables, the cache's beside them.
 pub async fn sources(kind: Kind) -> Sources {
-    let database = database(kind).await;
+    sources_in(database(kind).await).await
+}
+
+/// The same in a database that is empty.
+pub async fn sources_in(database: TestDatabase) -> Sources {
     let db = database.connect().await;
     up(&db, Tables::CacheAndSources).await.unwrap();
     Sources { database, db }
