@@ -9,8 +9,6 @@ pub(crate) enum Kind {
     WaitAll,
     /// By an instance outside the model: the invalidation appears in the log, committed.
     Elsewhere,
-    /// A change in the source tables, with its outbox row.
-    Change,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,16 +206,5 @@ pub(crate) const PARTIAL: Configuration = Configuration {
     requests: &[asks(3); 3],
     row: true,
     partial: true,
-    ..NOTHING
-};
-
-/// The outbox: changes in the sources, relayed by instances that may die before they finish.
-pub(crate) const OUTBOX: Configuration = Configuration {
-    invalidations: &[invalidation(Kind::Change)],
-    requests: &[PLAIN; 2],
-    polls: true,
-    time: true,
-    redis: true,
-    crashes: 1,
     ..NOTHING
 };

@@ -69,7 +69,6 @@ mod the_protocol_keeps_its_promises_in_every_interleaving {
         of_commits_lost_between_two_reads: LOSS_BETWEEN_READS;
         of_invalidations_of_sections: SECTIONS;
         of_partial_documents: PARTIAL;
-        of_changes_through_the_outbox: OUTBOX;
     }
 
     #[test]
@@ -110,7 +109,6 @@ mutants! {
     the_mutant_that_takes_the_rows_of_another_log_is_caught: TakesTheRowsOfAnotherLog in LOSS_BETWEEN_READS;
     the_mutant_that_forgets_what_is_made_from_a_section_is_caught: ForgetsWhatIsMadeFromASection in SECTIONS;
     the_mutant_that_reuses_outdated_sections_is_caught: ReusesOutdatedSections in SECTIONS;
-    the_mutant_that_deletes_the_outbox_row_first_is_caught: DeletesTheOutboxRowFirst in OUTBOX;
     the_mutant_that_stores_partial_over_complete_is_caught: PartialOverComplete in PARTIAL;
 }
 

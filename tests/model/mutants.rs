@@ -41,8 +41,6 @@ pub(crate) enum Mutant {
     ForgetsWhatIsMadeFromASection,
     /// A load reuses sections of an older document without looking at their invalidations.
     ReusesOutdatedSections,
-    /// The outbox row is deleted before its invalidation is committed.
-    DeletesTheOutboxRowFirst,
     /// A partial document replaces any document.
     PartialOverComplete,
     /// (Load lease) a waiter counts a holder as dead if its position, not its heartbeat, stops.

@@ -33,7 +33,6 @@ impl Protocol {
             let acknowledged = match invalidation.kind {
                 Kind::Plain | Kind::WaitAll => one.progress == Progress::Done,
                 Kind::Elsewhere => one.progress == Progress::Committed,
-                Kind::Change => false,
             };
             let known_at_home = matches!(one.lost, Lost::No | Lost::KnownAtHome | Lost::RenewedAndKnownAtHome);
             if acknowledged && one.at == at && known_at_home {
@@ -42,10 +41,7 @@ impl Protocol {
             if wish.token == Some(index as u8) {
                 must |= bit;
             }
-            let committed = match invalidation.kind {
-                Kind::Change => one.progress == Progress::Done,
-                _ => one.progress >= Progress::Committed && one.position > 0,
-            };
+            let committed = one.progress >= Progress::Committed && one.position > 0;
             let everywhere = match one.lost {
                 Lost::No => {
                     committed && waited || acknowledged && (invalidation.kind == Kind::WaitAll || wish.linearizable)

@@ -184,23 +184,20 @@ impl Instance {
     }
 }
 
-/// The progress of an invalidation, or of a change in the sources.
+/// The progress of an invalidation.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Progress {
     #[default]
     Idle,
     Called,
-    /// A relay holds its outbox row.
-    Taken,
-    /// (Broken variants only) its outbox row is deleted and its invalidation not committed, or it has a position that is
-    /// not visible yet.
+    /// (A broken variant only) it has a position that is not visible yet.
     Between,
     Committed,
     /// A catch-up runs whose read was sent after the commit.
     CatchingUp,
     /// That catch-up succeeded.
     CaughtUp,
-    /// Acknowledged. A change: its outbox row is deleted.
+    /// Acknowledged.
     Done,
     /// Its caller's instance died; it may be committed all the same.
     Orphaned,
@@ -212,7 +209,7 @@ pub(crate) struct Invalidation {
     pub(crate) at: u8,
     /// 0 before the commit.
     pub(crate) position: u8,
-    /// Ticks since the commit, at most a lease's length. A change: since its outbox row was deleted.
+    /// Ticks since the commit, at most a lease's length.
     pub(crate) since: u8,
     pub(crate) lost: Lost,
 }

@@ -277,7 +277,7 @@ impl Model for Consumption {
         }
         for cluster in 0..CLUSTERS as u8 {
             if self.relays.contains(&cluster) {
-                self.upkeep_of(state, cluster, next);
+                self.consumer_row(state, cluster, next);
             }
         }
         self.faults(state, next);

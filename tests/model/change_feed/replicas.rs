@@ -57,7 +57,7 @@ enum Relaying {
     #[default]
     Idle,
     /// Has asked the primary, and appends later.
-    Asked(u8),
+    KnowsLsn(u8),
     Appended,
 }
 
@@ -68,7 +68,7 @@ enum Stage {
     /// Has taken the entries that it has applied as a bound.
     Begun,
     /// Has asked the replica.
-    Asked,
+    KnowsLsn,
     /// Has read the sources.
     Read,
 }
@@ -145,7 +145,7 @@ impl Model for Replicas {
         let mut fold = Fold(0);
         let relaying = |one: &Relaying| match *one {
             Relaying::Idle => 0,
-            Relaying::Asked(lsn) => 8 | u64::from(lsn),
+            Relaying::KnowsLsn(lsn) => 8 | u64::from(lsn),
             Relaying::Appended => 7,
         };
         fold.word(state.relaying.iter().fold(u64::from(state.lsn), |word, one| word << 8 | relaying(one)));
@@ -216,10 +216,10 @@ impl Replicas {
         match state.relaying[index] {
             Relaying::Idle if is_visible || self.is(ReplicaMutant::AskedBeforeTheChange) => {
                 let mut after = *state;
-                after.relaying[index] = Relaying::Asked(state.lsn.max(1));
+                after.relaying[index] = Relaying::KnowsLsn(state.lsn.max(1));
                 next.push(step(Step::Ask(change), after));
             }
-            Relaying::Asked(lsn) if is_visible => {
+            Relaying::KnowsLsn(lsn) if is_visible => {
                 for known in [true, false] {
                     if known || self.unknown {
                         let mut after = *state;
@@ -230,7 +230,7 @@ impl Replicas {
                     }
                 }
             }
-            Relaying::Idle | Relaying::Asked(_) | Relaying::Appended => {}
+            Relaying::Idle | Relaying::KnowsLsn(_) | Relaying::Appended => {}
         }
         // A completed round gives an entry the LSN of now.
         if state.length > index as u8 && state.log[index].lsn == 0 {
@@ -261,12 +261,12 @@ impl Replicas {
                 for replica in 0..self.replicas {
                     let replayed = state.replayed[usize::from(replica)];
                     let mut after = *state;
-                    after.load = Load { stage: Stage::Asked, replica, replayed, ..load };
+                    after.load = Load { stage: Stage::KnowsLsn, replica, replayed, ..load };
                     next.push(step(Step::AskReplica(replica), after));
                 }
             }
             // On another replica, which shows in its start, the load is begun anew.
-            Stage::Asked => {
+            Stage::KnowsLsn => {
                 for replica in 0..self.replicas {
                     if replica == load.replica || self.is(ReplicaMutant::AnyReplica) {
                         let knows = up_to(state.replayed[usize::from(replica)]);

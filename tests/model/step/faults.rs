@@ -4,7 +4,7 @@ use super::{Protocol, Step, Steps};
 use crate::{
     configurations::Kind,
     mutants::Mutant,
-    state::{Instance, LogRow, Lost, NOBODY, Phase, Progress, Request, SECTIONS, State},
+    state::{Instance, LogRow, Lost, Phase, Progress, Request, SECTIONS, State},
 };
 
 impl Protocol {
@@ -64,14 +64,8 @@ impl Protocol {
             };
             one.progress = match (invalidation.kind, one.progress) {
                 (Kind::Elsewhere, same) | (_, same @ Progress::Done) => same,
-                // The relay's lock ends with it; the row stays for the next relay.
-                (Kind::Change, Progress::Between) => Progress::Done,
-                (Kind::Change, _) => Progress::Called,
                 _ => Progress::Orphaned,
             };
-            if one.progress == Progress::Called {
-                one.at = NOBODY;
-            }
         }
         after
     }

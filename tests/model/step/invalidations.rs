@@ -1,4 +1,4 @@
-//! Time, and what is appended to the invalidation log: invalidations, and changes through the outbox and its relay.
+//! Time, and the invalidations that are appended to the log.
 
 use super::{Protocol, Step, Steps};
 use crate::{
@@ -23,11 +23,8 @@ impl Protocol {
                 moved = true;
             }
         }
-        for (one, invalidation) in after.invalidations.iter_mut().zip(self.configuration.invalidations) {
-            let counts = match invalidation.kind {
-                Kind::Change => one.progress == Progress::Done,
-                _ => one.progress >= Progress::Committed && one.position > 0,
-            };
+        for one in &mut after.invalidations {
+            let counts = one.progress >= Progress::Committed && one.position > 0;
             if counts && one.since < lease {
                 one.since += 1;
                 moved = true;
@@ -53,41 +50,7 @@ impl Protocol {
                     self.commit(&mut after, index);
                     steps.add(Step::Commit { invalidation: name }, after);
                 }
-                (Kind::Change, Progress::Idle) => {
-                    let mut after = *state;
-                    after.called |= 1 << index;
-                    after.invalidations[index].progress = Progress::Called;
-                    steps.add(Step::Change { invalidation: name }, after);
-                }
-                (Kind::Change, Progress::Called) => {
-                    for at in self.instances() {
-                        let mut after = *state;
-                        after.invalidations[index].at = at;
-                        after.invalidations[index].progress = Progress::Taken;
-                        steps.add(Step::Take { invalidation: name, at }, after);
-                    }
-                }
-                (Kind::Change, Progress::Taken) if self.is(Mutant::DeletesTheOutboxRowFirst) => {
-                    let mut after = *state;
-                    after.invalidations[index].progress = Progress::Between;
-                    steps.add(Step::Delete { invalidation: name }, after);
-                }
-                (Kind::Change, Progress::Taken | Progress::Between) => {
-                    let mut after = *state;
-                    let deleted = one.progress == Progress::Between;
-                    self.commit(&mut after, index);
-                    if deleted {
-                        after.invalidations[index].progress = Progress::Done;
-                    }
-                    steps.add(Step::Commit { invalidation: name }, after);
-                }
-                (Kind::Change, Progress::Committed) => {
-                    let mut after = *state;
-                    after.invalidations[index].progress = Progress::Done;
-                    after.invalidations[index].since = 0;
-                    steps.add(Step::Delete { invalidation: name }, after);
-                }
-                (Kind::Change | Kind::Elsewhere, _) => {}
+                (Kind::Elsewhere, _) => {}
                 (_, Progress::Idle) => {
                     for at in self.instances() {
                         let mut after = *state;
@@ -137,10 +100,7 @@ impl Protocol {
                         steps.add(Step::Acknowledge { invalidation: name }, after);
                     }
                 }
-                (
-                    _,
-                    Progress::Taken | Progress::Committed | Progress::CatchingUp | Progress::Done | Progress::Orphaned,
-                ) => {}
+                (_, Progress::Committed | Progress::CatchingUp | Progress::Done | Progress::Orphaned) => {}
             }
         }
     }

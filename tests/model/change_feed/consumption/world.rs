@@ -56,7 +56,7 @@ impl Consumption {
     }
 
     /// The consumer row of a cluster, and trimming.
-    pub(super) fn upkeep_of(&self, state: &State, cluster: u8, next: &mut Vec<Next<Self>>) {
+    pub(super) fn consumer_row(&self, state: &State, cluster: u8, next: &mut Vec<Next<Self>>) {
         let index = usize::from(cluster);
         let ahead = self.is(ConsumptionMutant::ReportsBeforeItIsStored);
         let reading = self.relays.iter().position(|of| *of == cluster).map(|at| state.relays[at]);
