@@ -8,6 +8,7 @@
 
 mod field;
 mod hits;
+mod log;
 mod machine;
 mod overload;
 mod policy;
@@ -37,6 +38,8 @@ enum Comparison {
     Replay(replay::Replay),
     /// The cost of a memory hit on the wire: this service and others that answer the same bytes.
     Wire(wire::Options),
+    /// The invalidation log with ten million entries.
+    Log(log::Options),
     /// The service at ten times its capacity.
     Overload(overload::Options),
     /// The hits whose instructions `bench/instructions` counts.
@@ -62,6 +65,7 @@ async fn main() {
         Comparison::Probes { only } => probes::run(&only).await,
         Comparison::Replay(replay) => replay::run(replay).await,
         Comparison::Wire(options) => wire::run(&options).await,
+        Comparison::Log(options) => log::run(&options).await,
         Comparison::Overload(options) => overload::run(&options).await,
         Comparison::Serve(options) => wire::serve(options).await,
     }

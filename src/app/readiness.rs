@@ -15,8 +15,9 @@ const START_WITHOUT_DATABASE: Duration = Duration::from_secs(1);
 /// Short, so that a start does not feel slow.
 const CHECK_EVERY: Duration = Duration::from_millis(20);
 
-/// Reports SERVING once the invalidation log can be read, which needs a migrated database. If the sources are
-/// elsewhere, it also serves without the database, after a moment.
+/// Reports SERVING once the invalidation log is read up to its head, which needs a migrated database. If the sources are
+/// elsewhere, it also serves without the database, after a moment; but not while the database answers and the log is only
+/// not read yet.
 pub(super) async fn report_ready(
     cache: Arc<UserDataCache>,
     health: Health,
@@ -28,9 +29,14 @@ pub(super) async fn report_ready(
     loop {
         let readable = cache.invalidation_log().validity() != LogValidity::Expired;
         let is_late = started.elapsed() > START_WITHOUT_DATABASE;
-        if readable || (sources_elsewhere && is_late) {
+        let is_behind = cache.invalidation_log().is_behind();
+        if readable || (sources_elsewhere && is_late && !is_behind) {
             health.serving().await;
-            tracing::info!(readable, "ready");
+            if readable {
+                tracing::info!("ready");
+            } else {
+                tracing::warn!("ready without the cache's database; answers are not cached until it can be read");
+            }
             return;
         }
         if !warned && is_late {

@@ -2,11 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sea_orm::sea_query::Expr;
+
 use crate::{
     aggregate::Aggregator,
     cache::{invalidation_log::InvalidationLog, tiers::Tiers},
     config,
-    lease::Leases,
+    lease::{Claim, Leases, SharedWork},
 };
 
 /// Log entries outlive every snapshot by this margin.
@@ -34,8 +36,21 @@ impl Sweep {
         if let Err(error) = self.leases.sweep(self.config.sweep_batch).await {
             tracing::warn!(%error, "sweep of abandoned leases failed; the next sweep retries");
         }
+        self.trim_log().await;
+    }
+
+    /// One instance of the cluster trims at a time. The others try again at their next sweep.
+    async fn trim_log(&self) {
+        let work = SharedWork {
+            key: "trim:invalidation_log".to_owned(),
+            read_position: 0,
+            last_invalidation: 0,
+            done: Expr::value(false),
+        };
+        let Claim::Ours(lease) = self.leases.claim(&work, None, self.leases.timeout()).await else { return };
         if let Err(error) = self.log.trim(self.config.stale_if_error + TRIM_MARGIN).await {
             tracing::warn!(%error, "trimming the invalidation log failed; the next sweep retries");
         }
+        drop(lease);
     }
 }

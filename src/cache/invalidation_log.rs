@@ -23,9 +23,11 @@ mod error;
 mod in_memory;
 mod local_copy;
 mod pools;
+mod positions;
 mod reading;
 mod recent;
 mod row;
+mod scopes;
 #[cfg(not(feature = "shuttle"))]
 mod table;
 pub(super) mod validity;
@@ -60,7 +62,7 @@ use crate::{
     proto::v1::InvalidationLogStats,
     sync::{
         self, RwLock, TaskTracker,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         time::{sleep, timeout},
     },
 };
@@ -76,6 +78,9 @@ pub struct InvalidationLog {
     lease_until: AtomicU64,
     last_catch_up: Mutex<LastCatchUp>,
     tickets: AtomicU64,
+    /// The head that was read last is above what is applied here.
+    behind: AtomicBool,
+    started_at: Moment,
     /// When the last reading failed; 0 after a success.
     failed_at: AtomicU64,
     notifications: Counter,
@@ -147,6 +152,8 @@ impl InvalidationLog {
             lease_until: AtomicU64::new(0),
             last_catch_up: Mutex::new(LastCatchUp { ticket: 0, result: Ok(()) }),
             tickets: AtomicU64::new(0),
+            behind: AtomicBool::new(false),
+            started_at: clock.now(),
             failed_at: AtomicU64::new(0),
             notifications: Counter::default(),
             gaps: Counter::default(),
@@ -321,22 +328,36 @@ impl InvalidationLog {
 
     #[must_use]
     pub fn stats(&self) -> InvalidationLogStats {
-        let until = Moment::from_nanos(self.lease_until.load(Ordering::Acquire));
         InvalidationLogStats {
             applied: self.copy.read().applied,
-            lease_remaining: Some(until.since(self.clock.now()).into()),
+            lease_remaining: Some(self.lease_remaining().into()),
             notifications: self.notifications.get(),
             gaps: self.gaps.get(),
             commits: self.commits.get(),
-            lag: self.lag().map(Into::into),
+            lag: Some(self.lag().into()),
         }
     }
 
-    /// How long ago the log was last read up to its head. None before the first time.
+    /// How long ago the log was last read up to its head; before the first time, how long this instance exists.
     #[must_use]
-    pub fn lag(&self) -> Option<Duration> {
+    pub fn lag(&self) -> Duration {
         let until = self.lease_until.load(Ordering::Acquire);
-        (until != 0).then(|| self.clock.now().after(self.config.lease).since(Moment::from_nanos(until)))
+        match until {
+            0 => self.clock.now().since(self.started_at),
+            until => self.clock.now().after(self.config.lease).since(Moment::from_nanos(until)),
+        }
+    }
+
+    /// How long this instance still knows all invalidations.
+    #[must_use]
+    pub fn lease_remaining(&self) -> Duration {
+        Moment::from_nanos(self.lease_until.load(Ordering::Acquire)).since(self.clock.now())
+    }
+
+    /// Whether the log answers, but is not applied up to its head: an instance that starts on a long log.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
     }
 }
 

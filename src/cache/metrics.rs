@@ -2,7 +2,7 @@
 //!
 //! The callbacks live as long as the provider, so they hold the cache weakly: shutdown waits for the cache to be dropped.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{UserDataCache, tiers::tier_metrics::WriteOutcome, watched_files::FileLevels};
 use crate::{
@@ -155,13 +155,10 @@ fn file_levels(cache: &UserDataCache) -> FileLevels {
 fn observe_log(read: impl Fn(&'static Instrument, ReadMetric)) {
     read(&names::LOG_APPLIED, |cache, observe| observe(&[], number(cache.log.position().position)));
     read(&names::LOG_LAG, |cache, observe| {
-        if let Some(lag) = cache.log.lag() {
-            observe(&[], lag.as_secs_f64());
-        }
+        observe(&[], cache.log.lag().as_secs_f64());
     });
     read(&names::LOG_LEASE_REMAINING, |cache, observe| {
-        let lag = cache.log.lag().unwrap_or(Duration::MAX);
-        observe(&[], cache.config.invalidation_log.lease.saturating_sub(lag).as_secs_f64());
+        observe(&[], cache.log.lease_remaining().as_secs_f64());
     });
     read(&names::LOG_COMMITS, |cache, observe| observe(&[], number(cache.log.stats().commits)));
     read(&names::LOG_GAPS, |cache, observe| observe(&[], number(cache.log.stats().gaps)));

@@ -3,48 +3,14 @@
 //! Invariant: raising the low watermark is always safe, because it only outdates more snapshots. So the low watermark
 //! stands in for every row that the copy does not hold.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use super::{recent::RecentEntries, row::LogRow, validity::LogValidity};
+use super::{positions::Positions, recent::RecentEntries, row::LogRow, scopes::Scopes, validity::LogValidity};
 use crate::{
     cache::watched_files::{FileState, WatchedFiles, log_epoch, unknown_epoch},
-    model::{CacheKey, Invalidation, Scope, Section, SectionSet, Snapshot, StrategyId, UserId, section},
+    model::{CacheKey, Invalidation, Scope, Section, SectionSet, Snapshot, UserId},
     mutant::{self, Mutant},
 };
-
-/// The last invalidation of each section.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Positions([i64; section::SECTIONS.len()]);
-
-impl Positions {
-    fn raise(&mut self, sections: SectionSet, position: i64) {
-        for one in sections.with_dependents().iter() {
-            let held = &mut self.0[section::index(one)];
-            *held = (*held).max(position);
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        for (held, more) in self.0.iter_mut().zip(other.0) {
-            *held = (*held).max(more);
-        }
-    }
-
-    fn highest(&self) -> i64 {
-        self.0.iter().copied().max().unwrap_or_default()
-    }
-}
-
-#[derive(Debug, Default)]
-struct UserInvalidations {
-    /// Of all the user's documents.
-    user: Positions,
-    /// Of the documents with this strategy.
-    strategies: HashMap<StrategyId, Positions>,
-    /// Of any strategy. They also invalidate the document without a strategy parameter, which contains one of the
-    /// user's strategies.
-    any_strategy: Positions,
-}
 
 #[derive(Debug)]
 pub(super) struct LocalCopy {
@@ -57,8 +23,7 @@ pub(super) struct LocalCopy {
     low_watermark: i64,
     /// Of every user's documents.
     everyone: Positions,
-    users: HashMap<UserId, UserInvalidations>,
-    scopes: usize,
+    scopes: Scopes,
     /// The last entries that were applied.
     pub(super) recent: RecentEntries,
     /// Scopes invalidated since they were last taken. None: not recorded.
@@ -82,8 +47,7 @@ impl LocalCopy {
             nonce: None,
             low_watermark,
             everyone: Positions::default(),
-            users: HashMap::new(),
-            scopes: 0,
+            scopes: Scopes::above(low_watermark),
             recent: RecentEntries::default(),
             recorded: None,
         }
@@ -105,6 +69,10 @@ impl LocalCopy {
 
     /// Applies the rows above `applied`, up to `head`.
     pub(super) fn apply(&mut self, rows: &[LogRow], head: i64, low_watermark: i64, scopes_max: usize) {
+        if head > self.scopes.reach() {
+            self.raise_low_watermark(head - i64::from(u32::MAX / 2));
+            self.scopes.start_at(self.low_watermark);
+        }
         for row in rows {
             self.apply_row(row);
         }
@@ -114,8 +82,13 @@ impl LocalCopy {
         self.recent.add(rows, self.applied);
         self.applied = head;
         self.raise_low_watermark(low_watermark);
-        if self.scopes > scopes_max {
-            self.raise_low_watermark(self.oldest(self.scopes - scopes_max + scopes_max / 10));
+        if self.scopes.len() > scopes_max {
+            self.scopes.sweep(self.low_watermark);
+        }
+        if self.scopes.len() > scopes_max {
+            let oldest = self.scopes.oldest(self.scopes.len() - scopes_max + scopes_max / 10);
+            self.raise_low_watermark(oldest);
+            self.scopes.sweep(oldest);
         }
     }
 
@@ -126,29 +99,17 @@ impl LocalCopy {
         self.recent.forget();
     }
 
-    /// The position of the last invalidation of the `count`-th scope, from the one that was invalidated longest ago.
-    fn oldest(&self, count: usize) -> i64 {
-        let strategies = |of: &UserInvalidations| of.strategies.values().map(Positions::highest).collect::<Vec<_>>();
-        let last = |of: &UserInvalidations| strategies(of).into_iter().max().unwrap_or_default().max(of.user.highest());
-        let mut positions: Vec<i64> =
-            self.users.values().flat_map(|of| strategies(of).into_iter().chain([last(of)])).collect();
-        let index = count.clamp(1, positions.len()) - 1;
-        *positions.select_nth_unstable(index).1
-    }
-
     /// From now on everything read below `position` counts as outdated. Invalidations up to it need not be held.
     pub(super) fn raise_low_watermark(&mut self, position: i64) {
         if position <= self.low_watermark {
             return;
         }
-        if !mutant::on(Mutant::PrunesWithoutTheLowWatermark) {
-            self.low_watermark = position;
+        if mutant::on(Mutant::PrunesWithoutTheLowWatermark) {
+            return self.scopes.sweep(position);
         }
-        self.users.retain(|_, invalidations| {
-            invalidations.strategies.retain(|_, positions| positions.highest() > position);
-            !invalidations.strategies.is_empty() || invalidations.user.highest() > position
-        });
-        self.scopes = self.users.values().map(|invalidations| invalidations.strategies.len() + 1).sum();
+        self.low_watermark = position;
+        // What stands below it does no harm until then.
+        self.scopes.sweep_if_due(position);
     }
 
     fn apply_row(&mut self, row: &LogRow) {
@@ -162,22 +123,7 @@ impl LocalCopy {
         if let Some(recorded) = self.recorded.as_mut().filter(|recorded| recorded.len() < RECORDED_MAX) {
             recorded.push(scope.clone());
         }
-        let scopes = &mut self.scopes;
-        let invalidations = self.users.entry(scope.user.clone()).or_insert_with(|| {
-            *scopes += 1;
-            UserInvalidations::default()
-        });
-        match scope.strategy {
-            None => invalidations.user.raise(scope.sections, position),
-            Some(strategy) => {
-                let positions = invalidations.strategies.entry(strategy).or_insert_with(|| {
-                    *scopes += 1;
-                    Positions::default()
-                });
-                positions.raise(scope.sections, position);
-                invalidations.any_strategy.raise(scope.sections, position);
-            }
-        }
+        self.scopes.raise(scope, position);
     }
 
     /// Whether everything that the entry concerns has an invalidation at `position` or above.
@@ -186,32 +132,16 @@ impl LocalCopy {
         let sections = match entry {
             Invalidation::OfEveryone(sections) => sections,
             Invalidation::Of(scope) => {
-                held.merge(&self.of_scope(scope));
+                held.merge(&self.scopes.of(scope));
                 &scope.sections
             }
         };
-        sections.iter().all(|section| held.0[section::index(section)].max(self.low_watermark) >= position)
-    }
-
-    fn of_scope(&self, scope: &Scope) -> Positions {
-        let Some(invalidations) = self.users.get(&scope.user) else { return Positions::default() };
-        match scope.strategy {
-            None => invalidations.user,
-            Some(strategy) => invalidations.strategies.get(&strategy).copied().unwrap_or_default(),
-        }
+        sections.iter().all(|section| held.of(section).max(self.low_watermark) >= position)
     }
 
     pub(super) fn view(&self, key: &CacheKey) -> LogView {
         let mut positions = self.everyone;
-        if let Some(invalidations) = self.users.get(&key.user) {
-            positions.merge(&invalidations.user);
-            match key.strategy {
-                None => positions.merge(&invalidations.any_strategy),
-                Some(strategy) => {
-                    positions.merge(&invalidations.strategies.get(&strategy).copied().unwrap_or_default())
-                }
-            }
-        }
+        positions.merge(&self.scopes.concerning(key));
         LogView {
             epoch: Arc::clone(&self.epoch),
             applied: self.applied,
@@ -269,7 +199,7 @@ impl LogView {
     /// Whether no invalidation of the section is above `read_position`.
     #[must_use]
     pub fn is_valid(&self, section: Section, read_position: i64) -> bool {
-        read_position >= self.positions.0[section::index(section)].max(self.low_watermark)
+        read_position >= self.positions.of(section).max(self.low_watermark)
     }
 
     /// Whether every requested section of a snapshot can be served.
@@ -287,7 +217,7 @@ impl LogView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Parameters, UserDataQuery};
+    use crate::model::{Parameters, StrategyId, UserDataQuery, section};
 
     fn key(user: &str, strategy: Option<i64>) -> CacheKey {
         let user = UserId::parse(user).unwrap();
@@ -373,7 +303,8 @@ mod tests {
     fn the_low_watermark_covers_what_is_no_longer_held() {
         let mut copy = copy(&[row(1, "1", None, SectionSet::ALL), row(2, "2", Some(7), SectionSet::ALL)]);
         copy.raise_low_watermark(1);
-        assert_eq!((copy.users.len(), copy.scopes), (1, 2));
+        copy.scopes.sweep(1);
+        assert_eq!(copy.scopes.len(), 2, "user 2's strategy, and any of them");
         assert_eq!(copy.view(&key("1", None)).last_invalidation(), 1);
         assert_eq!(copy.view(&key("3", None)).last_invalidation(), 1);
         assert_eq!(copy.view(&key("2", Some(7))).last_invalidation(), 2);
@@ -385,9 +316,40 @@ mod tests {
         let rows: Vec<LogRow> = (1..=11).map(|n| row(n, &n.to_string(), None, SectionSet::ALL)).collect();
         copy.apply(&rows, 11, 0, 10);
         assert_eq!(
-            (copy.users.len(), copy.view(&key("99", None)).last_invalidation()),
+            (copy.scopes.len(), copy.view(&key("99", None)).last_invalidation()),
             (9, 2),
             "the oldest tenth goes"
         );
+    }
+
+    #[test]
+    fn positions_further_apart_than_four_bytes_raise_the_low_watermark() {
+        let far = i64::from(u32::MAX) + 10;
+        let mut copy = copy(&[row(1, "1", None, SectionSet::ALL)]);
+        copy.skip_to(far - 2, None);
+        copy.apply(&[row(far - 1, "2", None, SectionSet::ALL), row(far, "3", Some(7), SectionSet::ALL)], far, 0, 1000);
+        for (user, last_invalidation) in [("1", far - 2), ("2", far - 1), ("3", far)] {
+            assert_eq!(copy.view(&key(user, None)).last_invalidation(), last_invalidation, "{user}");
+        }
+        copy.apply(&[row(2 * far, "4", None, SectionSet::ALL)], 2 * far, 0, 1000);
+        assert_eq!(copy.view(&key("4", None)).last_invalidation(), 2 * far);
+        assert!(copy.view(&key("3", None)).last_invalidation() > far);
+    }
+
+    #[test]
+    fn a_million_scopes_take_less_than_120_mb() {
+        const SCOPES: i64 = 1_000_000;
+        let mut copy = LocalCopy::adopted("i".into(), 0);
+        let filled = allocation_counter::measure(|| {
+            for page in 0..SCOPES / 2000 {
+                let rows: Vec<LogRow> = (1..=2000)
+                    .map(|n| row(page * 2000 + n, &format!("user-{}", page * 2000 + n), None, SectionSet::ALL))
+                    .collect();
+                copy.apply(&rows, (page + 1) * 2000, 0, SCOPES as usize);
+            }
+        });
+        assert_eq!((copy.scopes.len(), copy.view(&key("user-1", None)).last_invalidation()), (SCOPES as usize, 1));
+        assert!(filled.bytes_current < 120_000_000, "{} bytes", filled.bytes_current);
+        eprintln!("{} bytes", filled.bytes_current);
     }
 }

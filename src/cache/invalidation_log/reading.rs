@@ -48,7 +48,9 @@ impl InvalidationLog {
             (Token { epoch: copy.epoch.clone(), position: copy.applied }, copy.nonce)
         };
         let sent_at = self.clock.now();
-        let head = self.table.head(applied.position).await?;
+        let head =
+            self.table.head(applied.position).await.inspect_err(|_| self.behind.store(false, Ordering::Relaxed))?;
+        self.behind.store(head.position > applied.position || head.epoch != applied.epoch, Ordering::Relaxed);
         if let Some(feed) = self.feed.get() {
             feed.record_poll(sent_at, &head.feed);
         }
@@ -76,6 +78,7 @@ impl InvalidationLog {
         if let Some(feed) = self.feed.get() {
             feed.applied(sent_at, &head.feed);
         }
+        self.behind.store(false, Ordering::Relaxed);
         Ok(Page::AtHead)
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IsolationLevel, QueryFilter, QueryOrder,
     QueryResult, QuerySelect, SqlErr, TransactionTrait,
-    sea_query::{Expr, ExprTrait, Func, InsertStatement, Order, Query, SubQueryStatement},
+    sea_query::{Expr, ExprTrait, Func, InsertStatement, Query, SubQueryStatement},
 };
 
 use super::{
@@ -40,8 +40,8 @@ pub(super) struct LogTable {
 
 /// Rows of one insertion. With five parameters each, they stay far below the limits of both databases.
 const INSERTED_AT_ONCE: usize = 1000;
-/// Rows that one transaction trims. It holds the lock that orders commits for some milliseconds.
-const TRIM_BATCH: u64 = 2000;
+/// Rows that one statement deletes: some milliseconds.
+const TRIM_BATCH: i64 = 5000;
 
 /// Every poll reads the head, the nonce of the row at a position, and the newest round of the change feed.
 const READ_HEAD: SqlFile =
@@ -189,41 +189,64 @@ impl LogTable {
         Ok(epoch.into())
     }
 
-    /// Deletes rows older than `seconds`. Returns how many.
+    /// Deletes rows older than `seconds`, in two runs: one raises the low watermark to the last of them, the next one
+    /// deletes what is below it. So a reader that has read the head before does not find a gap. Returns how many.
     pub(super) async fn trim(&self, seconds: i64) -> Result<u64, DbErr> {
-        let mut deleted = 0;
-        loop {
-            let batch = self.trim_batch(seconds).await?;
-            deleted += batch;
-            if batch < TRIM_BATCH {
-                return Ok(deleted);
-            }
+        let head = self.head(0).await?;
+        let deleted = self.delete_up_to(head.low_watermark).await?;
+        let last = self.last_older_than(seconds, &head).await?;
+        if last > head.low_watermark {
+            let raised = Func::greatest([Expr::col(Column::LowWatermark), last.into()]);
+            let transaction = self.begin().await?;
+            self.set_head(&transaction, Column::LowWatermark, raised.into()).await?;
+            transaction.commit().await?;
         }
+        Ok(deleted)
     }
 
-    /// Deletes the oldest rows, as far as they are older than `seconds`, and raises the low watermark to the last of
-    /// them, in one transaction. Times ascend with positions, so it reads no more rows than it deletes.
-    async fn trim_batch(&self, seconds: i64) -> Result<u64, DbErr> {
-        let transaction = self.begin().await?;
-        let before = self.dialect.now_plus_micros(seconds.saturating_mul(-1_000_000));
-        let oldest = Query::select()
-            .columns([invalidation::Column::Position, invalidation::Column::CreatedAt])
+    /// Deletes the rows up to a position, in batches. It does not take the lock that orders commits.
+    async fn delete_up_to(&self, end: i64) -> Result<u64, DbErr> {
+        use invalidation::Column;
+        let first = Query::select()
+            .expr(Expr::col(Column::Position).min())
             .from(invalidation::Entity)
-            .order_by(invalidation::Column::Position, Order::Asc)
-            .limit(TRIM_BATCH)
+            .and_where(Expr::col(Column::Position).lte(end))
             .to_owned();
-        let newest = Query::select()
-            .expr(Expr::col(invalidation::Column::Position).max())
-            .from_subquery(oldest, "oldest")
-            .and_where(Expr::col(invalidation::Column::CreatedAt).lt(before))
-            .to_owned();
-        let newest = Expr::from(SubQueryStatement::from(newest)).if_null(Expr::col(Column::LowWatermark));
-        let raised = Func::greatest([Expr::col(Column::LowWatermark), newest]);
-        let (_, low_watermark) = self.set_head(&transaction, Column::LowWatermark, raised.into()).await?;
-        let old = invalidation::Column::Position.lte(low_watermark);
-        let deleted = invalidation::Entity::delete_many().filter(old).exec(&transaction).await?;
-        transaction.commit().await?;
-        Ok(deleted.rows_affected)
+        let first = self.commits.query_one_raw(self.dialect.build(&first)).await?;
+        let first: Option<i64> = first.map(|row| row.try_get_by_index(0)).transpose()?.flatten();
+        let (mut after, mut deleted) = (first.map_or(end, |first| first - 1), 0);
+        while after < end {
+            let last = Ord::min(end, after.saturating_add(TRIM_BATCH));
+            let batch = invalidation::Entity::delete_many()
+                .filter(Column::Position.gt(after))
+                .filter(Column::Position.lte(last))
+                .exec(&self.commits)
+                .await?;
+            deleted += batch.rows_affected;
+            after = last;
+        }
+        Ok(deleted)
+    }
+
+    /// The position of the last row that is older than `seconds`; the low watermark if there is none. Times ascend with
+    /// positions, so it looks at some twenty rows.
+    async fn last_older_than(&self, seconds: i64, head: &LogHead) -> Result<i64, DbErr> {
+        let (mut older, mut end) = (head.low_watermark, head.position);
+        while older < end {
+            let middle = older + (end - older + 1) / 2;
+            let before = self.dialect.now_plus_micros(seconds.saturating_mul(-1_000_000));
+            let is_older = Query::select()
+                .expr(Expr::col(invalidation::Column::CreatedAt).lt(before))
+                .from(invalidation::Entity)
+                .and_where(Expr::col(invalidation::Column::Position).eq(middle))
+                .to_owned();
+            let row = self.pool.query_one_raw(self.dialect.build(&is_older)).await?;
+            match row.map(|row| row.try_get_by_index(0)).transpose()? {
+                Some(true) => older = middle,
+                _ => end = middle - 1,
+            }
+        }
+        Ok(older)
     }
 
     /// A transaction. Its first statement must update the head: that takes the lock that orders the commits.

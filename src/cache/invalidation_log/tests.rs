@@ -170,9 +170,11 @@ async fn a_long_log_is_trimmed_in_batches_and_what_is_trimmed_counts_as_outdated
     add_rows(&connection, 1, 10_000).await;
     let old = "UPDATE invalidation_log SET created_at = '2020-01-01 00:00:00.000000' WHERE position <= 7500";
     connection.execute_unprepared(old).await.unwrap();
-    assert_eq!(here.trim(Duration::from_secs(3600)).await.unwrap(), 7500);
-    assert_eq!(here.trim(Duration::from_secs(3600)).await.unwrap(), 0);
-    here.catch_up().await.unwrap();
+    // A reader that has read the head meanwhile still finds its rows.
+    for deleted in [0, 7500, 0] {
+        assert_eq!(here.trim(Duration::from_secs(3600)).await.unwrap(), deleted);
+        here.catch_up().await.unwrap();
+    }
     for (user, position) in [("n7", 7500), ("n7501", 7501), ("other", 7500)] {
         assert_eq!(last_invalidation(&here, user), position, "{user}");
     }
