@@ -160,6 +160,13 @@ impl Snapshot {
         self.sections.iter().map(|s| s.read_position).max().unwrap_or_default()
     }
 
+    /// Of two valid snapshots of one epoch, the higher one is newer: by its position in the log. The wall clock, which may
+    /// step back, only decides between two that were read at one position.
+    #[must_use]
+    pub fn order(&self) -> (i64, DateTime<Utc>) {
+        (self.read_position_max(), self.as_of)
+    }
+
     /// Approximate size in memory: payload, rows, index and bookkeeping.
     #[must_use]
     pub fn weight(&self) -> usize {

@@ -67,7 +67,7 @@ async fn requests_in_flight_finish_and_new_ones_are_sent_elsewhere() {
     assert_eq!(answered.expect("what was under way is answered"), CacheStatus::Assembled);
     assert_eq!(server.exit_code().await, 0, "{}", server.log());
     // And stored.
-    let rows = "SELECT COUNT(*) FROM comprehensive_user_data_cache WHERE user_id = '1'";
+    let rows = "SELECT COUNT(*) FROM comprehensive_user_data_cache WHERE user_id = '1' AND format > 0";
     let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), rows)).await.unwrap().unwrap();
     assert_eq!(row.try_get_by_index::<i64>(0).unwrap(), 1);
 }

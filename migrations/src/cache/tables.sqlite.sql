@@ -18,6 +18,7 @@ CREATE TABLE comprehensive_user_data_cache (
     log_epoch VARCHAR(72) NOT NULL,
     sections JSON NOT NULL,
     complete BOOLEAN NOT NULL,
+    -- 0: an invalidation has dropped the document, and the row counts its accesses.
     format INTEGER NOT NULL
 );
 -- An index rather than a constraint, whose own would have no name on SQLite.

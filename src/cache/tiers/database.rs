@@ -124,11 +124,12 @@ impl DatabaseTier {
         self.write(upsert, BACKGROUND_TIMEOUT).await.map(|_| ())
     }
 
-    /// Deletes the scope's rows that the invalidation at `below` has outdated. Returns how many.
-    /// Ignores the scope's sections: rows are deleted as a whole.
+    /// Drops the scope's documents that the invalidation at `below` has outdated. Returns how many. Ignores the scope's
+    /// sections: documents are dropped as a whole. Their rows go on counting accesses: what is often asked for is
+    /// often asked for again.
     pub async fn remove(&self, scope: &Scope, below: i64) -> Result<u64, TierError> {
         self.guard.admit()?;
-        self.write(self.statements.delete(scope, Some(below)), self.timeout).await
+        self.write(self.statements.empty(scope, below), self.timeout).await
     }
 
     /// Deletes the scope's rows and, for a whole user, the user's AI responses. Returns how many rows. Ignores the circuit
@@ -136,7 +137,7 @@ impl DatabaseTier {
     pub async fn purge(&self, scope: &Scope) -> Result<u64, TierError> {
         let delete = async || {
             let transaction = self.pool.begin_durable().await?;
-            let rows = transaction.execute_raw(self.statements.delete(scope, None)).await?;
+            let rows = transaction.execute_raw(self.statements.delete(scope)).await?;
             if scope.strategy.is_none() {
                 transaction.execute_raw(self.statements.delete_ai_responses(&scope.user)).await?;
             }

@@ -43,7 +43,7 @@ impl Fallback {
     /// The document to serve if the sources fail: nothing in it is outdated; complete ones first, then the newest.
     pub(in crate::cache) fn last_good(&self, view: &LogView) -> Option<(Snapshot, Tier)> {
         let good = self.0.iter().filter(|(snapshot, _)| view.admits(snapshot, SectionSet::ALL));
-        good.max_by_key(|(snapshot, _)| (snapshot.complete(), snapshot.as_of)).cloned()
+        good.max_by_key(|(snapshot, _)| (snapshot.complete(), snapshot.order())).cloned()
     }
 
     /// The sections of one snapshot that need not be read again, if there are any.
@@ -65,7 +65,7 @@ impl Fallback {
             let kept: Vec<Section> = SECTIONS.into_iter().filter(|section| !again.contains(*section)).collect();
             (snapshot, kept)
         });
-        let (snapshot, kept) = kept.max_by_key(|(snapshot, kept)| (kept.len(), snapshot.as_of))?;
+        let (snapshot, kept) = kept.max_by_key(|(snapshot, kept)| (kept.len(), snapshot.order()))?;
         // If all sections look usable, the reason why the snapshot cannot be served is unknown: read all of it again.
         let is_useful = !kept.is_empty() && kept.len() < SECTIONS.len();
         is_useful.then(|| ReusedSections {

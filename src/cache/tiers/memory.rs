@@ -39,9 +39,14 @@ impl MemoryTier {
 
     /// Keeps an entry unless a newer one is there. Returns whether it was kept.
     pub fn put(&self, key: CacheKey, entry: MemoryEntry) -> bool {
+        self.put_unless(key, entry, |_| true)
+    }
+
+    /// As [`Self::put`]; an entry there counts only if it is `usable`.
+    pub fn put_unless(&self, key: CacheKey, entry: MemoryEntry, usable: impl Fn(&MemoryEntry) -> bool) -> bool {
         let _writing = self.writer.lock();
         let present = self.engine.peek(&key);
-        if present.as_ref().is_some_and(|present| present.is_newer_than(&entry)) {
+        if present.as_ref().is_some_and(|present| present.is_newer_than(&entry) && usable(present)) {
             return false;
         }
         let expected = self.engine.entries() + u64::from(present.is_none());

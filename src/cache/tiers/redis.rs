@@ -107,9 +107,9 @@ impl RedisTier {
         found
     }
 
-    /// Stores a snapshot until it expires, unless the stored one is newer, or complete where this one is partial. One
-    /// round trip.
-    pub async fn put(&self, snapshot: &Snapshot) -> Result<(), TierError> {
+    /// Stores a snapshot until it expires, unless the stored one is newer, or complete where this one is partial. A stored
+    /// one that was read below the position of the key's last invalidation counts as nothing. One round trip.
+    pub async fn put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
         let left = (snapshot.expires_at - self.clock.utc()).to_std().unwrap_or_default();
         let life_ms = u64::try_from(left.min(self.ttl).as_millis()).unwrap_or(u64::MAX);
         if life_ms == 0 {
@@ -122,6 +122,7 @@ impl RedisTier {
             record::encode(snapshot, self.compress_above).into(),
             life_ms.to_string().into(),
             format!("{strategy}:{}", snapshot.key.hash).into(),
+            last_invalidation.to_string().into(),
         ];
         let written = self.run(script::PUT, keys, arguments).await.map(|_stored| ());
         self.guard.metrics.wrote(WriteOutcome::of(&written));

@@ -38,7 +38,7 @@ impl Tiers {
         if view.admits(snapshot, SectionSet::ALL) && !self.hides_a_complete_one(snapshot, &view) {
             let value = MemoryValue::Snapshot(snapshot.clone());
             let entry = MemoryEntry { value, until, refresh_ahead_from, unread };
-            let is_kept = self.memory.put(snapshot.key.clone(), entry);
+            let is_kept = self.memory.put_unless(snapshot.key.clone(), entry, |held| self.is_usable(held, &view));
             self.memory_metrics.wrote(if is_kept { WriteOutcome::Done } else { WriteOutcome::Skipped });
         }
     }
@@ -47,12 +47,18 @@ impl Tiers {
         if snapshot.complete() || mutant::on(Mutant::PartialOverComplete) {
             return false;
         }
-        self.memory.get(&snapshot.key).is_some_and(|entry| match entry.value {
-            MemoryValue::Snapshot(held) => {
-                self.clock.now() < entry.until && held.complete() && view.admits(&held, SectionSet::ALL)
-            }
-            MemoryValue::NotFound { .. } => false,
+        self.memory.get(&snapshot.key).is_some_and(|entry| {
+            let is_complete = matches!(&entry.value, MemoryValue::Snapshot(held) if held.complete());
+            is_complete && self.is_usable(&entry, view)
         })
+    }
+
+    /// Whether a snapshot in memory can be served. One that cannot never stands in the way of another.
+    fn is_usable(&self, entry: &MemoryEntry, view: &LogView) -> bool {
+        match &entry.value {
+            MemoryValue::Snapshot(held) => self.clock.now() < entry.until && view.admits(held, SectionSet::ALL),
+            MemoryValue::NotFound { .. } => false,
+        }
     }
 
     /// Keeps for a short while, in memory only, that the sources know no such user or strategy.
@@ -99,12 +105,12 @@ impl Tiers {
         if self.faults.lose(FaultPoint::Store).await {
             return;
         }
+        let below = if mutant::on(Mutant::PartialOverComplete) { i64::MAX } else { view.last_invalidation() };
         // The tiers count and log their failures; the next load tries again.
         if let Some(redis) = self.redis.as_ref().filter(|_| only != Some(Tier::Database)) {
-            let _ = redis.put(snapshot).instrument(info_span!("write redis")).await;
+            let _ = redis.put(snapshot, view.last_invalidation()).instrument(info_span!("write redis")).await;
         }
         if only != Some(Tier::Redis) {
-            let below = if mutant::on(Mutant::PartialOverComplete) { i64::MAX } else { view.last_invalidation() };
             let _ = self.database.put(snapshot, below).instrument(info_span!("write database")).await;
         }
     }

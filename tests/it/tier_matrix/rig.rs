@@ -243,7 +243,7 @@ impl Instances {
 
     /// Waits for a user's row.
     async fn has_stored(&self, user: &str) {
-        let row = format!("SELECT COUNT(*) FROM comprehensive_user_data_cache WHERE user_id = '{user}'");
+        let row = format!("SELECT COUNT(*) FROM comprehensive_user_data_cache WHERE user_id = '{user}' AND format > 0");
         wait_for("a row", async || (count(&self.rig.cache_tables, &row).await == 1).then_some(())).await;
     }
 }

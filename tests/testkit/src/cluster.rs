@@ -103,7 +103,7 @@ impl Cluster {
 
     /// Rows in the cache table.
     pub async fn rows(&self) -> i64 {
-        count(&self.cache, "SELECT COUNT(*) FROM comprehensive_user_data_cache").await
+        count(&self.cache, "SELECT COUNT(*) FROM comprehensive_user_data_cache WHERE format > 0").await
     }
 
     /// Waits until what is stored is newer than the saved copy.

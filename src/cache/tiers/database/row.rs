@@ -21,6 +21,8 @@ use crate::{
 
 /// The version of the row's format; other versions are not read.
 pub(super) const FORMAT: i32 = 1;
+/// Of a row whose document an invalidation has dropped: it only counts accesses.
+pub(super) const COUNTS_ONLY: i32 = 0;
 
 /// 0 for none, because NULLs would be distinct in the unique index.
 pub(super) fn strategy_key(strategy: Option<StrategyId>) -> i64 {

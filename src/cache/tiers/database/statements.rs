@@ -6,7 +6,7 @@ use std::time::Duration;
 use sea_orm::{
     ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Statement,
     sea_query::{
-        Asterisk, Expr, ExprTrait, Func, InsertStatement, LockBehavior, LockType, OnConflict, Order, Query,
+        Asterisk, Condition, Expr, ExprTrait, Func, InsertStatement, LockBehavior, LockType, OnConflict, Order, Query,
         SelectStatement,
     },
 };
@@ -87,11 +87,23 @@ impl Statements {
     }
 
     /// Deletes a user's rows; with a strategy, that strategy's and those without one.
-    pub(super) fn delete(&self, scope: &Scope, read_below: Option<i64>) -> Statement {
-        Entity::delete_many()
-            .filter(Column::UserId.eq(scope.user.as_str()))
-            .apply_if(scope.strategy, |rows, strategy| rows.filter(Column::StrategyKey.is_in([0, strategy.get()])))
-            .apply_if(read_below, |rows, position| rows.filter(Column::ReadPosition.lt(position)))
+    pub(super) fn delete(&self, scope: &Scope) -> Statement {
+        Entity::delete_many().filter(in_scope(scope)).build(self.dialect.backend())
+    }
+
+    /// Drops the documents of the scope's rows that were read below a position. The rows keep their accesses, and are swept
+    /// as if they had been stored and had expired now.
+    pub(super) fn empty(&self, scope: &Scope, read_below: i64) -> Statement {
+        let empty = |text: &str| self.dialect.json(Expr::value(text));
+        Entity::update_many()
+            .col_expr(Column::ComprehensiveData, empty("{}"))
+            .col_expr(Column::Sections, empty("[]"))
+            .col_expr(Column::Format, Expr::value(row::COUNTS_ONLY))
+            .col_expr(Column::CreatedAt, self.dialect.now())
+            .col_expr(Column::ExpiresAt, self.dialect.now())
+            .filter(in_scope(scope))
+            .filter(Column::ReadPosition.lt(read_below))
+            .filter(has_document())
             .build(self.dialect.backend())
     }
 
@@ -101,7 +113,8 @@ impl Statements {
         ai_response::Entity::delete_many().filter(theirs).build(self.dialect.backend())
     }
 
-    /// Deletes expired rows, with an age only those created so long ago. Rows that another instance deletes are skipped.
+    /// Deletes expired rows, with an age only those created so long ago; without, none that only counts accesses. Rows that
+    /// another instance deletes are skipped.
     pub(super) fn delete_expired(&self, age: Option<Duration>, rows_max: u64) -> Statement {
         let micros = |age: Duration| i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
         let expired = Query::select()
@@ -111,6 +124,7 @@ impl Statements {
             .and_where_option(
                 age.map(|age| Expr::col(Column::CreatedAt).lte(self.dialect.now_plus_micros(-micros(age)))),
             )
+            .and_where_option(age.is_none().then(has_document))
             .order_by(Column::ExpiresAt, Order::Asc)
             .limit(rows_max)
             .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
@@ -125,6 +139,7 @@ impl Statements {
             .expr_as(Expr::col(Asterisk).count(), "total")
             .expr_as(Func::count(expired), "expired")
             .from(Entity)
+            .and_where(has_document())
             .to_owned();
         self.dialect.build(&counts)
     }
@@ -134,6 +149,13 @@ impl Statements {
         let rows = serde_json::to_string(accesses).expect("texts and integers have a JSON form");
         self.dialect.file(ADD_ACCESSES, [rows.into()])
     }
+}
+
+/// A user's rows; with a strategy, that strategy's and those without one.
+fn in_scope(scope: &Scope) -> Condition {
+    Condition::all()
+        .add(Column::UserId.eq(scope.user.as_str()))
+        .add_option(scope.strategy.map(|strategy| Column::StrategyKey.is_in([0, strategy.get()])))
 }
 
 fn read(dialect: Dialect) -> SelectStatement {
@@ -146,7 +168,13 @@ fn read(dialect: Dialect) -> SelectStatement {
         .and_where(Expr::col(Column::UserId).eq(parameter(1)))
         .and_where(Expr::col(Column::StrategyKey).eq(parameter(2)))
         .and_where(Expr::col(Column::DataHash).eq(parameter(3)))
+        .and_where(has_document())
         .to_owned()
+}
+
+/// Whether an invalidation has not dropped the row's document.
+fn has_document() -> Expr {
+    Expr::col(Column::Format).ne(Expr::cust(row::COUNTS_ONLY.to_string()))
 }
 
 /// A new row's access count is 0, and its other times are now, by the columns' defaults; a replaced row keeps its accesses.
@@ -175,15 +203,19 @@ fn upsert(dialect: Dialect) -> InsertStatement {
     Query::insert().into_table(Entity).columns(columns).values_panic(values).on_conflict(stored).to_owned()
 }
 
-/// An older load never replaces a newer one, nor a partial document a complete one that can still be served.
+/// A row that cannot be served never stands in the way. Of valid ones, one that was read less far in the log never
+/// replaces another, nor a partial document a complete one. The wall clock may step back, so it only decides between
+/// equal positions.
 fn replaces(dialect: Dialect, last_invalidation: Expr) -> Expr {
     let excluded = |column: Column| Expr::col(("excluded", column));
     let stored = |column: Column| Expr::col((Entity, column));
-    let useless = stored(Column::ExpiresAt)
-        .lte(dialect.now())
-        .or(stored(Column::ReadPosition).lt(last_invalidation))
-        .or(stored(Column::Complete).not());
-    let newer = excluded(Column::AsOf).gte(stored(Column::AsOf));
+    let is_useless =
+        stored(Column::ExpiresAt).lte(dialect.now()).or(stored(Column::ReadPosition).lt(last_invalidation));
+    let is_at_one_position = excluded(Column::ReadPosition).eq(stored(Column::ReadPosition));
+    let is_newer = excluded(Column::ReadPosition)
+        .gt(stored(Column::ReadPosition))
+        .or(is_at_one_position.and(excluded(Column::AsOf).gte(stored(Column::AsOf))));
+    let hides_nothing = excluded(Column::Complete).or(stored(Column::Complete).not());
     let other_log = stored(Column::LogEpoch).ne(excluded(Column::LogEpoch));
-    other_log.or(newer.and(excluded(Column::Complete).or(useless)))
+    other_log.or(is_useless).or(is_newer.and(hides_nothing))
 }

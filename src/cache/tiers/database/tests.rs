@@ -45,6 +45,7 @@ cases!(
     a_replaced_row_keeps_its_accesses,
     garbage_is_a_counted_miss,
     removal_is_by_scope_and_position,
+    access_counts_outlive_an_invalidation_and_no_purge,
     a_purge_deletes_rows_and_ai_responses,
     the_sweep_takes_what_is_old_and_cleanup_what_is_expired,
     accesses_are_added_and_listed,
@@ -109,7 +110,12 @@ async fn neither_older_nor_partial_replaces_newer_and_complete(tier: DatabaseTie
     // Tags are 5.
     for (there, late, last_invalidation, replaces) in [
         (snapshot("1", None, 10), snapshot("1", None, 5), 0, true),
-        (snapshot("1", None, 5), snapshot("1", None, 10), 9, false),
+        (snapshot("1", None, 5), snapshot("1", None, 10), 5, false),
+        (snapshot("1", None, 5), snapshot("1", None, 10), 9, true),
+        // The wall clock has stepped back by 20 s and by a day.
+        (snapshot("1", None, 0), read_at(6, 20), 0, true),
+        (snapshot("1", None, 0), read_at(6, 86_400), 6, true),
+        (read_at(6, 20), snapshot("1", None, 0), 0, false),
         (snapshot("1", None, 10), partial("1", None, 5), 0, false),
         (snapshot("1", None, 10), partial("1", None, 5), 5, false),
         (snapshot("1", None, 10), partial("1", None, 5), 6, true),
@@ -127,6 +133,11 @@ async fn neither_older_nor_partial_replaces_newer_and_complete(tier: DatabaseTie
         assert_eq!((kept.as_of, kept.complete()), (expected.as_of, expected.complete()), "{last_invalidation}");
         assert_eq!(tier.counts().await.unwrap().total, 1);
     }
+}
+
+/// Read at this position of the log, so many seconds ago.
+fn read_at(position: i64, age_s: i64) -> Snapshot {
+    sealed("1", None, age_s, TimeDelta::hours(1), parts(position))
 }
 
 async fn a_replaced_row_keeps_its_accesses(tier: DatabaseTier) {
@@ -176,6 +187,32 @@ async fn removal_is_by_scope_and_position(tier: DatabaseTier) {
             assert_eq!(tier.get(key).await.unwrap().is_some(), left, "{scope:?} {key:?}");
         }
     }
+}
+
+async fn access_counts_outlive_an_invalidation_and_no_purge(tier: DatabaseTier) {
+    tier.put(&snapshot("1", None, 10), 0).await.unwrap();
+    tier.add_accesses(&[(key("1", None), 7, tier.clock.utc())]).await.unwrap();
+    assert_eq!(
+        (tier.remove(&scope("1", None), 6).await.unwrap(), tier.remove(&scope("1", None), 7).await.unwrap()),
+        (1, 0)
+    );
+    assert_eq!(tier.counts().await.unwrap(), RowCounts { total: 0, expired: 0 }, "there is no document");
+    assert_eq!(tier.cleanup(None).await.unwrap(), 0);
+    assert!(tier.get(&key("1", None)).await.unwrap().is_none());
+    tier.add_accesses(&[(key("1", None), 1, tier.clock.utc())]).await.unwrap();
+    assert_eq!(tier.most_accessed(5).await.unwrap()[0].access_count, 8);
+    // Also by an instance that does not know the invalidation yet.
+    tier.put(&snapshot("1", None, 20), 0).await.unwrap();
+    assert_eq!(tier.most_accessed(5).await.unwrap()[0].access_count, 8);
+    assert!(tier.get(&key("1", None)).await.unwrap().is_some());
+    tier.remove(&scope("1", None), 6).await.unwrap();
+    assert_eq!(
+        tier.sweep(Duration::from_secs(3600), 10).await.unwrap(),
+        0,
+        "it is kept as long as an expired document"
+    );
+    assert_eq!(tier.purge(&scope("1", None)).await.unwrap(), 1);
+    assert!(tier.most_accessed(5).await.unwrap().is_empty());
 }
 
 async fn a_purge_deletes_rows_and_ai_responses(tier: DatabaseTier) {

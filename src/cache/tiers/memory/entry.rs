@@ -61,11 +61,12 @@ impl MemoryEntry {
         }
     }
 
-    /// Of two snapshots of one epoch the later assembled one is newer; otherwise the last write wins.
+    /// Of two snapshots of one epoch, the one that was read further on in the log is newer, and of two read at one position
+    /// the later assembled one. Otherwise the last write wins.
     pub(super) fn is_newer_than(&self, other: &Self) -> bool {
         match (&self.value, &other.value) {
             (MemoryValue::Snapshot(ours), MemoryValue::Snapshot(theirs)) => {
-                ours.epoch == theirs.epoch && ours.as_of > theirs.as_of
+                ours.epoch == theirs.epoch && ours.order() > theirs.order()
             }
             _ => false,
         }

@@ -191,3 +191,26 @@ fn of(held: &MemoryEntry) -> &Snapshot {
         MemoryValue::NotFound { .. } => panic!("a document"),
     }
 }
+
+#[test]
+fn after_the_wall_clock_stepped_back_the_position_in_the_log_decides() {
+    const DAY: i64 = 86_400;
+    let read_at = |position, as_of_s| {
+        let mut entry = held(&key(1), 10, as_of_s);
+        if let MemoryValue::Snapshot(snapshot) = &entry.value {
+            let mut part = snapshot.part(Section::Onboarding).unwrap();
+            part.read_position = position;
+            let (as_of, expires_at) = (snapshot.as_of, snapshot.expires_at);
+            entry.value = MemoryValue::Snapshot(Snapshot::seal(key(1), "i".into(), as_of, expires_at, vec![part]));
+        }
+        entry
+    };
+    for (engine, step) in ENGINES.into_iter().flat_map(|engine| [(engine, 20), (engine, DAY)]) {
+        let tier = tier(engine, 10, 1 << 20);
+        assert!(tier.put(key(1), read_at(5, 2 * DAY)));
+        assert!(tier.put(key(1), read_at(6, 2 * DAY - step)), "{engine:?} {step}: it was read after an invalidation");
+        assert!(!tier.put(key(1), read_at(6, 2 * DAY - step - 1)), "the older one of equal positions");
+        assert!(!tier.put(key(1), read_at(5, 2 * DAY)));
+        assert!(tier.put_unless(key(1), read_at(6, 1), |_| false), "one that cannot be served stands in no way");
+    }
+}

@@ -6,11 +6,12 @@
 //! | 5..9 | CRC-32 of all following bytes |
 //! | 9 | bit 0: complete; bit 1: the payload is compressed |
 //! | 10..18 | as_of, microseconds since 1970, big-endian |
-//! | 18..26 | which invalidation log: a digest of its epoch |
-//! | 26..30 | length of the header, big-endian |
-//! | 30.. | the header, a protobuf message; then the payload, as it is or as one zstd frame |
+//! | 18..26 | the highest read position of a section, big-endian |
+//! | 26..34 | which invalidation log: a digest of its epoch |
+//! | 34..38 | length of the header, big-endian |
+//! | 38.. | the header, a protobuf message; then the payload, as it is or as one zstd frame |
 //!
-//! The script that stores a record compares the first 26 bytes (script.rs), so they have a fixed layout. The payload is
+//! The script that stores a record compares the first 34 bytes (script.rs), so they have a fixed layout. The payload is
 //! never decoded; an uncompressed one is a slice of Redis' answer. Rejected for the header: JSON (no exact bytes, slower)
 //! and bincode (unmaintained).
 
@@ -25,8 +26,8 @@ use self::header::Header;
 pub use self::header::RecordError;
 use crate::model::{CacheKey, Snapshot, snapshot::Sealed};
 
-const SIGNATURE: [u8; 5] = *b"UDSN\x01";
-const HEAD: usize = 30;
+const SIGNATURE: [u8; 5] = *b"UDSN\x02";
+const HEAD: usize = 38;
 const COMPLETE: u8 = 1;
 const COMPRESSED: u8 = 2;
 /// Twice the 4 MiB limit of a document: room for a changed limit, and a bound on what a forged record can allocate.
@@ -52,6 +53,7 @@ pub fn encode(snapshot: &Snapshot, compress_above: usize) -> Bytes {
     record.put_u32(0);
     record.put_u8(flags);
     record.put_i64(snapshot.as_of.timestamp_micros());
+    record.put_i64(snapshot.read_position_max());
     record.put_slice(&log_digest(&snapshot.epoch));
     // No header reaches 4 GiB. Readers refuse one beyond the limit.
     record.put_u32(u32::try_from(header.len()).unwrap_or(u32::MAX));
@@ -73,7 +75,7 @@ pub fn decode(record: &Bytes, key: &CacheKey) -> Result<Snapshot, RecordError> {
     let flags = record[9];
     let as_of = DateTime::from_timestamp_micros(i64::from_be_bytes(array(&record[10..18])))
         .ok_or(RecordError::Invalid("as_of"))?;
-    let header_len = usize::try_from(u32::from_be_bytes(array(&record[26..30])))
+    let header_len = usize::try_from(u32::from_be_bytes(array(&record[34..38])))
         .ok()
         .filter(|len| *len <= HEADER_BYTES_MAX && *len <= record.len() - HEAD)
         .ok_or(RecordError::Invalid("header length"))?;

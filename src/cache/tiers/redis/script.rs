@@ -3,16 +3,22 @@
 //! The index is a sorted set of `strategy:data_hash` (strategy 0: none). The score is the record's expiry in milliseconds
 //! by Redis' own clock, so that expired members are removed. A key of ours with a value of another type is replaced.
 
-/// KEYS: record, index. ARGV: the record, its TTL in milliseconds, its member in the index.
-/// Compares the fixed-size heads of the records (record.rs). Returns 1 if it stored the record.
+/// KEYS: record, index. ARGV: the record, its TTL in milliseconds, its member in the index, the position of the key's last
+/// invalidation. Compares the fixed-size heads of the records (record.rs). Returns 1 if it stored the record.
+///
+/// A record that an invalidation has outdated never stands in the way. Between valid ones the position in the log decides,
+/// and the wall clock, which may step back, only between equal positions. Lua's numbers are exact up to 2^53.
 pub(super) const PUT: &str = r"
-local old = redis.pcall('GETRANGE', KEYS[1], 0, 25)
-local new = string.sub(ARGV[1], 1, 26)
-local same_layout_and_log = type(old) == 'string' and #old == 26
-  and string.sub(old, 1, 5) == string.sub(new, 1, 5) and string.sub(old, 19) == string.sub(new, 19)
+local old = redis.pcall('GETRANGE', KEYS[1], 0, 33)
+local new = string.sub(ARGV[1], 1, 34)
+local same_layout_and_log = type(old) == 'string' and #old == 34
+  and string.sub(old, 1, 5) == string.sub(new, 1, 5) and string.sub(old, 27) == string.sub(new, 27)
 if same_layout_and_log then
+  local was_at, is_at = struct.unpack('>i8', old, 19), struct.unpack('>i8', new, 19)
   local was_complete, is_complete = string.byte(old, 10) % 2, string.byte(new, 10) % 2
-  if struct.unpack('>i8', new, 11) < struct.unpack('>i8', old, 11) or is_complete < was_complete then
+  local is_older = is_at < was_at
+    or is_at == was_at and struct.unpack('>i8', new, 11) < struct.unpack('>i8', old, 11)
+  if was_at >= tonumber(ARGV[4]) and (is_older or is_complete < was_complete) then
     return 0
   end
 end

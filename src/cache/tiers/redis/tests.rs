@@ -53,7 +53,7 @@ async fn what_was_put_is_found_under_the_designs_key_and_expires() {
     let (_server, tier) = connected().await;
     assert!(tier.get(&key("1", None)).await.unwrap().is_none());
     let hour = snapshot("1", None, 0);
-    tier.put(&hour).await.unwrap();
+    tier.put(&hour, 0).await.unwrap();
     assert_eq!(*tier.get(&hour.key).await.unwrap().unwrap(), *hour);
 
     let name = format!("comprehensive_user_data:{{6b86b273ff34fce19d6b804eff5a3f57}}:{}", hour.key.hash);
@@ -61,10 +61,10 @@ async fn what_was_put_is_found_under_the_designs_key_and_expires() {
     assert!((3_590_000..=3_600_000).contains(&left), "{left}");
 
     let brief = sealed("1", Some(2), 0, TimeDelta::milliseconds(200), parts(5));
-    tier.put(&brief).await.unwrap();
+    tier.put(&brief, 0).await.unwrap();
     eventually("it expires", || async { tier.get(&brief.key).await.unwrap().is_none() }).await;
     let gone = sealed("1", Some(3), 0, TimeDelta::milliseconds(-1), parts(5));
-    tier.put(&gone).await.unwrap();
+    tier.put(&gone, 0).await.unwrap();
     assert!(tier.get(&gone.key).await.unwrap().is_none());
 
     let stats = tier.guard.stats();
@@ -84,7 +84,7 @@ async fn a_ttl_is_the_shorter_of_the_tiers_and_the_snapshots() {
     let tier = RedisTier::connect(&config, Clock::system()).unwrap();
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     let hour = snapshot("1", None, 0);
-    tier.put(&hour).await.unwrap();
+    tier.put(&hour, 0).await.unwrap();
     let left: i64 = tier.client.pttl(tier.names(&hour.key.user).record(&hour.key)).await.unwrap();
     assert!((50_000..=60_000).contains(&left), "{left}");
 }
@@ -96,18 +96,26 @@ async fn neither_older_nor_partial_replaces_newer_and_complete() {
         let parts = of.sections.iter().filter_map(|s| of.part(s.facts.section)).collect();
         Snapshot::seal(of.key.clone(), "another log".into(), of.as_of + TimeDelta::hours(1), of.expires_at, parts)
     };
-    for (there, late, replaces) in [
-        (snapshot("1", None, 10), snapshot("1", None, 5), true),
-        (snapshot("1", None, 5), snapshot("1", None, 10), false),
-        (snapshot("1", None, 10), partial("1", None, 5), false),
-        (partial("1", None, 10), partial("1", None, 5), true),
-        (partial("1", None, 10), snapshot("1", None, 5), true),
-        (partial("1", None, 5), snapshot("1", None, 10), false),
-        (stale_log, snapshot("1", None, 10), true),
+    let read_at = |position, age_s| sealed("1", None, age_s, TimeDelta::hours(1), parts(position));
+    // The others are read at position 5.
+    for (there, late, last_invalidation, replaces) in [
+        (snapshot("1", None, 10), snapshot("1", None, 5), 0, true),
+        (snapshot("1", None, 5), snapshot("1", None, 10), 5, false),
+        (snapshot("1", None, 5), snapshot("1", None, 10), 6, true),
+        (snapshot("1", None, 10), partial("1", None, 5), 0, false),
+        (snapshot("1", None, 10), partial("1", None, 5), 6, true),
+        (partial("1", None, 10), partial("1", None, 5), 0, true),
+        (partial("1", None, 10), snapshot("1", None, 5), 0, true),
+        (partial("1", None, 5), snapshot("1", None, 10), 0, false),
+        (stale_log, snapshot("1", None, 10), 0, true),
+        // The wall clock has stepped back by 20 s and by a day.
+        (snapshot("1", None, 0), read_at(6, 20), 0, true),
+        (snapshot("1", None, 0), read_at(6, 86_400), 6, true),
+        (read_at(6, 20), snapshot("1", None, 0), 0, false),
     ] {
         let (_server, tier) = connected().await;
-        tier.put(&there).await.unwrap();
-        tier.put(&late).await.unwrap();
+        tier.put(&there, 0).await.unwrap();
+        tier.put(&late, last_invalidation).await.unwrap();
         let kept = tier.get(&there.key).await.unwrap().unwrap();
         let expected = if replaces { &late } else { &there };
         assert_eq!(kept.as_of, expected.as_of);
@@ -119,7 +127,7 @@ async fn neither_older_nor_partial_replaces_newer_and_complete() {
 async fn a_partial_snapshot_keeps_its_states() {
     let (_server, tier) = connected().await;
     let partial = partial("1", None, 0);
-    tier.put(&partial).await.unwrap();
+    tier.put(&partial, 0).await.unwrap();
     let found = tier.get(&partial.key).await.unwrap().unwrap();
     let failed = found.section(crate::model::Section::Performance).unwrap();
     assert_eq!((failed.facts.state, failed.facts.reason.as_str()), (State::Failed, "TIMEOUT"));
@@ -145,7 +153,7 @@ async fn garbage_is_a_miss_that_heals() {
         assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Garbage(_))));
     }
     let _: i64 = fred::interfaces::ListInterface::lpush(&tier.client, &index, "x").await.unwrap();
-    tier.put(&snapshot).await.unwrap();
+    tier.put(&snapshot, 0).await.unwrap();
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
     assert_eq!(tier.remove(&scope("1", None)).await.unwrap(), 1);
     assert_eq!((tier.guard.stats().garbage, tier.guard.stats().errors), (4 + u64::from(FAILURES_MAX).cast_signed(), 0));
@@ -182,7 +190,7 @@ async fn check_removal(tier: &RedisTier) {
         (scope("3", None), 0, [true, true, true, true]),
     ] {
         for (user, strategy) in [("1", None), ("1", Some(1)), ("1", Some(2)), ("2", None)] {
-            tier.put(&snapshot(user, strategy, 0)).await.unwrap();
+            tier.put(&snapshot(user, strategy, 0), 0).await.unwrap();
         }
         assert_eq!(tier.remove(&scope).await.unwrap(), removed, "{scope:?}");
         for (key, left) in keys.iter().zip(left) {
@@ -213,7 +221,7 @@ async fn a_purge_finds_what_the_index_has_lost() {
 /// Leaves a record and an index of user 6.
 async fn check_purge(tier: &RedisTier) {
     for (user, strategy) in [("5", None), ("5", Some(1)), ("6", None)] {
-        tier.put(&snapshot(user, strategy, 0)).await.unwrap();
+        tier.put(&snapshot(user, strategy, 0), 0).await.unwrap();
     }
     let user = UserId::parse("5").unwrap();
     assert_eq!(tier.client.unlink::<u64, _>(tier.names(&user).index()).await.unwrap(), 1);
@@ -229,10 +237,10 @@ async fn check_purge(tier: &RedisTier) {
 async fn a_redis_without_memory_is_still_read() {
     let (server, tier) = connected().await;
     let snapshot = snapshot("1", None, 0);
-    tier.put(&snapshot).await.unwrap();
+    tier.put(&snapshot, 0).await.unwrap();
     server.until("config set maxmemory 1", "OK").await;
     for _ in 0..=FAILURES_MAX {
-        assert!(matches!(tier.put(&snapshot).await, Err(TierError::Redis(_))));
+        assert!(matches!(tier.put(&snapshot, 0).await, Err(TierError::Redis(_))));
     }
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
     assert_eq!(tier.remove(&scope("1", None)).await.unwrap(), 1);
@@ -244,10 +252,10 @@ async fn the_index_forgets_what_has_expired() {
     let (_server, tier) = connected().await;
     let index = tier.names(&UserId::parse("1").unwrap()).index();
     for strategy in 1..=20 {
-        tier.put(&sealed("1", Some(strategy), 0, TimeDelta::milliseconds(100), parts(5))).await.unwrap();
+        tier.put(&sealed("1", Some(strategy), 0, TimeDelta::milliseconds(100), parts(5)), 0).await.unwrap();
     }
     eventually("they expire", || async { tier.get(&key("1", Some(20))).await.unwrap().is_none() }).await;
-    tier.put(&snapshot("1", None, 0)).await.unwrap();
+    tier.put(&snapshot("1", None, 0), 0).await.unwrap();
     assert_eq!(tier.client.zcard::<i64, _>(&index).await.unwrap(), 1);
     let left: i64 = tier.client.pttl(&index).await.unwrap();
     assert!(left > 3_590_000, "the index lives as long as its longest record: {left}");
@@ -257,7 +265,7 @@ async fn the_index_forgets_what_has_expired() {
 async fn a_redis_that_hangs_costs_the_timeout_until_the_breaker_opens() {
     let (server, tier) = connected().await;
     let snapshot = snapshot("1", None, 0);
-    tier.put(&snapshot).await.unwrap();
+    tier.put(&snapshot, 0).await.unwrap();
     server.freeze();
     let clock = Clock::system();
     for _ in 0..FAILURES_MAX {
@@ -269,7 +277,7 @@ async fn a_redis_that_hangs_costs_the_timeout_until_the_breaker_opens() {
     assert_eq!(tier.guard.stats().breaker_state, "open");
     let began = clock.now();
     assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Open)));
-    assert!(matches!(tier.put(&snapshot).await, Err(TierError::Open)));
+    assert!(matches!(tier.put(&snapshot, 0).await, Err(TierError::Open)));
     assert!(matches!(tier.remove(&scope("1", None)).await, Err(TierError::Open)));
     assert!(matches!(tier.publish(String::new()).await, Err(TierError::Open)));
     assert!(clock.now().since(began) < tier.timeout, "none of them waited");
@@ -301,7 +309,7 @@ async fn a_connection_that_swallows_everything_is_replaced() {
     let tier = tier_at(format!("redis://{}", proxy.address));
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     let snapshot = snapshot("1", None, 0);
-    tier.put(&snapshot).await.unwrap();
+    tier.put(&snapshot, 0).await.unwrap();
     proxy.silence();
     for _ in 0..FAILURES_MAX {
         assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Timeout)));
@@ -326,7 +334,7 @@ async fn starts_without_redis_and_finds_it_when_it_comes() {
 
     server.start().await;
     probed_until_closed(&tier).await;
-    tier.put(&snapshot).await.unwrap();
+    tier.put(&snapshot, 0).await.unwrap();
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
 
     server.kill().await;

@@ -150,7 +150,7 @@ fn a_forged_length_allocates_nothing() {
         header.claim(payload_len);
         let header = header.encode_to_vec();
         let frame = zstd::bulk::compress(&vec![0; 64 * 1024 * 1024], 1).unwrap();
-        let mut record = BytesMut::from(&encode(&snapshot, 0)[..26]);
+        let mut record = BytesMut::from(&encode(&snapshot, 0)[..34]);
         record[9] |= COMPRESSED;
         record.put_u32(u32::try_from(header.len()).unwrap());
         record.put_slice(&header);
