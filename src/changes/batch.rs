@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DbErr, Value};
 
 use super::{
-    consumed::{Consumed, Snapshot, UpTo},
+    consumed::{Consumed, PgSnapshot, UpTo},
     outbox::Outbox,
 };
 use crate::{
@@ -31,7 +31,7 @@ impl Outbox {
     pub async fn take(&self) -> Result<Option<Batch>, DbErr> {
         let mut before = self.read(None).await?.consumed;
         before.up_to = match before.up_to {
-            UpTo::Snapshot(_) => UpTo::Snapshot(Snapshot::nothing()),
+            UpTo::Snapshot(_) => UpTo::Snapshot(PgSnapshot::nothing()),
             UpTo::Highest(_) => UpTo::Highest(super::consumed::Highest::default()),
         };
         let reading = self.read(Some(&before)).await?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// What a cluster has read of an outbox, and of which database. Stored as JSON in the log's database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consumed {
-    pub(super) server: Server,
+    pub(super) server: SourceServer,
     pub(super) up_to: UpTo,
     /// What the notes rest on, by table: triggers, their functions, columns, files.
     pub(super) prints: Prints,
@@ -23,7 +23,7 @@ pub(super) type Prints = BTreeMap<String, String>;
 
 /// Which server, and which of its lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Server {
+pub(super) struct SourceServer {
     /// The system's identifier and the database's.
     pub(super) identity: String,
     pub(super) timeline: String,
@@ -33,14 +33,14 @@ pub(super) struct Server {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum UpTo {
-    Snapshot(Snapshot),
+    Snapshot(PgSnapshot),
     Highest(Highest),
 }
 
 /// PostgreSQL's `pg_snapshot`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub(super) struct Snapshot {
+pub(super) struct PgSnapshot {
     pub(super) xmin: u64,
     pub(super) xmax: u64,
     pub(super) running: Vec<u64>,
@@ -85,10 +85,10 @@ impl Discontinuity {
 
 impl Consumed {
     /// The snapshot; of another kind of database, one in which nothing is visible.
-    pub(super) fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self) -> PgSnapshot {
         match &self.up_to {
             UpTo::Snapshot(snapshot) => snapshot.clone(),
-            UpTo::Highest(_) => Snapshot::nothing(),
+            UpTo::Highest(_) => PgSnapshot::nothing(),
         }
     }
 
@@ -101,7 +101,7 @@ impl Consumed {
     }
 }
 
-impl Snapshot {
+impl PgSnapshot {
     /// The snapshot in which no transaction is visible.
     pub(super) fn nothing() -> Self {
         Self { xmin: 1, xmax: 1, running: Vec::new() }
@@ -121,7 +121,7 @@ fn list(xids: &[u64]) -> String {
 #[error("not a pg_snapshot: {0}")]
 pub(super) struct SnapshotError(String);
 
-impl TryFrom<String> for Snapshot {
+impl TryFrom<String> for PgSnapshot {
     type Error = SnapshotError;
 
     fn try_from(text: String) -> Result<Self, SnapshotError> {
@@ -135,8 +135,8 @@ impl TryFrom<String> for Snapshot {
     }
 }
 
-impl From<Snapshot> for String {
-    fn from(snapshot: Snapshot) -> Self {
+impl From<PgSnapshot> for String {
+    fn from(snapshot: PgSnapshot) -> Self {
         format!("{}:{}:{}", snapshot.xmin, snapshot.xmax, list(&snapshot.running))
     }
 }
@@ -148,13 +148,13 @@ mod tests {
     #[test]
     fn what_was_consumed_is_stored_as_text_and_read_again() {
         for (up_to, text) in [
-            (UpTo::Snapshot(Snapshot { xmin: 7, xmax: 12, running: vec![7, 9] }), r#"{"Snapshot":"7:12:7,9"}"#),
-            (UpTo::Snapshot(Snapshot::nothing()), r#"{"Snapshot":"1:1:"}"#),
+            (UpTo::Snapshot(PgSnapshot { xmin: 7, xmax: 12, running: vec![7, 9] }), r#"{"Snapshot":"7:12:7,9"}"#),
+            (UpTo::Snapshot(PgSnapshot::nothing()), r#"{"Snapshot":"1:1:"}"#),
         ] {
             assert_eq!(serde_json::to_string(&up_to).unwrap(), text);
             assert_eq!(serde_json::from_str::<UpTo>(text).unwrap(), up_to);
         }
         assert!(serde_json::from_str::<UpTo>(r#"{"Snapshot":"7:12"}"#).is_err());
-        assert_eq!(Snapshot { xmin: 7, xmax: 12, running: vec![7, 9] }.running_array(), "{7,9}");
+        assert_eq!(PgSnapshot { xmin: 7, xmax: 12, running: vec![7, 9] }.running_array(), "{7,9}");
     }
 }

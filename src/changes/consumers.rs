@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     consumed::{Consumed, UpTo},
-    look::{After, Extent, Look},
+    look::{After, Extent, OutboxLook},
     outbox::Outbox,
 };
 use crate::{
@@ -106,7 +106,8 @@ impl Outbox {
 
     /// Whether every committed note is in `consumed`.
     pub async fn is_consumed(&self, consumed: &Consumed) -> Result<bool, DbErr> {
-        let look = Look::take(&self.pool, &After::Consumed(consumed.clone()), Extent { rows: 1, notes: 1 }).await?;
+        let look =
+            OutboxLook::take(&self.pool, &After::Consumed(consumed.clone()), Extent { rows: 1, notes: 1 }).await?;
         let continues = look.discontinuity(consumed).is_none() && !look.was_restarted(consumed);
         Ok(continues && look.rows == 0 && look.consumed.prints == consumed.prints)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 
 use super::{
-    consumed::{Consumed, Discontinuity, Highest, Prints, Server, Snapshot, UpTo},
+    consumed::{Consumed, Discontinuity, Highest, PgSnapshot, Prints, SourceServer, UpTo},
     watched::OUTBOX,
 };
 use crate::{database::Dialect, model::SectionSet, source_schema::TABLES};
@@ -23,7 +23,7 @@ pub(super) struct Note {
 }
 
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct OutboxLook {
     /// What is consumed with these notes.
     pub(super) consumed: Consumed,
     pub(super) trimmed_below: u64,
@@ -51,7 +51,13 @@ pub(super) enum After {
     Consumed(Consumed),
 }
 
-impl Look {
+impl After {
+    pub(super) fn of(before: Option<&Consumed>) -> Self {
+        before.map_or(Self::Nothing, |before| Self::Consumed(before.clone()))
+    }
+}
+
+impl OutboxLook {
     /// Everything in one statement: on PostgreSQL also outside of a transaction one snapshot.
     pub(super) async fn take(db: &impl ConnectionTrait, after: &After, extent: Extent) -> Result<Self, DbErr> {
         let rows = db.query_all_raw(statement(Dialect::of(db), after, extent)).await?;
@@ -126,7 +132,7 @@ fn statement(dialect: Dialect, after: &After, extent: Extent) -> sea_orm::Statem
     match dialect {
         Dialect::Postgres => {
             let snapshot = match after {
-                After::Nothing => Snapshot::nothing(),
+                After::Nothing => PgSnapshot::nothing(),
                 After::Consumed(consumed) => consumed.snapshot(),
             };
             let values: [Value; 6] = [
@@ -156,18 +162,18 @@ fn relations() -> String {
     names.join(",")
 }
 
-fn in_postgres(row: &QueryResult) -> Result<Look, DbErr> {
+fn in_postgres(row: &QueryResult) -> Result<OutboxLook, DbErr> {
     let snapshot: String = row.try_get("", "snapshot")?;
-    let snapshot = Snapshot::try_from(snapshot).map_err(|error| DbErr::Type(error.to_string()))?;
+    let snapshot = PgSnapshot::try_from(snapshot).map_err(|error| DbErr::Type(error.to_string()))?;
     let prints: String = row.try_get("", "prints")?;
     let prints: Prints = serde_json::from_str(&prints).map_err(|error| DbErr::Type(error.to_string()))?;
     let trimmed_below: Option<String> = row.try_get("", "trimmed_below")?;
-    let server = Server {
+    let server = SourceServer {
         identity: row.try_get("", "server")?,
         timeline: row.try_get("", "timeline")?,
         started: row.try_get("", "started")?,
     };
-    Ok(Look {
+    Ok(OutboxLook {
         consumed: Consumed { server, up_to: UpTo::Snapshot(snapshot), prints, read_at: row.try_get("", "now")? },
         // Without its row it is not known what is gone.
         trimmed_below: trimmed_below.and_then(|below| below.parse().ok()).unwrap_or(u64::MAX),
@@ -178,16 +184,16 @@ fn in_postgres(row: &QueryResult) -> Result<Look, DbErr> {
     })
 }
 
-fn in_sqlite(row: &QueryResult) -> Result<Look, DbErr> {
+fn in_sqlite(row: &QueryResult) -> Result<OutboxLook, DbErr> {
     let version: i64 = row.try_get("", "schema_version")?;
     let highest = Highest {
         id: row.try_get::<Option<i64>>("", "highest")?.unwrap_or_default(),
         nonce: row.try_get("", "highest_nonce")?,
     };
     let trimmed_below: Option<i64> = row.try_get("", "trimmed_below")?;
-    Ok(Look {
+    Ok(OutboxLook {
         consumed: Consumed {
-            server: Server::default(),
+            server: SourceServer::default(),
             up_to: UpTo::Highest(highest),
             prints: Prints::from([(String::new(), version.to_string())]),
             read_at: 0,

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use super::{
     consumed::{Consumed, Discontinuity, Prints, UpTo},
     install::{self, InstallError, has_current_outbox},
-    look::{After, Extent, Look, Note, NoteIds},
-    owners::{self, Concerned},
+    look::{After, Extent, Note, NoteIds, OutboxLook},
+    owners::{Concerned, Questions},
     status::{status_of, unwatched},
     watched::{OUTBOX, sections_of},
 };
@@ -45,7 +45,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 pub struct Outbox {
     pub(super) pool: Pool,
     backlog_max: u64,
-    known: Arc<Mutex<Option<Arc<Known>>>>,
+    known: Arc<Mutex<Option<Arc<KnownTables>>>>,
     warned: Arc<Mutex<HashMap<&'static str, Instant>>>,
 }
 
@@ -70,7 +70,7 @@ pub struct Reading {
 
 /// What a print stands for.
 #[derive(Debug)]
-struct Known {
+struct KnownTables {
     prints: Prints,
     catalogue: Catalogue,
     unwatched: SectionSet,
@@ -96,23 +96,24 @@ impl Outbox {
 
     /// What is new since `before`; without it, where a cluster begins that has read nothing yet.
     pub async fn read(&self, before: Option<&Consumed>) -> Result<Reading, DbErr> {
-        let after = before.map_or(After::Nothing, |before| After::Consumed(before.clone()));
         // A cluster that begins has nothing to read.
         let rows = if before.is_some() { ROWS_AT_ONCE + 1 } else { 0 };
-        match Look::take(&self.pool, &after, Extent { rows, notes: rows }).await {
-            Ok(look) => {
-                let known = self.known.lock().clone().filter(|known| known.prints == look.consumed.prints);
-                let restarted = before.is_some_and(|before| look.was_restarted(before));
-                match known {
-                    Some(known) if look.rows <= ROWS_AT_ONCE && !restarted => self.reading(before, look, &known).await,
-                    _ => self.read_in_transaction(before).await,
-                }
-            }
+        let look = match OutboxLook::take(&self.pool, &After::of(before), Extent { rows, notes: rows }).await {
+            Ok(look) => look,
             Err(error) => match has_current_outbox(&self.pool).await {
-                Ok(false) => self.read_without_outbox(before).await,
-                _ => Err(error),
+                Ok(false) => return self.read_without_outbox(before).await,
+                _ => return Err(error),
             },
+        };
+        let known = self.known.lock().clone().filter(|known| known.prints == look.consumed.prints);
+        let restarted = before.is_some_and(|before| look.was_restarted(before));
+        if let Some(known) = known.filter(|_| look.rows <= ROWS_AT_ONCE && !restarted) {
+            let mut concerned = Concerned::default();
+            if Questions::of(&look.notes, &mut concerned).is_empty() {
+                return Ok(self.reading(before, look, &known, concerned));
+            }
         }
+        self.read_in_transaction(before, restarted).await
     }
 
     /// Installs again what is missing, disabled or outdated.
@@ -120,75 +121,81 @@ impl Outbox {
         install::install_if_outdated(&self.pool).await
     }
 
-    async fn reading(&self, before: Option<&Consumed>, look: Look, known: &Known) -> Result<Reading, DbErr> {
-        let (rows, age, unwatched) = (look.rows, look.age, known.unwatched);
-        let nothing_new = |consumed, discontinuity| Reading {
-            changes: Vec::new(),
-            rows: 0,
-            age: Duration::ZERO,
-            consumed,
-            discontinuity,
-            restarted: false,
-            unwatched,
+    /// All statements in one snapshot. `anew`: from the first note that is there, because transaction ids of `before` may
+    /// have been given again.
+    async fn read_in_transaction(&self, before: Option<&Consumed>, mut anew: bool) -> Result<Reading, DbErr> {
+        let extent = Extent { rows: self.backlog_max.saturating_add(1), notes: SCOPES_MAX as u64 + 1 };
+        let extent = if before.is_some() { extent } else { Extent { rows: 0, notes: 0 } };
+        let (transaction, mut look) = loop {
+            let transaction = snapshot(&self.pool).await?;
+            let after = After::of(before.filter(|_| !anew));
+            let look = OutboxLook::take(&transaction, &after, extent).await?;
+            if anew || !before.is_some_and(|before| look.was_restarted(before)) {
+                break (transaction, look);
+            }
+            anew = true;
         };
-        let Some(before) = before else {
-            return Ok(nothing_new(look.consumed, Some(Discontinuity::NotRegistered)));
-        };
-        if let Some(discontinuity) = look.discontinuity(before) {
-            return Ok(nothing_new(look.consumed, Some(discontinuity)));
-        }
-        if rows > self.backlog_max {
-            return Ok(nothing_new(look.consumed, Some(Discontinuity::Backlog)));
-        }
-        let restarted = look.was_restarted(before);
-        let changed = changed(&before.prints, &look.consumed.prints);
-        if rows == 0 && changed.is_empty() && !restarted && !is_old(before, &look.consumed) {
-            return Ok(nothing_new(before.clone(), None));
+        let known = self.known_tables(&transaction, &look.consumed.prints).await?;
+        if look.notes.len() > SCOPES_MAX {
+            // More were not returned.
+            let (source, ids) = (String::new(), NoteIds::default());
+            look.notes = vec![Note { source, ids, sections: all_sections(), only_updated_at: false }];
         }
         let mut concerned = Concerned::default();
-        concerned.everyone(changed);
-        // Not in the look's transaction, which a statement that fails would end: a later snapshot shows the notes, too.
-        let failed = owners::resolve(&self.pool, &known.catalogue, &look.notes, &mut concerned).await;
-        self.warn(failed);
-        let changes = concerned.into_invalidations(SCOPES_MAX);
-        Ok(Reading { changes, rows, age, consumed: look.consumed, discontinuity: None, restarted, unwatched })
-    }
-
-    async fn read_in_transaction(&self, before: Option<&Consumed>) -> Result<Reading, DbErr> {
-        let transaction = snapshot(&self.pool).await?;
-        let mut look = match before {
-            None => Look::take(&transaction, &After::Nothing, Extent { rows: 0, notes: 0 }).await?,
-            Some(before) => {
-                let look =
-                    Look::take(&transaction, &After::Consumed(before.clone()), Extent { rows: 0, notes: 0 }).await?;
-                // Transaction ids of before may have been given again.
-                let after = if look.was_restarted(before) { After::Nothing } else { After::Consumed(before.clone()) };
-                let extent = Extent { rows: self.backlog_max.saturating_add(1), notes: SCOPES_MAX as u64 + 1 };
-                Look::take(&transaction, &after, extent).await?
-            }
-        };
-        let known = Known::read(&transaction, look.consumed.prints.clone()).await?;
-        transaction.commit().await?;
-        if look.notes.len() > SCOPES_MAX {
-            Self::count_for_everyone(&mut look);
+        let questions = Questions::of(&look.notes, &mut concerned);
+        if look.rows <= self.backlog_max {
+            self.warn(questions.ask(&transaction, &known.catalogue, &mut concerned).await?);
         }
-        let known = Arc::new(known);
-        *self.known.lock() = Some(Arc::clone(&known));
-        self.reading(before, look, &known).await
+        transaction.commit().await?;
+        Ok(self.reading(before, look, &known, concerned))
     }
 
-    /// The notes beyond these were not returned: everything that is watched counts.
-    fn count_for_everyone(look: &mut Look) {
-        let (source, ids) = (String::new(), NoteIds::default());
-        look.notes = vec![Note { source, ids, sections: all_sections(), only_updated_at: false }];
+    /// What a print stands for, read if it was not seen before.
+    async fn known_tables(&self, snapshot: &DatabaseTransaction, prints: &Prints) -> Result<Arc<KnownTables>, DbErr> {
+        if let Some(known) = self.known.lock().clone().filter(|known| known.prints == *prints) {
+            return Ok(known);
+        }
+        let catalogue = Catalogue::read(snapshot).await?;
+        let states = status_of(snapshot, &catalogue, &TABLES).await?;
+        let known = Arc::new(KnownTables { prints: prints.clone(), unwatched: unwatched(&states), catalogue });
+        *self.known.lock() = Some(Arc::clone(&known));
+        Ok(known)
+    }
+
+    fn reading(
+        &self,
+        before: Option<&Consumed>,
+        look: OutboxLook,
+        known: &KnownTables,
+        mut concerned: Concerned,
+    ) -> Reading {
+        let unwatched = known.unwatched;
+        let discontinuity = match before {
+            None => Some(Discontinuity::NotRegistered),
+            Some(_) if look.rows > self.backlog_max => Some(Discontinuity::Backlog),
+            Some(before) => look.discontinuity(before),
+        };
+        let restarted = before.is_some_and(|before| look.was_restarted(before)) && discontinuity.is_none();
+        let (mut rows, mut age, mut consumed, mut changes) = (0, Duration::ZERO, look.consumed, Vec::new());
+        if let Some(before) = before.filter(|_| discontinuity.is_none()) {
+            let changed = changed(&before.prints, &consumed.prints);
+            (rows, age) = (look.rows, look.age);
+            if rows == 0 && changed.is_empty() && !restarted && !is_old(before, &consumed) {
+                consumed = before.clone();
+            } else {
+                concerned.everyone(changed);
+                changes = concerned.into_invalidations(SCOPES_MAX);
+            }
+        }
+        Reading { changes, rows, age, consumed, discontinuity, restarted, unwatched }
     }
 
     /// Without an outbox no change is noted: every section is unwatched.
     async fn read_without_outbox(&self, before: Option<&Consumed>) -> Result<Reading, DbErr> {
-        let look = Look::without_outbox(&self.pool).await?;
+        let look = OutboxLook::without_outbox(&self.pool).await?;
         let catalogue = Catalogue::read(&self.pool).await?;
-        let known = Known { prints: Prints::new(), catalogue, unwatched: all_sections() };
-        self.reading(before, look, &known).await
+        let known = KnownTables { prints: Prints::new(), catalogue, unwatched: all_sections() };
+        Ok(self.reading(before, look, &known, Concerned::default()))
     }
 
     fn warn(&self, failed: Vec<(&'static str, DbErr)>) {
@@ -204,14 +211,6 @@ impl Outbox {
                 );
             }
         }
-    }
-}
-
-impl Known {
-    async fn read(db: &impl ConnectionTrait, prints: Prints) -> Result<Self, DbErr> {
-        let catalogue = Catalogue::read(db).await?;
-        let states = status_of(db, &catalogue, &TABLES).await?;
-        Ok(Self { prints, unwatched: unwatched(&states), catalogue })
     }
 }
 

@@ -1,12 +1,13 @@
-//! Whom notes concern: found for all notes of a table in one statement, in a snapshot that shows the notes.
+//! Whom notes concern: found for all notes of a table in one statement, in the snapshot that showed the notes.
 //!
 //! A parent or a sibling that this snapshot does not show yet notes itself when it is committed. So an owner who is not
 //! there concerns no one, and a row without a sibling is the newest whatever its `updated_at`. An owner that an error
-//! hides is everyone.
+//! hides is everyone. A later snapshot was rejected: there the parent may be gone again, and the change would not be told
+//! before the next reading.
 
 use std::collections::HashMap;
 
-use sea_orm::{ConnectionTrait, DbErr, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TransactionTrait, Value};
 use serde_json::{Map, Value as Json};
 
 use super::{
@@ -51,43 +52,62 @@ impl Concerned {
     }
 }
 
-/// Finds whom the notes concern. Returns the tables whose owners could not be read, which count for everyone, and why.
-pub(super) async fn resolve(
-    db: &impl ConnectionTrait,
-    catalogue: &Catalogue,
-    notes: &[Note],
-    concerned: &mut Concerned,
-) -> Vec<(&'static str, DbErr)> {
-    let mut failed = Vec::new();
-    let mut asked: HashMap<&'static str, Vec<&Note>> = HashMap::new();
-    for note in notes {
-        let Some(table) = TABLES.into_iter().find(|table| table.name == note.source) else {
-            told_directly(note, concerned);
-            continue;
-        };
-        if note.ids.iter().all(Option::is_none) {
-            concerned.everyone(note.sections);
-        } else if let (false, Some(user)) = (note.only_updated_at, own_user(table, note)) {
-            concerned.user(user, strategy_of(table, note), note.sections);
-        } else {
-            asked.entry(table.name).or_default().push(note);
+/// Notes whose owners have to be asked for, by table.
+#[derive(Debug, Default)]
+pub(super) struct Questions<'n>(HashMap<&'static str, Vec<&'n Note>>);
+
+impl<'n> Questions<'n> {
+    /// Notes that name the user tell whom they concern; the others remain.
+    pub(super) fn of(notes: &'n [Note], concerned: &mut Concerned) -> Self {
+        let mut questions = Self::default();
+        for note in notes {
+            let Some(table) = TABLES.into_iter().find(|table| table.name == note.source) else {
+                told_directly(note, concerned);
+                continue;
+            };
+            if note.ids.iter().all(Option::is_none) {
+                concerned.everyone(note.sections);
+            } else if let (false, Some(user)) = (note.only_updated_at, own_user(table, note)) {
+                concerned.user(user, strategy_of(table, note), note.sections);
+            } else {
+                questions.0.entry(table.name).or_default().push(note);
+            }
         }
+        questions
     }
-    for table in TABLES {
-        let Some(notes) = asked.get(table.name) else { continue };
-        match ask(db, catalogue, table, notes).await {
-            Ok(users) => {
-                for (note, user) in users {
-                    concerned.user(&user, strategy_of(table, notes[note]), notes[note].sections);
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Asks in the snapshot that showed the notes. A table whose owners cannot be read counts for everyone; returns why.
+    pub(super) async fn ask(
+        self,
+        snapshot: &DatabaseTransaction,
+        catalogue: &Catalogue,
+        concerned: &mut Concerned,
+    ) -> Result<Vec<(&'static str, DbErr)>, DbErr> {
+        let mut failed = Vec::new();
+        for table in TABLES {
+            let Some(notes) = self.0.get(table.name) else { continue };
+            // PostgreSQL refuses the rest of a transaction in which a statement has failed.
+            let savepoint = snapshot.begin().await?;
+            match ask(&savepoint, catalogue, table, notes).await {
+                Ok(users) => {
+                    savepoint.commit().await?;
+                    for (note, user) in users {
+                        concerned.user(&user, strategy_of(table, notes[note]), notes[note].sections);
+                    }
+                }
+                Err(error) => {
+                    savepoint.rollback().await?;
+                    concerned.everyone(sections_of(table));
+                    failed.push((table.name, error));
                 }
             }
-            Err(error) => {
-                concerned.everyone(sections_of(table));
-                failed.push((table.name, error));
-            }
         }
+        Ok(failed)
     }
-    failed
 }
 
 fn id<'n>(note: &'n Note, noted: &str) -> Option<&'n str> {

@@ -19,7 +19,7 @@ pub(super) fn name(table: &str, event: &str) -> String {
 /// The statements that create the triggers, by which an installed version is recognised.
 pub(super) fn triggers(watched: Watched, catalogue: &Catalogue) -> Vec<String> {
     let table = watched.table.name;
-    let columns = Columns { watched, catalogue };
+    let columns = ColumnsThere { watched, catalogue };
     let trigger = |event: &str, timing: &str, body: &str| {
         format!("CREATE TRIGGER {} AFTER {timing} ON {table} BEGIN {body}; END", name(table, event))
     };
@@ -47,12 +47,12 @@ pub(super) fn everything(watched: Watched) -> String {
 }
 
 /// The columns of a table that are there.
-struct Columns<'a> {
+struct ColumnsThere<'a> {
     watched: Watched,
     catalogue: &'a Catalogue,
 }
 
-impl Columns<'_> {
+impl ColumnsThere<'_> {
     fn has(&self, column: &str) -> bool {
         self.catalogue.has_column(self.watched.table, column)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Value};
 
 use super::{
-    consumed::{Consumed, Snapshot},
+    consumed::{Consumed, PgSnapshot},
     outbox::Outbox,
     watched::OUTBOX,
 };
@@ -45,7 +45,7 @@ impl Outbox {
     pub async fn backlog(&self, consumed: Option<&Consumed>) -> Result<i64, DbErr> {
         let values: Vec<Value> = match Dialect::of(&self.pool) {
             Dialect::Postgres => {
-                let snapshot = consumed.map_or_else(Snapshot::nothing, Consumed::snapshot);
+                let snapshot = consumed.map_or_else(PgSnapshot::nothing, Consumed::snapshot);
                 vec![snapshot.xmax.to_string().into(), snapshot.running_array().into(), String::from(snapshot).into()]
             }
             Dialect::Sqlite => vec![consumed.map_or(0, |consumed| consumed.highest().id).into()],

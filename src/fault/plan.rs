@@ -51,10 +51,10 @@ pub enum Mode {
 
 /// How many calls are in progress, in all instances that share it.
 #[derive(Clone, Debug, Default)]
-pub struct Gauge(Arc<(Mutex<Reading>, Notify)>);
+pub struct Gauge(Arc<(Mutex<GaugeReading>, Notify)>);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Reading {
+struct GaugeReading {
     under_way: usize,
     /// Calls begun so far.
     begun: u64,
@@ -75,7 +75,7 @@ impl Gauge {
         }
     }
 
-    fn reading(&self) -> MutexGuard<'_, Reading> {
+    fn reading(&self) -> MutexGuard<'_, GaugeReading> {
         self.0.0.lock()
     }
 

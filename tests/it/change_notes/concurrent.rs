@@ -59,6 +59,22 @@ async fn a_row_is_told_to_the_owner_that_its_parent_gets_meanwhile() {
     assert_eq!(cluster.told().await, [format!("c {onboarding}")]);
 }
 
+#[tokio::test]
+async fn an_owner_who_is_deleted_while_it_is_looked_for_is_told_at_once() {
+    let sources = sources(Kind::Postgres).await;
+    let mut cluster = watched(&sources).await;
+    cluster.read().await;
+    sources.database.execute("INSERT INTO website_analyses (id, session_id, website_url) VALUES (1, 1, 'w')").await;
+    let held = sources.hold("onboarding_sessions").await;
+    let delete = async {
+        held.is_waited_for_by(1).await;
+        held.run("DELETE FROM website_analyses; DELETE FROM onboarding_sessions WHERE id = 1").await;
+        held.commit().await;
+    };
+    let (told, ()) = tokio::join!(cluster.told(), delete);
+    assert_eq!(told, [format!("a {}", bits(&[Onboarding]))]);
+}
+
 /// A server of the test's own, which prepares transactions.
 async fn preparing() -> (Postgres, Sources) {
     let mut server = own_postgres().await;

@@ -141,6 +141,16 @@ impl Hold {
         self.holder.commit().await.unwrap();
     }
 
+    /// Changes something in the transaction that holds it.
+    pub async fn run(&self, sql: &str) {
+        run(&self.holder, sql).await;
+    }
+
+    /// Lets the readers go on, with what was changed.
+    pub async fn commit(self) {
+        self.holder.commit().await.unwrap();
+    }
+
     /// Lets the readers go on.
     pub async fn release(self) {
         self.holder.rollback().await.unwrap();
