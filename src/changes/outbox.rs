@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{AccessMode, ConnectionTrait, DatabaseTransaction, DbErr, IsolationLevel, TransactionTrait};
+use sea_orm::{AccessMode, DatabaseTransaction, DbErr, IsolationLevel, TransactionTrait};
 use tokio::time::Instant;
 
 use super::{
