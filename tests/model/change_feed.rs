@@ -5,6 +5,7 @@
 mod adoption;
 mod clones;
 mod consumption;
+mod epochs;
 mod newer;
 mod replicas;
 mod rounds;
@@ -16,6 +17,7 @@ use crate::{holds, is_caught};
 use adoption::{Adoption, AdoptionMutant};
 use clones::{CloneMutant, Clones};
 use consumption::{Consumption, ConsumptionMutant};
+use epochs::{EpochMutant, Epochs};
 use newer::{Newer, NewerMutant};
 use replicas::{ReplicaMutant, Replicas};
 use rounds::{RoundMutant, Rounds};
@@ -96,6 +98,11 @@ const RESTORED_ROW: Clones = Clones { clones: false, restores: 1, ..CLONES };
 
 const NEWER: Newer = Newer { mutant: None, entries: 3, epochs: 2, clock: 2 };
 
+/// A relay begins an epoch.
+const EPOCHS: Epochs = Epochs { mutant: None, changes: 1, polls: 1, rounds: 4, renewals: 1, losses: 0, plain: 1 };
+/// The log loses commits, and a reader begins an epoch.
+const LOST_ENTRIES: Epochs = Epochs { renewals: 0, losses: 1, ..EPOCHS };
+
 macro_rules! keeps {
     ($($name:ident: $model:expr;)*) => {
         $(#[test]
@@ -141,12 +148,20 @@ mod keeps_its_promises_in_every_interleaving {
         of_a_cloned_log: CLONES;
         of_a_restored_consumer_row: RESTORED_ROW;
         of_copies_of_a_document: NEWER;
+        of_polls_over_another_epoch: EPOCHS;
+        of_polls_over_lost_entries: LOST_ENTRIES;
         of_replicas: REPLICAS;
         of_entries_without_a_position_of_the_primary: UNKNOWN;
     }
 
     #[test]
-    #[ignore = "45 s of one core and 1.5 GB; cargo test -p userdata-model of_many_rounds -- --ignored --nocapture"]
+    #[ignore = "50 s of one core and 2 GB; cargo test -p userdata-model of_two_polls -- --ignored --nocapture"]
+    fn of_two_polls_over_lost_entries() {
+        holds("of_two_polls_over_lost_entries", &Epochs { polls: 2, ..LOST_ENTRIES });
+    }
+
+    #[test]
+    #[ignore = "45 s of one core and 2 GB; cargo test -p userdata-model of_many_rounds -- --ignored --nocapture"]
     fn of_many_rounds() {
         holds("of_many_rounds", &Rounds { rounds: 5, begins: &[1, 3], ..LOST_TABLE });
     }
@@ -252,4 +267,12 @@ mutants! {
     the_mutant_that_orders_copies_by_clock_is_caught: ByClock in NEWER;
     the_mutant_that_orders_valid_copies_by_clock_is_caught: ByClockAmongValid in NEWER;
     the_mutant_that_compares_positions_of_two_epochs_is_caught: AcrossEpochs in NEWER;
+}
+
+mutants! {
+    EpochMutant:
+    the_mutant_that_takes_the_snapshot_in_the_epoch_is_caught: EpochBeforeSnapshot in EPOCHS;
+    the_mutant_that_keeps_documents_of_another_epoch_is_caught: KeepsDocuments in EPOCHS;
+    the_mutant_that_compares_the_head_of_another_epoch_is_caught: HeadOfAnotherEpoch in EPOCHS;
+    the_mutant_that_does_not_compare_the_head_is_caught: HeadNotCompared in LOST_ENTRIES;
 }
