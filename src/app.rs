@@ -119,7 +119,8 @@ impl App {
             tasks.spawn(notifications::listen(Arc::clone(cache.invalidation_log()), subscriber, stop.clone()));
         }
         let sources_elsewhere = config.sources.database_url.is_some();
-        probes::serve(probes_listener, server.health(), telemetry.scrape(), &tasks, &stop);
+        let weak = Arc::downgrade(&cache);
+        probes::serve(probes_listener, server.health(), weak, telemetry.scrape(), &tasks, &stop);
         tasks.spawn(readiness::report_ready(Arc::clone(&cache), server.health(), sources_elsewhere, stop.clone()));
 
         // On shutdown: health says NOT_SERVING, and after the delay the listener closes and requests in progress finish.
@@ -233,7 +234,10 @@ async fn connect_cache(
     let ai = AiAnalysis::new(&config.ai, ai_guard, responses, Arc::clone(&leases), clock.clone(), tasks.clone())?;
     let sources = connect_sources(config, databases, clock)?;
     let parts = CacheParts {
-        outbox: databases.outbox.clone().map(Outbox::new),
+        outbox: databases
+            .outbox
+            .clone()
+            .map(|pool| Outbox::new(pool).with_backlog_max(config.sources.backlog_max.into())),
         invalidation_log,
         leases,
         redis,

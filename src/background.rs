@@ -1,6 +1,7 @@
 //! Background jobs. A job takes no input and is idempotent, so its next run is the retry.
 
 mod change_relay;
+mod feed_log;
 pub mod notifications;
 mod prefetch;
 mod staleness_check;
@@ -14,7 +15,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{change_relay::ChangeRelay, prefetch::Prefetch, staleness_check::StalenessCheck, sweep::Sweep};
+use self::{
+    change_relay::ChangeRelay, feed_log::FeedLog, prefetch::Prefetch, staleness_check::StalenessCheck, sweep::Sweep,
+};
 use crate::{
     cache::{UserDataCache, invalidation_log::InvalidationLog, tiers::Tiers, watched_files::WatchedFiles},
     config::Config,
@@ -36,6 +39,7 @@ pub struct Jobs {
     files: Option<Arc<WatchedFiles>>,
     /// None without a change feed.
     relay: Option<Arc<ChangeRelay>>,
+    feed_log: Option<FeedLog>,
     staleness_check: Option<StalenessCheck>,
     /// None if prefetching is off.
     prefetch: Option<Arc<Prefetch>>,
@@ -45,9 +49,10 @@ impl Jobs {
     #[must_use]
     pub fn new(cache: &UserDataCache) -> Self {
         let UserDataCache { config, log, tiers, readers, samples, counters, aggregator, clock, .. } = cache;
-        let relay = cache.outbox.clone().map(|outbox| {
+        let relay = cache.outbox.clone().zip(cache.feed.clone()).map(|(outbox, feed)| {
             let (log, tiers, counters) = (Arc::clone(log), Arc::clone(tiers), Arc::clone(counters));
-            Arc::new(ChangeRelay::new(outbox, log, tiers, counters, clock.clone()))
+            let (repairs, tasks) = (config.sources.repair_triggers, cache.tasks.clone());
+            Arc::new(ChangeRelay::new(outbox, log, feed, tiers, counters, repairs, tasks, clock.clone()))
         });
         let staleness_check = relay.clone().map(|relay| StalenessCheck {
             samples: Arc::clone(samples),
@@ -79,12 +84,20 @@ impl Jobs {
         };
         let (log, tiers) = (Arc::clone(log), Arc::clone(tiers));
         let files = cache.files.clone();
-        Self { log, tiers, sweep, files, relay, staleness_check, prefetch: prefetch.map(Arc::new) }
+        let feed_log = cache.feed.clone().map(|feed| FeedLog::new(feed, clock.clone()));
+        Self { log, tiers, sweep, files, relay, feed_log, staleness_check, prefetch: prefetch.map(Arc::new) }
     }
 
     /// Runs all jobs periodically until `stop`.
     pub fn start(self, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
         let jobs = Arc::new(self);
+        if let Some(relay) = jobs.relay.clone() {
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                stop.cancelled().await;
+                relay.stop().await;
+            });
+        }
         let run = |period: Duration, job: RunJob| {
             let jobs = Arc::clone(&jobs);
             every(tasks, stop, period, move || job(Arc::clone(&jobs)));
@@ -104,11 +117,21 @@ impl Jobs {
         if let Err(error) = self.log.catch_up().await {
             tracing::debug!(%error, "invalidation log not read; the next poll retries");
         }
+        if let Some(feed_log) = &self.feed_log {
+            feed_log.run();
+        }
     }
 
     pub async fn relay_changes(&self) {
         if let Some(relay) = &self.relay {
             relay.run().await;
+        }
+    }
+
+    /// Turns every change that was committed before this call into an invalidation, whichever instance holds the round.
+    pub async fn relay_now(&self) {
+        if let Some(relay) = &self.relay {
+            relay.relay_now().await;
         }
     }
 

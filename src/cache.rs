@@ -9,6 +9,7 @@
 
 pub(crate) mod change_feed;
 pub(crate) mod counters;
+mod feed_validity;
 mod file_validity;
 pub mod invalidation_log;
 pub(crate) mod load;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{field::Empty, info_span};
 
 use self::{
+    change_feed::ChangeFeed,
     counters::Counters,
     invalidation_log::{InvalidationLog, InvalidationLogError, LogValidity},
     load::{
@@ -101,6 +103,8 @@ pub struct UserDataCache {
     pub(crate) aggregator: Arc<Aggregator>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) outbox: Option<Outbox>,
+    /// None: changes of the sources do not make themselves known.
+    pub(crate) feed: Option<Arc<ChangeFeed>>,
     /// None: one database for all users.
     pub(crate) files: Option<Arc<WatchedFiles>>,
     pub(crate) tasks: TaskTracker,
@@ -121,6 +125,10 @@ impl UserDataCache {
         let files = files.map(Arc::new);
         if let Some(files) = &files {
             log.watch(Arc::clone(files));
+        }
+        let feed = outbox.as_ref().map(|_| Arc::new(ChangeFeed::new(config.sources.feed_lease, clock.clone())));
+        if let Some(feed) = &feed {
+            log.follow(Arc::clone(feed));
         }
         let counters = Arc::new(Counters::new(clock.now()));
         let tiers = Tiers::new(&config, redis, database, Arc::clone(&log), &meter, tasks.clone(), clock.clone());
@@ -154,6 +162,7 @@ impl UserDataCache {
             aggregator,
             leases,
             outbox,
+            feed,
             files,
             tasks: tasks.clone(),
             clock,
@@ -163,7 +172,7 @@ impl UserDataCache {
     /// The user's document, from a tier or from the sources.
     pub async fn get(&self, query: &UserDataQuery, options: &ReadOptions) -> Result<Served, Error> {
         let validity = self.validity(query, options).await?;
-        if !self.has_reached(options.min_token.as_ref()) {
+        if !self.has_reached(options.min_token.as_ref()) || self.needs_sources(options, validity) {
             return self.load_from_sources(query, options, validity, LoadMode::BypassCache).await;
         }
         if let Some(answer) = self.in_memory(query, options, validity) {
@@ -185,8 +194,9 @@ impl UserDataCache {
         }
         let loaded = loaded?;
         self.refresh_ahead_if_due(query, &loaded, validity);
+        self.refresh_unwatched_if_due(query, &loaded);
         self.readers.read(query);
-        self.offer_sample(query, &loaded, validity);
+        self.offer_sample(query, &loaded);
         let validity = self.validity_now(&loaded, validity);
         self.served(loaded, validity, options)
     }
@@ -240,6 +250,7 @@ impl UserDataCache {
             || options.freshness == Freshness::Linearizable
             || !self.has_reached(options.min_token.as_ref())
             || self.has_unverified_file(query)
+            || !self.watches(options.sections)
         {
             return None;
         }
@@ -320,7 +331,10 @@ impl UserDataCache {
         if now >= entry.refresh_ahead_from {
             self.refresh_ahead_if_due(query, &loaded, validity);
         }
-        self.offer_sample(query, &loaded, validity);
+        if validity != LogValidity::Verified {
+            self.refresh_unwatched_if_due(query, &loaded);
+        }
+        self.offer_sample(query, &loaded);
         MemoryLookup::Found(self.served(loaded, validity, options))
     }
 
@@ -333,7 +347,7 @@ impl UserDataCache {
     ) -> Result<Served, Error> {
         let loaded = self.loads.bypass_tiers(query, mode).await?;
         self.readers.read(query);
-        let validity = self.validity_now(&loaded, validity);
+        let validity = self.validity_now(&loaded, self.validity_of_sources(validity));
         self.served(loaded, validity, options)
     }
 
@@ -343,6 +357,9 @@ impl UserDataCache {
             let position = self.log.position();
             position.epoch == token.epoch && position.position < token.position && !mutant::on(Mutant::IgnoresTheToken)
         };
+        if options.freshness == Freshness::Linearizable {
+            self.reach_committed_changes(options).await?;
+        }
         if options.freshness == Freshness::Linearizable || options.min_token.as_ref().is_some_and(&is_behind) {
             self.log.catch_up().await.map_err(|_| unavailable(Unavailable::FreshnessUnverified))?;
         }
@@ -350,9 +367,14 @@ impl UserDataCache {
             return Err(unavailable(Unavailable::TokenAhead));
         }
         self.look_at_file(query, options).await?;
-        match self.log.renewed_validity().await {
+        let validity = match options.freshness {
+            // The log was read just now, after all committed changes had reached it.
+            Freshness::Linearizable => self.log.lease_validity(),
+            _ => self.validity_of(options.sections, self.log.renewed_validity().await),
+        };
+        match validity {
             LogValidity::Verified => Ok(LogValidity::Verified),
-            lapsed if options.freshness == Freshness::Default => Ok(lapsed),
+            lapsed if options.freshness == Freshness::Default || self.needs_sources(options, lapsed) => Ok(lapsed),
             _ => Err(unavailable(Unavailable::FreshnessUnverified)),
         }
     }
@@ -374,8 +396,12 @@ impl UserDataCache {
     }
 
     /// Has a share of the hits compared with the sources.
-    fn offer_sample(&self, query: &UserDataQuery, loaded: &LoadedSnapshot, validity: LogValidity) {
-        if self.samples.draw() && matches!(loaded.status, CacheStatus::Hit(_)) && validity == LogValidity::Verified {
+    fn offer_sample(&self, query: &UserDataQuery, loaded: &LoadedSnapshot) {
+        // Those, too, whose changes are not known.
+        if self.samples.draw()
+            && matches!(loaded.status, CacheStatus::Hit(_))
+            && self.log.lease_validity() == LogValidity::Verified
+        {
             self.samples.offer(query, &loaded.snapshot);
         }
     }
@@ -396,7 +422,7 @@ impl UserDataCache {
             self.tiers.access_counts.count(&snapshot.key);
         }
         let token = Token { epoch: self.log_of(&snapshot), position };
-        Ok(Served { snapshot, status, verified, token })
+        Ok(Served { snapshot, status, verified, changes_known: self.knows_changes(), token })
     }
 
     #[must_use]

@@ -6,7 +6,6 @@
 //! a note concerns is found by its reader. Polling `updated_at` was rejected: it misses deletes, late commits and tables
 //! without such a column, and costs a query per table and poll cycle.
 
-mod batch;
 mod consumed;
 mod consumers;
 mod install;
@@ -20,7 +19,6 @@ mod status;
 mod waiting;
 mod watched;
 
-pub use batch::Batch;
 pub use consumed::{Consumed, Discontinuity};
 pub use consumers::{Consumer, Reported};
 pub use install::{InstallError, Progress, install, install_if_outdated, install_with, remove};

@@ -261,8 +261,17 @@ setting::sections! {
         files_watched_max: usize = 4096, Count(16..=1_000_000);
         /// Turns changes recorded by triggers into invalidations. Needs `userdata triggers install`.
         change_feed: bool = true, SWITCH;
-        /// How often the outbox of the triggers is read: the delay until a change is seen.
-        relay_poll: Duration = millis(100), Durations(millis(1)..=minutes(1));
+        /// How often the outbox of the triggers is read, by one instance of the cluster: the delay until a change is seen.
+        relay_poll: Duration = millis(25), Durations(millis(1)..=minutes(1));
+        /// How old the moment may be up to which all changes are known. Later, answers are not verified.
+        feed_lease: Duration = seconds(1), Durations(millis(100)..=minutes(1));
+        /// How long a document is used after its changes have not been known for 10 s. Then the next request has it loaded
+        /// again, behind its answer.
+        unwatched_ttl: Duration = seconds(30), Durations(seconds(1)..=hours(24));
+        /// More changes than this that wait at once outdate everything, instead of being read one by one.
+        backlog_max: u32 = 200_000, Count(1000..=100_000_000);
+        /// Installs triggers that are missing or were changed, as `userdata triggers install` does.
+        repair_triggers: bool = false, SWITCH;
         /// A login that can write the outbox, if the tables are not in the database of the cache. None: no change feed
         /// from there.
         relay_database_url: Option<Secret> = None, Optional(Url(SQL));

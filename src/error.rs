@@ -98,6 +98,9 @@ pub enum Unavailable {
     /// The invalidation log could not be read, and the caller wants nothing unverified.
     #[error("freshness cannot be verified")]
     FreshnessUnverified,
+    /// The sources' outbox could not be read in time, and the caller wants every committed change.
+    #[error("the change feed cannot be read")]
+    ChangeFeedUnreadable,
     /// A token is ahead of the log that this instance can read.
     #[error("the token is ahead of the log")]
     TokenAhead,

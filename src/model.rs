@@ -178,8 +178,11 @@ impl CacheStatus {
 pub struct Served {
     pub snapshot: Snapshot,
     pub status: CacheStatus,
-    /// Whether the local copy of the log was current when the snapshot was checked.
+    /// Whether the local copy of the log was current when the snapshot was checked, changes of the sources included if
+    /// they make themselves known.
     pub verified: bool,
+    /// Whether changes of the sources make themselves known.
+    pub changes_known: bool,
     /// The position in the invalidation log up to which it is current.
     pub token: Token,
 }

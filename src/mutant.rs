@@ -40,8 +40,8 @@ pub enum Mutant {
     TakesOverByPosition,
     /// A partial document replaces a complete one.
     PartialOverComplete,
-    /// Rows of the outbox are deleted before their invalidations are committed.
-    DeletesBeforeInvalidating,
+    /// Notes of changes count as read before their invalidations are committed.
+    ConsumesBeforeInvalidating,
 }
 
 /// Whether a rule is broken in this process.

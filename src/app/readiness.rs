@@ -27,10 +27,12 @@ pub(super) async fn report_ready(
     let started = Instant::now();
     let mut warned = false;
     loop {
-        let readable = cache.invalidation_log().validity() != LogValidity::Expired;
+        let validity = cache.invalidation_log().validity();
+        let readable = validity != LogValidity::Expired;
         let is_late = started.elapsed() > START_WITHOUT_DATABASE;
         let is_behind = cache.invalidation_log().is_behind();
-        if readable || (sources_elsewhere && is_late && !is_behind) {
+        // Changes of the sources are known some polls later than the log.
+        if validity == LogValidity::Verified || (is_late && (readable || (sources_elsewhere && !is_behind))) {
             health.serving().await;
             if readable {
                 tracing::info!("ready");

@@ -5,8 +5,8 @@
 //! is never requested here. Fingerprints in the database were rejected, because they would be a second account of what
 //! the sources read.
 //!
-//! Invariant: one comparison runs at a time, and no request waits for it. A difference counts only after its change has
-//! had time to arrive and the outbox is empty; otherwise the change may still be on its way.
+//! Invariant: one comparison runs at a time, and no request waits for it. A difference counts only after every change that
+//! was committed before it was seen is applied; otherwise the change may still be on its way.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     cache::{counters::Counters, invalidation_log::InvalidationLog, samples::Samples},
     clock::Clock,
     config::Config,
-    model::{DataHash, Section, SectionSet, Snapshot, State, UserDataQuery, document, snapshot::Part},
+    model::{DataHash, Scope, Section, SectionSet, Snapshot, State, UserDataQuery, document, snapshot::Part},
     proto::v1::ComprehensiveUserData,
     sync::Mutex,
 };
@@ -32,8 +32,6 @@ const COMPARED: [Section; 6] = [
     Section::Recommendations,
     Section::Derived,
 ];
-/// How often to look at the outbox before a difference stays undecided: under constant writes it is never empty.
-const LOOKS: u32 = 20;
 /// Findings remembered, so that each is logged once.
 const FINDINGS_MAX: usize = 256;
 
@@ -54,7 +52,6 @@ impl StalenessCheck {
     pub(super) async fn run(&self) {
         let Some((query, snapshot)) = self.samples.take() else { return };
         let counters = &self.counters.staleness;
-        let until = self.clock.now().after(self.config.sources.relay_poll + self.config.invalidation_log.lease);
         let Some(differing) = self.differing(&query, &snapshot).await else {
             // The source that failed has logged it.
             return counters.undecided.add(1);
@@ -63,8 +60,8 @@ impl StalenessCheck {
         if differing.is_empty() {
             return;
         }
-        tokio::time::sleep(until.since(self.clock.now())).await;
-        if !self.has_caught_up().await {
+        // Every change that the fresh read has seen is applied after this, if it was noted at all.
+        if !self.relay.relay_now().await || self.log.catch_up().await.is_err() {
             return counters.undecided.add(1);
         }
         let view = self.log.view(query.key());
@@ -77,6 +74,16 @@ impl StalenessCheck {
             return counters.change_pending.add(1);
         }
         stale.iter().for_each(|part| self.report(query.key().hash, part));
+        self.invalidate(&query, &stale).await;
+    }
+
+    /// What is proved to be outdated is not served any longer.
+    async fn invalidate(&self, query: &UserDataQuery, stale: &[Part]) {
+        let sections = stale.iter().map(|part| part.facts.section).collect();
+        let scope = Scope { user: query.key().user.clone(), strategy: query.key().strategy, sections };
+        if let Err(error) = self.log.append(scope).await {
+            tracing::error!(%error, "a stale section could not be invalidated; it is served until it expires");
+        }
     }
 
     fn report(&self, data_hash: DataHash, part: &Part) {
@@ -128,19 +135,6 @@ impl StalenessCheck {
             again.is_none_or(|again| has_succeeded(again.facts.state) && differ(&part.bytes, &again.bytes))
         };
         Some(served.filter(|part| has_succeeded(part.facts.state) && differs(part)).collect())
-    }
-
-    /// Whether this instance has applied every change made before this call.
-    async fn has_caught_up(&self) -> bool {
-        for _ in 0..LOOKS {
-            self.relay.run().await;
-            // A row that another instance is moving is still there.
-            if self.relay.is_drained().await {
-                return self.log.catch_up().await.is_ok();
-            }
-            tokio::time::sleep(self.config.sources.relay_poll).await;
-        }
-        false
     }
 }
 

@@ -26,12 +26,12 @@ use crate::{
     model::SectionSet,
     sync::{
         Mutex,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
         time::timeout,
     },
 };
 
-/// `until` while this cluster has never read an outbox: nothing is promised for changes.
+/// `until` while there is no outbox and never was: nothing is promised for changes.
 const NOT_WATCHED: u64 = u64::MAX;
 
 /// How far changes are known.
@@ -40,6 +40,8 @@ pub(crate) struct ChangeFeed {
     lease: Duration,
     /// Nanoseconds on the boot-time clock; [`NOT_WATCHED`]; 0 before the first certified moment.
     until: AtomicU64,
+    /// Whether the sources' database has said that it has no outbox.
+    is_absent: AtomicBool,
     /// Sections for whose tables nothing is promised, as bits.
     unwatched: AtomicI64,
     polls: Mutex<Polls>,
@@ -55,6 +57,7 @@ impl ChangeFeed {
         Self {
             lease,
             until: AtomicU64::new(0),
+            is_absent: AtomicBool::new(false),
             unwatched: AtomicI64::new(0),
             polls: Mutex::default(),
             looked: Mutex::default(),
@@ -63,8 +66,8 @@ impl ChangeFeed {
         }
     }
 
-    /// Whether every change that was committed more than the lease ago is applied here. True if this cluster has never
-    /// read an outbox.
+    /// Whether every change that was committed more than the lease ago is applied here. True if there is no outbox and
+    /// never was.
     pub(crate) fn holds_at(&self, now: Moment) -> bool {
         now.nanos() < self.until.load(Ordering::Acquire)
     }
@@ -109,6 +112,11 @@ impl ChangeFeed {
         self.polls.lock().record(sent_at, head.newest, self.clock.now());
     }
 
+    /// The sources' database has no outbox. One that cannot be asked may have one.
+    pub(crate) fn has_no_outbox(&self) {
+        self.is_absent.store(true, Ordering::Relaxed);
+    }
+
     /// This instance has read the outbox, and appended what was new.
     pub(crate) fn record_look(&self, began: Moment, unwatched: SectionSet) {
         *self.looked.lock() = Some((began, self.clock.now()));
@@ -118,7 +126,9 @@ impl ChangeFeed {
     /// The log is applied up to the head that a poll sent at this moment has read.
     pub(super) fn applied(&self, sent_at: Moment, head: &FeedHead) {
         if !head.is_registered {
-            self.until.store(NOT_WATCHED, Ordering::Release);
+            if self.is_absent.load(Ordering::Relaxed) {
+                self.until.store(NOT_WATCHED, Ordering::Release);
+            }
             return;
         }
         // From now on changes are watched; what was cached before is of another epoch.

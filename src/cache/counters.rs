@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use super::change_feed::ChangeFeed;
 use crate::{
     clock::Moment,
     model::{CacheStatus, SECTIONS, Section, section::index},
@@ -120,6 +121,10 @@ pub(crate) struct ChangeCounters {
     /// How long the oldest change of the last batch had waited.
     pub(crate) lag_ms: Counter,
     pub(crate) outbox_missing: AtomicBool,
+    /// Rounds that this instance has completed.
+    pub(crate) rounds: Counter,
+    /// Changes that waited when this instance, as the one that reads them, counted last.
+    pub(crate) backlog: Counter,
 }
 
 impl ChangeCounters {
@@ -128,13 +133,16 @@ impl ChangeCounters {
     }
 
     /// Without the backlog, which only the database knows.
-    pub(super) fn stats(&self) -> ChangeStats {
+    pub(super) fn stats(&self, feed: &ChangeFeed) -> ChangeStats {
         ChangeStats {
             active: self.is_active(),
             changes: self.changes.get(),
             invalidations: self.invalidations.get(),
             backlog: None,
             lag: Some(self.lag().into()),
+            verified_age: feed.verified_age().map(Into::into),
+            rounds: self.rounds.get(),
+            unwatched: feed.unwatched().iter().map(Into::into).collect(),
         }
     }
 

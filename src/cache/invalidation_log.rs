@@ -50,7 +50,11 @@ pub use pools::LogPools;
 use table::LogTable;
 pub use validity::LogValidity;
 
-use super::{change_feed::ChangeFeed, counters::Counter, watched_files::WatchedFiles};
+use super::{
+    change_feed::{ChangeFeed, rounds::Rounds},
+    counters::Counter,
+    watched_files::WatchedFiles,
+};
 #[cfg(feature = "shuttle")]
 use crate::database::in_memory::MemoryDatabase;
 use crate::{
@@ -188,6 +192,11 @@ impl InvalidationLog {
     pub(super) fn follow(&self, feed: Arc<ChangeFeed>) {
         // Called once, when the cache is made.
         let _ = self.feed.set(feed);
+    }
+
+    /// The rounds of the change feed, in the log's database. None in SQLite.
+    pub(crate) fn rounds(&self) -> Option<Rounds> {
+        self.table.rounds()
     }
 
     /// From now on keeps the scopes that are invalidated, not the entries of everyone, for [`Self::take_recorded_scopes`].

@@ -80,6 +80,13 @@ impl Loads {
         }
     }
 
+    /// Starts a load behind an answer, unless requests need the capacity.
+    pub(super) fn refresh_if_room(&self, query: &UserDataQuery, snapshot: &Snapshot) {
+        if self.has_room() && !self.is_backing_off(query.key()) {
+            let _ = self.join_or_start(query, LoadMode::Revalidate(snapshot.as_of));
+        }
+    }
+
     /// Whether a load of this key failed a moment ago.
     pub(crate) fn is_backing_off(&self, key: &CacheKey) -> bool {
         self.loader.backoff.of(key, &self.loader.log.view(key)).is_some()

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{UserDataCache, tiers::tier_metrics::WriteOutcome, watched_files::FileLevels};
+use super::{UserDataCache, counters::count, tiers::tier_metrics::WriteOutcome, watched_files::FileLevels};
 use crate::{
     model::{CacheStatus, Tier},
     telemetry::{
@@ -124,6 +124,7 @@ fn observe_jobs(read: impl Fn(&'static Instrument, ReadMetric)) {
             observe(&[], cache.counters.changes.lag().as_secs_f64());
         }
     });
+    observe_feed(&read);
     observe_files(&read);
     read(&names::STALENESS_CHECKS, |cache, observe| {
         let of = cache.counters.staleness.stats();
@@ -137,6 +138,30 @@ fn observe_jobs(read: impl Fn(&'static Instrument, ReadMetric)) {
         }
     });
     read(&names::STALENESS_FOUND, |cache, observe| observe(&[], number(cache.counters.staleness.stale.get())));
+}
+
+/// Nothing without a change feed, and no age while changes are not watched.
+fn observe_feed(read: &impl Fn(&'static Instrument, ReadMetric)) {
+    read(&names::FEED_VERIFIED_AGE, |cache, observe| {
+        if let Some(age) = cache.feed.as_ref().and_then(|feed| feed.verified_age()) {
+            observe(&[], age.as_secs_f64());
+        }
+    });
+    read(&names::FEED_BACKLOG, |cache, observe| {
+        if cache.feed.is_some() {
+            observe(&[], number(cache.counters.changes.backlog.get()));
+        }
+    });
+    read(&names::FEED_ROUNDS, |cache, observe| {
+        if cache.feed.is_some() {
+            observe(&[], number(cache.counters.changes.rounds.get()));
+        }
+    });
+    read(&names::FEED_UNWATCHED, |cache, observe| {
+        if let Some(feed) = &cache.feed {
+            observe(&[], number(count(feed.unwatched().iter().count() as u64)));
+        }
+    });
 }
 
 fn observe_files(read: &impl Fn(&'static Instrument, ReadMetric)) {

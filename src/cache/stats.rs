@@ -6,6 +6,7 @@ use super::{
     unavailable,
 };
 use crate::{
+    changes::Outbox,
     error::{Error, Unavailable},
     model::{CacheStatus, Parameters, Tier, UserDataQuery},
     proto::v1::{self as wire, AnswerStats, GetCacheStatsResponse},
@@ -27,7 +28,7 @@ impl UserDataCache {
         if let (Some(outbox), Some(changes)) = (&self.outbox, &mut stats.changes)
             && changes.active
         {
-            changes.backlog = outbox.backlog(None).await.ok();
+            changes.backlog = self.backlog(outbox).await;
         }
         Ok(GetCacheStatsResponse {
             total_entries: Some(rows.total),
@@ -36,6 +37,12 @@ impl UserDataCache {
             most_accessed,
             ..stats
         })
+    }
+
+    async fn backlog(&self, outbox: &Outbox) -> Option<i64> {
+        let consumed = self.log.consumption().await.ok()?.consumed;
+        let consumed = consumed.and_then(|text| serde_json::from_str(&text).ok());
+        outbox.backlog(consumed.as_ref()).await.ok()
     }
 
     /// Counts of this instance; asks no dependency.
@@ -66,7 +73,7 @@ impl UserDataCache {
             uptime: Some(self.clock.now().since(*started_at).into()),
             superseded: self.tiers.superseded.get(),
             unverified_answers: self.counters.unverified.get(),
-            changes: self.outbox.as_ref().map(|_| changes.stats()),
+            changes: self.feed.as_ref().map(|feed| changes.stats(feed)),
             prefetch: self.config.prefetch.enabled.then(|| prefetch.stats()),
             staleness_check: self.outbox.as_ref().map(|_| staleness.stats()),
             loads_active: self.loads.active().try_into().unwrap_or(i32::MAX),

@@ -7,6 +7,9 @@ use super::{AuthMode, Config, ConfigError, Loaded, Problem, Setting};
 /// For the parts of a load other than its slowest source.
 const LOAD_OVERHEAD: Duration = Duration::from_millis(500);
 
+/// Until another instance reads the outbox, and its first two rounds.
+const FEED_TAKEOVER: Duration = Duration::from_millis(250);
+
 /// A rule between two settings.
 pub(super) struct Rule {
     pub(super) left: &'static str,
@@ -87,6 +90,15 @@ pub(super) const RULES: &[Rule] = &[
         right: "sources.database_url",
         otherwise: "Users' files have no outbox: their changes are seen by looking at the files.",
         holds: |config| config.sources.relay_database_url.is_none() || config.sources.files().is_none(),
+    },
+    Rule {
+        left: "sources.feed_lease",
+        must: "must be longer than a takeover of the change feed (250ms) and three times",
+        right: "invalidation_log.poll",
+        otherwise: "Each takeover would make answers unverified.",
+        holds: |config| {
+            !config.sources.change_feed || config.sources.feed_lease > FEED_TAKEOVER + 3 * config.invalidation_log.poll
+        },
     },
     Rule {
         left: "sources.file_fallbacks",

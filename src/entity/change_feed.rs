@@ -12,8 +12,8 @@ pub struct Model {
     pub id: i32,
     /// The cluster's name in the outbox.
     pub cluster: String,
-    /// What stands in the outbox as this cluster's.
-    pub nonce: String,
+    /// What may stand there as this cluster's, separated by spaces.
+    pub nonces: String,
     /// JSON. None: no outbox was ever read.
     pub consumed: Option<String>,
     /// Of what is consumed, for compare-and-set.

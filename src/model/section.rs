@@ -61,6 +61,11 @@ impl SectionSet {
     }
 
     #[must_use]
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }

@@ -194,6 +194,14 @@ instruments! {
         "Changes of the sources that the change relay turned into invalidations", [];
     CHANGES_LAG = "userdata.changes.lag", Gauge, "s",
         "How long the oldest change of the last relayed batch had waited", [];
+    FEED_VERIFIED_AGE = "userdata.change_feed.verified_age", Gauge, "s",
+        "Age of the moment up to which every change committed in the sources is applied", [];
+    FEED_BACKLOG = "userdata.change_feed.backlog", Gauge, "{change}",
+        "Changes that waited in the outbox, counted every 10 s by the instance that reads them", [];
+    FEED_ROUNDS = "userdata.change_feed.rounds", Counter, "{round}",
+        "Rounds of reading the outbox that this instance has completed for the cluster", [];
+    FEED_UNWATCHED = "userdata.change_feed.unwatched", Gauge, "{section}",
+        "Sections that are not verified because triggers on their tables are missing or changed", [];
     USER_FILES_WATCHED = "userdata.user_files.watched", UpDownCounter, "{file}",
         "Users' files that are looked at for changes", [];
     USER_FILES_CHANGES = "userdata.user_files.changes", Counter, "{change}",

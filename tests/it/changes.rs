@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, Database, DatabaseBackend, Statement};
 use serde_json::Value as Json;
 use tokio::time::Instant;
 use userdata::{
-    changes::{self, Outbox, TriggerState},
+    changes::{self, Consumed, Outbox, TriggerState},
     model::{Invalidation, Section, SectionSet, StrategyId},
 };
 use userdata_migrations::{Tables, up};
@@ -23,21 +23,36 @@ use testkit::{
     wait_for,
 };
 
-/// Whom the notes in the outbox concern, in a fixed order: user, strategy (0: all), sections. `*` is everyone. They are
-/// deleted.
-async fn noted(place: &TestDatabase) -> Vec<(String, i64, i64)> {
-    let Some(mut batch) = Outbox::new(place.connect().await.into()).take().await.unwrap() else { return vec![] };
-    let told = |change: &Invalidation| match change {
-        Invalidation::Of(scope) => {
-            let strategy = scope.strategy.map_or(0, StrategyId::get);
-            (scope.user.as_str().to_owned(), strategy, scope.sections.bits())
-        }
-        Invalidation::OfEveryone(sections) => ("*".to_owned(), 0, sections.bits()),
-    };
-    let mut noted: Vec<_> = batch.changes.iter().map(told).collect();
-    noted.sort();
-    batch.delete().await.unwrap();
-    noted
+/// A reader of an outbox.
+struct Notes {
+    outbox: Outbox,
+    consumed: Consumed,
+}
+
+impl Notes {
+    /// What is noted from now on.
+    async fn begin(place: &TestDatabase) -> Self {
+        let outbox = Outbox::new(place.connect().await.into());
+        let consumed = outbox.read(None).await.unwrap().consumed;
+        Self { outbox, consumed }
+    }
+
+    /// Whom the notes since the last call concern, in a fixed order: user, strategy (0: all), sections. `*` is everyone.
+    async fn read(&mut self) -> Vec<(String, i64, i64)> {
+        let told = |change: &Invalidation| match change {
+            Invalidation::Of(scope) => {
+                let strategy = scope.strategy.map_or(0, StrategyId::get);
+                (scope.user.as_str().to_owned(), strategy, scope.sections.bits())
+            }
+            Invalidation::OfEveryone(sections) => ("*".to_owned(), 0, sections.bits()),
+        };
+        let reading = self.outbox.read(Some(&self.consumed)).await.unwrap();
+        assert_eq!(reading.discontinuity, None);
+        self.consumed = reading.consumed;
+        let mut noted: Vec<_> = reading.changes.iter().map(told).collect();
+        noted.sort();
+        noted
+    }
 }
 
 fn bits(sections: &[Section]) -> i64 {
@@ -55,8 +70,9 @@ async fn a_change_concerns_its_old_and_its_new_owner_and_the_sections_made_of_it
         let place = &sources.database;
         sources.add_user("a", &[11]).await;
         sources.add_user("b", &[12]).await;
+        let mut notes = Notes::begin(place).await;
         changes::install(&sources.db).await.unwrap();
-        let everything = noted(place).await;
+        let everything = notes.read().await;
         assert!(everything.iter().all(|(user, ..)| user == "*"), "{kind:?}: changes before it may not have been noted");
         let owned = |user: &str, strategy, bits| (user.to_owned(), strategy, bits);
         for (statement, expected) in [
@@ -108,13 +124,15 @@ async fn a_change_concerns_its_old_and_its_new_owner_and_the_sections_made_of_it
             ),
         ] {
             place.execute(statement).await;
-            assert_eq!(noted(place).await, expected, "{kind:?}: {statement}");
+            assert_eq!(notes.read().await, expected, "{kind:?}: {statement}");
         }
         sources.rolled_back("UPDATE enhanced_content_strategies SET name = 'y'").await;
-        assert_eq!(noted(place).await, [], "{kind:?}: what is rolled back was never changed");
+        assert_eq!(notes.read().await, [], "{kind:?}: what is rolled back was never changed");
         changes::remove(&sources.db).await.unwrap();
+        let everything = notes.read().await;
+        assert!(everything.iter().all(|(user, ..)| user == "*"), "{kind:?}: no change is noted from now on");
         place.execute("UPDATE enhanced_content_strategies SET name = 'z'").await;
-        assert_eq!(noted(place).await, [], "{kind:?}: the triggers are gone");
+        assert_eq!(notes.read().await, [], "{kind:?}: the triggers are gone");
     }
 }
 
@@ -128,7 +146,8 @@ async fn a_bulk_change_is_noted_once_per_owner_and_an_emptied_table_once() {
     let onboarding = bits(&[Section::Onboarding]);
     let both = [("a".to_owned(), 0, onboarding), ("b".to_owned(), 0, onboarding)];
     let everyone = [("*".to_owned(), 0, onboarding)];
-    noted(place).await;
+    let mut notes = Notes::begin(place).await;
+    place.execute("DELETE FROM invalidation_outbox").await;
     for (statement, rows, expected) in [
         (
             "INSERT INTO seo_page_audits (user_id, website_url, page_url) \
@@ -141,8 +160,9 @@ async fn a_bulk_change_is_noted_once_per_owner_and_an_emptied_table_once() {
         ("TRUNCATE seo_page_audits", 1, &everyone[..]),
     ] {
         place.execute(statement).await;
-        let notes = place.rows("SELECT id FROM invalidation_outbox").await.len();
-        assert_eq!((notes, &noted(place).await[..]), (rows, expected), "{statement}");
+        let noted = place.rows("SELECT id FROM invalidation_outbox").await.len();
+        assert_eq!((noted, &notes.read().await[..]), (rows, expected), "{statement}");
+        place.execute("DELETE FROM invalidation_outbox").await;
     }
 }
 

@@ -8,6 +8,7 @@
 mod ai_analysis;
 mod attack;
 mod bad_input;
+mod change_feed;
 mod change_notes;
 mod changes;
 mod coherence;

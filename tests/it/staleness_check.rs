@@ -31,6 +31,13 @@ async fn what_is_written_past_the_triggers_is_found_behind_the_answers() {
     assert_eq!(found(&client).await.stale, 0);
 
     changes::remove(&db).await.unwrap();
+    // Everything is read again once.
+    wait_for("the loss to be noticed", async || {
+        get(&mut client, "demo_anna").await;
+        (!stats(&client).await.changes?.unwatched.is_empty()).then_some(())
+    })
+    .await;
+    get(&mut client, "demo_anna").await;
     execute(&db, "UPDATE persona_data SET selected_platforms = '[\"mastodon\"]'").await;
     // Onboarding, and the keys that are derived from it.
     let stale = async || {

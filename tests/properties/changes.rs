@@ -121,9 +121,9 @@ async fn a_change_that_is_relayed_twice(kind: Kind) -> Result<(), String> {
     judge.expect(&ground.commit(&[Change::of("enhanced_content_strategies", renamed, "user_id = '1'")], true).await);
     let faults = &ground.members[0].faults;
     faults.set(FaultPoint::Append, Place::Before, Some(Mode::Fail));
-    ground.members[0].jobs.relay_changes().await;
+    ground.members[0].jobs.relay_now().await;
     faults.mend();
-    ground.members[0].jobs.relay_changes().await;
+    ground.members[0].jobs.relay_now().await;
     let judged = judge.judge(&ground, 0, 0).await;
     ground.close().await;
     judged
@@ -174,7 +174,7 @@ fn what_changes_past_the_triggers_is_found_and_told_once() {
 fn forgetting_a_change_before_its_invalidation_is_committed_is_noticed() {
     for kind in BOTH {
         run(None, a_change_that_is_relayed_twice(kind)).unwrap();
-        let broken = run(Some(Mutant::DeletesBeforeInvalidating), a_change_that_is_relayed_twice(kind));
+        let broken = run(Some(Mutant::ConsumesBeforeInvalidating), a_change_that_is_relayed_twice(kind));
         let noticed = broken.expect_err("nothing notices it");
         assert!(noticed.contains("renamed"), "{kind:?}: {noticed}");
     }

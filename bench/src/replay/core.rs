@@ -269,7 +269,7 @@ impl Core {
             format!("UPDATE content_recommendations SET title = '{}' WHERE id = {user}", versions.recommendations)
         };
         self.db.execute_unprepared(&sql).await.unwrap();
-        self.jobs.relay_changes().await;
+        self.jobs.relay_now().await;
         self.jobs.prefetch();
         let now = self.clock.now().since(self.began);
         self.due.push(Reverse((now + self.quiet + MOMENT, *user)));

@@ -74,15 +74,16 @@ CREATE TABLE invalidation_log (
 -- What this cluster has read of the sources' outbox.
 CREATE TABLE change_feed (
     id INTEGER PRIMARY KEY CHECK (id = 1),
-    -- The cluster's name in the outbox, and what proves that the name is not in use by a copy of this database.
+    -- The cluster's name in the outbox: a UUID.
     cluster VARCHAR(36) NOT NULL,
-    nonce VARCHAR(36) NOT NULL,
+    -- What may stand there as this cluster's, unless a copy of this database uses its name: UUIDs, separated by spaces.
+    nonces TEXT NOT NULL,
     -- JSON as text. NULL: no outbox was ever read.
     consumed TEXT,
     -- Of `consumed`, for compare-and-set.
     version BIGINT NOT NULL
 );
-INSERT INTO change_feed (id, cluster, nonce, version)
+INSERT INTO change_feed (id, cluster, nonces, version)
 VALUES (1, CAST(gen_random_uuid() AS TEXT), CAST(gen_random_uuid() AS TEXT), 0);
 
 -- The rounds of reading the outbox: the newest row says who reads it, and which round is complete. Rows are only ever

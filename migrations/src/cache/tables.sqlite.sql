@@ -80,15 +80,16 @@ CREATE TABLE invalidation_log (
 -- What this cluster has read of the sources' outbox.
 CREATE TABLE change_feed (
     id INTEGER PRIMARY KEY CHECK (id = 1),
-    -- The cluster's name in the outbox, and what proves that the name is not in use by a copy of this database.
+    -- The cluster's name in the outbox: a UUID.
     cluster VARCHAR(36) NOT NULL,
-    nonce VARCHAR(36) NOT NULL,
+    -- What may stand there as this cluster's, unless a copy of this database uses its name: UUIDs, separated by spaces.
+    nonces TEXT NOT NULL,
     -- JSON as text. NULL: no outbox was ever read.
     consumed TEXT,
     -- Of `consumed`, for compare-and-set.
     version BIGINT NOT NULL
 );
-INSERT INTO change_feed (id, cluster, nonce, version)
+INSERT INTO change_feed (id, cluster, nonces, version)
 SELECT 1, substr(x, 1, 8) || '-' || substr(x, 9, 4) || '-4' || substr(x, 14, 3) || '-8' || substr(x, 18, 3) || '-' || substr(x, 21, 12),
        substr(y, 1, 8) || '-' || substr(y, 9, 4) || '-4' || substr(y, 14, 3) || '-8' || substr(y, 18, 3) || '-' || substr(y, 21, 12),
        0

@@ -1,3 +1,5 @@
+//! How polls, rounds and own readings of the outbox make changes known.
+
 use super::*;
 use crate::model::Section;
 
@@ -41,9 +43,12 @@ fn rounds_that_are_not_completed_certify_nothing() {
 }
 
 #[test]
-fn a_cluster_that_has_never_read_an_outbox_is_promised_nothing_and_flags_nothing() {
+fn without_an_outbox_nothing_is_promised_and_nothing_flagged() {
     let clock = Clock::system();
     let feed = ChangeFeed::new(LEASE, clock.clone());
+    poll(&feed, &clock, &FeedHead::default());
+    assert!(!feed.holds_at(clock.now()), "there may be one that cannot be read");
+    feed.has_no_outbox();
     poll(&feed, &clock, &FeedHead::default());
     assert!(feed.holds_at(clock.now()) && !feed.is_watched());
     poll(&feed, &clock, &FeedHead { is_registered: true, newest: None });

@@ -42,7 +42,9 @@ impl InvalidationLog {
                 return Ok(());
             }
         }
-        if !applied.epoch.is_empty() {
+        // A new epoch also begins when the change feed cannot be continued: then nothing is lost.
+        let is_continued = head.position >= applied.position && head.nonce == nonce;
+        if !applied.epoch.is_empty() && !is_continued {
             self.gaps.add(1);
         }
         tracing::info!(epoch = %head.epoch, "invalidation log adopted; nothing cached in another epoch is served");

@@ -3,6 +3,8 @@
 //!
 //! Every commit is a compare-and-set on a version. An instance that slept through a takeover changes nothing.
 
+use uuid::Uuid;
+
 use super::{InvalidationLog, InvalidationLogError};
 use crate::{
     fault::FaultPoint,
@@ -14,11 +16,12 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Consumption {
     /// This cluster's name in the outbox.
-    pub(crate) cluster: String,
-    /// What stands in the outbox as this cluster's, unless another one uses its name.
-    pub(crate) nonce: String,
+    pub(crate) cluster: Uuid,
+    /// What may stand in the outbox as this cluster's, unless another one uses its name.
+    pub(crate) nonces: Vec<Uuid>,
     /// JSON. None: no outbox was ever read.
     pub(crate) consumed: Option<String>,
+    /// A random number for each commit: a counter would be used twice after a restore.
     pub(crate) version: i64,
 }
 

@@ -5,6 +5,8 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Query},
 };
 
+use uuid::Uuid;
+
 use super::{consumption::Consumption, table::LogTable};
 use crate::{
     entity::{
@@ -17,15 +19,17 @@ use crate::{
 impl LogTable {
     pub(super) async fn consumption(&self) -> Result<Consumption, DbErr> {
         let row = Query::select()
-            .columns([Column::Cluster, Column::Nonce, Column::Consumed, Column::Version])
+            .columns([Column::Cluster, Column::Nonces, Column::Consumed, Column::Version])
             .from(change_feed::Entity)
             .and_where(Expr::col(Column::Id).eq(change_feed::ID))
             .to_owned();
         let row = self.pool.query_one_raw(self.dialect.build(&row)).await?;
         let row = row
             .ok_or_else(|| DbErr::RecordNotFound("change_feed has no row: the database is not migrated".to_owned()))?;
-        let (cluster, nonce, consumed, version) = row.try_get_many_by_index()?;
-        Ok(Consumption { cluster, nonce, consumed, version })
+        let (cluster, nonces, consumed, version): (String, String, _, _) = row.try_get_many_by_index()?;
+        let uuid = |text: &str| Uuid::parse_str(text).map_err(|error| DbErr::Type(format!("change_feed: {error}")));
+        let nonces = nonces.split_whitespace().map(uuid).collect::<Result<_, _>>()?;
+        Ok(Consumption { cluster: uuid(&cluster)?, nonces, consumed, version })
     }
 
     /// The last position, or None if the version is another one.
@@ -71,12 +75,13 @@ impl LogTable {
         version: i64,
         next: &Consumption,
     ) -> Result<bool, DbErr> {
+        let nonces: Vec<String> = next.nonces.iter().map(Uuid::to_string).collect();
         let update = Query::update()
             .table(change_feed::Entity)
-            .value(Column::Cluster, next.cluster.as_str())
-            .value(Column::Nonce, next.nonce.as_str())
+            .value(Column::Cluster, next.cluster.to_string())
+            .value(Column::Nonces, nonces.join(" "))
             .value(Column::Consumed, next.consumed.clone())
-            .value(Column::Version, Expr::col(Column::Version).add(1))
+            .value(Column::Version, next.version)
             .and_where(Expr::col(Column::Id).eq(change_feed::ID))
             .and_where(Expr::col(Column::Version).eq(version))
             .to_owned();

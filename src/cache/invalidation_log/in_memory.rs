@@ -10,7 +10,7 @@ use super::{
     row::{LogHead, LogRow},
 };
 use crate::{
-    cache::change_feed::round::FeedHead,
+    cache::change_feed::{round::FeedHead, rounds::Rounds},
     database::in_memory::{Flaw, LogRecord, MemoryDatabase, Tables},
     fault::FaultPoint,
     model::{Invalidation, Token},
@@ -113,6 +113,10 @@ impl LogTable {
                 std::mem::replace(&mut tables.log, kept).len() as u64
             })
             .await
+    }
+
+    pub(super) fn rounds(&self) -> Option<Rounds> {
+        None
     }
 
     // The relay is not among what Shuttle's tests run.

@@ -18,7 +18,10 @@ use super::{
     row::{LogHead, LogRow},
 };
 use crate::{
-    cache::change_feed::round::{FeedHead, Round},
+    cache::change_feed::{
+        round::{FeedHead, Round},
+        rounds::Rounds,
+    },
     database::{Dialect, Pool, SqlFile},
     entity::{
         invalidation,
@@ -50,6 +53,11 @@ const READ_HEAD: SqlFile =
 impl LogTable {
     pub(super) fn new(LogPools { reads: pool, commits }: LogPools) -> Self {
         Self { dialect: Dialect::of(&pool), pool, commits, faults: Faults::here() }
+    }
+
+    /// The rounds of the change feed. None in SQLite.
+    pub(super) fn rounds(&self) -> Option<Rounds> {
+        Rounds::of(&self.pool)
     }
 
     /// Appends the entries in one durable commit. Returns the last position, and the epoch that it belongs to.

@@ -92,7 +92,13 @@ impl UserDataService for Script {
             }],
             sources: vec![SourceStats { source: "onboarding".into(), runs: 5, ..Default::default() }],
             sections: vec![SectionStats { section: Section::GapAnalysis.into(), read: 8, reused: 3 }],
-            changes: Some(ChangeStats { active: true, changes: 7, invalidations: 6, backlog: Some(1), lag: None }),
+            changes: Some(ChangeStats {
+                active: true,
+                changes: 7,
+                invalidations: 6,
+                backlog: Some(1),
+                ..ChangeStats::default()
+            }),
             staleness_check: Some(StalenessCheckStats { compared: 30, stale: 2, ..Default::default() }),
             ai_calls_shared: 4,
             ai_prompt_tokens: 900,

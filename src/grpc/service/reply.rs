@@ -103,8 +103,13 @@ fn passing_info(served: &Served, force_refresh: bool, now: DateTime<Utc>) -> Cac
         age: Some(age_of(served, now).into()),
         verified: served.verified,
         token: served.token.to_text(),
+        changes: changes(served.changes_known).into(),
         ..CacheInfo::default()
     }
+}
+
+fn changes(known: bool) -> v1::Changes {
+    if known { v1::Changes::Known } else { v1::Changes::NotWatched }
 }
 
 fn encoded_reports(snapshot: &Snapshot, sections: SectionSet) -> Vec<u8> {

@@ -67,7 +67,7 @@ impl Steps {
             self.inspect_what_is_changing(&concerned).await;
         }
         let relaying = self.rng.random_range(0..self.ground.members.len());
-        self.ground.members[relaying].jobs.relay_changes().await;
+        self.ground.members[relaying].jobs.relay_now().await;
         for place in questions_about(&concerned) {
             self.ask_everywhere(place).await?;
         }
@@ -108,7 +108,7 @@ impl Steps {
         let member = self.rng.random_range(0..self.ground.members.len());
         let call = FaultPoint::Source(SOURCES.choose(&mut self.rng).unwrap());
         let where_to = if self.rng.random_bool(0.5) { Place::Before } else { Place::After };
-        self.ground.members[member].jobs.relay_changes().await;
+        self.ground.members[member].jobs.relay_now().await;
         let (faults, gauge, cache) = {
             let member = &self.ground.members[member];
             (member.faults.clone(), member.gauge.clone(), Arc::clone(&member.cache))
@@ -126,7 +126,7 @@ impl Steps {
         }
         let more = self.change().await;
         if self.rng.random_bool(0.5) {
-            self.ground.members[member].jobs.relay_changes().await;
+            self.ground.members[member].jobs.relay_now().await;
         }
         self.tell(format!("during a load of {place} at {member}, {call:?} held {where_to:?}"));
         faults.mend();

@@ -225,7 +225,7 @@ impl Figures<'_> {
             None => "off".to_owned(),
             Some(changes) if !changes.active => "no outbox: run `userdata triggers install`".to_owned(),
             Some(changes) => {
-                let relayed = self.rate(|stats| stats.changes.map_or(0, |changes| changes.changes));
+                let relayed = self.rate(|stats| stats.changes.as_ref().map_or(0, |changes| changes.changes));
                 format!("{relayed}/s  the latest had waited {}", human::duration(changes.lag.as_ref()))
             }
         };

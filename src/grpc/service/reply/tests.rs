@@ -38,7 +38,7 @@ fn served(status: CacheStatus, failed: Option<Section>) -> Served {
         })
         .collect();
     let snapshot = Snapshot::seal(query.key().clone(), "inc".into(), noon(), noon() + TimeDelta::seconds(3600), parts);
-    Served { snapshot, status, verified: true, token: Token { epoch: "inc".into(), position: 7 } }
+    Served { snapshot, status, verified: true, changes_known: true, token: Token { epoch: "inc".into(), position: 7 } }
 }
 
 /// What a client makes of a reply.
@@ -125,6 +125,7 @@ fn cache_info_is_complete() {
             verified: true,
             token: "inc:7".into(),
             complete: false,
+            changes: v1::Changes::Known.into(),
         }
     );
 }

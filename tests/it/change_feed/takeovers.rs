@@ -1,0 +1,79 @@
+//! The instance that reads the outbox for the cluster dies, hangs or stops.
+
+use std::time::{Duration, Instant};
+
+use super::{Fed, fed, is_verified, observe};
+use testkit::{
+    ask::stats,
+    cluster::{Layout, cluster},
+    wait_for,
+};
+
+impl Fed {
+    /// The instance that completes the rounds.
+    async fn holder(&self) -> usize {
+        wait_for("rounds", async || {
+            let mut before = Vec::new();
+            for client in &self.clients {
+                before.push(stats(client).await.changes.unwrap().rounds);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            for (index, client) in self.clients.iter().enumerate() {
+                if stats(client).await.changes.unwrap().rounds > before[index] {
+                    return Some(index);
+                }
+            }
+            None
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn the_others_go_on_when_the_reading_instance_is_killed() {
+    let mut fed = fed(cluster(Layout::Postgres).await, 3).await;
+    for count in 1..=2 {
+        let holder = fed.holder().await;
+        fed.servers[holder].kill().await;
+        fed.cluster.sources.write(11, count).await;
+        let committed = Instant::now();
+        fed.clients.remove(holder);
+        fed.servers.remove(holder);
+        for client in &fed.clients {
+            let observed = observe(client, count, committed, Duration::from_secs(2)).await;
+            println!("killed: {observed:?}");
+        }
+        for client in &fed.clients {
+            is_verified(client, count).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_wakes_up_after_a_takeover_serves_nothing_outdated() {
+    let fed = fed(cluster(Layout::Postgres).await, 2).await;
+    let holder = fed.holder().await;
+    let other = 1 - holder;
+    fed.servers[holder].signal("STOP");
+    fed.cluster.sources.write(11, 1).await;
+    let committed = Instant::now();
+    observe(&fed.clients[other], 1, committed, Duration::from_secs(2)).await;
+    is_verified(&fed.clients[other], 1).await;
+    fed.cluster.sources.write(11, 2).await;
+    let committed = Instant::now();
+    is_verified(&fed.clients[other], 2).await;
+    tokio::time::sleep(super::LEASE.saturating_sub(committed.elapsed())).await;
+    fed.servers[holder].signal("CONT");
+    observe(&fed.clients[holder], 2, committed, Duration::from_secs(3)).await;
+    is_verified(&fed.clients[holder], 2).await;
+}
+
+#[tokio::test]
+async fn a_stop_leaves_the_rounds_to_another_instance_without_an_unverified_answer() {
+    let mut fed = fed(cluster(Layout::Postgres).await, 2).await;
+    let holder = fed.holder().await;
+    let other = fed.clients[1 - holder].clone();
+    fed.servers[holder].terminate().await;
+    let observed = observe(&other, 0, Instant::now(), Duration::from_secs(2)).await;
+    assert_eq!(observed.unverified, 0, "{observed:?}");
+}
