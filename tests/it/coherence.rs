@@ -10,4 +10,5 @@ mod lost;
 mod purge;
 mod race;
 mod restart;
+mod storm;
 mod two_primaries;

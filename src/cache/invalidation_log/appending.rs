@@ -11,8 +11,10 @@ use crate::{
     mutant::{self, Mutant},
 };
 
-/// Readings of the log after a commit, while they time out.
-const CATCH_UPS_AFTER_COMMIT: u32 = 5;
+/// Readings of the log after a commit that may time out: for 5 s with the default timeout, longer than most deadlines.
+const TIMEOUTS_MAX: u32 = 25;
+/// Readings that may fail: they may have found no free connection.
+const FAILURES_MAX: u32 = 3;
 /// Attempts at an entry, while other epochs begin.
 const ATTEMPTS: u32 = 3;
 
@@ -86,14 +88,16 @@ impl InvalidationLog {
         Ok(Some(Appended { token: last, committed_at }))
     }
 
-    /// An acknowledgement that fails after the commit makes the caller repeat it, which costs more than reading again.
+    /// What is committed is in force, so its reading is repeated until the caller leaves: a caller that gets an error would
+    /// repeat the whole call, and a thousand of them would repeat a storm.
     pub(super) async fn catch_up_after_commit(&self) -> Result<(), InvalidationLogError> {
-        for _ in 1..CATCH_UPS_AFTER_COMMIT {
+        let (mut timeouts, mut failures) = (0, 0);
+        loop {
             match self.catch_up().await {
-                Err(InvalidationLogError::Timeout) => {}
+                Err(InvalidationLogError::Timeout) if timeouts < TIMEOUTS_MAX => timeouts += 1,
+                Err(InvalidationLogError::Database(_)) if failures < FAILURES_MAX => failures += 1,
                 done => return done,
             }
         }
-        self.catch_up().await
     }
 }

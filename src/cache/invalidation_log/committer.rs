@@ -14,7 +14,10 @@ use super::{
 use crate::{
     fault::FaultPoint,
     model::{Invalidation, Token},
-    sync::{TaskTracker, time::timeout},
+    sync::{
+        TaskTracker,
+        time::{now, timeout},
+    },
 };
 
 /// Queued calls; further callers wait until the queue has room.
@@ -25,8 +28,8 @@ const BATCH: usize = 256;
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// More for each entry, so that a call with very many of them can succeed at all: some ten times what one takes.
 const TIMEOUT_OF_ENTRY: Duration = Duration::from_micros(200);
-/// Attempts at a transaction that conflicts with another one.
-const ATTEMPTS: u32 = 5;
+/// How long a transaction is repeated that conflicts with others.
+const REPEATED_FOR: Duration = Duration::from_secs(5);
 
 /// Entries that are committed together, and where to say the last one's position.
 type AppendRequest = (Vec<Invalidation>, oneshot::Sender<Result<Token, InvalidationLogError>>);
@@ -73,11 +76,12 @@ async fn run(table: LogTable, mut requests: mpsc::Receiver<AppendRequest>) {
 
 async fn append(table: &LogTable, entries: &[Invalidation]) -> Result<Token, InvalidationLogError> {
     let limit = TIMEOUT + TIMEOUT_OF_ENTRY * u32::try_from(entries.len()).unwrap_or(u32::MAX);
-    let mut attempt = 1;
+    let until = now() + REPEATED_FOR;
     loop {
         match timeout(limit, table.faults.through(FaultPoint::Append, table.append(entries))).await {
             Err(_) => return Err(InvalidationLogError::Timeout),
-            Ok(Err(error)) if is_transient(&error) && attempt < ATTEMPTS => attempt += 1,
+            // Nothing was committed. In a storm of invalidations the lock of the head is waited for.
+            Ok(Err(error)) if is_transient(&error) && now() < until => {}
             Ok(result) => return result.map_err(InvalidationLogError::from),
         }
     }
