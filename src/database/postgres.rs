@@ -12,8 +12,8 @@ use std::{
 use sea_orm::{
     DatabaseConnection, DbErr,
     sqlx::{
-        self, ConnectOptions as _, Connection,
-        postgres::{PgConnectOptions, PgPoolOptions},
+        self, ConnectOptions as _, Connection, Row as _,
+        postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
     },
 };
 use tokio::time::Instant;
@@ -123,15 +123,21 @@ impl Postgres {
                 let returned = Arc::clone(&returned);
                 Box::pin(async move {
                     // sqlx pings too, right after this, but without a time limit.
-                    let answered = tokio::time::timeout(ABANDONED_MAX, connection.ping()).await;
+                    let answered = tokio::time::timeout(ABANDONED_MAX, has_no_transaction(connection)).await;
                     returned.record();
                     // After an error sqlx closes the connection at once, without a message to the server.
-                    answered
-                        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
-                        .map(|()| true)
+                    answered.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
                 })
             })
     }
+}
+
+/// Whether no transaction is open. sqlx counts one only after the server's answer, so a BEGIN whose caller has left
+/// would stay open, and everything later on the connection would belong to it. Within a transaction `now()` is when it
+/// began.
+async fn has_no_transaction(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let row = sqlx::Executor::fetch_one(connection, "SELECT now() = statement_timestamp()").await?;
+    row.try_get(0)
 }
 
 fn session(postgres: PgConnectOptions, options: &Options) -> PgConnectOptions {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use tokio::time::{Instant, timeout};
 use userdata::{
     aggregate::sql::SourceDatabase,
@@ -10,7 +10,7 @@ use userdata::{
 };
 
 use testkit::{
-    database::{Kind, TestDatabase, database},
+    database::{BOTH, Kind, TestDatabase, database},
     postgres::postgres,
     proxy::{Network, Proxy},
     sources::count,
@@ -136,4 +136,45 @@ async fn sources_that_refuse_connections_are_an_error_at_once() {
     }
     proxy.restore();
     sources.begin(&[]).await.unwrap().0.end().await.unwrap();
+}
+
+/// Gives a call so many turns, then leaves it.
+async fn turns(turns: u32) {
+    for _ in 0..turns {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn no_connection_keeps_a_transaction_whose_begin_was_cancelled() {
+    const WRITES: i64 = 20;
+    for kind in BOTH {
+        let place = database(kind).await;
+        let watcher = place.connect().await;
+        watcher.execute_unprepared("CREATE TABLE t (a INTEGER)").await.unwrap();
+        let options = Options {
+            access: Access::ReadWrite,
+            application_name: "userdata-cancelled".to_owned(),
+            max_connections: CONNECTIONS,
+            acquire_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(10),
+        };
+        let pool = Pool::open(&place.url, &options).await.unwrap();
+        for given in 0..300 {
+            tokio::select! {
+                biased;
+                begun = pool.begin() => drop(begun.unwrap()),
+                () = turns(given) => {}
+            }
+        }
+        for _ in 0..WRITES {
+            pool.execute_unprepared("INSERT INTO t VALUES (1)").await.unwrap();
+        }
+        assert_eq!(count(&watcher, "SELECT COUNT(*) FROM t").await, WRITES, "{kind:?}: what was written is committed");
+        if kind == Kind::Postgres {
+            let open = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
+                        AND state LIKE 'idle in transaction%'";
+            wait_for("no open transaction", async || (count(&watcher, open).await == 0).then_some(())).await;
+        }
+    }
 }
