@@ -208,6 +208,13 @@ async fn connect_redis(
     Ok((Some(redis), Some(subscriber)))
 }
 
+/// Where this process runs: after it another one may. None if the system chooses the port.
+fn place(config: &Config) -> Option<String> {
+    let listen = config.server.listen;
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    (listen.port() != 0).then(|| format!("{} {listen}", host.trim()))
+}
+
 async fn connect_cache(
     config: &Config,
     telemetry: &Telemetry,
@@ -228,7 +235,13 @@ async fn connect_cache(
     let database = DatabaseTier::new(databases.cache.clone(), &config.database, clock.clone());
     let leases =
         Leases::new(databases.cache.clone(), &config.load_lease, timeout, clock.clone(), tasks.clone(), stop.clone());
-    let leases = Arc::new(leases.heeding(database.reach()));
+    let leases = leases.heeding(database.reach());
+    let leases = Arc::new(match place(config) {
+        Some(place) => leases.at(&place),
+        None => leases,
+    });
+    // Best effort: without it, the first asker waits for the heartbeats of the process that was here before.
+    let _ = tokio::time::timeout(timeout, leases.release_predecessors()).await;
     let ai_guard = Guard::new("ai_analysis", &config.sources, clock.clone()).with_metrics(&meter);
     let responses = ResponseCache::new(databases.cache.clone());
     let ai = AiAnalysis::new(&config.ai, ai_guard, responses, Arc::clone(&leases), clock.clone(), tasks.clone())?;

@@ -26,6 +26,8 @@ use crate::{
 
 /// How often to probe a tier whose circuit is open.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
+/// A dead holder's lease costs the next asker the time until it counts as dead; its row is gone after two or three sweeps.
+const LEASE_SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// How often to look for changes that are due: little beside the quiet period that they wait for.
 const PREFETCH_EVERY: Duration = Duration::from_millis(100);
 
@@ -106,6 +108,7 @@ impl Jobs {
         run(config.sources.relay_poll, |jobs| Box::pin(async move { jobs.relay_changes().await }));
         run(config.sources.file_poll, |jobs| Box::pin(async move { jobs.look_at_files().await }));
         run(config.database.sweep_every, |jobs| Box::pin(async move { jobs.sweep().await }));
+        run(LEASE_SWEEP_EVERY, |jobs| Box::pin(async move { jobs.sweep.leases().await }));
         run(config.database.access_counts_every, |jobs| Box::pin(async move { jobs.flush_access_counts().await }));
         run(PREFETCH_EVERY, |jobs| Box::pin(async move { jobs.prefetch() }));
         run(config.staleness_check.every, |jobs| Box::pin(async move { jobs.check_staleness().await }));

@@ -117,6 +117,7 @@ impl UserDataCache {
     pub fn new(parts: CacheParts, tasks: &TaskTracker) -> Self {
         let CacheParts { config, leases, redis, database, outbox, clock, stop, meter, .. } = parts;
         let (log, aggregator) = (Arc::new(parts.invalidation_log), Arc::new(parts.aggregator.with_metrics(&meter)));
+        aggregator.ai().heed(Arc::clone(&log) as _);
         if config.prefetch.enabled {
             // From now on: a change may arrive before the first look for one.
             log.record_scopes();

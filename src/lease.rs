@@ -23,6 +23,7 @@ mod work;
 use std::{collections::HashMap, time::Duration};
 
 use sea_orm::DbErr;
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use held::HeartbeatTask;
@@ -32,7 +33,7 @@ use in_memory as table;
 use table::LeaseTable;
 use watch::LeaseState;
 pub use watch::LeaseWatch;
-pub use work::SharedWork;
+pub use work::{AI_CALL, SharedWork};
 use work::{Claimant, Grant, LeaseRow};
 
 #[cfg(feature = "shuttle")]
@@ -47,6 +48,8 @@ use crate::{
     },
 };
 
+/// Of the digest of a place.
+const PLACE_BYTES: usize = 8;
 /// Attempts at a row that other instances insert and delete meanwhile; then the caller works without a lease.
 const CLAIM_ATTEMPTS: u32 = 3;
 /// Waiting instances vary their pauses by this share, so that they do not query in step.
@@ -94,6 +97,9 @@ pub struct Leases {
     reach: Reach,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Where this process runs. None: a place that no other process follows at.
+    place: Option<String>,
+    instance: String,
     /// By key, the rows that the last sweep found, and since when each is unchanged.
     swept: Mutex<HashMap<String, (LeaseRow, Moment)>>,
 }
@@ -135,7 +141,25 @@ impl Leases {
         stop: CancellationToken,
     ) -> Self {
         let (config, reach) = (config.clone(), Reach::default());
-        Self { table, config, timeout, clock, reach, tasks, stop, swept: Mutex::default() }
+        let instance = format!("{:016x}", random::<u64>());
+        Self { table, config, timeout, clock, reach, tasks, stop, place: None, instance, swept: Mutex::default() }
+    }
+
+    /// Of the process that runs at this place, for example a host and port, of which there is only one at a time.
+    #[must_use]
+    pub fn at(self, place: &str) -> Self {
+        let digest = Sha256::digest(place);
+        let place = format!("{}/", hex::encode(&digest[..PLACE_BYTES]));
+        Self { instance: format!("{place}{}", self.instance), place: Some(place), ..self }
+    }
+
+    /// Gives back what earlier processes held at this place: a killed one cannot. Two processes at one place would do
+    /// work twice, nothing more.
+    pub async fn release_predecessors(&self) -> Result<u64, DbErr> {
+        match &self.place {
+            Some(place) => self.table.release_predecessors(place, &self.instance).await,
+            None => Ok(0),
+        }
     }
 
     /// Uses the database only while `reach` says that it answers.
@@ -160,7 +184,7 @@ impl Leases {
         if limit.is_zero() || !self.is_in_reach() {
             return Claim::Alone;
         }
-        let claimant = Claimant::new(work);
+        let claimant = Claimant::new(work, &self.instance);
         match timeout(limit, self.try_claim(work, &claimant, expired)).await {
             Ok(Ok(claim)) => claim,
             failed => {
@@ -185,6 +209,11 @@ impl Leases {
             && let Some(grant) = self.table.take_over(claimant, work, watch.holder(), watch.heartbeat()).await?
         {
             tracing::info!("lease taken over; its holder sent no heartbeat");
+            // In the same step the call to a model that it made for the load, or the load would wait for that anew.
+            if !watch.instance().is_empty() {
+                let released = self.table.release_ai_calls_of(watch.instance()).await;
+                tracing::debug!(?released, "leases of its AI calls released");
+            }
             return Ok(Claim::Ours(self.hold(claimant.clone(), grant)));
         }
         for _ in 0..CLAIM_ATTEMPTS {

@@ -15,6 +15,7 @@ mod answer;
 mod budget;
 mod calls;
 mod endpoint;
+mod erasures;
 mod failure;
 mod input;
 mod response_cache;
@@ -39,6 +40,7 @@ pub use self::{
     budget::Budget,
     calls::{Late, Unanswered},
     endpoint::AiConfigError,
+    erasures::Erasures,
     response_cache::ResponseCache,
     spend::AiMetrics,
 };
@@ -153,6 +155,13 @@ impl AiAnalysis {
             }
         };
         Ok(Analysis { results, generator: Generator::Model, detail: calls.detail() })
+    }
+
+    /// From now on no response of a user is remembered whom another instance has erased meanwhile.
+    pub fn heed(&self, erasures: Arc<dyn Erasures>) {
+        if let Some(calls) = &self.model {
+            calls.heed(erasures);
+        }
     }
 
     /// Called before a user's responses are deleted: calls under way will not store theirs.

@@ -33,10 +33,14 @@ impl Sweep {
         if let Err(error) = self.aggregator.ai().sweep_responses(self.config.sweep_batch).await {
             tracing::warn!(%error, "sweep of unused AI responses failed; the next sweep retries");
         }
-        if let Err(error) = self.leases.sweep(self.config.sweep_batch).await {
-            tracing::warn!(%error, "sweep of abandoned leases failed; the next sweep retries");
-        }
         self.trim_log().await;
+    }
+
+    /// Deletes the leases of dead holders.
+    pub(super) async fn leases(&self) {
+        if let Err(error) = self.leases.sweep(self.config.sweep_batch).await {
+            tracing::debug!(%error, "sweep of abandoned leases failed; the next sweep retries");
+        }
     }
 
     /// One instance of the cluster trims at a time. The others try again at their next sweep.

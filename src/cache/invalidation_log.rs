@@ -18,10 +18,12 @@ pub(crate) mod consumption;
 #[cfg(not(feature = "shuttle"))]
 mod consumption_table;
 mod epoch;
+mod erasures;
 mod error;
 #[cfg(feature = "shuttle")]
 mod in_memory;
 mod local_copy;
+mod other_log;
 mod pools;
 mod positions;
 mod reading;
@@ -41,11 +43,13 @@ use tokio::sync::{Mutex, watch};
 
 use committer::Committer;
 use epoch::LaterEpoch;
+use erasures::RecentErasures;
 pub use error::InvalidationLogError;
 #[cfg(feature = "shuttle")]
 use in_memory as table;
 use local_copy::LocalCopy;
 pub use local_copy::LogView;
+use other_log::OtherLog;
 pub use pools::LogPools;
 use table::LogTable;
 pub use validity::LogValidity;
@@ -91,6 +95,8 @@ pub struct InvalidationLog {
     gaps: Counter,
     commits: Counter,
     later_epoch: sync::Mutex<Option<LaterEpoch>>,
+    erasures: sync::Mutex<RecentErasures>,
+    other_log: sync::Mutex<OtherLog>,
     lease_conflict: watch::Sender<Option<InvalidationLogError>>,
     /// Where each user has a file.
     files: OnceLock<Arc<WatchedFiles>>,
@@ -163,6 +169,8 @@ impl InvalidationLog {
             gaps: Counter::default(),
             commits: Counter::default(),
             later_epoch: sync::Mutex::default(),
+            erasures: sync::Mutex::default(),
+            other_log: sync::Mutex::default(),
             lease_conflict: watch::Sender::new(None),
             files: OnceLock::new(),
             feed: OnceLock::new(),
@@ -313,12 +321,24 @@ impl InvalidationLog {
     /// Catches up if another instance's position is higher than this one's, or belongs to another epoch.
     pub async fn catch_up_if_behind(&self, positions: impl Iterator<Item = Token>) -> Result<(), InvalidationLogError> {
         let ours = self.position();
-        let ahead = positions.filter(|of| of.epoch != ours.epoch || of.position > ours.position).count();
-        if ahead == 0 {
+        let ahead: Vec<Token> = positions.filter(|of| of.epoch != ours.epoch || of.position > ours.position).collect();
+        if ahead.is_empty() {
             return Ok(());
         }
-        self.notifications.add(ahead as u64);
-        self.catch_up().await
+        self.notifications.add(ahead.len() as u64);
+        self.catch_up().await?;
+        let epoch = self.position().epoch;
+        if let Some(other) = ahead.iter().find(|of| of.epoch != epoch)
+            && self.other_log.lock().is_named(&other.epoch, self.clock.now())
+        {
+            tracing::error!(
+                ours = %epoch,
+                other = %other.epoch,
+                "instances on another database use this Redis prefix; give each deployment its own redis.prefix, and all \
+                 instances of one the same database.url"
+            );
+        }
+        Ok(())
     }
 
     /// Waits until every lease that began before a commit has lapsed: until no instance can give an older answer as

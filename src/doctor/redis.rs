@@ -27,7 +27,7 @@ pub(super) async fn examine(config: &RedisSettings, found: &mut Findings) {
 }
 
 fn judge(redis: &Examined, place: &str, config: &RedisSettings, found: &mut Findings) {
-    let Examined { version, role, memory_max, eviction, latency, heard_after } = redis;
+    let Examined { version, role, memory_max, eviction, latency, heard_after, logs_lately } = redis;
     let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());
     if major.is_some_and(|major| major < MAJOR_MIN) {
         found.fail("redis", format!("{place} is version {version}"), format!("use version {MAJOR_MIN} or later"));
@@ -63,6 +63,14 @@ fn judge(redis: &Examined, place: &str, config: &RedisSettings, found: &mut Find
             "set maxmemory-policy allkeys-lru: a dropped document is read from the table",
         ),
         (bytes, _) => found.ok("redis memory", format!("{} MiB at most, then {eviction}", bytes / (1 << 20))),
+    }
+    if *logs_lately > 1 {
+        found.warn(
+            "redis prefix",
+            format!("{logs_lately} invalidation logs have documents of the last minute under the prefix {}", config.prefix),
+            "give each deployment its own redis.prefix, and all instances of one the same database.url; after a failover of \
+             the database it passes by itself",
+        );
     }
     match heard_after {
         Some(after) => found.ok("redis notifications", format!("a message arrives after {after:.1?}")),

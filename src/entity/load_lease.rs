@@ -9,6 +9,8 @@ pub struct Model {
     pub key: String,
     /// A new UUID for each claim.
     pub holder: String,
+    /// The process that holds it: where it runs, and a random number.
+    pub instance: String,
     pub read_position: i64,
     /// Moves while the holder is alive.
     pub heartbeat: i64,

@@ -6,7 +6,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, OnConflict, Query, ReturningClause},
 };
 
-use super::work::{Claimant, Grant, LeaseRow, SharedWork};
+use super::work::{AI_CALL, Claimant, Grant, LeaseRow, SharedWork};
 use crate::{
     database::{Dialect, Pool},
     entity::load_lease::{self, Column},
@@ -29,15 +29,22 @@ impl LeaseTable {
     pub(super) async fn take(&self, claimant: &Claimant, work: &SharedWork) -> Result<Option<Grant>, DbErr> {
         let outdated = Expr::col((load_lease::Entity, Column::ReadPosition)).lt(work.last_invalidation);
         let replaced = OnConflict::column(Column::Key)
-            .update_columns([Column::Holder, Column::ReadPosition, Column::Heartbeat, Column::Outcome])
+            .update_columns([
+                Column::Holder,
+                Column::Instance,
+                Column::ReadPosition,
+                Column::Heartbeat,
+                Column::Outcome,
+            ])
             .action_and_where(outdated)
             .to_owned();
         let insert = Query::insert()
             .into_table(load_lease::Entity)
-            .columns([Column::Key, Column::Holder, Column::ReadPosition, Column::Heartbeat])
+            .columns([Column::Key, Column::Holder, Column::Instance, Column::ReadPosition, Column::Heartbeat])
             .values_panic([
                 claimant.key.as_str().into(),
                 claimant.holder.as_str().into(),
+                claimant.instance.as_str().into(),
                 claimant.read_position.into(),
                 0.into(),
             ])
@@ -58,6 +65,7 @@ impl LeaseTable {
         let update = Query::update()
             .table(load_lease::Entity)
             .value(Column::Holder, claimant.holder.as_str())
+            .value(Column::Instance, claimant.instance.as_str())
             .value(Column::ReadPosition, claimant.read_position)
             .value(Column::Heartbeat, 0)
             .value(Column::Outcome, None::<String>)
@@ -126,6 +134,22 @@ impl LeaseTable {
         self.change(dead.build(self.dialect.backend())).await
     }
 
+    /// Releases the leases of AI calls that an instance held which is gone. Returns how many.
+    pub(super) async fn release_ai_calls_of(&self, instance: &str) -> Result<u64, DbErr> {
+        let gone = load_lease::Entity::delete_many()
+            .filter(Column::Instance.eq(instance))
+            .filter(Column::Key.starts_with(AI_CALL));
+        self.change(gone.build(self.dialect.backend())).await
+    }
+
+    /// Releases the leases of earlier processes at the place where `instance` runs. Returns how many.
+    pub(super) async fn release_predecessors(&self, place: &str, instance: &str) -> Result<u64, DbErr> {
+        let before = load_lease::Entity::delete_many()
+            .filter(Column::Instance.starts_with(place))
+            .filter(Column::Instance.ne(instance));
+        self.change(before.build(self.dialect.backend())).await
+    }
+
     async fn change(&self, statement: Statement) -> Result<u64, DbErr> {
         Ok(self.faults.through(FaultPoint::Lease, self.pool.execute_raw(statement)).await?.rows_affected())
     }
@@ -143,6 +167,7 @@ fn unmoved(key: &str, holder: &str, heartbeat: i64) -> Expr {
 fn read(row: &QueryResult) -> Result<LeaseRow, DbErr> {
     Ok(LeaseRow {
         holder: row.try_get("", "holder")?,
+        instance: row.try_get("", "instance")?,
         read_position: row.try_get("", "read_position")?,
         heartbeat: row.try_get("", "heartbeat")?,
         outcome: row.try_get("", "outcome")?,

@@ -42,6 +42,10 @@ impl LeaseWatch {
         &self.row.holder
     }
 
+    pub(super) fn instance(&self) -> &str {
+        &self.row.instance
+    }
+
     pub(super) fn heartbeat(&self) -> i64 {
         self.row.heartbeat
     }
@@ -81,7 +85,14 @@ mod tests {
     const TAKEOVER: Duration = Duration::from_secs(5);
 
     fn row(heartbeat: i64) -> LeaseRow {
-        LeaseRow { holder: "a".to_owned(), read_position: 7, heartbeat, outcome: None, now_ms: 100_000 }
+        LeaseRow {
+            holder: "a".to_owned(),
+            instance: String::new(),
+            read_position: 7,
+            heartbeat,
+            outcome: None,
+            now_ms: 100_000,
+        }
     }
 
     fn ended(at_ms: i64) -> LeaseRow {

@@ -2,6 +2,9 @@
 
 use sea_orm::sea_query::Expr;
 
+/// With this the key of a call to a model begins. A load waits for it, so a load that is taken over takes it along.
+pub const AI_CALL: &str = "ai:";
+
 /// A piece of work that one instance does for the whole cluster.
 #[derive(Clone, Debug)]
 pub struct SharedWork {
@@ -21,12 +24,18 @@ pub struct SharedWork {
 pub(super) struct Claimant {
     pub(super) key: String,
     pub(super) holder: String,
+    pub(super) instance: String,
     pub(super) read_position: i64,
 }
 
 impl Claimant {
-    pub(super) fn new(work: &SharedWork) -> Self {
-        Self { key: work.key.clone(), holder: uuid::Uuid::new_v4().to_string(), read_position: work.read_position }
+    pub(super) fn new(work: &SharedWork, instance: &str) -> Self {
+        Self {
+            key: work.key.clone(),
+            holder: uuid::Uuid::new_v4().to_string(),
+            instance: instance.to_owned(),
+            read_position: work.read_position,
+        }
     }
 }
 
@@ -41,6 +50,8 @@ pub(super) struct Grant {
 #[derive(Clone, Debug)]
 pub(super) struct LeaseRow {
     pub(super) holder: String,
+    /// Empty: not known.
+    pub(super) instance: String,
     pub(super) read_position: i64,
     pub(super) heartbeat: i64,
     pub(super) outcome: Option<String>,

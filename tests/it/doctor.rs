@@ -14,6 +14,7 @@ use testkit::{
     proxy::{Network, Proxy},
     redis::{redis, redis_with},
     server::{Settings, serve},
+    wait_for,
 };
 
 /// Ports that are free and stay so.
@@ -340,4 +341,21 @@ async fn settings_that_cannot_be_used_are_findings_and_secrets_are_never_printed
     assert!(!said.text.contains("hunter2"), "{}", said.text);
     said.has("ai endpoint", "FAIL", "refused", "ai.base_url");
     said.has("collector", "WARN", "refused", "OTEL_EXPORTER_OTLP_ENDPOINT");
+}
+
+#[tokio::test]
+async fn two_deployments_with_one_redis_prefix_are_told() {
+    let redis = redis_with("--maxmemory 64mb --maxmemory-policy allkeys-lru").await;
+    let url = redis.url();
+    let mut places = Vec::new();
+    // Of different users: documents of one would overwrite each other.
+    for user in ["1", "2"] {
+        let place = demo_database(Kind::Sqlite).await;
+        let server = serve(Settings::on(&place.url).with("redis.url", &url).with("redis.timeout", "2s")).await;
+        server.caller().await.get(user).await;
+        places.push((place, server));
+    }
+    let said = async || doctor_of(&places[0].0, &[("USERDATA__REDIS__URL", url.as_str())]).await;
+    wait_for("documents of both", async || said().await.text.contains("redis prefix").then_some(())).await;
+    said().await.has("redis prefix", "WARN", "2 invalidation logs", "its own redis.prefix");
 }

@@ -106,6 +106,8 @@ CREATE UNLOGGED TABLE change_feed_round (
 CREATE UNLOGGED TABLE load_lease (
     key VARCHAR(512) PRIMARY KEY,
     holder VARCHAR(36) NOT NULL,
+    -- The process that holds it: where it runs, and a random number.
+    instance VARCHAR(64) NOT NULL DEFAULT '',
     read_position BIGINT NOT NULL,
     heartbeat BIGINT NOT NULL,
     -- JSON as text: how a load without a snapshot ended.

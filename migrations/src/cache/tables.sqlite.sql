@@ -99,6 +99,8 @@ FROM (SELECT lower(hex(randomblob(16))) AS x, lower(hex(randomblob(16))) AS y);
 CREATE TABLE load_lease (
     key VARCHAR(512) PRIMARY KEY,
     holder VARCHAR(36) NOT NULL,
+    -- The process that holds it: where it runs, and a random number.
+    instance VARCHAR(64) NOT NULL DEFAULT '',
     read_position BIGINT NOT NULL,
     heartbeat BIGINT NOT NULL,
     -- JSON as text: how a load without a snapshot ended.

@@ -9,7 +9,11 @@
 
 mod once;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures::{
     FutureExt,
@@ -24,6 +28,7 @@ use tracing::Instrument;
 use super::{
     budget::Budget,
     endpoint::AiEndpoint,
+    erasures::Erasures,
     failure::{CallFailure, FailureReason},
     input::{Input, ResponseKey},
     prompt::PROMPT_VERSION,
@@ -96,6 +101,8 @@ pub(super) struct ModelCalls {
     /// Users erased recently, and when: responses to inputs from before that are not stored. A task holds the read lock
     /// while it stores a response, so that an erasure waits for it.
     erased: RwLock<Vec<(UserId, Moment)>>,
+    /// Of the other instances. Not set in tests of this module.
+    erasures: OnceLock<Arc<dyn Erasures>>,
 }
 
 /// The key of a task. A refresh does not join a task that may use a cached response.
@@ -140,11 +147,25 @@ impl ModelCalls {
             hard_timeout: config.hard_timeout,
             running: Mutex::default(),
             erased: RwLock::default(),
+            erasures: OnceLock::new(),
         }
     }
 
     pub(super) async fn sweep_responses(&self, rows_max: u64) -> Result<u64, sea_orm::DbErr> {
         self.responses.sweep(self.clock.utc(), rows_max).await
+    }
+
+    pub(super) fn heed(&self, erasures: Arc<dyn Erasures>) {
+        // Called once, when the cache is made.
+        let _ = self.erasures.set(erasures);
+    }
+
+    /// Whether another instance may have erased the user since a call began. Its input was read a little earlier.
+    async fn may_be_erased_since(&self, user: &UserId, began: Moment) -> bool {
+        match self.erasures.get() {
+            Some(erasures) => erasures.may_be_erased_since(user, began).await,
+            None => false,
+        }
     }
 
     /// From now on, no response to an earlier input of this user is stored. Stored ones can be deleted afterwards.
@@ -324,9 +345,16 @@ async fn run(calls: Arc<ModelCalls>, job: Job, user: UserId, input: String) -> C
     } else {
         calls.responses.keep(&user, fresh.clone()).await
     };
+    // Order: after it is stored. An instance that erases the user first appends that to the log, then deletes what is
+    // stored: either it deletes this response, or the log tells it here.
+    let is_outdated = kept.is_ok() && calls.may_be_erased_since(&user, began).await;
+    if is_outdated && let Err(error) = calls.responses.forget(&user, &job.key).await {
+        tracing::error!(%error, "AI response of an erased user not deleted; erase the user again");
+    }
     // Order: an instance that sees the lease released finds the response.
     drop(lease);
     Ok(match kept {
+        Ok(answer) if is_outdated => Answered { answer: Arc::new(answer), kept: false },
         Ok(answer) => Answered { answer: Arc::new(answer), kept: true },
         Err(error) => {
             tracing::warn!(%error, "AI response could not be stored; the next request asks the model again");

@@ -127,6 +127,19 @@ impl ResponseCache {
         database::repeat_while(database::is_busy, insert).await
     }
 
+    /// Deletes the response that a user's load has stored.
+    pub async fn forget(&self, user: &UserId, key: &ResponseKey) -> Result<(), DbErr> {
+        let delete = || async {
+            let transaction = self.pool.begin_durable().await?;
+            let stored = ai_response::Entity::delete_many()
+                .filter(ai_response::Column::RequestHash.eq(key.as_str()))
+                .filter(ai_response::Column::UserId.eq(user.as_str()));
+            stored.exec(&transaction).await?;
+            transaction.commit().await
+        };
+        database::repeat_while(database::is_busy, delete).await
+    }
+
     /// Deletes at most `rows_max` rows that have been unused for 30 days. Returns their number.
     pub async fn sweep(&self, now: DateTime<Utc>, rows_max: u64) -> Result<u64, DbErr> {
         let unused = Query::select()

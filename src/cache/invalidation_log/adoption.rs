@@ -46,6 +46,7 @@ impl InvalidationLog {
         let is_continued = head.position >= applied.position && head.nonce == nonce;
         if !applied.epoch.is_empty() && !is_continued {
             self.gaps.add(1);
+            self.erasures.lock().miss(self.clock.now());
         }
         tracing::info!(epoch = %head.epoch, "invalidation log adopted; nothing cached in another epoch is served");
         self.copy.write().adopt(Arc::clone(&head.epoch), head.low_watermark);

@@ -60,6 +60,9 @@ impl InvalidationLog {
         }
         if let Some(start) = self.skips_to(&head, applied.position) {
             let nonce = self.table.head(start).await?.nonce;
+            if self.lease_until.load(Ordering::Relaxed) != 0 {
+                self.erasures.lock().miss(self.clock.now());
+            }
             self.copy.write().skip_to(start, nonce);
             return Ok(Page::More);
         }
@@ -151,6 +154,7 @@ impl InvalidationLog {
     fn apply(&self, rows: &[LogRow], applied: i64, end: i64, head: &LogHead) {
         let is_gapless =
             rows.iter().map(|row| row.position).eq(applied + 1..=end) || mutant::on(Mutant::SequenceForACounter);
+        self.erasures.lock().note(rows, self.clock.now());
         let mut copy = self.copy.write();
         copy.apply(rows, end, head.low_watermark, self.config.scopes_max);
         if !is_gapless {

@@ -198,3 +198,56 @@ async fn only_leases_that_have_long_stood_still_are_swept() {
         assert_eq!(count(&db, "SELECT COUNT(*) FROM load_lease WHERE key = 'alive'").await, 1, "{kind:?}");
     }
 }
+
+#[tokio::test]
+async fn with_a_load_the_ai_call_of_its_dead_holder_is_taken_over() {
+    for kind in BOTH {
+        let (_database, db, [a, alive]) = instances(kind).await;
+        let ai = SharedWork { key: "ai:1".to_owned(), ..work(0, 0) };
+        let Claim::Ours(_kept) = alive.take(&ai).await else { panic!("{kind:?}: it is free") };
+        for key in ["k", "ai:2", "another load"] {
+            let sql = format!(
+                "INSERT INTO load_lease (key, holder, instance, read_position, heartbeat) VALUES ('{key}', '{key}', 'gone', 7, 3)"
+            );
+            db.execute_unprepared(&sql).await.unwrap();
+        }
+        let work = work(9, 7);
+        let watch = a.is_told(&work).await;
+        a.clock.advance(LoadLeaseSettings::default().takeover);
+        let WaitOutcome::Expired(over) = a.wait(watch, 7).await else { panic!("{kind:?}: it stands still") };
+        let Claim::Ours(_lease) = a.leases.claim(&work, Some(over), LIMIT).await else {
+            panic!("{kind:?}: it is over")
+        };
+        assert_eq!(count(&db, "SELECT COUNT(*) FROM load_lease WHERE key = 'ai:2'").await, 0, "{kind:?}");
+        assert_eq!(leases(&db).await, 3, "{kind:?}: the taken one, another load, and a call of another instance");
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_instance_gives_back_what_its_predecessor_held() {
+    for kind in BOTH {
+        let (_database, db, [before, elsewhere]) = instances(kind).await;
+        let at = |instance: Instance, place: &str| Instance { leases: instance.leases.at(place), ..instance };
+        let (before, elsewhere) = (at(before, "host 1:1"), at(elsewhere, "host 1:2"));
+        let of = |key: &str| SharedWork { key: key.to_owned(), ..work(0, 0) };
+        let (Claim::Ours(killed), Claim::Ours(_kept)) = (before.take(&of("a")).await, elsewhere.take(&of("b")).await)
+        else {
+            panic!("{kind:?}: they are free")
+        };
+        std::mem::forget(killed);
+        let config = LoadLeaseSettings::default();
+        let after = Leases::new(
+            db.clone().into(),
+            &config,
+            LIMIT,
+            Clock::system(),
+            TaskTracker::new(),
+            CancellationToken::new(),
+        );
+        let after = after.at("host 1:1");
+        assert_eq!(after.release_predecessors().await.unwrap(), 1, "{kind:?}");
+        assert_eq!(count(&db, "SELECT COUNT(*) FROM load_lease WHERE key = 'b'").await, 1, "{kind:?}");
+        let Claim::Ours(_own) = after.claim(&of("a"), None, LIMIT).await else { panic!("{kind:?}: it is free") };
+        assert_eq!(after.release_predecessors().await.unwrap(), 0, "{kind:?}: not its own");
+    }
+}

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CallFailure, FailureReason, ModelCalls, ResponseKey, Unreadable, Way};
-use crate::lease::{Claim, Lease, SharedWork, WaitOutcome};
+use crate::lease::{AI_CALL, Claim, Lease, SharedWork, WaitOutcome};
 
 /// A failure as the lease's outcome.
 #[derive(Serialize, Deserialize)]
@@ -27,7 +27,7 @@ impl ModelCalls {
         let until = self.clock.now().after(self.hard_timeout);
         // No invalidation concerns a response: it is a function of its key.
         let work = SharedWork {
-            key: format!("ai:{}", key.as_str()),
+            key: format!("{AI_CALL}{}", key.as_str()),
             read_position: 0,
             last_invalidation: 0,
             done: self.responses.is_stored(key),

@@ -1,18 +1,27 @@
 //! Examines a Redis for the doctor. It writes nothing, and instances ignore the message that it publishes.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
+use bytes::Bytes;
+use chrono::TimeDelta;
 use fred::{
     clients::Client,
     error::Error,
-    interfaces::{ClientLike, EventInterface, PubsubInterface},
+    interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface},
 };
 
-use super::client::{self, EVENTS_MAX};
+use super::{
+    KEYS_WALKED_AT_ONCE,
+    client::{self, EVENTS_MAX},
+    record,
+};
 use crate::{cache::tiers::error::TierError, clock::Clock, config};
 
 /// Enough for a median without outliers.
 const PINGS: usize = 9;
+/// Records at whose heads it looks: enough to meet both of two deployments that are in use.
+const RECORDS_MAX: usize = 500;
+const LATELY: TimeDelta = TimeDelta::minutes(1);
 /// Within the time that a message may take.
 const PUBLICATIONS: u32 = 5;
 
@@ -29,6 +38,8 @@ pub struct Examined {
     pub latency: Duration,
     /// How long a message took from one connection to another, if it arrived.
     pub heard_after: Option<Duration>,
+    /// How many invalidation logs the documents belong to that were assembled in the last minute.
+    pub logs_lately: usize,
 }
 
 /// Waits up to `patience` for each answer.
@@ -55,6 +66,8 @@ pub async fn examine(config: &config::RedisSettings, patience: Duration) -> Resu
         eviction: said("maxmemory_policy"),
         latency: pings[PINGS / 2],
         heard_after: heard_after(&asking, &hearing, &client::channel(config), &clock, patience).await,
+        // Best effort, as every look into a Redis that others write to.
+        logs_lately: logs_lately(&asking, &config.prefix, &clock).await.unwrap_or_default(),
     };
     // Best effort: the connections end with the process.
     let _ = tokio::join!(asking.quit(), hearing.quit());
@@ -79,6 +92,25 @@ async fn connected(config: &config::RedisSettings, patience: Duration) -> Result
                 last = Some(error);
             }
             Err(last.map_or(TierError::Timeout, TierError::from))
+        }
+    }
+}
+
+/// Looks at the heads of some records, never at a document.
+async fn logs_lately(asking: &Client, prefix: &str, clock: &Clock) -> Result<usize, Error> {
+    let (mut cursor, mut looked_at, mut logs) = ("0".to_owned(), 0, HashSet::new());
+    let since = clock.utc() - LATELY;
+    loop {
+        let names: Vec<String>;
+        (cursor, names) = asking.scan_page(cursor, format!("{prefix}:*"), Some(KEYS_WALKED_AT_ONCE), None).await?;
+        for name in names.into_iter().take(RECORDS_MAX - looked_at) {
+            looked_at += 1;
+            // An index of keys has another type, and fails.
+            let head = asking.getrange::<Bytes, _>(name, 0, record::HEAD_COMPARED - 1).await.unwrap_or_default();
+            logs.extend(record::assembled(&head).filter(|(as_of, _)| *as_of > since).map(|(_, log)| log));
+        }
+        if cursor == "0" || looked_at >= RECORDS_MAX {
+            return Ok(logs.len());
         }
     }
 }

@@ -18,7 +18,7 @@
 mod header;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use prost::Message as _;
 use sha2::{Digest, Sha256};
 
@@ -28,6 +28,8 @@ use crate::model::{CacheKey, Snapshot, snapshot::Sealed};
 
 const SIGNATURE: [u8; 5] = *b"UDSN\x02";
 const HEAD: usize = 38;
+/// What the script compares.
+pub(super) const HEAD_COMPARED: usize = 34;
 const COMPLETE: u8 = 1;
 const COMPRESSED: u8 = 2;
 /// Twice the 4 MiB limit of a document: room for a changed limit, and a bound on what a forged record can allocate.
@@ -98,6 +100,13 @@ pub fn decode(record: &Bytes, key: &CacheKey) -> Result<Snapshot, RecordError> {
     }
     let epoch = header.epoch.into();
     Ok(Sealed { key: key.clone(), epoch, payload, sections, as_of, expires_at }.into())
+}
+
+/// The head of a record: when its document was assembled, and the digest of its log. None if it is none of this layout.
+pub(super) fn assembled(head: &[u8]) -> Option<(DateTime<Utc>, [u8; 8])> {
+    let is_ours = head.len() >= HEAD_COMPARED && head.starts_with(&SIGNATURE);
+    let as_of = is_ours.then(|| DateTime::from_timestamp_micros(i64::from_be_bytes(array(&head[10..18])))).flatten()?;
+    Some((as_of, array(&head[26..34])))
 }
 
 /// Eight bytes that tell one invalidation log from another. A collision would keep an unusable record until
