@@ -15,7 +15,7 @@ use userdata_migrations::{columns_of, outbox};
 
 use super::{
     postgres, sqlite,
-    status::{TableTriggers, TriggerState, needs_row_triggers, schema_of_outbox, status, status_of},
+    status::{TriggerState, needs_row_triggers, schema_of_outbox, status, status_of},
     watched::{CONSUMERS, OUTBOX, STATE, Watched},
 };
 use crate::{
@@ -92,8 +92,7 @@ pub async fn install_if_outdated<C>(db: &C) -> Result<(), InstallError>
 where
     C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
 {
-    let is_done = |table: &TableTriggers| matches!(table.state, TriggerState::Installed | TriggerState::TableMissing);
-    if !has_current_outbox(db).await? || !status(db).await?.iter().all(is_done) {
+    if !has_current_outbox(db).await? || status(db).await?.iter().any(|table| is_to_do(table.state)) {
         install(db).await?;
     }
     Ok(())
@@ -144,7 +143,7 @@ where
     create_outbox(&alone).await?;
     for table in TABLES {
         let Some(watched) = Watched { table }.there(&catalogue) else { continue };
-        if is_installed(&alone, &catalogue, table).await? {
+        if is_done(&alone, &catalogue, table).await? {
             continue;
         }
         let statements = sqlite::removal(table.name).into_iter().chain(sqlite::triggers(watched, &catalogue));
@@ -213,7 +212,7 @@ where
 
 async fn install_on(transaction: &DatabaseTransaction, table: &'static SourceTable) -> Result<bool, DbErr> {
     let catalogue = Catalogue::read(transaction).await?;
-    if !catalogue.has_table(table) || is_installed(transaction, &catalogue, table).await? {
+    if !catalogue.has_table(table) || is_done(transaction, &catalogue, table).await? {
         return Ok(false);
     }
     let schema = schema_of_outbox(transaction).await?;
@@ -225,13 +224,17 @@ async fn install_on(transaction: &DatabaseTransaction, table: &'static SourceTab
     Ok(true)
 }
 
-async fn is_installed(
+fn is_to_do(state: TriggerState) -> bool {
+    matches!(state, TriggerState::Outdated | TriggerState::Absent)
+}
+
+async fn is_done(
     transaction: &DatabaseTransaction,
     catalogue: &Catalogue,
     table: &'static SourceTable,
 ) -> Result<bool, DbErr> {
     let states = status_of(transaction, catalogue, &[table]).await?;
-    Ok(states.iter().all(|of| of.state == TriggerState::Installed))
+    Ok(!states.iter().any(|of| is_to_do(of.state)))
 }
 
 /// Creates the outbox, or replaces one of another shape, in one transaction with all functions that write into it. The

@@ -110,7 +110,7 @@ impl Outbox {
         if let Some(known) = known.filter(|_| look.rows <= ROWS_AT_ONCE && !restarted) {
             let mut concerned = Concerned::default();
             if Questions::of(&look.notes, &mut concerned).is_empty() {
-                return Ok(self.reading(before, look, &known, concerned));
+                return Ok(self.reading(before, look, known.unwatched, concerned));
             }
         }
         self.read_in_transaction(before, restarted).await
@@ -147,7 +147,7 @@ impl Outbox {
             self.warn(questions.ask(&transaction, &known.catalogue, &mut concerned).await?);
         }
         transaction.commit().await?;
-        Ok(self.reading(before, look, &known, concerned))
+        Ok(self.reading(before, look, known.unwatched, concerned))
     }
 
     /// What a print stands for, read if it was not seen before.
@@ -166,10 +166,9 @@ impl Outbox {
         &self,
         before: Option<&Consumed>,
         look: OutboxLook,
-        known: &KnownTables,
+        unwatched: SectionSet,
         mut concerned: Concerned,
     ) -> Reading {
-        let unwatched = known.unwatched;
         let discontinuity = match before {
             None => Some(Discontinuity::NotRegistered),
             Some(_) if look.rows > self.backlog_max => Some(Discontinuity::Backlog),
@@ -193,23 +192,23 @@ impl Outbox {
     /// Without an outbox no change is noted: every section is unwatched.
     async fn read_without_outbox(&self, before: Option<&Consumed>) -> Result<Reading, DbErr> {
         let look = OutboxLook::without_outbox(&self.pool).await?;
-        let catalogue = Catalogue::read(&self.pool).await?;
-        let known = KnownTables { prints: Prints::new(), catalogue, unwatched: all_sections() };
-        Ok(self.reading(before, look, &known, Concerned::default()))
+        Ok(self.reading(before, look, all_sections(), Concerned::default()))
     }
 
     fn warn(&self, failed: Vec<(&'static str, DbErr)>) {
         for (table, error) in failed {
             let now = Instant::now();
-            let last = self.warned.lock().insert(table, now);
-            if last.is_none_or(|last| now.duration_since(last) >= WARN_EVERY) {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(
-                    table,
-                    error,
-                    "owners of changed rows cannot be read; the table's sections are invalidated for everyone"
-                );
+            let mut warned = self.warned.lock();
+            if warned.get(table).is_some_and(|last| now.duration_since(*last) < WARN_EVERY) {
+                continue;
             }
+            warned.insert(table, now);
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(
+                table,
+                error,
+                "owners of changed rows cannot be read; the table's sections are invalidated for everyone"
+            );
         }
     }
 }

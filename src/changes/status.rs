@@ -32,6 +32,8 @@ pub enum TriggerState {
     Outdated,
     /// No trigger.
     Absent,
+    /// Triggers do not see all of its rows: a view, a foreign table, or a table that others inherit from.
+    Unwatchable,
     /// There is no such table.
     TableMissing,
 }
@@ -44,6 +46,7 @@ impl TriggerState {
             Self::Installed => "installed",
             Self::Outdated => "outdated",
             Self::Absent => "absent",
+            Self::Unwatchable => "cannot be watched",
             Self::TableMissing => "table missing",
         }
     }
@@ -118,6 +121,11 @@ impl Relation {
     fn needs_row_triggers(&self) -> bool {
         self.is_subscribed || (self.is_root && self.kind == "p")
     }
+
+    /// A table that inherits without being a partition gets no copy of a trigger.
+    fn is_unwatchable(&self) -> bool {
+        !["r", "p"].contains(&self.kind.as_str()) || (!self.is_root && !self.is_partition)
+    }
 }
 
 async fn relations(db: &impl ConnectionTrait, tables: &[&SourceTable]) -> Result<Vec<Relation>, DbErr> {
@@ -137,6 +145,10 @@ async fn found_in_postgres(
     let mut found = BTreeMap::new();
     for table in tables {
         let of_table: Vec<&Relation> = relations.iter().filter(|relation| relation.name == table.name).collect();
+        if of_table.iter().any(|relation| relation.is_unwatchable()) {
+            found.insert(table.name, TriggerState::Unwatchable);
+            continue;
+        }
         if of_table.iter().all(|relation| relation.trigger_name.is_none()) {
             continue;
         }
@@ -162,16 +174,14 @@ fn are_installed(table: &SourceTable, relations: &[&Relation], body: &str) -> bo
     ids.into_iter().all(|id| {
         let of_one: Vec<&Relation> = relations.iter().filter(|relation| relation.relation == id).copied().collect();
         let is_root = of_one.iter().any(|relation| relation.is_root);
-        // A table that inherits another way gets no copy of a trigger.
-        let is_covered = is_root || of_one.iter().all(|relation| relation.is_partition);
         // TRUNCATE of a partition is seen by its new file.
         let mut events = postgres::EVENTS.iter().filter(|event| is_root || **event != "truncate");
-        is_covered && events.all(|event| of_one.iter().any(|relation| is_as_created(&relation, event)))
+        events.all(|event| of_one.iter().any(|relation| is_as_created(&relation, event)))
     })
 }
 
-const SQLITE_TRIGGERS: &str = "SELECT tbl_name AS name, sql AS text FROM sqlite_master \
-     WHERE type = 'trigger' AND name LIKE 'userdata\\_%' ESCAPE '\\'";
+const SQLITE_TRIGGERS: &str = "SELECT tbl_name AS name, type AS kind, sql AS text FROM sqlite_master \
+     WHERE type = 'view' OR (type = 'trigger' AND name LIKE 'userdata\\_%' ESCAPE '\\')";
 
 /// Only tables that have triggers.
 async fn found_in_sqlite(
@@ -180,11 +190,18 @@ async fn found_in_sqlite(
     tables: &[&'static SourceTable],
 ) -> Result<BTreeMap<&'static str, TriggerState>, DbErr> {
     let rows = db.query_all_raw(Dialect::of(db).statement(SQLITE_TRIGGERS, [])).await?;
-    let text = |row: &QueryResult| row.try_get_many::<(String, String)>("", &["name".to_owned(), "text".to_owned()]);
-    let texts = rows.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    let columns = ["name", "kind", "text"].map(str::to_owned);
+    let read = |row: &QueryResult| row.try_get_many::<(String, String, String)>("", &columns);
+    let texts = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let mut found = BTreeMap::new();
     for table in tables {
-        let there: Vec<&String> = texts.iter().filter(|(name, _)| name == table.name).map(|(_, text)| text).collect();
+        let of_table = texts.iter().filter(|(name, ..)| name == table.name);
+        let (views, triggers): (Vec<_>, Vec<_>) = of_table.partition(|(_, kind, _)| kind == "view");
+        let there: Vec<&String> = triggers.into_iter().map(|(.., text)| text).collect();
+        if !views.is_empty() {
+            found.insert(table.name, TriggerState::Unwatchable);
+            continue;
+        }
         if there.is_empty() {
             continue;
         }

@@ -167,6 +167,14 @@ async fn feed(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> R
             found.fail("change triggers", format!("{what} {}: changes there go unnoticed", tables.join(", ")), INSTALL);
         }
     }
+    let unwatchable = of(TriggerState::Unwatchable);
+    if !unwatchable.is_empty() {
+        found.fail(
+            "change triggers",
+            format!("cannot be watched: {}: triggers do not see all of their rows", unwatchable.join(", ")),
+            "have tables in place of views and foreign tables, and partitions in place of tables that inherit",
+        );
+    }
     let Some(waiting) = waiting else {
         found.fail("change outbox", "the triggers have no outbox: every write to the sources' tables fails", INSTALL);
         return Ok(());

@@ -273,6 +273,9 @@ async fn changes_that_would_go_unnoticed_are_told() {
         )
         .await;
     doctor_of(&database, &[]).await.has("change outbox", "WARN", "no instance relays them", "start an instance");
+    database.execute("CREATE PUBLICATION p FOR TABLE invalidation_outbox_state").await;
+    let published = "published: p (invalidation_outbox_state)";
+    doctor_of(&database, &[]).await.has("change outbox", "FAIL", published, "ALTER PUBLICATION");
     database.execute("DROP TABLE invalidation_outbox").await;
     doctor_of(&database, &[]).await.has("change outbox", "FAIL", "no outbox", install);
     doctor_of(&database, &[("USERDATA__SOURCES__CHANGE_FEED", "false")]).await.has("change triggers", "OK", "off", "");

@@ -158,6 +158,7 @@ fn what_changes_past_the_triggers_is_found_and_told_once() {
 
             // When a row was last saved is no difference.
             changes::install(&ground.db).await.unwrap();
+            ground.settle().await;
             let user = question(1).user;
             let everything = Scope { user, strategy: None, sections: SectionSet::ALL };
             ground.members[0].cache.invalidate(everything, InvalidateOptions::default()).await.unwrap();

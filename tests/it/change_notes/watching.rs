@@ -9,7 +9,7 @@ use testkit::{
 };
 use tokio::time::timeout;
 use userdata::{
-    changes::{self, Progress},
+    changes::{self, Progress, TriggerState},
     model::{
         Section::{self, GapAnalysis, Onboarding, Performance},
         SectionSet,
@@ -157,16 +157,30 @@ async fn installing_neither_waits_for_readers_nor_lets_them_wait() {
     installing.await.unwrap().unwrap();
     reader.commit().await.unwrap();
     let states = changes::status(&sources.db).await.unwrap();
-    assert!(states.iter().all(|of| of.state == changes::TriggerState::Installed), "{states:?}");
+    assert!(states.iter().all(|of| of.state == TriggerState::Installed), "{states:?}");
 }
 
 #[tokio::test]
-async fn a_table_that_inherits_is_seen_as_unwatched() {
-    let sources = sources(Kind::Postgres).await;
-    let mut cluster = watched(&sources).await;
-    let child = "CREATE TABLE more_audits () INHERITS (seo_page_audits)";
-    let unwatched = unwatched_after(&sources.database, &mut cluster, child).await;
-    assert_eq!(unwatched, [Onboarding], "rows written into a table that inherits are seen by no trigger");
-    sources.database.execute("DROP TABLE more_audits").await;
-    assert!(cluster.read().await.unwatched.is_empty());
+async fn what_triggers_cannot_see_is_unwatched_and_costs_nothing_else() {
+    for kind in BOTH {
+        let sources = sources(kind).await;
+        let place = &sources.database;
+        let mut cluster = watched(&sources).await;
+        let view = "ALTER TABLE seo_page_audits RENAME TO whole; CREATE VIEW seo_page_audits AS SELECT * FROM whole";
+        let back = "DROP VIEW seo_page_audits; ALTER TABLE whole RENAME TO seo_page_audits";
+        let child = "CREATE TABLE more_audits () INHERITS (seo_page_audits)";
+        let cases = [(view, back), (child, "DROP TABLE more_audits")];
+        for (statement, undone) in cases.into_iter().take(if kind == Kind::Postgres { 2 } else { 1 }) {
+            let unwatched = unwatched_after(place, &mut cluster, statement).await;
+            assert_eq!(unwatched, [Onboarding], "{kind:?}: {statement}");
+            changes::install(&sources.db).await.unwrap();
+            let states = changes::status(&sources.db).await.unwrap();
+            let of = |state| states.iter().filter(|of| of.state == state).count();
+            assert_eq!((of(TriggerState::Unwatchable), of(TriggerState::Installed)), (1, 16), "{kind:?}: {states:?}");
+            assert!(cluster.read().await.changes.is_empty(), "{kind:?}: nothing was installed anew");
+            place.execute(undone).await;
+            changes::install(&sources.db).await.unwrap();
+            assert!(cluster.read().await.unwatched.is_empty(), "{kind:?}: {undone}");
+        }
+    }
 }

@@ -87,7 +87,17 @@ impl Ground {
         let clock = Clock::system();
         let sources = aggregator(&patient(), &place, clock.clone()).await;
         let members = vec![Member::start(&place).await, Member::start(&place).await];
-        Self { kind, db, members, sources, clock, _place: place }
+        let ground = Self { kind, db, members, sources, clock, _place: place };
+        ground.settle().await;
+        ground
+    }
+
+    /// Relays that everything of a table may have changed before its triggers were installed.
+    pub(super) async fn settle(&self) {
+        self.members[0].jobs.relay_changes().await;
+        for member in &self.members {
+            member.cache.invalidation_log().catch_up().await.unwrap();
+        }
     }
 
     /// Carries changes out, in one transaction; whom they concern. None: the database refused one of them, so that none
