@@ -29,7 +29,6 @@ use crate::{
     changes::{Discontinuity, Outbox, Reading},
     clock::{Clock, Moment},
     model::{Invalidation, SectionSet},
-    mutant::{self, Mutant},
     sync::{TaskTracker, time::timeout},
 };
 
@@ -239,13 +238,6 @@ impl ChangeRelay {
             // A transaction that was read, but not flushed, is gone. Which documents have it is not known.
             tracing::warn!("the sources' database was started again; everything cached is read again once");
             changes.push(Invalidation::OfEveryone(SectionSet::ALL));
-        }
-        if mutant::on(Mutant::ConsumesBeforeInvalidating) {
-            let is_first = self.log.append_consuming(Vec::new(), before, next).await?;
-            if is_first && !changes.is_empty() {
-                self.log.append_all(changes).await?;
-            }
-            return Ok(is_first);
         }
         Ok(self.log.append_consuming(changes, before, next).await?)
     }

@@ -85,6 +85,7 @@ fn is_noticed(sabotage: impl Fn(&str) -> String, as_what: &str) {
         for table in TABLES {
             steps.ground.run(&sabotage(table.name)).await;
         }
+        steps.begin_again().await;
         for _ in 0..STEPS_UNNOTICED_MAX {
             if let Err(wrong) = steps.take_one().await {
                 eprintln!("{wrong}");
@@ -147,18 +148,22 @@ fn what_changes_past_the_triggers_is_found_and_told_once() {
             assert_eq!((found.compared, found.stale, found.age_max), (1, 0, None), "{kind:?}");
 
             changes::remove(&ground.db).await.unwrap();
+            ground.relay_everywhere().await;
+            ground.members[0].cache.get(&question(1), &ReadOptions::default()).await.unwrap();
             ground.run("UPDATE enhanced_content_strategies SET name = 'past them' WHERE user_id = '6'").await;
             let before = ground.clock.now();
             let found = inspect(&ground).await;
             assert_eq!((found.compared, found.stale, found.change_pending), (2, 1, 0), "{kind:?}");
             let age = Duration::try_from(&found.age_max.unwrap()).unwrap();
             assert!(age >= ground.clock.now().since(before), "{kind:?}: at least as old as the comparison took");
+            // What was found is invalidated, so it is read again.
+            ground.members[0].cache.get(&question(1), &ReadOptions::default()).await.unwrap();
             let found = inspect(&ground).await;
-            assert_eq!((found.compared, found.stale), (3, 1), "{kind:?}: the same");
+            assert_eq!((found.compared, found.stale), (3, 1), "{kind:?}: mended");
 
             // When a row was last saved is no difference.
             changes::install(&ground.db).await.unwrap();
-            ground.settle().await;
+            ground.relay_everywhere().await;
             let user = question(1).user;
             let everything = Scope { user, strategy: None, sections: SectionSet::ALL };
             ground.members[0].cache.invalidate(everything, InvalidateOptions::default()).await.unwrap();

@@ -9,6 +9,7 @@ use super::{InvalidationLog, InvalidationLogError};
 use crate::{
     fault::FaultPoint,
     model::{Invalidation, Token},
+    mutant::{self, Mutant},
     sync::time::timeout,
 };
 
@@ -40,6 +41,13 @@ impl InvalidationLog {
         next: &Consumption,
     ) -> Result<bool, InvalidationLogError> {
         let position = self.position();
+        if mutant::on(Mutant::ConsumesBeforeInvalidating) {
+            let is_first = self.table.append_consuming(&[], before.version, next).await?.is_some();
+            if is_first && !entries.is_empty() {
+                self.append_all(entries).await?;
+            }
+            return Ok(is_first);
+        }
         let committing = self.table.append_consuming(&entries, before.version, next);
         let Some(last) = self.table.faults.through(FaultPoint::Append, committing).await? else { return Ok(false) };
         if !entries.is_empty() && self.acknowledge(&position, &entries, last).await?.is_none() {

@@ -88,14 +88,15 @@ impl Ground {
         let sources = aggregator(&patient(), &place, clock.clone()).await;
         let members = vec![Member::start(&place).await, Member::start(&place).await];
         let ground = Self { kind, db, members, sources, clock, _place: place };
-        ground.settle().await;
+        ground.relay_everywhere().await;
         ground
     }
 
-    /// Relays that everything of a table may have changed before its triggers were installed.
-    pub(super) async fn settle(&self) {
-        self.members[0].jobs.relay_changes().await;
+    /// Every member knows the outbox as it is. The first reading of a cluster, and another state of the triggers, outdate
+    /// what is cached.
+    pub(super) async fn relay_everywhere(&self) {
         for member in &self.members {
+            member.jobs.relay_now().await;
             member.cache.invalidation_log().catch_up().await.unwrap();
         }
     }

@@ -51,6 +51,13 @@ impl Steps {
         steps
     }
 
+    /// As if it had begun now: what is read again because of the triggers does not count.
+    pub(super) async fn begin_again(&mut self) {
+        self.ground.relay_everywhere().await;
+        self.judge = Judge::default();
+        self.ask_all().await.unwrap();
+    }
+
     /// Whether everything has happened that is to be looked at, also where a busy machine takes long for each step.
     pub(super) fn were_enough(&self) -> bool {
         self.steps >= ALL_EVERY && self.held > 0 && self.judge.read_again > 0
