@@ -128,7 +128,7 @@ impl ResponseCache {
     }
 
     /// Deletes the response that a user's load has stored.
-    pub async fn forget(&self, user: &UserId, key: &ResponseKey) -> Result<(), DbErr> {
+    pub(super) async fn forget(&self, user: &UserId, key: &ResponseKey) -> Result<(), DbErr> {
         let delete = || async {
             let transaction = self.pool.begin_durable().await?;
             let stored = ai_response::Entity::delete_many()

@@ -13,8 +13,8 @@ use crate::{
 
 /// Readings of the log after a commit that may time out: for 5 s with the default timeout, longer than most deadlines.
 const TIMEOUTS_MAX: u32 = 25;
-/// Readings that may fail: they may have found no free connection.
-const FAILURES_MAX: u32 = 3;
+/// Readings that may fail: they may have waited for a connection for too long.
+const FAILURES_MAX: u32 = 10;
 /// Attempts at an entry, while other epochs begin.
 const ATTEMPTS: u32 = 3;
 

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use sea_orm::DbErr;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -28,6 +29,8 @@ const BATCH: usize = 256;
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// More for each entry, so that a call with very many of them can succeed at all: some ten times what one takes.
 const TIMEOUT_OF_ENTRY: Duration = Duration::from_micros(200);
+/// Waits for a connection, each of `database.timeout`. A database that is down costs a caller all of them.
+const WAITS_MAX: u32 = 4;
 /// How long a transaction is repeated that conflicts with others.
 const REPEATED_FOR: Duration = Duration::from_secs(5);
 
@@ -77,11 +80,13 @@ async fn run(table: LogTable, mut requests: mpsc::Receiver<AppendRequest>) {
 async fn append(table: &LogTable, entries: &[Invalidation]) -> Result<Token, InvalidationLogError> {
     let limit = TIMEOUT + TIMEOUT_OF_ENTRY * u32::try_from(entries.len()).unwrap_or(u32::MAX);
     let until = now() + REPEATED_FOR;
+    let mut waits = 0;
     loop {
         match timeout(limit, table.faults.through(FaultPoint::Append, table.append(entries))).await {
             Err(_) => return Err(InvalidationLogError::Timeout),
             // Nothing was committed. In a storm of invalidations the lock of the head is waited for.
             Ok(Err(error)) if is_transient(&error) && now() < until => {}
+            Ok(Err(DbErr::ConnectionAcquire(_))) if waits < WAITS_MAX => waits += 1,
             Ok(result) => return result.map_err(InvalidationLogError::from),
         }
     }

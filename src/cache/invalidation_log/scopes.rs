@@ -22,7 +22,7 @@ const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// What a scope's hash stands for, beside its user.
 #[derive(Clone, Copy)]
-enum Part {
+enum ScopePart {
     /// All the user's documents.
     User,
     /// The documents with this strategy.
@@ -55,15 +55,15 @@ impl Scopes {
     pub(super) fn raise(&mut self, scope: &Scope, position: i64) {
         let user = self.hash(&scope.user);
         match scope.strategy {
-            None => self.raise_part(user, Part::User, scope.sections, position),
+            None => self.raise_part(user, ScopePart::User, scope.sections, position),
             Some(strategy) => {
-                self.raise_part(user, Part::Strategy(strategy), scope.sections, position);
-                self.raise_part(user, Part::AnyStrategy, scope.sections, position);
+                self.raise_part(user, ScopePart::Strategy(strategy), scope.sections, position);
+                self.raise_part(user, ScopePart::AnyStrategy, scope.sections, position);
             }
         }
     }
 
-    fn raise_part(&mut self, user: u64, part: Part, sections: SectionSet, position: i64) {
+    fn raise_part(&mut self, user: u64, part: ScopePart, sections: SectionSet, position: i64) {
         let offset = u32::try_from(position - self.base).unwrap_or_default();
         let held = self.entries.entry(part.hash(user)).or_default();
         for one in sections.with_dependents().iter() {
@@ -74,18 +74,18 @@ impl Scopes {
 
     /// The invalidations of this very scope.
     pub(super) fn of(&self, scope: &Scope) -> Positions {
-        self.part(self.hash(&scope.user), scope.strategy.map_or(Part::User, Part::Strategy))
+        self.part(self.hash(&scope.user), scope.strategy.map_or(ScopePart::User, ScopePart::Strategy))
     }
 
     /// The invalidations that concern a key.
     pub(super) fn concerning(&self, key: &CacheKey) -> Positions {
         let user = self.hash(&key.user);
-        let mut positions = self.part(user, Part::User);
-        positions.merge(&self.part(user, key.strategy.map_or(Part::AnyStrategy, Part::Strategy)));
+        let mut positions = self.part(user, ScopePart::User);
+        positions.merge(&self.part(user, key.strategy.map_or(ScopePart::AnyStrategy, ScopePart::Strategy)));
         positions
     }
 
-    fn part(&self, user: u64, part: Part) -> Positions {
+    fn part(&self, user: u64, part: ScopePart) -> Positions {
         let Some(offsets) = self.entries.get(&part.hash(user)) else { return Positions::default() };
         Positions(offsets.map(|offset| if offset == 0 { 0 } else { self.base + i64::from(offset) }))
     }
@@ -133,7 +133,7 @@ impl Scopes {
     }
 }
 
-impl Part {
+impl ScopePart {
     fn hash(self, user: u64) -> u64 {
         let number = match self {
             Self::User => 0,

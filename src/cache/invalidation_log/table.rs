@@ -292,10 +292,11 @@ fn insertion(entries: &[Invalidation], first: i64) -> InsertStatement {
     insert
 }
 
-/// Whether a repetition may succeed: after a serialisation failure, a deadlock, a wait for a lock that was too long, or a busy
-/// SQLite file.
+/// Whether a repetition may succeed: after a serialisation failure, a deadlock, a wait for a lock that was too long, a pause
+/// of this process that was too long for the server, or a busy SQLite file.
 pub(super) fn is_transient(error: &DbErr) -> bool {
-    const SIGNS: [&str; 6] = ["40001", "40P01", "57014", "statement timeout", "database is locked", "(code: 5)"];
+    const SIGNS: [&str; 6] =
+        ["40001", "40P01", "statement timeout", "idle-in-transaction", "database is locked", "(code: 5)"];
     let text = error.to_string();
     !matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
         && SIGNS.iter().any(|sign| text.contains(sign))

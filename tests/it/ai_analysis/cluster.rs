@@ -168,6 +168,31 @@ async fn a_frozen_instances_call_is_made_again_by_one_and_its_own_answer_changes
     check_takeover("STOP").await;
 }
 
+/// The load's lease and the call's would each be waited for until they count as dead: 5 s and 5 s more.
+#[tokio::test]
+async fn a_loader_killed_during_its_call_is_waited_for_once() {
+    const ONCE: Duration = Duration::from_secs(9);
+    let mut instances = Instances::start(3, ["one", "two"].map(titled), as_it_is).await;
+    for instance in &mut instances.all {
+        instance.user = "1".to_owned();
+    }
+    let mut calls: Vec<_> = instances.all.iter().map(|instance| instance.call(1)).collect();
+    instances.endpoint.called(1).await;
+    let asking = futures::future::join_all(instances.all.iter().map(Instance::is_asking)).await;
+    let place = asking.iter().position(|asking| *asking).unwrap();
+    let (mut loader, _) = (instances.all.remove(place), calls.remove(place));
+    loader.server.kill().await;
+    let began = Instant::now();
+    instances.endpoint.called(2).await;
+    let waited = began.elapsed();
+    instances.endpoint.release();
+    for reply in replies(calls.into_iter().flatten().collect()).await {
+        assert_eq!(title(&reply), "two");
+    }
+    eprintln!("a loader was killed during its call: the next call began after {waited:?}");
+    assert!(waited < ONCE, "{waited:?}");
+}
+
 #[tokio::test]
 async fn an_endpoint_that_fails_is_not_asked_again_by_each_instance() {
     let instances = Instances::start(4, [Say::status(400)], as_it_is).await;
