@@ -1,6 +1,7 @@
 //! From a writer's commit in the sources to every reader: no caller invalidates here.
 
 mod clusters;
+mod figures;
 mod losses;
 mod takeovers;
 mod triggers;

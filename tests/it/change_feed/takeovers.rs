@@ -11,7 +11,7 @@ use testkit::{
 
 impl Fed {
     /// The instance that completes the rounds.
-    async fn holder(&self) -> usize {
+    pub(super) async fn holder(&self) -> usize {
         wait_for("rounds", async || {
             let mut before = Vec::new();
             for client in &self.clients {
