@@ -350,6 +350,5 @@ mod tests {
         });
         assert_eq!((copy.scopes.len(), copy.view(&key("user-1", None)).last_invalidation()), (SCOPES as usize, 1));
         assert!(filled.bytes_current < 120_000_000, "{} bytes", filled.bytes_current);
-        eprintln!("{} bytes", filled.bytes_current);
     }
 }
