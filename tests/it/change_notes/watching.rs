@@ -138,23 +138,22 @@ async fn installing_neither_waits_for_readers_nor_lets_them_wait() {
     sources.database.execute("DROP FUNCTION userdata_calendar_events() CASCADE").await;
     let writer = sources.db.begin().await.unwrap();
     writer.execute_unprepared("UPDATE calendar_events SET status = 'y' WHERE id = 0").await.unwrap();
-    let (db, waiting) = (sources.database.connect().await, std::sync::Arc::new(tokio::sync::Notify::new()));
-    let seen = std::sync::Arc::clone(&waiting);
-    let installing = tokio::spawn(async move {
-        let progress = |progress| {
-            if progress == Progress::Waiting("calendar_events") {
-                seen.notify_one();
-            }
-        };
-        changes::install_with(&db, progress).await
-    });
-    timeout(Duration::from_secs(20), waiting.notified()).await.expect("it waits for the writer");
-    let write = sources.db.execute_unprepared("UPDATE calendar_events SET status = 'x' WHERE id = 0");
-    timeout(Duration::from_secs(2), write).await.expect("no queue behind it").unwrap();
-    let read = sources.db.execute_unprepared("SELECT * FROM calendar_events");
-    timeout(Duration::from_secs(2), read).await.expect("no queue behind it").unwrap();
-    writer.commit().await.unwrap();
-    installing.await.unwrap().unwrap();
+    let waiting = tokio::sync::Notify::new();
+    let progress = |progress| {
+        if progress == Progress::Waiting("calendar_events") {
+            waiting.notify_one();
+        }
+    };
+    let others = async {
+        timeout(Duration::from_secs(20), waiting.notified()).await.expect("it waits for the writer");
+        let write = sources.db.execute_unprepared("UPDATE calendar_events SET status = 'x' WHERE id = 0");
+        timeout(Duration::from_secs(2), write).await.expect("no queue behind it").unwrap();
+        let read = sources.db.execute_unprepared("SELECT * FROM calendar_events");
+        timeout(Duration::from_secs(2), read).await.expect("no queue behind it").unwrap();
+        writer.commit().await.unwrap();
+    };
+    let (installed, ()) = tokio::join!(changes::install_with(&sources.db, progress), others);
+    installed.unwrap();
     reader.commit().await.unwrap();
     let states = changes::status(&sources.db).await.unwrap();
     assert!(states.iter().all(|of| of.state == TriggerState::Installed), "{states:?}");
