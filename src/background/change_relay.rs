@@ -11,6 +11,7 @@ mod consumer;
 mod state;
 
 use std::{
+    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -29,7 +30,10 @@ use crate::{
     changes::{Discontinuity, Outbox, Reading},
     clock::{Clock, Moment},
     model::{Invalidation, SectionSet},
-    sync::{TaskTracker, time::timeout},
+    sync::{
+        TaskTracker,
+        time::{sleep, timeout},
+    },
 };
 
 /// The length of a round: two readings of the outbox.
@@ -40,10 +44,10 @@ const TAKEOVER: Duration = Duration::from_millis(150);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often to look for a missing outbox: the triggers may be installed at any time.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// For one reading of the outbox.
-const READ_MAX: Duration = Duration::from_secs(2);
-/// For one commit. After it, it is unknown whether the commit took place.
-const COMMIT_MAX: Duration = Duration::from_secs(2);
+/// For one reading of the outbox: hundreds of thousands of notes, and whose they are.
+const READ_MAX: Duration = Duration::from_secs(60);
+/// For one commit, of up to 20,000 entries. After it, it is unknown whether the commit took place.
+const COMMIT_MAX: Duration = Duration::from_secs(10);
 /// Readings in a row that another instance's commit overtakes.
 const TRIES: u32 = 5;
 
@@ -146,18 +150,41 @@ impl ChangeRelay {
             return Ok(());
         };
         // Order: the round began before this look at the outbox.
-        let unwatched = self.look(state).await?;
+        let (unwatched, newest) = self.look_as_holder(rounds, held.round, state).await?;
         // Order: before the round counts. A restored outbox shows by this cluster's row.
         self.keep_registered(state).await?;
         let now = self.clock.now();
         if now.since(held.since) >= ROUND {
-            let next = rounds.complete(held.round, unwatched).await.map_err(RelayError::Rounds)?;
+            let next = rounds.complete(held.round, newest, unwatched).await.map_err(RelayError::Rounds)?;
             state.held = next.map(|round| Held { round, since: now });
             if next.is_some() {
                 self.counters.changes.rounds.add(1);
             }
         }
         Ok(())
+    }
+
+    /// Looks, and meanwhile shows the others that this instance is at it: many notes take longer than a takeover. Returns
+    /// the newest round, too.
+    async fn look_as_holder(
+        &self,
+        rounds: &Rounds,
+        began_in: Round,
+        state: &mut State,
+    ) -> Result<(SectionSet, Round), RelayError> {
+        let (mut newest, mut is_holder) = (began_in, true);
+        let mut looking = pin!(self.look(state));
+        loop {
+            tokio::select! {
+                looked = &mut looking => return Ok((looked?, newest)),
+                // Not before the outbox has answered: another instance may be able to read it.
+                () = sleep(ROUND) => if is_holder && self.outbox.has_answered() {
+                    let next = rounds.begin_after(newest, newest.holder).await.map_err(RelayError::Rounds)?;
+                    is_holder = next.is_some();
+                    newest = next.unwrap_or(newest);
+                },
+            }
+        }
     }
 
     async fn look_for_itself(&self, state: &mut State) -> Result<(), RelayError> {
@@ -177,7 +204,7 @@ impl ChangeRelay {
                 if !is_stalled {
                     return Ok(None);
                 }
-                rounds.take_over(newest, holder).await
+                rounds.begin_after(newest, holder).await
             }
             // Before the first poll, too; then the table is not empty, and nothing is inserted.
             None => match self.outbox.exists().await {

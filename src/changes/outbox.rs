@@ -6,7 +6,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,6 +40,8 @@ const BACKLOG_MAX: u64 = 200_000;
 /// A reading that finds nothing new keeps the stored position. A snapshot that grows old would keep the outbox from being
 /// trimmed, and its running transactions in every statement.
 const RENEW_AFTER_MICROS: i64 = 60_000_000;
+/// For the small statement with which a reading begins. A database that is silent is asked over another connection then.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// Between two warnings about the same table.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
@@ -46,6 +51,7 @@ pub struct Outbox {
     pub(super) pool: Pool,
     backlog_max: u64,
     known: Arc<Mutex<Option<Arc<KnownTables>>>>,
+    answered: Arc<AtomicBool>,
     warned: Arc<Mutex<HashMap<&'static str, Instant>>>,
 }
 
@@ -80,7 +86,7 @@ impl Outbox {
     /// Works through `pool`, which has to be able to write.
     #[must_use]
     pub fn new(pool: Pool) -> Self {
-        Self { pool, backlog_max: BACKLOG_MAX, known: Arc::default(), warned: Arc::default() }
+        Self { pool, backlog_max: BACKLOG_MAX, known: Arc::default(), answered: Arc::default(), warned: Arc::default() }
     }
 
     /// The same, which does not read more notes than this at once.
@@ -98,13 +104,18 @@ impl Outbox {
     pub async fn read(&self, before: Option<&Consumed>) -> Result<Reading, DbErr> {
         // A cluster that begins has nothing to read.
         let rows = if before.is_some() { ROWS_AT_ONCE + 1 } else { 0 };
-        let look = match OutboxLook::take(&self.pool, &After::of(before), Extent { rows, notes: rows }).await {
+        self.answered.store(false, Ordering::Relaxed);
+        let after = After::of(before);
+        let looking = OutboxLook::take(&self.pool, &after, Extent { rows, notes: rows });
+        let looked = tokio::time::timeout(ANSWER_MAX, looking).await;
+        let look = match looked.unwrap_or_else(|_elapsed| Err(DbErr::Custom("the outbox does not answer".to_owned()))) {
             Ok(look) => look,
             Err(error) => match has_current_outbox(&self.pool).await {
                 Ok(false) => return self.read_without_outbox(before).await,
                 _ => return Err(error),
             },
         };
+        self.answered.store(true, Ordering::Relaxed);
         let known = self.known.lock().clone().filter(|known| known.prints == look.consumed.prints);
         let restarted = before.is_some_and(|before| look.was_restarted(before));
         if let Some(known) = known.filter(|_| look.rows <= ROWS_AT_ONCE && !restarted) {
@@ -114,6 +125,12 @@ impl Outbox {
             }
         }
         self.read_in_transaction(before, restarted).await
+    }
+
+    /// Whether the reading that runs has had an answer of the database: it has much to read.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Installs again what is missing, disabled or outdated.

@@ -38,15 +38,20 @@ impl Rounds {
         self.inserted(INSERT_FIRST, values, first).await
     }
 
-    /// Takes over after `newest`: its round is not complete.
-    pub(crate) async fn take_over(&self, newest: Round, holder: i64) -> Result<Option<Round>, DbErr> {
+    /// Takes over after `newest`, or goes on after one's own: that round is not complete.
+    pub(crate) async fn begin_after(&self, newest: Round, holder: i64) -> Result<Option<Round>, DbErr> {
         self.insert_after(newest, Round { number: newest.number + 1, holder, ..newest }).await
     }
 
-    /// Ends the round, of which everything is in the log, and begins the next one.
-    pub(crate) async fn complete(&self, round: Round, unwatched: SectionSet) -> Result<Option<Round>, DbErr> {
-        let next = Round { number: round.number + 1, completed: round.number, unwatched, ..round };
-        let inserted = self.insert_after(round, next).await?;
+    /// Ends the round in which the outbox began to be read: everything is in the log. Begins the next one after `newest`.
+    pub(crate) async fn complete(
+        &self,
+        began_in: Round,
+        newest: Round,
+        unwatched: SectionSet,
+    ) -> Result<Option<Round>, DbErr> {
+        let next = Round { number: newest.number + 1, completed: began_in.number, unwatched, ..newest };
+        let inserted = self.insert_after(newest, next).await?;
         if inserted.is_some() && next.number % KEPT == 0 {
             let old = self.dialect().statement(DELETE_OLD, [(next.number - KEPT).into()]);
             self.pool.execute_raw(old).await?;
