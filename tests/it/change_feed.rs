@@ -7,8 +7,9 @@ mod takeovers;
 mod triggers;
 mod writers;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use userdata::{
     changes,
     proto::v1::{Changes, Freshness, GetComprehensiveUserDataRequest},

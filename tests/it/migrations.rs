@@ -7,8 +7,14 @@ use userdata_migrations::{MigrationError, Tables, down, status, up};
 
 use testkit::database::{BOTH, Kind, database};
 
-const OURS: [&str; 5] =
-    ["ai_response_cache", "comprehensive_user_data_cache", "invalidation_log", "invalidation_log_head", "load_lease"];
+const OURS: [&str; 6] = [
+    "ai_response_cache",
+    "change_feed",
+    "comprehensive_user_data_cache",
+    "invalidation_log",
+    "invalidation_log_head",
+    "load_lease",
+];
 const SOURCES: [&str; 20] = [
     "calendar_events",
     "competitor_analyses",
@@ -31,6 +37,12 @@ const SOURCES: [&str; 20] = [
     "strategy_performance_metrics",
     "website_analyses",
 ];
+
+/// With the rounds of the change feed, which SQLite does not need.
+fn ours(kind: Kind) -> BTreeSet<String> {
+    let rounds = (kind == Kind::Postgres).then_some("change_feed_round");
+    OURS.into_iter().chain(rounds).map(str::to_owned).collect()
+}
 
 /// One text column of a query's rows.
 async fn texts(db: &impl ConnectionTrait, sql: &str) -> Vec<String> {
@@ -89,16 +101,20 @@ async fn up_creates_everything_once_and_down_undoes_it() {
         assert_eq!(tables(&db, kind).await, BTreeSet::new(), "{kind:?}: status creates nothing");
 
         assert_eq!(up(&db, Tables::Cache).await.unwrap(), all[..1], "{kind:?}");
-        assert_eq!(tables(&db, kind).await, OURS.map(str::to_owned).into(), "{kind:?}");
+        assert_eq!(tables(&db, kind).await, ours(kind), "{kind:?}");
         assert_eq!(up(&db, Tables::CacheAndSources).await.unwrap(), all[1..], "{kind:?}");
-        assert_eq!(tables(&db, kind).await, OURS.into_iter().chain(SOURCES).map(str::to_owned).collect(), "{kind:?}");
+        assert_eq!(
+            tables(&db, kind).await,
+            ours(kind).into_iter().chain(SOURCES.map(str::to_owned)).collect(),
+            "{kind:?}"
+        );
         assert_eq!(names(status(&db, Tables::CacheAndSources).await.unwrap(), true), all, "{kind:?}");
         assert_eq!(up(&db, Tables::CacheAndSources).await.unwrap(), [""; 0], "{kind:?}: again, nothing");
 
         let mut newest_first = all.clone();
         newest_first.reverse();
         assert_eq!(down(&db, Tables::CacheAndSources, 1).await.unwrap(), newest_first[..1], "{kind:?}");
-        assert_eq!(tables(&db, kind).await, OURS.map(str::to_owned).into(), "{kind:?}");
+        assert_eq!(tables(&db, kind).await, ours(kind), "{kind:?}");
         assert_eq!(down(&db, Tables::CacheAndSources, 99).await.unwrap(), newest_first[1..], "{kind:?}");
         assert_eq!(tables(&db, kind).await, BTreeSet::new(), "{kind:?}");
     }
@@ -290,7 +306,7 @@ async fn an_older_program_runs_on_a_newer_database() {
         assert_eq!(states.last().map(|state| (state.name.as_str(), state.applied)), Some(("m9999_later", true)));
         let error = down(&db, Tables::Cache, 1).await.unwrap_err();
         assert!(format!("{error:?}").contains("newer version"), "{error:?}");
-        assert_eq!(tables(&db, kind).await, OURS.map(str::to_owned).into(), "{kind:?}");
+        assert_eq!(tables(&db, kind).await, ours(kind), "{kind:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Figures, printed: `bash tests/run --test it change_feed::figures -- --ignored --nocapture --test-threads 1`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use testkit::{
     ask::{get, of, stats},
@@ -8,6 +8,7 @@ use testkit::{
     server::{Client, serve},
     sources::count,
 };
+use tokio::time::Instant;
 
 use super::{Fed, LEASE, fed, is_verified, with_feed};
 
@@ -42,7 +43,7 @@ async fn how_soon_a_commit_is_seen() {
             fed.cluster.sources.write(11, expected).await;
             times.push(seen_after(&fed.clients, expected, Instant::now()).await);
         }
-        println!("commit to all of {INSTANCES} instances, Redis {redis}: {}", quantiles(times));
+        eprintln!("commit to all of {INSTANCES} instances, Redis {redis}: {}", quantiles(times));
     }
 }
 
@@ -82,7 +83,7 @@ async fn how_soon_a_bulk_change_is_seen() {
             }
         }
     }
-    println!("{USERS} users in one UPDATE, from the commit to asking for an answer that has it: {}", quantiles(times));
+    eprintln!("{USERS} users in one UPDATE, from the commit to asking for an answer that has it: {}", quantiles(times));
 }
 
 #[tokio::test]
@@ -108,7 +109,7 @@ async fn how_often_a_killed_reader_makes_answers_unverified() {
         fed.clients[holder] = fed.servers[holder].client().await;
         is_verified(&fed.clients[holder], 0).await;
     }
-    println!("{with_unverified} of {KILLS} kills made an answer unverified ({answers} answers)");
+    eprintln!("{with_unverified} of {KILLS} kills made an answer unverified ({answers} answers)");
 }
 
 /// Statements a second on the database, while nothing is asked.
@@ -134,8 +135,8 @@ async fn what_the_feed_costs() {
             servers.push(serve(settings.clone()).await);
         }
         let without = statements(&Fed { cluster, servers, clients: Vec::new() }).await;
-        println!("{instances} instances: {feed} transactions a second with the feed, {without} without");
+        eprintln!("{instances} instances: {feed} transactions a second with the feed, {without} without");
     }
     let one = fed(cluster(Layout::Postgres).await, 1).await;
-    println!("statistics: {:?}", stats(&one.clients[0]).await.changes.unwrap());
+    eprintln!("statistics: {:?}", stats(&one.clients[0]).await.changes.unwrap());
 }

@@ -1,8 +1,9 @@
 //! The outbox cannot be read.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::time::Instant;
 use tonic::Code;
 use userdata::proto::v1::{CacheStatus, Freshness};
 
@@ -34,7 +35,7 @@ async fn changes_that_cannot_be_read_are_never_taken_for_none() {
             fed.cluster.sources.write(11, 1).await;
             let committed = Instant::now();
             let observed = fed.clients.iter().map(|client| observe(client, 1, committed, Duration::from_secs(3)));
-            println!("{network:?} {layout:?}: {:?}", join_all(observed).await);
+            eprintln!("{network:?} {layout:?}: {:?}", join_all(observed).await);
             for client in &fed.clients {
                 let answer = get(client, of("1")).await.unwrap();
                 assert!(!answer.verified, "{network:?} {layout:?}: {answer:?}");

@@ -1,6 +1,6 @@
 //! The instance that reads the outbox for the cluster dies, hangs or stops.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Fed, fed, is_verified, observe};
 use testkit::{
@@ -8,6 +8,7 @@ use testkit::{
     cluster::{Layout, cluster},
     wait_for,
 };
+use tokio::time::Instant;
 
 impl Fed {
     /// The instance that completes the rounds.
@@ -41,7 +42,7 @@ async fn the_others_go_on_when_the_reading_instance_is_killed() {
         fed.servers.remove(holder);
         for client in &fed.clients {
             let observed = observe(client, count, committed, Duration::from_secs(2)).await;
-            println!("killed: {observed:?}");
+            eprintln!("killed: {observed:?}");
         }
         for client in &fed.clients {
             is_verified(client, count).await;

@@ -1,7 +1,8 @@
 //! Triggers that are not as they were installed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tonic::Code;
 use userdata::{
     changes,

@@ -1,7 +1,8 @@
 //! What a writer may expect who only commits.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use userdata::{
     changes,
     proto::v1::{Changes, Freshness},
