@@ -261,5 +261,8 @@ async fn connect_cache(
         meter,
         config: config.clone(),
     };
-    Ok(Arc::new(UserDataCache::new(parts, loads)))
+    let cache = Arc::new(UserDataCache::new(parts, loads));
+    // So that the first request can use Redis.
+    cache.invalidation_log().keep_witness().await;
+    Ok(cache)
 }

@@ -1,18 +1,18 @@
 //! Deletes what is too old to be of use: rows, AI responses, leases of crashed instances, log entries.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use sea_orm::sea_query::Expr;
 
 use crate::{
     aggregate::Aggregator,
-    cache::{invalidation_log::InvalidationLog, tiers::Tiers},
+    cache::{
+        invalidation_log::{InvalidationLog, RETENTION_MARGIN},
+        tiers::Tiers,
+    },
     config,
     lease::{Claim, Leases, SharedWork},
 };
-
-/// Log entries outlive every snapshot by this margin.
-const TRIM_MARGIN: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
 pub(super) struct Sweep {
@@ -52,7 +52,7 @@ impl Sweep {
             done: Expr::value(false),
         };
         let Claim::Ours(lease) = self.leases.claim(&work, None, self.leases.timeout()).await else { return };
-        if let Err(error) = self.log.trim(self.config.stale_if_error + TRIM_MARGIN).await {
+        if let Err(error) = self.log.trim(self.config.stale_if_error + RETENTION_MARGIN).await {
             tracing::warn!(%error, "trimming the invalidation log failed; the next sweep retries");
         }
         drop(lease);

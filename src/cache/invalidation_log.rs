@@ -33,6 +33,7 @@ mod scopes;
 #[cfg(not(feature = "shuttle"))]
 mod table;
 pub(super) mod validity;
+pub(super) mod witness;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -53,6 +54,7 @@ use other_log::OtherLog;
 pub use pools::LogPools;
 use table::LogTable;
 pub use validity::LogValidity;
+use witness::RedisWitness;
 
 use super::{
     change_feed::{ChangeFeed, rounds::Rounds},
@@ -74,6 +76,9 @@ use crate::{
         time::{sleep, timeout},
     },
 };
+
+/// Log entries outlive every document by this margin.
+pub(crate) const RETENTION_MARGIN: Duration = Duration::from_secs(3600);
 
 /// The log and its local copy.
 #[derive(Debug)]
@@ -102,6 +107,8 @@ pub struct InvalidationLog {
     files: OnceLock<Arc<WatchedFiles>>,
     /// Where changes make themselves known.
     feed: OnceLock<Arc<ChangeFeed>>,
+    /// What shows that the database has lost commits. None: no Redis.
+    witness: OnceLock<RedisWitness>,
     config: config::InvalidationLogSettings,
     timeout: Duration,
     clock: Clock,
@@ -174,6 +181,7 @@ impl InvalidationLog {
             lease_conflict: watch::Sender::new(None),
             files: OnceLock::new(),
             feed: OnceLock::new(),
+            witness: OnceLock::new(),
             config,
             timeout,
             clock,

@@ -26,7 +26,7 @@ use self::{
 };
 use super::{
     counters::{Counter, count},
-    invalidation_log::InvalidationLog,
+    invalidation_log::{InvalidationLog, witness::RedisWitness},
 };
 use crate::{
     clock::Clock,
@@ -46,7 +46,7 @@ const WRITES_MAX: usize = 256;
 pub(crate) struct Tiers {
     pub(super) memory: MemoryTier,
     pub(super) memory_metrics: TierMetrics,
-    pub(super) redis: Option<RedisTier>,
+    pub(super) redis: Option<Arc<RedisTier>>,
     pub(super) database: DatabaseTier,
     pub(super) access_counts: AccessCounts,
     /// Snapshots that an invalidation had outdated.
@@ -72,10 +72,14 @@ impl Tiers {
         tasks: TaskTracker,
         clock: Clock,
     ) -> Self {
+        let redis = redis.map(|redis| Arc::new(redis.with_metrics(meter)));
+        if let Some(redis) = &redis {
+            log.witness_by(RedisWitness::new(Arc::clone(redis), config, clock.clone()));
+        }
         Self {
             memory: MemoryTier::new(&config.memory),
             memory_metrics: TierMetrics::new(Tier::Memory, meter),
-            redis: redis.map(|redis| redis.with_metrics(meter)),
+            redis,
             database: database.with_metrics(meter),
             access_counts: AccessCounts::new(config.database.access_counts_max, clock.clone()),
             superseded: Counter::default(),
@@ -110,11 +114,12 @@ impl Tiers {
         }
     }
 
-    /// Probes the tiers whose circuit is open, so that no request has to.
+    /// Probes the tiers whose circuit is open, so that no request has to, and keeps the log's witness in Redis.
     pub(crate) async fn probe(&self) {
         let redis = async {
             if let Some(redis) = &self.redis {
                 redis.probe().await;
+                self.log.keep_witness().await;
             }
         };
         tokio::join!(redis, self.database.probe());

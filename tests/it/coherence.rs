@@ -10,5 +10,6 @@ mod lost;
 mod purge;
 mod race;
 mod restart;
+mod restored;
 mod storm;
 mod two_primaries;

@@ -75,7 +75,7 @@ async fn garbage_in_redis_is_a_miss_that_heals_and_is_counted() {
         let before = tier(&server, "redis").await;
         let script = format!(
             "local records={{}} for _,k in ipairs(redis.call('KEYS','*')) do \
-             if string.sub(k,-5)~=':keys' then table.insert(records,k) end end \
+             if string.find(k,'}}:',1,true) and string.sub(k,-5)~=':keys' then table.insert(records,k) end end \
              local others={{[records[1]]=redis.call('GET',records[2]),[records[2]]=redis.call('GET',records[1])}} \
              for _,k in ipairs(records) do local v=redis.call('GET',k) redis.call('SET',k,{value},'KEEPTTL') end return #records"
         );
@@ -101,7 +101,7 @@ async fn a_redis_key_of_another_type_is_a_miss_that_heals() {
     let original = caller.get("1").await;
     place.wait_for_documents(1).await;
     // The record's key and the index', one after the other.
-    for pattern in ["*[0-9a-f]", "*:keys"] {
+    for pattern in ["*}:*[0-9a-f]", "*:keys"] {
         caller.until("1", CacheStatus::HitRedis).await;
         let script =
             format!("local k=redis.call('KEYS','{pattern}')[1] redis.call('DEL',k) return redis.call('LPUSH',k,'x')");

@@ -29,6 +29,10 @@ impl ChangeRelay {
         let Some(stored) = state.stored.take() else { return Ok(()) };
         state.report_at = now.after(EVERY);
         let Some(consumed) = stored.consumed.clone() else { return Ok(()) };
+        // Order: read before the log's head. It shows a log that has lost commits.
+        if let Some((_, seen)) = self.outbox.reported(stored.row.cluster).await.map_err(RelayError::Outbox)? {
+            self.log.compare_with(&seen).await?;
+        }
         let nonce = Uuid::new_v4();
         let known: Vec<Uuid> = stored.row.nonces.iter().copied().chain([nonce]).collect();
         let Some(announced) = self.store(&stored, stored.row.cluster, &known).await? else { return Ok(()) };

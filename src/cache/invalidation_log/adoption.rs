@@ -25,6 +25,13 @@ impl InvalidationLog {
         applied: &Token,
         nonce: Option<i64>,
     ) -> Result<(), InvalidationLogError> {
+        if self.has_ended(&head.epoch).await {
+            tracing::error!(
+                "the database went back to an epoch of the invalidation log that has ended; starting a new epoch"
+            );
+            self.replace_epoch(&head.epoch).await?;
+            return Ok(());
+        }
         match self.lacking(head, applied, nonce).await? {
             Some(entries) if entries.is_empty() => {}
             Some(entries) => {
@@ -76,6 +83,8 @@ impl InvalidationLog {
 
     /// Starts a new epoch in place of `old`, unless another instance has done so.
     pub(super) async fn replace_epoch(&self, old: &str) -> Result<(), DbErr> {
+        // Order: before the next epoch begins. A restore to before it gives this one back.
+        self.end_witness(old).await;
         let applied = self.position();
         let replacing = self.table.replace_epoch(old);
         let epoch = self.table.faults.through(FaultPoint::Head, replacing).await?;

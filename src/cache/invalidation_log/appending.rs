@@ -28,6 +28,8 @@ impl InvalidationLog {
     pub async fn append_all(&self, entries: Vec<Invalidation>) -> Result<Appended, InvalidationLogError> {
         for _ in 0..ATTEMPTS {
             if let Some(appended) = self.try_append(&entries).await? {
+                // Order: before it is acknowledged.
+                self.raise_witness(appended.token.position).await;
                 return Ok(appended);
             }
         }

@@ -64,6 +64,8 @@ impl InvalidationLog {
         next: &Consumption,
     ) -> Result<bool, InvalidationLogError> {
         let Token { epoch, .. } = self.position();
+        // Order: as in [`Self::replace_epoch`].
+        self.end_witness(&epoch).await;
         let committing = self.table.begin_epoch_consuming(before.version, next);
         let is_begun = self.table.faults.through(FaultPoint::Append, committing).await?;
         if is_begun {

@@ -52,6 +52,12 @@ impl RecentEntries {
         Some((self.rows.front()?.position - 1, self.rows.back()?.position))
     }
 
+    /// None if the entry at this position is not kept.
+    pub(super) fn nonce_at(&self, position: i64) -> Option<i64> {
+        let index = usize::try_from(position - self.rows.front()?.position).ok()?;
+        self.rows.get(index).map(|row| row.nonce)
+    }
+
     /// The entries that another log lacks, of which these rows are at their positions. None if there may be more than are
     /// kept here.
     pub(super) fn lacking(&self, there: &[LogRow]) -> Option<Vec<Invalidation>> {

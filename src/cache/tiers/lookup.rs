@@ -1,6 +1,6 @@
 //! What Redis and the cache table hold of a document, judged by the invalidation log.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tracing::{Instrument as _, Span, field::Empty, info_span};
@@ -12,7 +12,10 @@ use super::{
     memory::{MemoryEntry, MemoryValue},
 };
 use crate::{
-    cache::invalidation_log::LogValidity,
+    cache::{
+        invalidation_log::{LogValidity, LogView},
+        watched_files::log_epoch,
+    },
     model::{CacheKey, SectionSet, Snapshot, Tier},
     mutant::{self, Mutant},
 };
@@ -25,6 +28,13 @@ pub(in crate::cache) struct TierHit {
     pub(in crate::cache) position: i64,
 }
 
+/// Where a snapshot was found.
+enum FoundIn {
+    /// With the epoch of the log whose witness was compared before.
+    Redis(Arc<str>),
+    Table,
+}
+
 /// The result of a lookup.
 #[derive(Default)]
 pub(in crate::cache) struct TierLookup {
@@ -33,6 +43,23 @@ pub(in crate::cache) struct TierLookup {
     pub(in crate::cache) fallback: Fallback,
     /// The rest of a request's time for the cache's database; zero if the lookup skipped it.
     pub(in crate::cache) database_left: Duration,
+}
+
+impl FoundIn {
+    fn tier(&self) -> Tier {
+        match self {
+            Self::Redis(_) => Tier::Redis,
+            Self::Table => Tier::Database,
+        }
+    }
+
+    /// Whether the log by which it is judged has what its witness names.
+    fn is_witnessed(&self, view: &LogView) -> bool {
+        match self {
+            Self::Redis(epoch) => *log_epoch(&view.epoch) == **epoch,
+            Self::Table => true,
+        }
+    }
 }
 
 impl Tiers {
@@ -44,8 +71,13 @@ impl Tiers {
         }
         if let Some(redis) = &self.redis {
             let lookup = async {
+                // Order: first the witness. The documents may be of a time that the database has lost.
+                let Some(epoch) = self.log.witnessed_epoch().await else {
+                    Span::current().record("outcome", "unwitnessed");
+                    return;
+                };
                 let read = redis.get(key).await;
-                self.judge(&mut found, Tier::Redis, read, key, newer_than).await;
+                self.judge(&mut found, FoundIn::Redis(epoch), read, key, newer_than).await;
             };
             lookup.instrument(info_span!("lookup redis", outcome = Empty)).await;
         }
@@ -53,7 +85,7 @@ impl Tiers {
         if found.hit.is_none() {
             let lookup = async {
                 let read = self.database.get(key).await;
-                self.judge(&mut found, Tier::Database, read, key, newer_than).await;
+                self.judge(&mut found, FoundIn::Table, read, key, newer_than).await;
             };
             lookup.instrument(info_span!("lookup database", outcome = Empty)).await;
         }
@@ -84,7 +116,7 @@ impl Tiers {
     async fn judge(
         &self,
         found: &mut TierLookup,
-        tier: Tier,
+        source: FoundIn,
         read: Result<Option<Snapshot>, TierError>,
         key: &CacheKey,
         newer_than: Option<DateTime<Utc>>,
@@ -97,12 +129,15 @@ impl Tiers {
             outcome(if read.is_ok() { "miss" } else { "error" });
             return;
         };
+        let tier = source.tier();
         let mut view = self.log.view(key);
         if snapshot.epoch == view.epoch && !view.can_judge(&snapshot) && self.log.catch_up().await.is_ok() {
             view = self.log.view(key);
+            self.look_for_loss(&source, &snapshot, &view).await;
         }
         let is_trusted = tier == Tier::Redis && mutant::on(Mutant::TrustsRedis);
-        let admitted = is_trusted || view.admits(&snapshot, SectionSet::ALL);
+        let is_witnessed = source.is_witnessed(&view);
+        let admitted = is_trusted || is_witnessed && view.admits(&snapshot, SectionSet::ALL);
         let is_new_enough = newer_than.is_none_or(|than| snapshot.as_of > than);
         if admitted && is_new_enough && snapshot.expires_at > self.clock.utc() {
             outcome("hit");
@@ -117,8 +152,21 @@ impl Tiers {
         if !admitted {
             self.superseded.add(1);
         }
-        if view.can_judge(&snapshot) {
+        if is_witnessed && view.can_judge(&snapshot) {
             self.add_fallback(found, snapshot, tier);
+        }
+    }
+
+    /// A document in Redis that was read above the head is of a time that the database has lost. `view` is of after it was
+    /// found.
+    async fn look_for_loss(&self, source: &FoundIn, snapshot: &Snapshot, view: &LogView) {
+        let position = snapshot.read_position_max();
+        let is_above = snapshot.epoch == view.epoch && position > view.applied;
+        if is_above
+            && let FoundIn::Redis(epoch) = source
+            && let Err(error) = self.log.has_lost(epoch, position).await
+        {
+            tracing::warn!(%error, "no new epoch could be started; the next lookup retries");
         }
     }
 

@@ -5,13 +5,15 @@
 //! without memory refuses writes and still answers reads.
 //!
 //! The records of a user share one hash slot: `{prefix}:{<hash of the user>}:<data_hash>`, braces included. The key
-//! `..:keys` beside them is an index of the records by expiry, so that dropping a user needs no scan.
+//! `..:keys` beside them is an index of the records by expiry, so that dropping a user needs no scan. `{prefix}:log:<epoch>`
+//! is a witness of the invalidation log.
 
 mod client;
 mod examination;
 pub mod record;
 mod script;
 mod subscriber;
+mod witness;
 
 use std::{future::Future, pin::pin, time::Duration};
 
@@ -27,6 +29,7 @@ use sha2::{Digest, Sha256};
 pub use examination::{Examined, examine};
 pub use subscriber::Subscriber;
 pub(crate) use subscriber::SubscriberEvent;
+pub(in crate::cache) use witness::{LogMark, Witness};
 
 use super::{error::TierError, guard::TierGuard, tier_metrics::WriteOutcome};
 use crate::{
@@ -165,14 +168,8 @@ impl RedisTier {
 
     /// Sends a message to every [`Subscriber`], best effort.
     pub async fn publish(&self, message: String) -> Result<(), TierError> {
-        self.guard.admit()?;
-        let answer = self.ask(Box::pin(self.client.publish::<i64, _, _>(self.channel.as_str(), message))).await;
-        // A Redis that hangs must not cost every invalidation the timeout until a read opens the circuit. One that
-        // refuses may still answer reads.
-        if matches!(answer, Ok(_) | Err(TierError::Timeout)) {
-            self.guard.report(&answer);
-        }
-        answer.map(|_receivers| ()).inspect_err(|error| self.guard.metrics.failed(error))
+        let publishing = self.client.publish::<i64, _, _>(self.channel.as_str(), message);
+        self.tell(Box::pin(publishing)).await.map(|_receivers| ())
     }
 
     /// Probes an open circuit if the pause is over.
@@ -203,6 +200,17 @@ impl RedisTier {
         self.guard.admit()?;
         // Boxed: fred's future has 20 KB, also as a part of another future.
         let answer = self.ask(Box::pin(self.client.eval(script, keys, arguments))).await;
+        answer.inspect_err(|error| self.guard.metrics.failed(error))
+    }
+
+    /// Runs a command that accompanies invalidations. A Redis that hangs must not cost each of them the timeout until a
+    /// read opens the circuit. One that refuses may still answer reads.
+    async fn tell<T>(&self, command: impl Future<Output = Result<T, Error>>) -> Result<T, TierError> {
+        self.guard.admit()?;
+        let answer = self.ask(command).await;
+        if matches!(answer, Ok(_) | Err(TierError::Timeout)) {
+            self.guard.report(&answer);
+        }
         answer.inspect_err(|error| self.guard.metrics.failed(error))
     }
 

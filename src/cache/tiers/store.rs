@@ -108,7 +108,10 @@ impl Tiers {
         let below = if mutant::on(Mutant::PartialOverComplete) { i64::MAX } else { view.last_invalidation() };
         // The tiers count and log their failures; the next load tries again.
         if let Some(redis) = self.redis.as_ref().filter(|_| only != Some(Tier::Database)) {
-            let _ = redis.put(snapshot, view.last_invalidation()).instrument(info_span!("write redis")).await;
+            // Order: the witness first. The document would be revived by a database that has lost what came before it.
+            if self.log.raise_witness(snapshot.read_position_max()).await {
+                let _ = redis.put(snapshot, view.last_invalidation()).instrument(info_span!("write redis")).await;
+            }
         }
         if only != Some(Tier::Redis) {
             let _ = self.database.put(snapshot, below).instrument(info_span!("write database")).await;

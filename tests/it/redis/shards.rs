@@ -13,7 +13,7 @@ async fn slots(shards: &Shards, node: usize) -> Vec<String> {
     let node = &shards.masters[node];
     let keys = node.reply("KEYS *").await.unwrap();
     let mut slots = Vec::new();
-    for key in keys.lines().filter(|line| line.starts_with("comprehensive_user_data:")) {
+    for key in keys.lines().filter(|line| line.starts_with("comprehensive_user_data:{")) {
         slots.push(node.command(&format!("CLUSTER KEYSLOT {key}")).await);
     }
     slots

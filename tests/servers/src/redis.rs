@@ -110,6 +110,12 @@ impl Redis {
         wait_for(&format!("{expected} in the reply to {command}"), replied).await;
     }
 
+    /// Records and their indexes: all keys that belong to users.
+    pub async fn keys_of_users(&self) -> i64 {
+        let count = self.command("EVAL \"return #redis.call('KEYS','*:{*}:*')\" 0").await;
+        count.trim_start_matches(':').parse().unwrap_or_else(|_| panic!("{count}"))
+    }
+
     /// What stands behind `name:` in INFO.
     pub async fn info(&self, name: &str) -> String {
         self.try_info(name).await.unwrap_or_else(|| panic!("Redis does not say {name}: {}", self.log()))

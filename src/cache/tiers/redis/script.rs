@@ -1,4 +1,4 @@
-//! The two scripts. Each is one round trip and atomic, and its keys share one slot.
+//! The scripts. Each is one round trip and atomic, and its keys share one slot.
 //!
 //! The index is a sorted set of `strategy:data_hash` (strategy 0: none). The score is the record's expiry in milliseconds
 //! by Redis' own clock, so that expired members are removed. A key of ours with a value of another type is replaced.
@@ -54,4 +54,41 @@ for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   end
 end
 return removed
+";
+
+/// KEYS: the witness of an epoch. Returns position, nonce, and whether the epoch has ended. A value of another type is none.
+pub(super) const WITNESS: &str = r"
+local held = redis.pcall('HMGET', KEYS[1], 'position', 'nonce', 'ended')
+if held.err then
+  return {}
+end
+return held
+";
+
+/// KEYS: the witness of an epoch. ARGV: the position and the nonce of an entry, those of an entry that is known to be of
+/// the same log, and the life in milliseconds. Raises the witness to the first entry and returns nothing, if it stands at
+/// one of the two or nowhere. Otherwise it returns what stands there.
+pub(super) const RAISE_WITNESS: &str = r"
+local held = redis.pcall('HMGET', KEYS[1], 'position', 'nonce', 'ended')
+if held.err then
+  redis.call('UNLINK', KEYS[1])
+  held = {}
+end
+local is = function (n) return held[1] == ARGV[n] and held[2] == ARGV[n + 1] end
+if held[3] or held[1] and not is(1) and not is(3) then
+  return held
+end
+redis.call('HSET', KEYS[1], 'position', ARGV[1], 'nonce', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+return false
+";
+
+/// KEYS: the witness of an epoch. ARGV: its life in milliseconds.
+pub(super) const END_WITNESS: &str = r"
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then
+  redis.call('UNLINK', KEYS[1])
+end
+redis.call('HSET', KEYS[1], 'ended', 1)
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return 1
 ";

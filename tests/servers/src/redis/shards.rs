@@ -73,9 +73,9 @@ impl Shards {
         }
     }
 
-    /// How many keys each master holds.
+    /// How many keys of users each master holds.
     pub async fn keys(&self) -> Vec<u64> {
-        let keys = async |node: &Redis| node.command("DBSIZE").await.trim_start_matches(':').parse().unwrap();
+        let keys = async |node: &Redis| node.keys_of_users().await.unsigned_abs();
         join_all(self.masters.iter().map(keys)).await
     }
 }
