@@ -141,7 +141,7 @@ impl Leases {
         stop: CancellationToken,
     ) -> Self {
         let (config, reach) = (config.clone(), Reach::default());
-        let instance = format!("{:016x}", random::<u64>());
+        let instance = format!("{:016x}", random::<i64>());
         Self { table, config, timeout, clock, reach, tasks, stop, place: None, instance, swept: Mutex::default() }
     }
 
