@@ -20,29 +20,8 @@ use testkit::{
     redis::redis,
     seeded::{seeded, seeded_today},
     server::{Client, Settings, serve},
-    sources::break_table,
     wait_for,
 };
-
-/// What the onboarding source reads, with the triggers' own look-ups left out: nothing of it is written here.
-const ONBOARDING: [&str; 9] = [
-    "onboarding_sessions",
-    "website_analyses",
-    "research_preferences",
-    "persona_data",
-    "competitor_analyses",
-    "seo_page_audits",
-    "deep_competitor_analysis_tasks",
-    "deep_competitor_analysis_execution_logs",
-    "content_gap_analyses",
-];
-
-/// From now on readers of an onboarding table fail, and with them the load: the source is required.
-async fn take_onboarding_away(db: &DatabaseConnection) {
-    for table in ONBOARDING {
-        break_table(db, table).await;
-    }
-}
 
 /// Renames the user's strategies and waits until the document says so.
 async fn rename(db: &DatabaseConnection, client: &mut Client, name: &str) -> GetComprehensiveUserDataResponse {
@@ -69,7 +48,6 @@ async fn a_strategy_edit_makes_no_onboarding_query() {
         let server = serve(watching(&place.url)).await;
         let mut client = server.client().await;
         assert_eq!(status(&get(&mut client, "1").await), CacheStatus::Assembled);
-        take_onboarding_away(&db).await;
         for name in ["first", "second"] {
             rename(&db, &mut client, name).await;
         }
@@ -98,7 +76,6 @@ async fn it_makes_none_on_an_instance_that_finds_the_document_in_another_tier() 
         let (one, two) = (serve(settings.clone()).await, serve(settings).await);
         get(&mut one.client().await, "1").await;
         place.wait_for_documents(1).await;
-        take_onboarding_away(&db).await;
         // It has never seen this user.
         let mut client = two.client().await;
         rename(&db, &mut client, "elsewhere").await;
