@@ -2,7 +2,8 @@
 //!
 //! An error is legal only if what the call cannot do without was disturbed:
 //! - no reason of ours (a broken connection, nothing at all): the asked process was killed or stood still;
-//! - `INVALIDATION_NOT_DURABLE`, and `FRESHNESS_UNVERIFIED` for STRICT, LINEARIZABLE or a token: that, because
+//! - `INVALIDATION_NOT_DURABLE`, `FRESHNESS_UNVERIFIED` for STRICT, LINEARIZABLE or a token, and
+//!   `CHANGE_FEED_UNREADABLE` for LINEARIZABLE: that, because
 //!   time passes for a process that stands still, or the instance's way to the cache's database was
 //!   broken, or that was slow by itself;
 //! - `PURGE_INCOMPLETE`: the same, or its way to Redis was broken.
@@ -105,6 +106,7 @@ impl Run {
                 let excuses: &[Part] = match reason(&status).as_str() {
                     "" => &[Part::Process],
                     "FRESHNESS_UNVERIFIED" if reads_log => &[Part::Process, Part::Database],
+                    "CHANGE_FEED_UNREADABLE" if matches!(way, Way::Linearizable) => &[Part::Process, Part::Database],
                     _ => &[],
                 };
                 self.failed(&format!("{way:?}"), instance, asked.sent, &status, excuses);
@@ -147,6 +149,16 @@ impl Run {
             ));
         }
         Some((asked, seen))
+    }
+
+    /// Writes a row and tells no instance. Returns its count.
+    pub(super) async fn commit(&self, of_user: usize, which: usize) -> i64 {
+        let number = row(of_user, which);
+        let writing = self.oracle.next(number).await;
+        self.sources.write(strategy(of_user, which), writing.count).await;
+        self.oracle.committed(number, writing.count);
+        self.totals.with(|figures| figures.commits += 1);
+        writing.count
     }
 
     /// Writes the rows, then says so to an instance. None if that was not acknowledged.

@@ -72,7 +72,34 @@ impl One {
         self.run.read(&self.clients, instance, (user, strategy), &way).await;
     }
 
+    /// A change that no instance is told: how long the others give the document from before, verified.
+    async fn commit(&mut self) {
+        let (user, which) = (self.random.random_range(0..USERS), self.random.random_range(0..STRATEGIES));
+        let instance = self.random.random_range(0..INSTANCES);
+        self.probe(instance, user, Some(which)).await;
+        let count = self.run.commit(user, which).await;
+        let committed = Instant::now();
+        if self.random.random_bool(0.3) {
+            self.run.read(&self.clients, instance, (user, Some(which)), &Way::Linearizable).await;
+            return;
+        }
+        while committed.elapsed() < PROBE_MAX && !self.run.is_over() {
+            let Some((sent, seen, verified)) = self.probe(instance, user, Some(which)).await else { return };
+            if seen >= count {
+                self.run.totals.with(|figures| figures.by_feed.push(sent - committed));
+                return;
+            }
+            if !verified {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     async fn change(&mut self) {
+        if self.random.random_bool(0.3) {
+            return self.commit().await;
+        }
         let user = self.random.random_range(0..USERS);
         let strategy = self.random.random_bool(0.4).then(|| self.random.random_range(0..STRATEGIES));
         let instance = self.random.random_range(0..INSTANCES);

@@ -25,6 +25,9 @@ pub(super) struct Figures {
     pub(super) legal: BTreeMap<String, u64>,
     pub(super) by_notification: Vec<Duration>,
     pub(super) by_poll: Vec<Duration>,
+    /// Of changes that were only committed.
+    pub(super) by_feed: Vec<Duration>,
+    pub(super) commits: u64,
     /// Of reads at an instance whose process was not disturbed.
     pub(super) latencies: Vec<Duration>,
     pub(super) source_runs: u64,
@@ -59,7 +62,7 @@ pub(super) fn percentile(samples: &[Duration], share: f64) -> Duration {
 impl Figures {
     /// Less would show little.
     pub(super) fn reach_the_marks(&self) -> bool {
-        self.reads >= 5000 && self.invalidations >= 300 && self.faults >= 15
+        self.reads >= 5000 && self.invalidations >= 200 && self.commits >= 50 && self.faults >= 15
     }
 
     /// Whether a run may end: notifications and polls were measured, too.
@@ -70,16 +73,21 @@ impl Figures {
     /// One line.
     pub(super) fn line(&self) -> String {
         let mut line = format!(
-            "seed {}: reads {} (unverified {}), invalidations {}, faults {}, violations {}",
+            "seed {}: reads {} (unverified {}), invalidations {}, commits {}, faults {}, violations {}",
             self.seed,
             self.reads,
             self.unverified,
             self.invalidations,
+            self.commits,
             self.faults,
             self.violations.len(),
         );
-        let samples =
-            [("by notification", &self.by_notification), ("by poll", &self.by_poll), ("read latency", &self.latencies)];
+        let samples = [
+            ("by notification", &self.by_notification),
+            ("by poll", &self.by_poll),
+            ("by change feed", &self.by_feed),
+            ("read latency", &self.latencies),
+        ];
         for (name, samples) in samples {
             let ms = |share| percentile(samples, share).as_secs_f64() * 1e3;
             write!(line, ", {name} p50/p99/max {:.1}/{:.1}/{:.1} ms ({})", ms(0.5), ms(0.99), ms(1.0), samples.len())

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
+use userdata::changes;
 
 use testkit::{
     database::{Kind, migrate_cache},
@@ -48,12 +49,15 @@ impl Ground {
         for number in 0..USERS {
             sources.add_user(&user(number), &[strategy(number, 0), strategy(number, 1)]).await;
         }
+        changes::install(&sources.db).await.unwrap();
         let postgres = own_postgres().await;
         postgres.administer().await.execute_unprepared("CREATE DATABASE cache").await.unwrap();
         migrate_cache(&postgres.url("cache")).await;
         let redis = redis().await;
         let settings = Settings::on(&postgres.url("cache"))
             .with("sources.database_url", &sources.database.url)
+            .with("sources.change_feed", true)
+            .with("sources.relay_database_url", &sources.database.url)
             .with("redis.url", redis.url())
             // A busy machine is not what is tested.
             .with("sources.soft_timeout", "7s")

@@ -7,6 +7,9 @@
 //!   with its token, LINEARIZABLE, as a refresh or with `max_age` 0: verified or not;
 //! - every verified answer anywhere, if it waited for all, or once L has passed since it.
 //!
+//! A writer who only commits is promised less: its count binds every verified answer once the change feed's lease has passed
+//! since the commit, and at once every answer that was asked for LINEARIZABLE, as a refresh or with `max_age` 0.
+//!
 //! That a request arrives later than it is sent, at a process that stands still for instance, only
 //! makes the oracle milder.
 
@@ -28,6 +31,8 @@ use super::ground::{INSTANCES, STRATEGIES, USERS, strategy, user};
 
 /// L: how long an instance trusts its copy of the log.
 pub(super) const LEASE: Duration = Duration::from_millis(500);
+/// How long after a commit a verified answer may lack it.
+pub(super) const FEED_LEASE: Duration = Duration::from_secs(1);
 /// Acknowledgements of a row that are kept to explain a violation.
 const KEPT: usize = 64;
 
@@ -70,6 +75,8 @@ struct Bounds {
     /// Of all of them.
     any: i64,
     recent: VecDeque<Ack>,
+    /// Counts that were committed and of which no instance was told, and when.
+    commits: VecDeque<(Instant, i64)>,
 }
 
 /// What a request was sent with.
@@ -152,6 +159,13 @@ impl Oracle {
         }
     }
 
+    /// A count was committed by now, and no instance told.
+    pub(super) fn committed(&self, row: usize, count: i64) {
+        let mut bounds = self.rows[row].bounds();
+        bounds.any = bounds.any.max(count);
+        bounds.commits.push_back((Instant::now(), count));
+    }
+
     /// What an answer to this request has to be, said before it is sent.
     pub(super) fn expects(&self, asked: &Question) -> Expected {
         let mut expected = Expected { every: [0; STRATEGIES], verified: [0; STRATEGIES] };
@@ -217,6 +231,10 @@ impl Bounds {
         let settled = self.recent.iter().filter(|ack| ack.acknowledged + LEASE <= now);
         let counts = settled.flat_map(|ack| &ack.rows).filter(|(of, _)| *of == row).map(|(_, count)| *count);
         self.everywhere = counts.max().unwrap_or(0).max(self.everywhere);
+        while let Some((_, count)) = self.commits.front().copied().filter(|(at, _)| *at + FEED_LEASE <= now) {
+            self.everywhere = self.everywhere.max(count);
+            self.commits.pop_front();
+        }
     }
 }
 
@@ -255,6 +273,10 @@ fn the_oracle_demands_what_is_promised_and_nothing_else() {
         assert_eq!((due(&with_token, false), due(&with_token, true)), (count, count.max(elsewhere.1)));
         assert_eq!(due(&Question { anew: true, ..default.clone() }, false), count);
     }
+    oracle.committed(0, 5);
+    assert_eq!((due(&default, true), due(&Question { anew: true, ..default.clone() }, true)), (3, 5));
+    let later = Question { sent: now + FEED_LEASE + Duration::from_secs(1), ..default.clone() };
+    assert_eq!((due(&later, false), due(&later, true)), (0, 5), "a commit binds verified answers alone");
     let wrong = |asked: &Question, seen: &Reading| oracle.judge(asked, &oracle.expects(asked), seen).unwrap_err();
     assert!(wrong(&default, &seen(10, true)).contains("future"));
     assert!(wrong(&default, &Reading { user: user(1), ..seen(9, true) }).contains("another user"));
