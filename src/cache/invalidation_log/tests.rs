@@ -1,7 +1,7 @@
 //! The copy of the log against a real one, in SQLite; what several instances see of each other is tested
 //! against servers.
 
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use tempfile::TempDir;
 
 use super::*;
@@ -211,7 +211,7 @@ async fn no_entry_is_acknowledged_that_another_connection_does_not_find() {
         acknowledged += i64::from(here.append(scope("1")).await.is_ok());
     }
     let head = "SELECT position FROM invalidation_log_head";
-    let head = Statement::from_string(sea_orm::DatabaseBackend::Sqlite, head);
+    let head = sea_orm::Statement::from_string(sea_orm::DatabaseBackend::Sqlite, head);
     let durable: i64 = connection.query_one_raw(head).await.unwrap().unwrap().try_get_by_index(0).unwrap();
     assert_eq!(durable, acknowledged);
 }
