@@ -24,6 +24,7 @@ pub struct SharedWork {
 pub(super) struct Claimant {
     pub(super) key: String,
     pub(super) holder: String,
+    #[cfg_attr(feature = "shuttle", expect(dead_code, reason = "Shuttle's instances do not restart"))]
     pub(super) instance: String,
     pub(super) read_position: i64,
 }

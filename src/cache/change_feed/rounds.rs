@@ -27,6 +27,7 @@ pub(crate) struct Rounds {
 
 impl Rounds {
     /// None if the log is in SQLite, where there are no rounds.
+    #[cfg_attr(feature = "shuttle", expect(dead_code, reason = "the tables in memory have no rounds"))]
     pub(crate) fn of(log: &Pool) -> Option<Self> {
         (!Dialect::of(log).is_sqlite()).then(|| Self { pool: log.clone() })
     }
