@@ -273,19 +273,25 @@ impl Leases {
         let now = self.clock.now();
         let rows = self.table.all(rows_max).await?;
         let mut before = std::mem::take(&mut *self.swept.lock());
-        let (mut still_there, mut deleted) = (HashMap::new(), 0);
+        let (mut still_there, mut deleted, mut failed) = (HashMap::new(), 0, None);
         for (key, row) in rows {
             let since = match before.remove(&key) {
                 Some((seen, since)) if (&seen.holder, seen.heartbeat) == (&row.holder, row.heartbeat) => since,
                 _ => now,
             };
             if now.since(since) > self.config.takeover + self.config.outcome_max {
-                deleted += self.table.delete(&key, &row.holder, row.heartbeat).await?;
-            } else {
-                still_there.insert(key, (row, since));
+                match self.table.delete(&key, &row.holder, row.heartbeat).await {
+                    Ok(rows) => {
+                        deleted += rows;
+                        continue;
+                    }
+                    // The next sweep tries again, and need not wait anew.
+                    Err(error) => failed = Some(error),
+                }
             }
+            still_there.insert(key, (row, since));
         }
         *self.swept.lock() = still_there;
-        Ok(deleted)
+        failed.map_or(Ok(deleted), Err)
     }
 }

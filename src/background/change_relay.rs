@@ -19,7 +19,7 @@ use std::{
 use sea_orm::DbErr;
 use tokio::sync::Mutex;
 
-use self::state::{Held, State, Stored};
+use self::state::{Held, RelayState, Stored};
 use crate::{
     cache::{
         change_feed::{ChangeFeed, round::Round, rounds::Rounds},
@@ -63,7 +63,7 @@ pub(super) struct ChangeRelay {
     repairs_triggers: bool,
     tasks: TaskTracker,
     clock: Clock,
-    state: Mutex<State>,
+    state: Mutex<RelayState>,
 }
 
 /// Why the outbox was not read, or what was read in it not appended.
@@ -138,7 +138,7 @@ impl ChangeRelay {
         }
     }
 
-    async fn step(&self, state: &mut State) -> Result<(), RelayError> {
+    async fn step(&self, state: &mut RelayState) -> Result<(), RelayError> {
         let Some(rounds) = &self.rounds else {
             self.look_for_itself(state).await?;
             return self.keep_registered(state).await;
@@ -170,7 +170,7 @@ impl ChangeRelay {
         &self,
         rounds: &Rounds,
         began_in: Round,
-        state: &mut State,
+        state: &mut RelayState,
     ) -> Result<(SectionSet, Round), RelayError> {
         let (mut newest, mut is_holder) = (began_in, true);
         let mut looking = pin!(self.look(state));
@@ -187,7 +187,7 @@ impl ChangeRelay {
         }
     }
 
-    async fn look_for_itself(&self, state: &mut State) -> Result<(), RelayError> {
+    async fn look_for_itself(&self, state: &mut RelayState) -> Result<(), RelayError> {
         let began = self.clock.now();
         let unwatched = self.look(state).await?;
         self.feed.record_look(began, unwatched);
@@ -217,7 +217,7 @@ impl ChangeRelay {
     }
 
     /// Reads the outbox, and appends what is new. Returns the sections for whose tables nothing is promised.
-    async fn look(&self, state: &mut State) -> Result<SectionSet, RelayError> {
+    async fn look(&self, state: &mut RelayState) -> Result<SectionSet, RelayError> {
         for _ in 0..TRIES {
             let stored = match state.stored.take() {
                 Some(stored) => stored,
@@ -285,7 +285,7 @@ impl ChangeRelay {
     }
 
     /// Repairs missing triggers, if it may.
-    async fn watched(&self, state: &mut State, reading: &Reading) -> Result<SectionSet, RelayError> {
+    async fn watched(&self, state: &mut RelayState, reading: &Reading) -> Result<SectionSet, RelayError> {
         let unwatched = reading.unwatched;
         let now = self.clock.now();
         if self.repairs_triggers && !unwatched.is_empty() && now >= state.repair_at {
@@ -301,7 +301,7 @@ impl ChangeRelay {
         Ok(unwatched)
     }
 
-    async fn failed(&self, state: &mut State, error: &RelayError) {
+    async fn failed(&self, state: &mut RelayState, error: &RelayError) {
         let now = self.clock.now();
         state.stored = None;
         match error {

@@ -207,7 +207,7 @@ async fn dying(weather: Weather, flaw: Option<Flaw>) {
     for instance in &instances {
         instance.tasks.ended().await;
     }
-    let _ = instances[0].leases.sweep(10).await;
+    while instances[0].leases.sweep(10).await.is_err() {}
     time::sleep(swept_after + Duration::from_secs(1)).await;
     while instances[0].leases.sweep(10).await.is_err() {}
     instances[0].database.at_once(|tables| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{ChangeRelay, RelayError, State, state::Stored};
+use super::{ChangeRelay, RelayError, RelayState, state::Stored};
 use crate::{
     cache::invalidation_log::{InvalidationLogError, consumption::Consumption},
     changes::{Consumer, Reported},
@@ -21,7 +21,7 @@ const NONCES_MAX: usize = 8;
 
 impl ChangeRelay {
     /// Writes the row if it is due, and trims the outbox.
-    pub(super) async fn keep_registered(&self, state: &mut State) -> Result<(), RelayError> {
+    pub(super) async fn keep_registered(&self, state: &mut RelayState) -> Result<(), RelayError> {
         let now = self.clock.now();
         if now < state.report_at {
             return Ok(());

@@ -7,7 +7,7 @@ use crate::{
 };
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct RelayState {
     /// The round that this instance holds.
     pub(super) held: Option<Held>,
     /// What is stored in the log's database. None: unknown.
@@ -32,14 +32,14 @@ pub(super) struct Stored {
     pub(super) consumed: Option<Consumed>,
 }
 
-impl Default for State {
+impl Default for RelayState {
     fn default() -> Self {
         let past = Moment::default();
         Self { held: None, stored: None, pause_until: past, repair_at: past, report_at: past, is_failing: false }
     }
 }
 
-impl State {
+impl RelayState {
     /// Takes note of a reading that succeeded or failed. Whether that is another outcome than before.
     pub(super) fn reads(&mut self, succeeded: bool) -> bool {
         std::mem::replace(&mut self.is_failing, !succeeded) == succeeded

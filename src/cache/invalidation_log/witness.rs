@@ -34,23 +34,23 @@ pub(in crate::cache) struct RedisWitness {
     /// As long as the log keeps its entries, and every document its validity.
     life: Duration,
     clock: Clock,
-    state: Mutex<State>,
+    state: Mutex<WitnessState>,
     /// One comparison at a time.
     comparing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct WitnessState {
     /// The epoch whose witness was compared with the log.
     compared: Option<Arc<str>>,
     /// Another instance has raised the witness to an entry that is not applied here.
     is_ahead: bool,
-    raised: Option<Raised>,
+    raised: Option<RaisedMark>,
 }
 
 /// How far the witness of an epoch is raised.
 #[derive(Clone, Debug)]
-struct Raised {
+struct RaisedMark {
     epoch: Arc<str>,
     position: i64,
     /// What was found, or written, and is an entry of this log.
@@ -68,7 +68,7 @@ impl RedisWitness {
         self.state.lock().compared.as_deref() == Some(epoch)
     }
 
-    fn raised(&self, epoch: &str) -> Option<Raised> {
+    fn raised(&self, epoch: &str) -> Option<RaisedMark> {
         self.state.lock().raised.clone().filter(|raised| *raised.epoch == *epoch)
     }
 
@@ -78,7 +78,7 @@ impl RedisWitness {
     }
 
     fn set_raised(&self, epoch: Arc<str>, position: i64, known: Option<LogMark>) {
-        self.state.lock().raised = Some(Raised { epoch, position, known, at: self.clock.now() });
+        self.state.lock().raised = Some(RaisedMark { epoch, position, known, at: self.clock.now() });
     }
 }
 
