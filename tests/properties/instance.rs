@@ -142,7 +142,12 @@ impl Instance {
     pub(crate) async fn end(self) {
         self.faults.end();
         self.stop.cancel();
-        self.cache.close().await;
+        let mut closing = pin!(self.cache.close());
+        while poll!(closing.as_mut()).is_pending() {
+            // A write that finds the file busy waits for time to pass.
+            tokio::task::yield_now().await;
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
     }
 }
 
