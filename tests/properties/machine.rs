@@ -72,6 +72,8 @@ struct Machine<'w> {
     begun: Vec<Begun>,
     tasks: TaskTracker,
     trace: Vec<String>,
+    /// Time stands still, so nothing that waits for such a Redis ends within a step.
+    redis_hangs: bool,
 }
 
 /// Plays a case from the beginning; what happened, or what went wrong.
@@ -86,7 +88,7 @@ pub(crate) async fn play(world: &mut World, steps: &[Step]) -> Result<Vec<String
     let oracle = Oracle::new(&clock);
     let (dead, begun, trace) = (Vec::new(), Vec::new(), Vec::new());
     let tasks = TaskTracker::new();
-    let mut machine = Machine { world, clock, gauge, instances, dead, oracle, begun, tasks, trace };
+    let mut machine = Machine { world, clock, gauge, instances, dead, oracle, begun, tasks, trace, redis_hangs: false };
     let played = machine.play(steps).await;
     machine.end().await;
     match played {
@@ -209,7 +211,7 @@ impl Machine<'_> {
             Step::Mend(at) => self.instances[&at].faults.mend(),
             Step::Redis(lie) => self.world.redis_lies(lie),
             Step::Table(lie) => self.world.table_lies(lie).await,
-            Step::LoseCommits if !self.oracle.log_failed.is_empty() => {}
+            Step::LoseCommits if !self.oracle.log_failed.is_empty() || self.redis_hangs => {}
             Step::LoseCommits => {
                 self.world.lose_commits().await;
                 self.oracle.loses_commits();
@@ -242,6 +244,7 @@ impl Machine<'_> {
         };
         match call {
             FaultPoint::Source(_) => self.oracle.sources_failed = true,
+            FaultPoint::Redis => self.redis_hangs |= fault != Fault::Fail,
             FaultPoint::Append | FaultPoint::Head | FaultPoint::Rows => self.oracle.log_failed.push(at),
             _ => {}
         }

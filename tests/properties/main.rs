@@ -68,20 +68,8 @@ impl StoppedTime {
         Self { _blocking: blocking, runtime }
     }
 
-    /// A write that finds SQLite's file busy sleeps before it tries again. If nothing else is going on, time passes for it.
     fn run<T>(&self, work: impl Future<Output = T>) -> T {
-        const STUCK: std::time::Duration = std::time::Duration::from_millis(300);
-        self.runtime.block_on(async {
-            let mut work = std::pin::pin!(work);
-            loop {
-                let really = tokio::task::spawn_blocking(|| std::thread::sleep(STUCK));
-                tokio::select! {
-                    biased;
-                    done = &mut work => return done,
-                    _ = really => tokio::time::advance(std::time::Duration::from_millis(10)).await,
-                }
-            }
-        })
+        self.runtime.block_on(work)
     }
 }
 

@@ -13,8 +13,8 @@ pub(crate) struct Stored {
     pub(crate) complete: bool,
     /// When it was assembled, as the tier writes it.
     pub(crate) as_of: String,
-    /// Its highest tag; a record's is not looked at.
-    pub(crate) read_position: Option<i64>,
+    /// Its highest tag.
+    pub(crate) read_position: i64,
 }
 
 /// Everything stored at one moment, and the invalidation log's head.
@@ -33,7 +33,7 @@ impl Stock {
         }
         for before in self.documents.iter().filter(|before| before.complete) {
             // A row below some invalidation may be of no use to the writer that replaces it.
-            if before.read_position.is_some_and(|read_position| read_position < self.head) {
+            if before.read_position < self.head {
                 continue;
             }
             let place =

@@ -161,14 +161,14 @@ impl World {
         self.run(&format!("BEGIN; {sql}; COMMIT")).await;
     }
 
-    /// What lies in the shared tiers. Of a record its fixed places are read (src/cache/record.rs).
+    /// What lies in the shared tiers. Of a record its fixed places are read (src/cache/tiers/redis/record.rs).
     pub(crate) async fn stock(&mut self) -> Stock {
         const ROWS: &str = "SELECT position, data_hash, cache.log_epoch, as_of, complete, read_position FROM invalidation_log_head \
              LEFT JOIN comprehensive_user_data_cache AS cache ON TRUE WHERE invalidation_log_head.id = 1";
         const RECORDS: &str = "local found = '' for _, key in ipairs(redis.call('KEYS', 'comprehensive*')) do \
-             if redis.call('TYPE', key).ok == 'string' then local head = redis.call('GETRANGE', key, 0, 25) \
-             if #head == 26 and string.sub(head, 1, 4) == 'UDSN' then local hex = '' \
-             for place = 11, 26 do hex = hex .. string.format('%02x', string.byte(head, place)) end \
+             if redis.call('TYPE', key).ok == 'string' then local head = redis.call('GETRANGE', key, 0, 33) \
+             if #head == 34 and string.sub(head, 1, 4) == 'UDSN' then local hex = '' \
+             for place = 11, 34 do hex = hex .. string.format('%02x', string.byte(head, place)) end \
              found = found .. key .. ' ' .. string.byte(head, 10) % 2 .. ' ' .. hex .. '\\n' end end end return found";
         let mut stock = Stock::default();
         let rows = self.db.query_all_raw(Statement::from_string(DatabaseBackend::Sqlite, ROWS)).await.unwrap();
@@ -181,12 +181,13 @@ impl World {
                 log: row.try_get("", "log_epoch").unwrap(),
                 complete: row.try_get::<i32>("", "complete").unwrap() != 0,
                 as_of: row.try_get("", "as_of").unwrap(),
-                read_position: Some(row.try_get("", "read_position").unwrap()),
+                read_position: row.try_get("", "read_position").unwrap(),
             });
         }
         for line in self.redis(&["EVAL", RECORDS, "0"]).lines() {
             let [key, complete, hex] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
-            let (as_of, log) = hex.split_at(16);
+            let (as_of, rest) = hex.split_at(16);
+            let (position, log) = rest.split_at(16);
             let (key, log, as_of) = (key.to_owned(), log.to_owned(), as_of.to_owned());
             stock.documents.push(Stored {
                 tier: "redis",
@@ -194,7 +195,7 @@ impl World {
                 log,
                 complete: complete == "1",
                 as_of,
-                read_position: None,
+                read_position: i64::from_str_radix(position, 16).unwrap(),
             });
         }
         stock

@@ -142,8 +142,11 @@ impl LogTable {
 
     /// Reads the head, the nonce of the row at `applied`, and the newest round of the change feed, in one statement.
     pub(super) async fn head(&self, applied: i64) -> Result<LogHead, DbErr> {
-        let asked = self.pool.query_one_raw(self.dialect.file(READ_HEAD, [applied.into()]));
-        let row = self.faults.through(FaultPoint::Head, asked).await?.ok_or_else(no_head)?;
+        self.faults.through(FaultPoint::Head, self.read_head(applied)).await
+    }
+
+    async fn read_head(&self, applied: i64) -> Result<LogHead, DbErr> {
+        let row = self.pool.query_one_raw(self.dialect.file(READ_HEAD, [applied.into()])).await?.ok_or_else(no_head)?;
         let lease_ms: i32 = row.try_get_by("lease_ms")?;
         let epoch: String = row.try_get_by("epoch")?;
         Ok(LogHead {
@@ -200,7 +203,7 @@ impl LogTable {
     /// Deletes rows older than `seconds`, in two runs: one raises the low watermark to the last of them, the next one
     /// deletes what is below it. So a reader that has read the head before does not find a gap. Returns how many.
     pub(super) async fn trim(&self, seconds: i64) -> Result<u64, DbErr> {
-        let head = self.head(0).await?;
+        let head = self.read_head(0).await?;
         let deleted = self.delete_up_to(head.low_watermark).await?;
         let last = self.last_older_than(seconds, &head).await?;
         if last > head.low_watermark {

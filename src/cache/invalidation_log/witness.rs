@@ -247,17 +247,20 @@ impl InvalidationLog {
 
     /// Whether Redis says that another epoch has followed this one.
     pub(super) async fn has_ended(&self, epoch: &str) -> bool {
-        match self.witness.get() {
-            Some(witness) => matches!(witness.redis.witness(epoch).await, Ok(Some(Witness::Ended))),
-            None => false,
-        }
+        let Some(witness) = self.witness.get() else { return false };
+        matches!(self.while_reading(witness.redis.witness(epoch)).await, Some(Ok(Some(Witness::Ended))))
     }
 
     /// Marks the epoch as ended, where Redis can be reached.
     pub(super) async fn end_witness(&self, epoch: &str) {
         if let Some(witness) = self.witness.get().filter(|_| !epoch.is_empty()) {
             // The tier counts its failure. Without the mark a restore to before the next epoch is not noticed.
-            let _ = witness.redis.end_witness(epoch, witness.life).await;
+            let _ = self.while_reading(witness.redis.end_witness(epoch, witness.life)).await;
         }
+    }
+
+    /// A part of the time for a page of the log at most: a Redis that hangs must not keep the log from being read.
+    async fn while_reading<T>(&self, command: impl Future<Output = T>) -> Option<T> {
+        timeout(self.timeout / 4, command).await.ok()
     }
 }
