@@ -6,11 +6,11 @@ use testkit::{
     database::{BOTH, Kind, database},
     sources::sources,
 };
+use tokio::time::Instant;
 use userdata::{
     changes::{Consumed, Consumer, Discontinuity, Outbox, Reported},
     model::{Invalidation, Section::Onboarding},
 };
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Cluster, bits, told, watched};

@@ -2,10 +2,9 @@
 //!
 //! An error is legal only if what the call cannot do without was disturbed:
 //! - no reason of ours (a broken connection, nothing at all): the asked process was killed or stood still;
-//! - `INVALIDATION_NOT_DURABLE`, `FRESHNESS_UNVERIFIED` for STRICT, LINEARIZABLE or a token, and
-//!   `CHANGE_FEED_UNREADABLE` for LINEARIZABLE: that, because
-//!   time passes for a process that stands still, or the instance's way to the cache's database was
-//!   broken, or that was slow by itself;
+//! - `INVALIDATION_NOT_DURABLE`, and `FRESHNESS_UNVERIFIED` for STRICT, LINEARIZABLE or a token: that, because time
+//!   passes for a process that stands still, or the instance's way to the cache's database was broken, or slow by itself;
+//! - `CHANGE_FEED_UNREADABLE` for LINEARIZABLE: the same of any instance, as one of them reads the outbox for all;
 //! - `PURGE_INCOMPLETE`: the same, or its way to Redis was broken.
 //!
 //! Everything else is an error that a tier has caused, as the sources are always there: a tier that
@@ -24,7 +23,7 @@ use userdata::proto::v1::{
 
 use super::{
     figures::Totals,
-    ground::{strategy, user},
+    ground::{INSTANCES, strategy, user},
     oracle::{Ack, Oracle, Question, Reading, row},
     timeline::{Part, Timeline},
 };
@@ -204,15 +203,16 @@ impl Run {
         }
     }
 
-    /// An error, which is legal if one of these parts of the instance was disturbed.
+    /// An error, which is legal if one of these parts was disturbed: of the instance, or of any for the change feed.
     fn failed(&self, what: &str, instance: usize, sent: Instant, status: &Status, excuses: &[Part]) {
         let now = Instant::now();
-        let excused =
-            excuses.iter().filter_map(|part| self.timeline.disturbs((*part, instance), sent, now, RECOVERY)).min();
         let name = match reason(status) {
             reason if reason.is_empty() => format!("{:?}", status.code()),
             reason => reason,
         };
+        let whose = if name == "CHANGE_FEED_UNREADABLE" { 0..INSTANCES } else { instance..instance + 1 };
+        let places = whose.flat_map(|of| excuses.iter().map(move |part| (*part, of)));
+        let excused = places.filter_map(|place| self.timeline.disturbs(place, sent, now, RECOVERY)).min();
         if let Some(after) = excused {
             return self.totals.with(|figures| {
                 figures.slowest_recovery = figures.slowest_recovery.max(after);
