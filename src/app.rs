@@ -14,7 +14,7 @@ use crate::{
         Aggregator, FileSources, SourcePlace,
         ai_analysis::{AiAnalysis, ResponseCache},
         guard::Guard,
-        sql::SourceDatabase,
+        sql::{Replication, SourceDatabase},
     },
     background::{self, notifications},
     cache::{
@@ -187,7 +187,12 @@ async fn stop_accepting(leaving: impl Future<Output = ()>, cache: Arc<UserDataCa
 fn connect_sources(config: &Config, databases: &Databases, clock: &Clock) -> Result<SourcePlace, StartError> {
     let column_bytes_max = config.sources.column_bytes_max;
     if let Some(shared) = &databases.sources {
-        return Ok(SourceDatabase::new(shared.clone(), column_bytes_max).into());
+        let shared = SourceDatabase::new(shared.clone(), column_bytes_max);
+        // The cache's own database takes writes, so it is no replica.
+        let elsewhere = config.sources.database_url.is_some();
+        let replication =
+            elsewhere.then(|| Replication::new(databases.sources_primary.clone(), config.sources.replica_wait));
+        return Ok(shared.behind(replication).into());
     }
     let places = config.sources.files().unwrap_or_default();
     let files = UserFiles::open(&config.sources, places, clock.clone())?;

@@ -275,6 +275,9 @@ setting::sections! {
         /// A login that can write the outbox, if the tables are not in the database of the cache. None: no change feed
         /// from there.
         relay_database_url: Option<Secret> = None, Optional(Url(SQL));
+        /// How long a load waits until a replica of PostgreSQL has what its primary had when the load began. Then it reads
+        /// the primary, by relay_database_url.
+        replica_wait: Duration = millis(500), Durations(millis(10)..=minutes(1));
         /// Connections of each instance at most. With fewer than loads need, sources wait for each other.
         max_connections: u32 = 16, Count(1..=1000);
         /// How long a load waits for an optional section before it answers without it.

@@ -14,6 +14,11 @@ pub enum SourceError {
          sources.database_url has to name the planning application's database"
     )]
     NoTables,
+    #[error(
+        "sources.database_url names a replica, and its primary is not known; \
+         sources.relay_database_url has to name the primary"
+    )]
+    NoPrimary,
     /// The user's file, where each user has one.
     #[error(transparent)]
     File(Arc<UserFileError>),
@@ -43,6 +48,7 @@ impl SourceError {
         match self {
             Self::Sql(_) => "SQL_ERROR",
             Self::NoTables => "NO_SOURCE_TABLES",
+            Self::NoPrimary => "REPLICA_WITHOUT_PRIMARY",
             Self::File(_) => "FILE_ERROR",
             Self::Timeout => "TIMEOUT",
             Self::BreakerOpen => "BREAKER_OPEN",

@@ -9,21 +9,23 @@
 //! rows agree with each other.
 
 mod columns;
+mod replica;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{AccessMode, ConnectionTrait, DatabaseTransaction, DbErr, IsolationLevel, TransactionTrait, Value};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TransactionTrait, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use columns::Warnings;
 pub(super) use columns::{Columns, SourceRow};
+pub use replica::Replication;
 
 use super::error::SourceError;
 use crate::{
-    database::{Dialect, Pool, SqlFile, is_schema_change, unless_refused},
+    database::{Dialect, Pool, SqlFile, is_schema_change},
     source_schema::{Schema, SchemaCache, Schemas, SourceTable},
     user_files::FileCopy,
 };
@@ -32,6 +34,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct SourceDatabase {
     pool: Pool,
+    /// None: the pool's database is no replica.
+    replication: Option<Replication>,
     schema: Arc<SchemaCache>,
     /// As many as the pool has connections. A source waits here, up to its own time limit. The pool's time limit then
     /// covers only the opening of a connection, which is quick or hopeless.
@@ -47,7 +51,13 @@ impl SourceDatabase {
     pub fn new(pool: Pool, column_bytes_max: usize) -> Self {
         let permits = Arc::new(Semaphore::new(pool.max_connections() as usize));
         let json_bytes_max = i64::try_from(column_bytes_max).unwrap_or(i64::MAX);
-        Self { pool, schema: Arc::default(), permits, json_bytes_max, _copy: None }
+        Self { pool, replication: None, schema: Arc::default(), permits, json_bytes_max, _copy: None }
+    }
+
+    /// The same, whose database may be a replica if `replication` is given.
+    #[must_use]
+    pub fn behind(self, replication: Option<Replication>) -> Self {
+        Self { replication, ..self }
     }
 
     /// A copy of one user's file, with the statements of all files that have the same tables.
@@ -62,17 +72,12 @@ impl SourceDatabase {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.map_err(|_closed| DbErr::Custom("the semaphore is never closed".to_owned()))?;
         let dialect = Dialect::of(&self.pool);
-        let transaction = unless_refused(&self.pool, async {
-            match dialect {
-                // A deferred transaction: in WAL mode its first read fixes the snapshot.
-                Dialect::Sqlite => self.pool.begin().await,
-                Dialect::Postgres => {
-                    let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
-                    self.pool.begin_with_config(Some(isolation), Some(access)).await
-                }
-            }
-        })
-        .await?;
+        let transaction = match (dialect, &self.replication) {
+            // A deferred transaction: in WAL mode its first read fixes the snapshot.
+            (Dialect::Sqlite, _) => self.pool.begin().await?,
+            (Dialect::Postgres, None) => replica::begin(&self.pool).await?,
+            (Dialect::Postgres, Some(replication)) => replication.begin(&self.pool).await?,
+        };
         let schema = self.schema.get(&transaction).await?;
         if !schema.catalogue().knows_users() {
             return Err(SourceError::NoTables);

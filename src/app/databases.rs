@@ -38,6 +38,8 @@ pub(super) struct Databases {
     pub(super) log_commits: Pool,
     /// None: each user has a file.
     pub(super) sources: Option<Pool>,
+    /// Their primary, if `sources` is of a replica. None: not known.
+    pub(super) sources_primary: Option<Pool>,
     /// None: no change feed.
     pub(super) outbox: Option<Pool>,
 }
@@ -72,6 +74,12 @@ impl Databases {
                     Some(open(what, sources_url, &sources_options).await?)
                 }
             },
+            sources_primary: match (&sources.database_url, &sources.relay_database_url) {
+                (Some(_), Some(url)) if !Dialect::of_url(url.expose()).is_sqlite() => {
+                    Some(open("the sources' primary (sources.relay_database_url)", url, &sources_options).await?)
+                }
+                _ => None,
+            },
             outbox: match outbox_url {
                 Some(url) => Some(open("the outbox (sources.relay_database_url)", url, &outbox).await?),
                 None => None,
@@ -85,6 +93,7 @@ impl Databases {
 
     pub(super) fn observe(&self, meter: &Meter) {
         let of_sources = self.sources.iter().map(|pool| ("sources", pool));
+        let of_sources = of_sources.chain(self.sources_primary.iter().map(|pool| ("sources_primary", pool)));
         let of_cache = [
             ("cache", &self.cache),
             ("invalidation_log", &self.log_reads),
@@ -104,7 +113,9 @@ impl Databases {
     }
 
     pub(super) async fn close(self) {
-        for pool in [self.cache, self.log_reads, self.log_commits].into_iter().chain(self.sources).chain(self.outbox) {
+        let Self { cache, log_reads, log_commits, sources, sources_primary, outbox } = self;
+        let of_sources = [sources, sources_primary, outbox].into_iter().flatten();
+        for pool in [cache, log_reads, log_commits].into_iter().chain(of_sources) {
             pool.close().await;
         }
     }

@@ -85,6 +85,13 @@ pub(super) const RULES: &[Rule] = &[
         holds: |config| config.sources.soft_timeout <= config.sources.hard_timeout,
     },
     Rule {
+        left: "sources.replica_wait",
+        must: "must be at most",
+        right: "sources.hard_timeout",
+        otherwise: "The source would time out before a load can read the primary.",
+        holds: |config| config.sources.replica_wait <= config.sources.hard_timeout,
+    },
+    Rule {
         left: "sources.relay_database_url",
         must: "must be empty with a file per user in",
         right: "sources.database_url",

@@ -6,12 +6,13 @@ use sea_orm::{DatabaseConnection, DbErr};
 
 use super::{
     Findings,
-    databases::{Which, failed, unreadable, without_right},
+    databases::{Which, failed, one, unreadable, without_right},
     user_files,
 };
 use crate::{
     changes::{self, TriggerState},
     config::{Config, Secret},
+    database::Dialect,
     source_schema::{Catalogue, Cost, Difference, SourceTable, TABLES},
 };
 
@@ -33,6 +34,29 @@ pub(super) async fn examine(config: &Config, found: &mut Findings) {
     if let Err(error) = tables(&db, url, setting, found).await {
         failed("sources database", &error, found);
     }
+    if let (Some(_), Err(error)) = (&config.sources.database_url, replica(&db, config, found).await) {
+        failed("sources replica", &error, found);
+    }
+}
+
+/// Whether this is a replica, and then whether its primary is known.
+async fn replica(db: &DatabaseConnection, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
+    if Dialect::of(db).is_sqlite() {
+        return Ok(());
+    }
+    let sql = "SELECT CAST(pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) AS BIGINT) AS behind \
+               WHERE pg_is_in_recovery()";
+    let Some(row) = one(db, sql, []).await? else { return Ok(()) };
+    let behind: Option<i64> = row.try_get("", "behind")?;
+    let behind = behind.map_or_else(String::new, |bytes| format!(", {bytes} bytes received and not replayed"));
+    if config.sources.relay_database_url.is_some() {
+        let what = format!("this is a replica{behind}; a load waits for it, or reads its primary");
+        found.ok("sources replica", what);
+    } else {
+        let what = format!("this is a replica{behind}; what it lacks cannot be known, so nothing is read from it");
+        found.fail("sources replica", what, "name its primary in sources.relay_database_url");
+    }
+    Ok(())
 }
 
 /// A session. If the sources share the cache's database, a failure is a finding of that.

@@ -11,9 +11,11 @@ use testkit::{
     database::{Kind, TestDatabase, database, demo_database, execute, migrate_cache, today},
     inputs::INPUTS,
     pki::Authority,
+    postgres::own_postgres,
     proxy::{Network, Proxy},
     redis::{redis, redis_with},
     server::{Settings, serve},
+    sources::sources_in,
     wait_for,
 };
 
@@ -364,4 +366,19 @@ async fn two_deployments_with_one_redis_prefix_are_told() {
     let said = async || doctor_of(&places[0].0, &[("USERDATA__REDIS__URL", url.as_str())]).await;
     wait_for("documents of both", async || said().await.text.contains("redis prefix").then_some(())).await;
     said().await.has("redis prefix", "WARN", "2 invalidation logs", "its own redis.prefix");
+}
+
+#[tokio::test]
+async fn a_replica_of_the_sources_needs_its_primary() {
+    let (primary, cache) = (own_postgres().await, database(Kind::Postgres).await);
+    sources_in(TestDatabase::on(&primary, "postgres")).await;
+    migrate_cache(&cache.url).await;
+    let replica = primary.replica().await;
+    let (url, primary) = (replica.url("postgres"), primary.url("postgres"));
+    let settings = [("USERDATA__DATABASE__URL", cache.url.as_str()), ("USERDATA__SOURCES__DATABASE_URL", url.as_str())];
+    let said = doctor(&settings, &PORTS).await;
+    said.has("sources replica", "FAIL", "nothing is read from it", "sources.relay_database_url");
+    let named = ("USERDATA__SOURCES__RELAY_DATABASE_URL", primary.as_str());
+    let said = doctor(&[settings[0], settings[1], named], &PORTS).await;
+    said.has("sources replica", "OK", "a load waits for it", "");
 }

@@ -35,6 +35,7 @@ mod probes;
 mod read_path;
 mod redis;
 mod renewal;
+mod replicas;
 mod security;
 mod shutdown;
 mod source_failures;

@@ -89,9 +89,7 @@ const LAGGING: Witnesses =
     Witnesses { lost_while_alive: true, deaths: 1, invalidations: &[true, false, false], ..STOPPED };
 
 const ADOPTION: Adoption = Adoption { mutant: None, invalidations: 3 };
-const REPLICAS: Replicas = Replicas { mutant: None, changes: 3, replicas: 2, unknown: false };
-/// Entries without an LSN.
-const UNKNOWN: Replicas = Replicas { replicas: 1, unknown: true, ..REPLICAS };
+const REPLICAS: Replicas = Replicas { mutant: None, changes: 3, replicas: 2 };
 
 const CLONES: Clones = Clones { mutant: None, clones: true, restores: 0, deaths: 2 };
 const RESTORED_ROW: Clones = Clones { clones: false, restores: 1, ..CLONES };
@@ -151,7 +149,6 @@ mod keeps_its_promises_in_every_interleaving {
         of_polls_over_another_epoch: EPOCHS;
         of_polls_over_lost_entries: LOST_ENTRIES;
         of_replicas: REPLICAS;
-        of_entries_without_a_position_of_the_primary: UNKNOWN;
     }
 
     #[test]
@@ -246,12 +243,10 @@ mutants! {
 
 mutants! {
     ReplicaMutant:
-    the_mutant_that_reads_a_replica_as_a_primary_is_caught: AppliedIsTheReadPosition in REPLICAS;
-    the_mutant_that_takes_the_highest_replayed_entry_is_caught: HighestReplayed in REPLICAS;
-    the_mutant_that_asks_for_the_lsn_before_the_change_is_caught: AskedBeforeTheChange in REPLICAS;
-    the_mutant_that_asks_a_replica_after_the_read_is_caught: AskedAfterTheRead in REPLICAS;
-    the_mutant_that_asks_another_replica_is_caught: AnyReplica in REPLICAS;
-    the_mutant_that_passes_over_entries_without_an_lsn_is_caught: PassesOverUnknown in UNKNOWN;
+    the_mutant_that_reads_a_replica_as_a_primary_is_caught: ReadAsAPrimary in REPLICAS;
+    the_mutant_that_asks_the_primary_before_the_read_position_is_caught: AskedBeforeThePosition in REPLICAS;
+    the_mutant_that_looks_at_a_replica_after_the_read_is_caught: LookedAtAfterTheRead in REPLICAS;
+    the_mutant_that_reads_another_replica_is_caught: AnyReplica in REPLICAS;
 }
 
 mutants! {

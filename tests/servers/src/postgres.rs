@@ -32,6 +32,16 @@ impl Postgres {
         Database::connect(self.url("postgres")).await.unwrap()
     }
 
+    /// A copy of it that follows it, and takes no writes.
+    pub async fn replica(&self) -> Self {
+        let directory = new_directory();
+        let mut copy = as_postgres("pg_basebackup");
+        copy.extend(arguments(&["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname"]));
+        copy.extend([self.url("postgres").into(), "--pgdata".into(), directory.join("data").into()]);
+        run(Command::new(&copy[0]).args(&copy[1..]).current_dir("/"));
+        started(directory).await
+    }
+
     /// Ends it as a crash would: connections break, nothing is tidied up, the log is replayed at the next start.
     pub async fn kill(&mut self) {
         let process = self.process.take().expect("it runs");
@@ -109,18 +119,26 @@ pub async fn postgres() -> &'static Postgres {
 
 /// A server of the test's own, to be killed and started again.
 pub async fn own_postgres() -> Postgres {
+    let directory = new_directory();
+    let mut initdb = as_postgres("initdb");
+    initdb.extend(arguments(&["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]));
+    initdb.extend(arguments(&["--no-sync", "--pgdata"]));
+    initdb.push(directory.join("data").into());
+    run(Command::new(&initdb[0]).args(&initdb[1..]).current_dir("/"));
+    started(directory).await
+}
+
+fn new_directory() -> PathBuf {
     let directory = tempfile::Builder::new().prefix("userdata-postgres-").tempdir().unwrap().keep();
     if running_as_root() {
         // PostgreSQL refuses to run as root.
         run(Command::new("chown").arg("postgres:").arg(&directory));
     }
     std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o750)).unwrap();
-    let mut initdb = as_postgres("initdb");
-    initdb.extend(arguments(&["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]));
-    initdb.extend(arguments(&["--no-sync", "--pgdata"]));
-    initdb.push(directory.join("data").into());
-    run(Command::new(&initdb[0]).args(&initdb[1..]).current_dir("/"));
+    directory
+}
 
+async fn started(directory: PathBuf) -> Postgres {
     let mut postgres = Postgres { port: 0, directory, process: None };
     // Another process may take the port in the meantime.
     for _ in 0..3 {

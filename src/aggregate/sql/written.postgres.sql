@@ -1,0 +1,7 @@
+-- Up to where has this primary written its write-ahead log, and of which server is it?
+SELECT s.system_identifier AS cluster,
+    CAST(CAST(CONCAT('x', substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)) AS BIT(32)) AS INTEGER) AS timeline,
+    CAST(pg_current_wal_insert_lsn() - '0/0' AS BIGINT) AS written,
+    CAST(current_setting('wal_block_size') AS BIGINT) AS block,
+    pg_size_bytes(current_setting('wal_segment_size')) AS segment
+FROM pg_control_system() s

@@ -1,0 +1,145 @@
+//! Sources that are read on a replica, which lags behind: what it has not replayed yet is not served as the state of things.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use userdata::{changes, proto::v1::InvalidateCacheRequest};
+
+use testkit::{
+    ask::{get, of, reason},
+    database::{Kind, TestDatabase, database, migrate_cache},
+    get::{complete, refresh},
+    postgres::{Postgres, own_postgres},
+    server::{Client, Settings, serve},
+    sources::{Sources, sources_in},
+    wait_for,
+};
+
+/// Longer than anything here takes if it waits for nothing.
+const WAIT: Duration = Duration::from_millis(1500);
+
+struct Replicated {
+    primary: Postgres,
+    replica: Postgres,
+    sources: Sources,
+    cache: TestDatabase,
+}
+
+async fn replicated() -> Replicated {
+    let primary = own_postgres().await;
+    let sources = sources_in(TestDatabase::on(&primary, "postgres")).await;
+    sources.add_user("1", &[11]).await;
+    changes::install(&sources.db).await.unwrap();
+    let (replica, cache) = (primary.replica().await, database(Kind::Postgres).await);
+    migrate_cache(&cache.url).await;
+    Replicated { primary, replica, sources, cache }
+}
+
+impl Replicated {
+    /// Reads the replica.
+    fn settings(&self) -> Settings {
+        let settings = Settings::on(&self.cache.url).with("sources.database_url", self.replica.url("postgres"));
+        settings.with("sources.change_feed", true)
+    }
+
+    fn with_primary(&self, wait: Duration) -> Settings {
+        let wait = format!("{}ms", wait.as_millis());
+        let settings = self.settings().with("sources.relay_database_url", self.primary.url("postgres"));
+        settings.with("sources.replica_wait", wait).with("sources.soft_timeout", "8s")
+    }
+
+    /// From now on the replica replays nothing.
+    async fn pause(&self) {
+        self.on_replica("SELECT pg_wal_replay_pause()").await;
+        let paused = "SELECT 1 AS one WHERE pg_get_wal_replay_pause_state() = 'paused'";
+        let replica = TestDatabase::on(&self.replica, "postgres");
+        wait_for("the replay to pause", async || (!replica.rows(paused).await.is_empty()).then_some(())).await;
+    }
+
+    async fn on_replica(&self, sql: &str) {
+        TestDatabase::on(&self.replica, "postgres").rows(sql).await;
+    }
+}
+
+async fn answers_verified(client: &Client, count: i64) {
+    wait_for("a verified answer", async || {
+        let answer = get(client, of("1")).await.ok()?;
+        (answer.verified && answer.count == count).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_replica_has_not_replayed_is_never_served_as_verified() {
+    let replicated = replicated().await;
+    let server = serve(replicated.with_primary(Duration::from_millis(100))).await;
+    let client = server.client().await;
+    answers_verified(&client, 0).await;
+    replicated.pause().await;
+    for count in 1..=5 {
+        replicated.sources.write(11, count).await;
+        let told = count % 2 == 0;
+        if told {
+            let request = InvalidateCacheRequest { user_id: "1".to_owned(), ..Default::default() };
+            client.clone().invalidate_cache(request).await.unwrap();
+        }
+        let committed = Instant::now();
+        while committed.elapsed() < WAIT {
+            let asked = committed.elapsed();
+            let answer = get(&client, of("1")).await.unwrap();
+            let may_be_older = !answer.verified || (!told && asked < Duration::from_secs(1));
+            assert!(answer.count == count || may_be_older, "{asked:?} after the commit: {answer:?}");
+            sleep(Duration::from_millis(5)).await;
+        }
+        answers_verified(&client, count).await;
+    }
+    assert!(server.log().contains("its primary is read instead"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_replica_is_waited_for_and_then_read() {
+    let replicated = replicated().await;
+    let server = serve(replicated.with_primary(Duration::from_secs(30)).with("sources.soft_timeout", "8s")).await;
+    let mut client = server.client().await;
+    answers_verified(&client, 0).await;
+    // Nothing is written: what follows is about positions that are equal.
+    for _ in 0..3 {
+        let began = Instant::now();
+        refresh(&mut client, "1").await;
+        assert!(began.elapsed() < WAIT, "{:?}", began.elapsed());
+    }
+    replicated.pause().await;
+    replicated.sources.write(11, 1).await;
+    let (began, mut other) = (Instant::now(), client.clone());
+    let refreshed = tokio::spawn(async move { refresh(&mut other, "1").await });
+    sleep(WAIT).await;
+    assert!(!refreshed.is_finished());
+    replicated.on_replica("SELECT pg_wal_replay_resume()").await;
+    let refreshed = refreshed.await.unwrap();
+    assert!(complete(&refreshed), "{refreshed:?}");
+    assert!(began.elapsed() >= WAIT);
+    answers_verified(&client, 1).await;
+    assert!(!server.log().contains("its primary is read instead"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a_replica_whose_primary_is_not_known_is_not_read() {
+    let replicated = replicated().await;
+    let server = serve(replicated.settings()).await;
+    let client = server.client().await;
+    let refused = client.clone().get_comprehensive_user_data(of("1")).await.unwrap_err();
+    assert_eq!(reason(&refused), "SOURCE_FAILED");
+    assert!(server.log().contains("sources.relay_database_url has to name the primary"), "{}", server.log());
+}
+
+/// A replica that is promoted follows its primary no longer, whatever its position is.
+#[tokio::test]
+async fn a_replica_that_is_promoted_is_read_like_any_primary() {
+    let mut replicated = replicated().await;
+    let server = serve(replicated.with_primary(Duration::from_millis(100))).await;
+    let mut client = server.client().await;
+    answers_verified(&client, 0).await;
+    replicated.primary.kill().await;
+    replicated.on_replica("SELECT pg_promote()").await;
+    wait_for("all to be read", async || complete(&refresh(&mut client, "1").await).then_some(())).await;
+}
