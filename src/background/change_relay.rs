@@ -64,6 +64,8 @@ pub(super) struct ChangeRelay {
     tasks: TaskTracker,
     clock: Clock,
     state: Mutex<RelayState>,
+    /// Held while the outbox is tidied.
+    tidying: Arc<Mutex<()>>,
 }
 
 /// Why the outbox was not read, or what was read in it not appended.
@@ -97,8 +99,8 @@ impl ChangeRelay {
         clock: Clock,
     ) -> Self {
         let rounds = log.rounds();
-        let state = Mutex::default();
-        Self { outbox, log, feed, rounds, tiers, counters, repairs_triggers, tasks, clock, state }
+        let (state, tidying) = (Mutex::default(), Arc::default());
+        Self { outbox, log, feed, rounds, tiers, counters, repairs_triggers, tasks, clock, state, tidying }
     }
 
     /// Reads the outbox once, if that is this instance's part, and appends what is new.

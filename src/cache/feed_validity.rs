@@ -10,8 +10,8 @@ use crate::{
     model::{CacheStatus, SectionSet, Snapshot, UserDataQuery},
 };
 
-/// How long LINEARIZABLE waits for a change that is on its way: as long as a takeover may take.
-const ON_ITS_WAY_MAX: Duration = Duration::from_secs(1);
+/// How long LINEARIZABLE waits for a change that is on its way: twice as long as a takeover may take.
+const ON_ITS_WAY_MAX: Duration = Duration::from_secs(2);
 /// After a shorter loss of the feed no document is read again: the notes have waited in the outbox.
 const SHORT_LOSS: Duration = Duration::from_secs(10);
 

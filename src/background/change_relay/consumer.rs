@@ -3,14 +3,14 @@
 //! Order: the next nonce is stored in the log's database before it is written there, so that a crash in between is not
 //! taken for a copy of this cluster.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
 use super::{ChangeRelay, RelayError, RelayState, state::Stored};
 use crate::{
     cache::invalidation_log::{InvalidationLogError, consumption::Consumption},
-    changes::{Consumer, Reported},
+    changes::{Consumed, Consumer, Reported},
     sync::time::timeout,
 };
 
@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(10);
 const NONCES_MAX: usize = 8;
 
 impl ChangeRelay {
-    /// Writes the row if it is due, and trims the outbox.
+    /// Writes the row if it is due, and has the outbox trimmed.
     pub(super) async fn keep_registered(&self, state: &mut RelayState) -> Result<(), RelayError> {
         let now = self.clock.now();
         if now < state.report_at {
@@ -42,15 +42,25 @@ impl ChangeRelay {
             Reported::Ours => state.stored = self.store(&announced, cluster, &[nonce]).await?,
             Reported::AnotherHolder => state.stored = self.rename(&announced).await?,
         }
-        if let Ok(waiting) = self.outbox.backlog(Some(&consumer.consumed)).await {
-            self.counters.changes.backlog.set(waiting.try_into().unwrap_or_default());
-        }
-        match self.outbox.trim().await {
-            Ok(0) => {}
-            Ok(notes) => tracing::debug!(notes, "outbox trimmed"),
-            Err(error) => tracing::debug!(%error, "outbox not trimmed; the next time it is"),
-        }
+        self.tidy(consumer.consumed);
         Ok(())
+    }
+
+    /// Counts the notes that wait, and deletes those that no cluster needs. Not waited for: many of them take longer than a
+    /// round.
+    fn tidy(&self, consumed: Consumed) {
+        let (outbox, counters, tidying) = (self.outbox.clone(), Arc::clone(&self.counters), Arc::clone(&self.tidying));
+        self.tasks.spawn(async move {
+            let Ok(_only) = tidying.try_lock() else { return };
+            if let Ok(waiting) = outbox.backlog(Some(&consumed)).await {
+                counters.changes.backlog.set(waiting.try_into().unwrap_or_default());
+            }
+            match outbox.trim().await {
+                Ok(0) => {}
+                Ok(notes) => tracing::debug!(notes, "outbox trimmed"),
+                Err(error) => tracing::debug!(%error, "outbox not trimmed; the next time it is"),
+            }
+        });
     }
 
     /// Goes on under a name of its own: another database, of which this one is a copy or the other way round, uses this
