@@ -1,4 +1,4 @@
-//! Three real processes, twelve clients, and something breaks every few seconds: no answer is older
+//! Four real processes, twelve clients, and something breaks every few seconds: no answer is older
 //! than an acknowledged invalidation allows, and no tier costs an error.
 //!
 //! In CI for a minute; `tests/soak` runs the same for as long as it is told. What a run does is drawn

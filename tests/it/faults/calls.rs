@@ -4,7 +4,8 @@
 //! - no reason of ours (a broken connection, nothing at all): the asked process was killed or stood still;
 //! - `INVALIDATION_NOT_DURABLE`, and `FRESHNESS_UNVERIFIED` for STRICT, LINEARIZABLE or a token: that, because time
 //!   passes for a process that stands still, or the instance's way to the cache's database was broken, or slow by itself;
-//! - `CHANGE_FEED_UNREADABLE` for LINEARIZABLE: the same of any instance, as one of them reads the outbox for all;
+//! - `CHANGE_FEED_UNREADABLE` for LINEARIZABLE: the same of any instance, as one of them reads the outbox for all, or its
+//!   way to the outbox was broken, or the triggers were;
 //! - `PURGE_INCOMPLETE`: the same, or its way to Redis was broken.
 //!
 //! Everything else is an error that a tier has caused, as the sources are always there: a tier that
@@ -105,7 +106,9 @@ impl Run {
                 let excuses: &[Part] = match reason(&status).as_str() {
                     "" => &[Part::Process],
                     "FRESHNESS_UNVERIFIED" if reads_log => &[Part::Process, Part::Database],
-                    "CHANGE_FEED_UNREADABLE" if matches!(way, Way::Linearizable) => &[Part::Process, Part::Database],
+                    "CHANGE_FEED_UNREADABLE" if matches!(way, Way::Linearizable) => {
+                        &[Part::Process, Part::Database, Part::Outbox]
+                    }
                     _ => &[],
                 };
                 self.failed(&format!("{way:?}"), instance, asked.sent, &status, excuses);

@@ -7,7 +7,9 @@ use std::{
 
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
+use sea_orm::ConnectionTrait;
 use tokio::time::Instant;
+use userdata::changes;
 
 use super::{
     figures::Totals,
@@ -29,6 +31,7 @@ enum Which {
     Redis,
     Database,
     Both,
+    Outbox,
 }
 
 /// One thing that breaks.
@@ -48,6 +51,8 @@ enum Fault {
     KillRedis,
     /// The cache's PostgreSQL crashes, and replays its log.
     KillDatabase,
+    /// The triggers on the table that is written are switched off, and installed again.
+    DisableTriggers,
 }
 
 /// Breaks things until told to stop, then mends everything.
@@ -84,6 +89,7 @@ pub(super) async fn rage(ground: &mut Ground, timeline: &Timeline, totals: &Tota
 /// Every kind, in any order.
 fn all(random: &mut ChaCha8Rng) -> Vec<Fault> {
     let mut deck = vec![Fault::Flush, Fault::Freeze, Fault::KillRedis, Fault::KillRedis, Fault::KillDatabase];
+    deck.push(Fault::DisableTriggers);
     for instance in 0..INSTANCES {
         deck.extend([Fault::Kill(instance), Fault::Stop(instance)]);
     }
@@ -105,6 +111,8 @@ fn all(random: &mut ChaCha8Rng) -> Vec<Fault> {
     }
     for network in [Network::Refuse, Network::Blackhole, Network::Stall] {
         deck.push(Fault::Line(Which::Both, Whose::One(random.random_range(0..INSTANCES)), network));
+        deck.push(Fault::Line(Which::Outbox, Whose::One(random.random_range(0..INSTANCES)), network));
+        deck.push(Fault::Line(Which::Outbox, Whose::All, network));
     }
     deck.shuffle(random);
     deck
@@ -121,6 +129,10 @@ impl Fault {
             Self::Freeze => ground.redis.freeze(),
             Self::KillRedis => ground.redis.kill().await,
             Self::KillDatabase => ground.postgres.kill().await,
+            Self::DisableTriggers => {
+                let disable = "ALTER TABLE enhanced_content_strategies DISABLE TRIGGER USER";
+                ground.sources.execute_unprepared(disable).await.unwrap();
+            }
         }
     }
 
@@ -137,6 +149,7 @@ impl Fault {
                 assert_eq!(ground.redis.command("SAVE").await, "+OK");
             }
             Self::KillDatabase => ground.postgres.start().await,
+            Self::DisableTriggers => drop(changes::install(&ground.sources).await.unwrap()),
         }
     }
 
@@ -150,6 +163,7 @@ impl Fault {
             Self::Flush => vec![],
             Self::Freeze | Self::KillRedis => all(Part::Redis),
             Self::KillDatabase => all(Part::Database),
+            Self::DisableTriggers => all(Part::Outbox),
         }
     }
 
@@ -174,6 +188,7 @@ impl Which {
         match self {
             Self::Redis => vec![(Part::Redis, instance)],
             Self::Database => vec![(Part::Database, instance)],
+            Self::Outbox => vec![(Part::Outbox, instance)],
             Self::Both => vec![(Part::Redis, instance), (Part::Database, instance)],
         }
     }
@@ -187,6 +202,7 @@ fn lines(ground: &Ground, which: Which, whose: Whose) -> impl Iterator<Item = &P
     of_instances.iter().flat_map(move |lines| {
         let redis = matches!(which, Which::Redis | Which::Both).then_some(lines.redis.as_ref());
         let database = matches!(which, Which::Database | Which::Both).then_some(lines.database.as_ref());
-        [redis, database].into_iter().flatten().flatten()
+        let outbox = matches!(which, Which::Outbox).then_some(lines.outbox.as_ref());
+        [redis, database, outbox].into_iter().flatten().flatten()
     })
 }

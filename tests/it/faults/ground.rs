@@ -1,5 +1,5 @@
-//! What a run takes place on: three instances, each with its own lines to one Redis and to the
-//! cache's PostgreSQL; the sources in another PostgreSQL, reached directly.
+//! What a run takes place on: four instances, each with its own lines to one Redis, to the cache's PostgreSQL and to the
+//! outbox; the sources in another PostgreSQL, reached directly; and another cluster, which reads the same outbox.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use userdata::changes;
 
 use testkit::{
-    database::{Kind, migrate_cache},
+    database::{Kind, database, migrate_cache},
     lines::{Lines, by_lines},
     postgres::{Postgres, own_postgres},
     proxy::Proxy,
@@ -16,7 +16,7 @@ use testkit::{
     sources::{Sources, sources},
 };
 
-pub(super) const INSTANCES: usize = 3;
+pub(super) const INSTANCES: usize = 4;
 /// Few, so that readers and invalidations meet.
 pub(super) const USERS: usize = 6;
 /// Of each user; the first is the active one.
@@ -29,6 +29,8 @@ pub(super) struct Ground {
     pub(super) lines: Vec<Lines>,
     pub(super) redis: Redis,
     pub(super) postgres: Postgres,
+    pub(super) sources: DatabaseConnection,
+    _other_cluster: Server,
     /// What the earlier lives of the instances have written.
     pub(super) logs: Vec<(usize, String)>,
 }
@@ -54,13 +56,14 @@ impl Ground {
         postgres.administer().await.execute_unprepared("CREATE DATABASE cache").await.unwrap();
         migrate_cache(&postgres.url("cache")).await;
         let redis = redis().await;
-        let settings = Settings::on(&postgres.url("cache"))
-            .with("sources.database_url", &sources.database.url)
-            .with("sources.change_feed", true)
-            .with("sources.relay_database_url", &sources.database.url)
+        // A busy machine is not what is tested.
+        let fed = |url: &str| {
+            let outbox = &sources.database.url;
+            let settings = Settings::on(url).with("sources.database_url", outbox).with("sources.change_feed", true);
+            settings.with("sources.relay_database_url", outbox).with("sources.soft_timeout", "7s")
+        };
+        let settings = fed(&postgres.url("cache"))
             .with("redis.url", redis.url())
-            // A busy machine is not what is tested.
-            .with("sources.soft_timeout", "7s")
             .with("database.timeout", "2s")
             .with("invalidation_log.renew_timeout", "2s")
             .with("redis.timeout", "300ms");
@@ -70,7 +73,12 @@ impl Ground {
             servers.push(serve(settings).await);
             lines.push(own);
         }
-        (Self { servers, lines, redis, postgres, logs: Vec::new() }, sources)
+        let other = database(Kind::Postgres).await;
+        migrate_cache(&other.url).await;
+        let _other_cluster = serve(fed(&other.url)).await;
+        let of_sources = sources.db.clone();
+        let ground = Self { servers, lines, redis, postgres, sources: of_sources, _other_cluster, logs: Vec::new() };
+        (ground, sources)
     }
 
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {

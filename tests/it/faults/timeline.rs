@@ -14,6 +14,7 @@ pub(super) enum Part {
     Process,
     Redis,
     Database,
+    Outbox,
 }
 
 /// A part of one instance.

@@ -1,5 +1,5 @@
-//! An instance's own lines to Redis and to the cache's database, so that it alone can be cut off.
-//! The sources are reached directly: a tier that is broken must never cost an answer.
+//! An instance's own lines to Redis, to the cache's database and to the outbox, so that it alone can be cut off. The sources
+//! are reached directly: a tier that is broken must never cost an answer.
 
 use crate::{proxy::Proxy, server::Settings};
 
@@ -8,6 +8,8 @@ use crate::{proxy::Proxy, server::Settings};
 pub struct Lines {
     pub redis: Option<Proxy>,
     pub database: Option<Proxy>,
+    /// By `sources.relay_database_url`.
+    pub outbox: Option<Proxy>,
 }
 
 /// The same settings, by lines of their own.
@@ -15,6 +17,7 @@ pub async fn by_lines(mut settings: Settings) -> (Settings, Lines) {
     let lines = Lines {
         redis: line(&mut settings, "USERDATA__REDIS__URL").await,
         database: line(&mut settings, "USERDATA__DATABASE__URL").await,
+        outbox: line(&mut settings, "USERDATA__SOURCES__RELAY_DATABASE_URL").await,
     };
     (settings, lines)
 }
