@@ -49,6 +49,10 @@ async fn requests_in_flight_finish_and_new_ones_are_sent_elsewhere() {
     assert_eq!(health.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     assert_eq!(server.probe("/readyz").await.0, 503);
     assert_eq!(server.probe("/healthz").await.0, 200, "it is alive");
+    wait_for("the listener to be closed", async || {
+        tokio::net::TcpStream::connect(server.address).await.is_err().then_some(())
+    })
+    .await;
     // A caller that has not heard of it yet.
     let status = late.call(GET, &[], framed(&asking("2"))).await;
     assert_eq!(
@@ -57,10 +61,6 @@ async fn requests_in_flight_finish_and_new_ones_are_sent_elsewhere() {
     );
     assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(Duration::ZERO), "at once, elsewhere");
     drop(late);
-    wait_for("the listener to be closed", async || {
-        tokio::net::TcpStream::connect(server.address).await.is_err().then_some(())
-    })
-    .await;
 
     holding.commit().await.unwrap();
     let answered: Result<CacheStatus, tonic::Status> = in_flight.join_next().await.unwrap().unwrap();
