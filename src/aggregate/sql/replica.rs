@@ -44,7 +44,7 @@ pub struct Replication {
 
 /// A server, as it was asked.
 #[derive(Debug, FromQueryResult)]
-struct Server {
+struct AskedServer {
     is_replica: bool,
     /// The same for a primary and its replicas.
     cluster: i64,
@@ -78,7 +78,7 @@ impl Replication {
     /// Begins a transaction that sees everything that was committed on the primary before this call.
     pub(super) async fn begin(&self, pool: &Pool) -> Result<DatabaseTransaction, SourceError> {
         let transaction = begin(pool).await?;
-        if !Server::of(&transaction).await?.is_replica {
+        if !AskedServer::of(&transaction).await?.is_replica {
             return Ok(transaction);
         }
         transaction.rollback().await?;
@@ -103,7 +103,7 @@ impl Replication {
     }
 }
 
-impl Server {
+impl AskedServer {
     async fn of(connection: &impl ConnectionTrait) -> Result<Self, DbErr> {
         one(connection, SERVER).await
     }
@@ -141,11 +141,11 @@ async fn one<T: FromQueryResult>(connection: &impl ConnectionTrait, sql: &str) -
 /// Begins to read on a replica as soon as it has replayed what was written.
 async fn begin_behind(pool: &Pool, written: &Written) -> Result<DatabaseTransaction, DbErr> {
     loop {
-        let asked = Server::of(pool).await?;
+        let asked = AskedServer::of(pool).await?;
         if asked.has_replayed(written) {
             let transaction = begin(pool).await?;
             // One address may lead to several replicas.
-            let read = Server::of(&transaction).await?;
+            let read = AskedServer::of(&transaction).await?;
             if !read.is_replica || (read.cluster, read.started) == (asked.cluster, asked.started) {
                 return Ok(transaction);
             }
