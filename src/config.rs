@@ -273,7 +273,7 @@ setting::sections! {
         /// Installs triggers that are missing or were changed, as `userdata triggers install` does.
         repair_triggers: bool = false, SWITCH;
         /// A login that can write the outbox, if the tables are not in the database of the cache. None: no change feed
-        /// from there.
+        /// from there. If database_url names a replica, this has to be its primary, and the login has to read the tables.
         relay_database_url: Option<Secret> = None, Optional(Url(SQL));
         /// How long a load waits until a replica of PostgreSQL has what its primary had when the load began. Then it reads
         /// the primary, by relay_database_url.

@@ -11,6 +11,7 @@ mod pool;
 mod postgres;
 mod reach;
 mod refusal;
+mod replica;
 
 use std::{
     path::{Path, PathBuf},
@@ -33,6 +34,7 @@ pub use occupancy::observe;
 pub use pool::Pool;
 pub use reach::Reach;
 pub use refusal::unless_refused;
+pub(crate) use replica::{ReadServer, Written};
 
 /// A statement on the cache's file waits so long for SQLite's one writer: as long as a request waits for its database.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(200);

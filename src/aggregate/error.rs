@@ -15,8 +15,8 @@ pub enum SourceError {
     )]
     NoTables,
     #[error(
-        "sources.database_url names a replica, and its primary is not known; \
-         sources.relay_database_url has to name the primary"
+        "sources.database_url names a replica whose primary is not known; sources.relay_database_url has to name the \
+         primary of the same database"
     )]
     NoPrimary,
     /// The user's file, where each user has one.

@@ -39,23 +39,41 @@ pub(super) async fn examine(config: &Config, found: &mut Findings) {
     }
 }
 
-/// Whether this is a replica, and then whether its primary is known.
+/// Whether this is a replica, and then whether its primary is known and can be read.
 async fn replica(db: &DatabaseConnection, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
+    const CLUSTER: &str =
+        "SELECT system_identifier AS cluster, pg_is_in_recovery() AS is_replica FROM pg_control_system()";
+    const CHECK: &str = "sources replica";
     if Dialect::of(db).is_sqlite() {
         return Ok(());
     }
-    let sql = "SELECT CAST(pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) AS BIGINT) AS behind \
-               WHERE pg_is_in_recovery()";
-    let Some(row) = one(db, sql, []).await? else { return Ok(()) };
-    let behind: Option<i64> = row.try_get("", "behind")?;
-    let behind = behind.map_or_else(String::new, |bytes| format!(", {bytes} bytes received and not replayed"));
-    if config.sources.relay_database_url.is_some() {
-        let what = format!("this is a replica{behind}; a load waits for it, or reads its primary");
-        found.ok("sources replica", what);
-    } else {
-        let what = format!("this is a replica{behind}; what it lacks cannot be known, so nothing is read from it");
-        found.fail("sources replica", what, "name its primary in sources.relay_database_url");
+    let of = async |db| {
+        let row = one(db, CLUSTER, []).await?.ok_or_else(|| DbErr::RecordNotFound("of the server".to_owned()))?;
+        Ok::<(i64, bool), DbErr>((row.try_get("", "cluster")?, row.try_get("", "is_replica")?))
+    };
+    let (cluster, is_replica) = of(db).await?;
+    if !is_replica {
+        return Ok(());
     }
+    let remedy = "name its primary in sources.relay_database_url";
+    let Some(url) = &config.sources.relay_database_url else {
+        found.fail(CHECK, "this is a replica, and nothing is read from one whose primary is not known", remedy);
+        return Ok(());
+    };
+    let which = Which { check: CHECK, setting: "sources.relay_database_url", url, written: false };
+    let Some(primary) = which.open(found).await else { return Ok(()) };
+    if of(&primary).await? != (cluster, false) {
+        found.fail(CHECK, "sources.relay_database_url names another cluster, or a replica, too", remedy);
+        return Ok(());
+    }
+    let read = TABLES.map(|table| (table.name, table.columns().map(|(column, _)| column).collect()));
+    let without = unreadable(&primary, read).await?;
+    if !without.is_empty() {
+        let what = format!("its primary is read when it lags behind; not granted there: {}", without.join(", "));
+        found.fail(CHECK, what, "GRANT SELECT on them to the role in sources.relay_database_url");
+        return Ok(());
+    }
+    found.ok(CHECK, "this is a replica; a load waits until it has what its primary has, or reads the primary");
     Ok(())
 }
 

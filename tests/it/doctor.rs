@@ -377,8 +377,11 @@ async fn a_replica_of_the_sources_needs_its_primary() {
     let (url, primary) = (replica.url("postgres"), primary.url("postgres"));
     let settings = [("USERDATA__DATABASE__URL", cache.url.as_str()), ("USERDATA__SOURCES__DATABASE_URL", url.as_str())];
     let said = doctor(&settings, &PORTS).await;
-    said.has("sources replica", "FAIL", "nothing is read from it", "sources.relay_database_url");
+    said.has("sources replica", "FAIL", "nothing is read from one", "sources.relay_database_url");
+    let itself = ("USERDATA__SOURCES__RELAY_DATABASE_URL", url.as_str());
+    let said = doctor(&[settings[0], settings[1], itself], &PORTS).await;
+    said.has("sources replica", "FAIL", "or a replica, too", "sources.relay_database_url");
     let named = ("USERDATA__SOURCES__RELAY_DATABASE_URL", primary.as_str());
     let said = doctor(&[settings[0], settings[1], named], &PORTS).await;
-    said.has("sources replica", "OK", "a load waits for it", "");
+    said.has("sources replica", "OK", "a load waits until it has", "");
 }

@@ -93,7 +93,7 @@ async fn what_a_replica_has_not_replayed_is_never_served_as_verified() {
         }
         answers_verified(&client, count).await;
     }
-    assert!(server.log().contains("its primary is read instead"), "{}", server.log());
+    assert!(server.log().contains("the primary is read"), "{}", server.log());
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_replica_is_waited_for_and_then_read() {
     let refreshed = refreshed.await;
     assert!(complete(&refreshed), "{refreshed:?}");
     answers_verified(&client, 1).await;
-    assert!(!server.log().contains("its primary is read instead"), "{}", server.log());
+    assert!(!server.log().contains("the primary is read"), "{}", server.log());
 }
 
 #[tokio::test]
@@ -129,9 +129,8 @@ async fn a_replica_whose_primary_is_not_known_is_not_read() {
     assert!(server.log().contains("sources.relay_database_url has to name the primary"), "{}", server.log());
 }
 
-/// A replica that is promoted follows its primary no longer, whatever its position is.
 #[tokio::test]
-async fn a_replica_that_is_promoted_is_read_like_any_primary() {
+async fn a_replica_that_is_promoted_after_its_primarys_death_is_read_like_any_primary() {
     let mut replicated = replicated().await;
     let server = serve(replicated.with_primary(Duration::from_millis(100))).await;
     let mut client = server.client().await;
@@ -139,4 +138,18 @@ async fn a_replica_that_is_promoted_is_read_like_any_primary() {
     replicated.primary.kill().await;
     replicated.on_replica("SELECT pg_promote()").await;
     wait_for("all to be read", async || complete(&refresh(&mut client, "1").await).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_is_promoted_beside_its_primary_is_not_read() {
+    let replicated = replicated().await;
+    let server = serve(replicated.with_primary(Duration::from_millis(100))).await;
+    let client = server.client().await;
+    answers_verified(&client, 0).await;
+    replicated.on_replica("SELECT pg_promote()").await;
+    for count in 1..=3 {
+        replicated.sources.write(11, count).await;
+        answers_verified(&client, count).await;
+    }
+    assert!(server.log().contains("leads to another primary"), "{}", server.log());
 }

@@ -1,70 +1,50 @@
 //! Reading the sources on a replica of PostgreSQL. It lags behind: an invalidation can be known before its change is
 //! there.
 //!
-//! Order: a load takes its read position, asks the primary up to where its write-ahead log is written, and begins to read
-//! on a replica that has replayed as much. Every change that the read position covers was committed before the question.
+//! Order: a load takes its read position, asks the primary up to where its write-ahead log is written, and reads on a
+//! replica that has replayed as much before its snapshot is taken. Every change that the read position covers was
+//! committed before the question.
 //!
-//! A replica that does not get so far in time is not read; the primary is.
+//! A replica that does not get so far in time is not read, nor one that was promoted while its primary goes on: the
+//! primary is.
 
 use std::{sync::Arc, time::Duration};
 
-use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseBackend, DatabaseTransaction, DbErr, FromQueryResult, IsolationLevel,
-    Statement, TransactionTrait,
-};
+use sea_orm::{AccessMode, ConnectionTrait, DatabaseTransaction, DbErr, IsolationLevel, TransactionTrait};
 use tokio::time::Instant;
 
 use super::SourceError;
 use crate::{
-    database::{Pool, unless_refused},
+    database::{Pool, ReadServer, Written, unless_refused},
     sync::{
         Mutex,
         time::{sleep, timeout},
     },
 };
 
-const SERVER: &str = include_str!("server.postgres.sql");
-const WRITTEN: &str = include_str!("written.postgres.sql");
 /// Between two looks at a replica that has not replayed enough.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// For so long after a replica was not there in time, loads hardly wait for it: all connections would wait.
+const LATE_FOR: Duration = Duration::from_secs(2);
+/// A look or two.
+const WAIT_WHILE_LATE: Duration = Duration::from_millis(50);
 /// Between two warnings.
 const WARN_EVERY: Duration = Duration::from_secs(60);
-/// A page of the log begins with a header of this many bytes.
-const PAGE_HEADER: i64 = 24;
-/// The first page of a file of the log begins with a longer one.
-const FILE_HEADER: i64 = 40;
-
 /// Where the sources are read if `sources.database_url` names a replica.
 #[derive(Clone, Debug)]
 pub struct Replication {
     primary: Option<Pool>,
     wait_max: Duration,
-    warned: Arc<Mutex<Option<Instant>>>,
+    known: Arc<Mutex<KnownServers>>,
 }
 
-/// A server, as it was asked.
-#[derive(Debug, FromQueryResult)]
-struct AskedServer {
-    is_replica: bool,
-    /// The same for a primary and its replicas.
-    cluster: i64,
-    /// When it was started, in microseconds since 1970. Differs between servers.
-    started: i64,
-    /// Another one begins with each promotion. A replica may tell it late.
-    timeline: i32,
-    /// None on a primary.
-    replayed: Option<i64>,
-}
-
-/// Up to where a primary has written its log.
-#[derive(Debug, FromQueryResult)]
-struct Written {
-    cluster: i64,
-    timeline: i32,
-    /// Behind the header of a page if the last record ends before it.
-    written: i64,
-    block: i64,
-    segment: i64,
+#[derive(Debug, Default)]
+struct KnownServers {
+    /// The server that was the primary and no replica, so it is read without a question.
+    primary: Option<(i64, i64)>,
+    /// When a replica was not there in time.
+    late_at: Option<Instant>,
+    warned_at: Option<Instant>,
 }
 
 impl Replication {
@@ -72,86 +52,91 @@ impl Replication {
     /// is waited for.
     #[must_use]
     pub fn new(primary: Option<Pool>, wait_max: Duration) -> Self {
-        Self { primary, wait_max, warned: Arc::default() }
+        Self { primary, wait_max, known: Arc::default() }
     }
 
     /// Begins a transaction that sees everything that was committed on the primary before this call.
     pub(super) async fn begin(&self, pool: &Pool) -> Result<DatabaseTransaction, SourceError> {
         let transaction = begin(pool).await?;
-        if !AskedServer::of(&transaction).await?.is_replica {
+        let server = ReadServer::of(&transaction).await?;
+        let Some(primary) = &self.primary else {
+            return if server.is_replica { Err(SourceError::NoPrimary) } else { Ok(transaction) };
+        };
+        if !server.is_replica {
+            return self.begin_unless_promoted(transaction, &server, primary).await;
+        }
+        let written = Written::of(primary).await?;
+        if written.cluster != server.cluster {
+            return Err(SourceError::NoPrimary);
+        }
+        let caught_up = async {
+            loop {
+                let server = ReadServer::of(&transaction).await?;
+                // On the same server, where one address leads to several. The next statement takes a new snapshot.
+                transaction.execute_unprepared("ROLLBACK AND CHAIN").await?;
+                if server.has_replayed(&written) {
+                    return Ok::<(), DbErr>(());
+                }
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        match timeout(self.wait_now(), caught_up).await {
+            Ok(Ok(())) => return Ok(transaction),
+            Ok(Err(error)) => self.is_late(Some(&error)),
+            Err(_elapsed) => self.is_late(None),
+        }
+        drop(transaction);
+        Ok(begin(primary).await?)
+    }
+
+    /// A replica that was promoted has its own changes from then on, while those of the primary are told.
+    async fn begin_unless_promoted(
+        &self,
+        transaction: DatabaseTransaction,
+        server: &ReadServer,
+        primary: &Pool,
+    ) -> Result<DatabaseTransaction, SourceError> {
+        let name = (server.cluster, server.started);
+        if self.known.lock().primary == Some(name) {
             return Ok(transaction);
         }
-        transaction.rollback().await?;
-        let primary = self.primary.as_ref().ok_or(SourceError::NoPrimary)?;
-        let written = Written::of(primary).await?;
-        match timeout(self.wait_max, begin_behind(pool, &written)).await {
-            Ok(begun) => Ok(begun?),
-            Err(_elapsed) => {
-                self.warn();
+        match timeout(self.wait_max, Written::of(primary)).await {
+            Ok(Ok(written)) if (written.cluster, written.started) == name => {
+                self.known.lock().primary = Some(name);
+                Ok(transaction)
+            }
+            Ok(Ok(written)) if written.cluster != server.cluster => Err(SourceError::NoPrimary),
+            Ok(Ok(_)) => {
+                self.warn("sources: sources.database_url leads to another primary; that of the outbox is read", None);
+                drop(transaction);
                 Ok(begin(primary).await?)
             }
+            // No primary tells changes now.
+            Ok(Err(_)) | Err(_) => Ok(transaction),
         }
     }
 
-    fn warn(&self) {
-        let mut warned = self.warned.lock();
-        if warned.is_none_or(|last| last.elapsed() >= WARN_EVERY) {
-            *warned = Some(Instant::now());
-            let waited = self.wait_max;
-            tracing::warn!(?waited, "sources: the replica lags behind; its primary is read instead");
-        }
-    }
-}
-
-impl AskedServer {
-    async fn of(connection: &impl ConnectionTrait) -> Result<Self, DbErr> {
-        one(connection, SERVER).await
+    fn wait_now(&self) -> Duration {
+        let late = self.known.lock().late_at.is_some_and(|late_at| late_at.elapsed() < LATE_FOR);
+        if late { WAIT_WHILE_LATE } else { self.wait_max }
     }
 
-    /// Of another timeline the positions cannot be compared.
-    fn has_replayed(&self, written: &Written) -> bool {
-        (self.cluster, self.timeline) == (written.cluster, written.timeline)
-            && self.replayed.is_some_and(|replayed| replayed >= written.last_record_ends())
-    }
-}
-
-impl Written {
-    async fn of(connection: &impl ConnectionTrait) -> Result<Self, DbErr> {
-        one(connection, WRITTEN).await
-    }
-
-    /// Where the next record begins may lie behind a header that no replica has replayed yet.
-    fn last_record_ends(&self) -> i64 {
-        if self.written % self.segment == FILE_HEADER {
-            self.written - FILE_HEADER
-        } else if self.written % self.block == PAGE_HEADER {
-            self.written - PAGE_HEADER
-        } else {
-            self.written
-        }
-    }
-}
-
-async fn one<T: FromQueryResult>(connection: &impl ConnectionTrait, sql: &str) -> Result<T, DbErr> {
-    let statement = Statement::from_string(DatabaseBackend::Postgres, sql);
-    let row = T::find_by_statement(statement).one(connection).await?;
-    row.ok_or_else(|| DbErr::RecordNotFound("of the server".to_owned()))
-}
-
-/// Begins to read on a replica as soon as it has replayed what was written.
-async fn begin_behind(pool: &Pool, written: &Written) -> Result<DatabaseTransaction, DbErr> {
-    loop {
-        let asked = AskedServer::of(pool).await?;
-        if asked.has_replayed(written) {
-            let transaction = begin(pool).await?;
-            // One address may lead to several replicas.
-            let read = AskedServer::of(&transaction).await?;
-            if !read.is_replica || (read.cluster, read.started) == (asked.cluster, asked.started) {
-                return Ok(transaction);
+    fn is_late(&self, error: Option<&DbErr>) {
+        {
+            let late_at = &mut self.known.lock().late_at;
+            if late_at.is_none_or(|late_at| late_at.elapsed() >= LATE_FOR) {
+                *late_at = Some(Instant::now());
             }
-            transaction.rollback().await?;
         }
-        sleep(LOOK_EVERY).await;
+        self.warn("sources: the replica does not have what its primary has; the primary is read", error);
+    }
+
+    fn warn(&self, what: &str, error: Option<&DbErr>) {
+        let warned_at = &mut self.known.lock().warned_at;
+        if warned_at.is_none_or(|warned_at| warned_at.elapsed() >= WARN_EVERY) {
+            *warned_at = Some(Instant::now());
+            tracing::warn!(error = error.map(tracing::field::display), "{what}");
+        }
     }
 }
 
@@ -159,18 +144,4 @@ async fn begin_behind(pool: &Pool, written: &Written) -> Result<DatabaseTransact
 pub(super) async fn begin(pool: &Pool) -> Result<DatabaseTransaction, DbErr> {
     let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
     unless_refused(pool, pool.begin_with_config(Some(isolation), Some(access))).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_header_behind_the_last_record_is_not_waited_for() {
-        let ends =
-            |written| Written { cluster: 1, timeline: 1, written, block: 8192, segment: 1 << 24 }.last_record_ends();
-        assert_eq!(ends(8192 + 24), 8192);
-        assert_eq!(ends((1 << 24) + 40), 1 << 24);
-        assert_eq!([8192, 8192 + 32, 8192 + 40, 20_000].map(ends), [8192, 8192 + 32, 8192 + 40, 20_000]);
-    }
 }
