@@ -21,6 +21,8 @@ pub(super) struct Figures {
     pub(super) violations: Vec<String>,
     /// Errors that a broken tier must not cause.
     pub(super) errors: Vec<String>,
+    /// Lines of the servers' logs.
+    pub(super) panics: Vec<String>,
     /// Errors that are legal, by what they are.
     pub(super) legal: BTreeMap<String, u64>,
     pub(super) by_notification: Vec<Duration>,
@@ -60,6 +62,11 @@ pub(super) fn percentile(samples: &[Duration], share: f64) -> Duration {
 }
 
 impl Figures {
+    /// Whether every promise held.
+    pub(super) fn hold(&self) -> bool {
+        self.violations.is_empty() && self.errors.is_empty() && self.panics.is_empty()
+    }
+
     /// Less would show little.
     pub(super) fn reach_the_marks(&self) -> bool {
         self.reads >= 5000 && self.invalidations >= 200 && self.commits >= 50 && self.faults >= 15

@@ -46,7 +46,7 @@ pub(super) fn strategy(user: usize, which: usize) -> i32 {
 }
 
 impl Ground {
-    pub(super) async fn prepare() -> (Self, Sources) {
+    pub(super) async fn prepare(with_feed: bool) -> (Self, Sources) {
         let sources = sources(Kind::Postgres).await;
         for number in 0..USERS {
             sources.add_user(&user(number), &[strategy(number, 0), strategy(number, 1)]).await;
@@ -59,7 +59,8 @@ impl Ground {
         // A busy machine is not what is tested.
         let fed = |url: &str| {
             let outbox = &sources.database.url;
-            let settings = Settings::on(url).with("sources.database_url", outbox).with("sources.change_feed", true);
+            let settings =
+                Settings::on(url).with("sources.database_url", outbox).with("sources.change_feed", with_feed);
             settings.with("sources.relay_database_url", outbox).with("sources.soft_timeout", "7s")
         };
         let settings = fed(&postgres.url("cache"))
