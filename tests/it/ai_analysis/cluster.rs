@@ -66,8 +66,10 @@ impl Instances {
         let starting = (0..instances).map(async |place| {
             let user = (place + 1).to_string();
             cluster.sources.add_user(&user, &[10 + i32::try_from(place).unwrap()]).await;
-            // As long as a dead holder's lease stands still, on a busy machine, and longer.
+            // As long as a dead holder's lease stands still, on a busy machine, and longer. An instance whose database
+            // does not answer in time calls by itself.
             let settings = cluster.settings().with("loads.budget", "50s").with("ai.soft_timeout", "40s");
+            let settings = settings.with("database.timeout", "10s");
             let settings = settings.with("ai.base_url", endpoint.base_url()).with("ai.model", "fake-1");
             let server = serve(adjust(place, settings)).await;
             Instance { client: server.client().await, server, user }
