@@ -6,6 +6,7 @@ use super::{Pool, unless_refused};
 
 const SERVER: &str = include_str!("replica/server.postgres.sql");
 const WRITTEN: &str = include_str!("replica/written.postgres.sql");
+
 /// A page of the log begins with a header of this many bytes.
 const PAGE_HEADER: i64 = 24;
 /// The first page of a file of the log begins with a longer one.

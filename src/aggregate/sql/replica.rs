@@ -30,6 +30,7 @@ const LATE_FOR: Duration = Duration::from_secs(2);
 const WAIT_WHILE_LATE: Duration = Duration::from_millis(50);
 /// Between two warnings.
 const WARN_EVERY: Duration = Duration::from_secs(60);
+
 /// Where the sources are read if `sources.database_url` names a replica.
 #[derive(Clone, Debug)]
 pub struct Replication {
@@ -40,7 +41,7 @@ pub struct Replication {
 
 #[derive(Debug, Default)]
 struct KnownServers {
-    /// The server that was the primary and no replica, so it is read without a question.
+    /// Cluster and start of a server that was found to be the primary itself: it is read without a question.
     primary: Option<(i64, i64)>,
     /// When a replica was not there in time.
     late_at: Option<Instant>,
