@@ -18,7 +18,7 @@ mod sources;
 use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, Statement};
 
 pub use lock::begin_alone;
-pub use refusal::{MigrationError, refuse_unusable, refuse_unusable_at_once};
+pub use refusal::{MigrationError, refuse_unusable};
 use set::Set;
 
 /// The tables that a database is to have.
@@ -75,7 +75,7 @@ pub async fn down(db: &DatabaseConnection, tables: Tables, steps: u32) -> Result
 
 /// Every migration and whether it is applied. Changes nothing, needs no right to create tables.
 pub async fn status(db: &DatabaseConnection, tables: Tables) -> Result<Vec<MigrationState>, MigrationError> {
-    refuse_unusable_at_once(db, tables).await?;
+    refuse_unusable(db, tables).await?;
     let mut states = Vec::new();
     for set in tables.sets() {
         states.extend(set.status(db).await?);

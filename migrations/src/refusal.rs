@@ -1,6 +1,6 @@
 //! Databases that are left as they are: another application's, and those of a version before the first release.
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, TransactionTrait};
+use sea_orm::{ConnectionTrait, DbErr};
 
 use crate::{Tables, columns_of, sources};
 
@@ -35,13 +35,6 @@ const OUR_TABLE: &str = "comprehensive_user_data_cache";
 /// Tables that have other names since the first release.
 const RENAMED: [&str; 3] = ["fence_head", "fence_log", "ai_analysis_memo"];
 
-/// As [`refuse_unusable`], in one snapshot: while another process migrates, it is seen as it was before, or after.
-pub async fn refuse_unusable_at_once(db: &DatabaseConnection, tables: Tables) -> Result<(), MigrationError> {
-    let snapshot = db.begin().await?;
-    refuse_unusable(&snapshot, tables).await?;
-    Ok(snapshot.rollback().await?)
-}
-
 /// Refuses a database that these tables cannot be created or used in. Changes nothing.
 pub async fn refuse_unusable(db: &impl ConnectionTrait, tables: Tables) -> Result<(), MigrationError> {
     let columns = columns_of(db, OUR_TABLE).await?;
@@ -53,9 +46,10 @@ pub async fn refuse_unusable(db: &impl ConnectionTrait, tables: Tables) -> Resul
             return Err(MigrationError::BeforeFirstRelease { found });
         }
     }
-    if tables == Tables::CacheAndSources && sources::SET.applied(db).await?.is_empty() {
+    if tables == Tables::CacheAndSources {
         for found in sources::SET.scripts[0].tables {
-            if !columns_of(db, found).await?.is_empty() {
+            // Order: the record is read last. Another process that migrates commits it together with the tables.
+            if !columns_of(db, found).await?.is_empty() && sources::SET.applied(db).await?.is_empty() {
                 return Err(MigrationError::ApplicationsTables { found });
             }
         }

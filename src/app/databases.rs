@@ -159,7 +159,7 @@ pub async fn connect_single(
     };
     if access == Access::ReadWrite && database::file_of(url.expose()).is_some_and(|file| file.exists()) {
         let as_it_is = connect(Access::ReadOnly).await?;
-        userdata_migrations::refuse_unusable_at_once(&as_it_is, Tables::CacheAndSources).await?;
+        userdata_migrations::refuse_unusable(&as_it_is, Tables::CacheAndSources).await?;
         let _ = as_it_is.close().await;
     }
     connect(access).await
