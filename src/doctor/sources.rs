@@ -6,13 +6,13 @@ use sea_orm::{DatabaseConnection, DbErr};
 
 use super::{
     Findings,
-    databases::{Which, failed, one, unreadable, without_right},
+    databases::{Which, failed, unreadable, without_right},
     user_files,
 };
 use crate::{
     changes::{self, TriggerState},
     config::{Config, Secret},
-    database::Dialect,
+    database::{Dialect, ReadServer},
     source_schema::{Catalogue, Cost, Difference, SourceTable, TABLES},
 };
 
@@ -41,18 +41,12 @@ pub(super) async fn examine(config: &Config, found: &mut Findings) {
 
 /// Whether this is a replica, and then whether its primary is known and can be read.
 async fn replica(db: &DatabaseConnection, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
-    const CLUSTER: &str =
-        "SELECT system_identifier AS cluster, pg_is_in_recovery() AS is_replica FROM pg_control_system()";
     const CHECK: &str = "sources replica";
     if Dialect::of(db).is_sqlite() {
         return Ok(());
     }
-    let of = async |db| {
-        let row = one(db, CLUSTER, []).await?.ok_or_else(|| DbErr::RecordNotFound("of the server".to_owned()))?;
-        Ok::<(i64, bool), DbErr>((row.try_get("", "cluster")?, row.try_get("", "is_replica")?))
-    };
-    let (cluster, is_replica) = of(db).await?;
-    if !is_replica {
+    let server = ReadServer::of(db).await?;
+    if !server.is_replica {
         return Ok(());
     }
     let remedy = "name its primary in sources.relay_database_url";
@@ -62,12 +56,12 @@ async fn replica(db: &DatabaseConnection, config: &Config, found: &mut Findings)
     };
     let which = Which { check: CHECK, setting: "sources.relay_database_url", url, written: false };
     let Some(primary) = which.open(found).await else { return Ok(()) };
-    if of(&primary).await? != (cluster, false) {
+    let named = ReadServer::of(&primary).await?;
+    if named.is_replica || named.cluster != server.cluster {
         found.fail(CHECK, "sources.relay_database_url names another cluster, or a replica, too", remedy);
         return Ok(());
     }
-    let read = TABLES.map(|table| (table.name, table.columns().map(|(column, _)| column).collect()));
-    let without = unreadable(&primary, read).await?;
+    let without = unreadable_tables(&primary).await?;
     if !without.is_empty() {
         let what = format!("its primary is read when it lags behind; not granted there: {}", without.join(", "));
         found.fail(CHECK, what, "GRANT SELECT on them to the role in sources.relay_database_url");
@@ -84,6 +78,12 @@ async fn open(which: Which<'_>, config: &Config, found: &mut Findings) -> Option
     which.open(if shared { &mut told_elsewhere } else { found }).await
 }
 
+/// Tables, or columns of them, that the role may not read.
+async fn unreadable_tables(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+    let read = TABLES.map(|table| (table.name, table.columns().map(|(column, _)| column).collect()));
+    unreadable(db, read).await
+}
+
 async fn tables(db: &DatabaseConnection, url: &Secret, setting: &str, found: &mut Findings) -> Result<(), DbErr> {
     found.ok("sources database", format!("{} answers", url.place()));
     let catalogue = Catalogue::read(db).await?;
@@ -95,8 +95,7 @@ async fn tables(db: &DatabaseConnection, url: &Secret, setting: &str, found: &mu
         );
         return Ok(());
     }
-    let read = TABLES.map(|table| (table.name, table.columns().map(|(column, _)| column).collect()));
-    let without = unreadable(db, read).await?;
+    let without = unreadable_tables(db).await?;
     if !without.is_empty() {
         let what = format!("not granted: {}", without.join(", "));
         found.fail("sources tables", what, format!("GRANT SELECT on them to the role in {setting}"));

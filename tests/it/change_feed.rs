@@ -16,7 +16,7 @@ use userdata::{
 };
 
 use testkit::{
-    ask::{Answer, get, of},
+    ask::{Answer, get, is_verified, of},
     cluster::Cluster,
     server::{Client, Server, Settings, serve},
     wait_for,
@@ -58,15 +58,6 @@ async fn fed_with(cluster: Cluster, settings: Vec<Settings>) -> Fed {
         is_verified(client, 0).await;
     }
     fed
-}
-
-/// Waits for a verified answer with this count.
-async fn is_verified(client: &Client, count: i64) {
-    wait_for("a verified answer", async || {
-        let answer = get(client, of("1")).await.ok()?;
-        (answer.verified && answer.count == count).then_some(())
-    })
-    .await;
 }
 
 /// How the answers to one reader kept what is promised, for a while after a change to this count was committed.

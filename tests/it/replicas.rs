@@ -6,11 +6,11 @@ use tokio::time::{Instant, sleep, timeout};
 use userdata::{changes, proto::v1::InvalidateCacheRequest};
 
 use testkit::{
-    ask::{get, of, reason},
+    ask::{get, is_verified, of, reason},
     database::{Kind, TestDatabase, database, migrate_cache},
     get::{complete, refresh},
     postgres::{Postgres, own_postgres},
-    server::{Client, Settings, serve},
+    server::{Settings, serve},
     sources::{Sources, sources_in},
     wait_for,
 };
@@ -61,20 +61,12 @@ impl Replicated {
     }
 }
 
-async fn answers_verified(client: &Client, count: i64) {
-    wait_for("a verified answer", async || {
-        let answer = get(client, of("1")).await.ok()?;
-        (answer.verified && answer.count == count).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn what_a_replica_has_not_replayed_is_never_served_as_verified() {
     let replicated = replicated().await;
     let server = serve(replicated.with_primary(Duration::from_millis(100))).await;
     let client = server.client().await;
-    answers_verified(&client, 0).await;
+    is_verified(&client, 0).await;
     replicated.pause().await;
     for count in 1..=5 {
         replicated.sources.write(11, count).await;
@@ -91,7 +83,7 @@ async fn what_a_replica_has_not_replayed_is_never_served_as_verified() {
             assert!(answer.count == count || may_be_older, "{asked:?} after the commit: {answer:?}");
             sleep(Duration::from_millis(5)).await;
         }
-        answers_verified(&client, count).await;
+        is_verified(&client, count).await;
     }
     assert!(server.log().contains("the primary is read"), "{}", server.log());
 }
@@ -101,7 +93,7 @@ async fn a_replica_is_waited_for_and_then_read() {
     let replicated = replicated().await;
     let server = serve(replicated.with_primary(Duration::from_secs(8))).await;
     let mut client = server.client().await;
-    answers_verified(&client, 0).await;
+    is_verified(&client, 0).await;
     // Nothing is written: what follows is about positions that are equal.
     for _ in 0..3 {
         let began = Instant::now();
@@ -115,7 +107,7 @@ async fn a_replica_is_waited_for_and_then_read() {
     replicated.on_replica("SELECT pg_wal_replay_resume()").await;
     let refreshed = refreshed.await;
     assert!(complete(&refreshed), "{refreshed:?}");
-    answers_verified(&client, 1).await;
+    is_verified(&client, 1).await;
     assert!(!server.log().contains("the primary is read"), "{}", server.log());
 }
 
@@ -134,7 +126,7 @@ async fn a_replica_that_is_promoted_after_its_primarys_death_is_read_like_any_pr
     let mut replicated = replicated().await;
     let server = serve(replicated.with_primary(Duration::from_millis(100))).await;
     let mut client = server.client().await;
-    answers_verified(&client, 0).await;
+    is_verified(&client, 0).await;
     replicated.primary.kill().await;
     replicated.on_replica("SELECT pg_promote()").await;
     wait_for("all to be read", async || complete(&refresh(&mut client, "1").await).then_some(())).await;
@@ -145,11 +137,11 @@ async fn a_replica_that_is_promoted_beside_its_primary_is_not_read() {
     let replicated = replicated().await;
     let server = serve(replicated.with_primary(Duration::from_millis(100))).await;
     let client = server.client().await;
-    answers_verified(&client, 0).await;
+    is_verified(&client, 0).await;
     replicated.on_replica("SELECT pg_promote()").await;
     for count in 1..=3 {
         replicated.sources.write(11, count).await;
-        answers_verified(&client, count).await;
+        is_verified(&client, count).await;
     }
     assert!(server.log().contains("leads to another primary"), "{}", server.log());
 }

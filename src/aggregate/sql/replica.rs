@@ -48,6 +48,12 @@ struct KnownServers {
     warned_at: Option<Instant>,
 }
 
+impl KnownServers {
+    fn replica_is_late(&self) -> bool {
+        self.late_at.is_some_and(|late_at| late_at.elapsed() < LATE_FOR)
+    }
+}
+
 impl Replication {
     /// `primary`: of the database that the sources are read from, in case that is a replica. `wait_max`: how long a replica
     /// is waited for.
@@ -118,17 +124,15 @@ impl Replication {
     }
 
     fn wait_now(&self) -> Duration {
-        let late = self.known.lock().late_at.is_some_and(|late_at| late_at.elapsed() < LATE_FOR);
-        if late { WAIT_WHILE_LATE } else { self.wait_max }
+        if self.known.lock().replica_is_late() { WAIT_WHILE_LATE } else { self.wait_max }
     }
 
     fn is_late(&self, error: Option<&DbErr>) {
-        {
-            let late_at = &mut self.known.lock().late_at;
-            if late_at.is_none_or(|late_at| late_at.elapsed() >= LATE_FOR) {
-                *late_at = Some(Instant::now());
-            }
+        let mut known = self.known.lock();
+        if !known.replica_is_late() {
+            known.late_at = Some(Instant::now());
         }
+        drop(known);
         self.warn("sources: the replica does not have what its primary has; the primary is read", error);
     }
 

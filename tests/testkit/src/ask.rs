@@ -9,7 +9,7 @@ use userdata::proto::v1::{
     GetComprehensiveUserDataResponse, InvalidateCacheRequest,
 };
 
-use crate::server::Client;
+use crate::{server::Client, wait_for};
 
 /// What a test looks at in an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,4 +92,13 @@ pub fn assert_overloaded(status: &Status) {
     assert!((Duration::from_millis(500)..=Duration::from_millis(1500)).contains(&retry), "{retry:?}");
     let pushback = status.metadata().get("grpc-retry-pushback-ms").expect("for gRPC's own retry policies");
     assert_eq!(pushback.to_str().unwrap(), retry.as_millis().to_string());
+}
+
+/// Waits for a verified answer about user 1 with this count.
+pub async fn is_verified(client: &Client, count: i64) {
+    wait_for("a verified answer", async || {
+        let answer = get(client, of("1")).await.ok()?;
+        (answer.verified && answer.count == count).then_some(())
+    })
+    .await;
 }
