@@ -11,6 +11,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use chrono::NaiveDate;
 
 mod check;
+mod choices;
 mod error;
 mod file;
 mod form;
@@ -23,6 +24,7 @@ mod secret;
 mod setting;
 mod template;
 
+pub use choices::{AuthMode, LogFormat, MemoryEngine, Structured};
 pub use error::{ConfigError, Problem};
 pub use form::read_duration;
 pub use load::{Loaded, environment};
@@ -349,51 +351,4 @@ impl SourcesSettings {
         let first = FileTemplate::parse(self.database_url.as_ref()?.expose())?;
         Some([first].into_iter().chain(self.file_fallbacks.iter().cloned()).collect())
     }
-}
-
-/// The cache library of the memory tier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemoryEngine {
-    /// TinyLFU. Writes are serialized, because concurrent ones are not safe.
-    MiniMoka,
-    /// Clock-PRO, sharded.
-    QuickCache,
-}
-
-/// How a request to the AI endpoint describes the form of the response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Structured {
-    /// `response_format: json_schema`.
-    JsonSchema,
-    /// `response_format: json_object` and the schema in the prompt, for endpoints without support for schemas.
-    JsonObject,
-}
-
-impl Structured {
-    /// The value of the setting.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::JsonSchema => "json_schema",
-            Self::JsonObject => "json_object",
-        }
-    }
-}
-
-/// How callers authenticate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthMode {
-    None,
-    /// By a token in each request.
-    Token,
-    /// By the certificate of the connection.
-    Mtls,
-}
-
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    /// One JSON object per line.
-    Json,
 }
