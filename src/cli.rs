@@ -147,8 +147,9 @@ fn parse_from(
     };
     Ok(match CommandLine::try_parse_from(arguments)?.command {
         TopLevelCommand::Serve(settings) => Invocation::Server(ServerCommand::Serve(listening(settings)?)),
-        TopLevelCommand::Doctor(doctor::DoctorArgs { settings, output }) => {
-            Invocation::Doctor(doctor::DoctorCommand { loaded: load(settings), format: output.output })
+        TopLevelCommand::Doctor(args) => {
+            let (ai, format) = (args.ai(), args.output.output);
+            Invocation::Doctor(doctor::DoctorCommand { loaded: load(args.settings), ai, format })
         }
         TopLevelCommand::Migrate(Configured { action, settings }) => {
             Invocation::Server(ServerCommand::Migrate(action, load(settings)?))

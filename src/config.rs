@@ -24,7 +24,7 @@ mod secret;
 mod setting;
 mod template;
 
-pub use choices::{AuthMode, LogFormat, MemoryEngine, Structured};
+pub use choices::{AuthMode, LogFormat, MemoryEngine, Structured, TokenLimitField};
 pub use error::{ConfigError, Problem};
 pub use form::read_duration;
 pub use load::{Loaded, environment};
@@ -37,12 +37,13 @@ pub use setting::Setting;
 pub use template::FileTemplate;
 
 use form::{
-    Bytes, Choice, Count, DAY, Durations, ENDPOINT, FILE, FILTER, KIB, LISTEN_ON, MIB, Number, Optional, SWITCH,
-    SecretText, Templates, Text, Url, UrlOrTemplate, days, hours, loopback, millis, minutes, seconds,
+    Bytes, Choice, Count, DAY, Durations, ENDPOINT, FILE, FILTER, HeaderLines, KIB, LISTEN_ON, MIB, Number, Optional,
+    SWITCH, SecretText, Templates, Text, Url, UrlOrTemplate, days, hours, loopback, millis, minutes, seconds,
 };
 
 const REDIS: &[&str] =
     &["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel", "valkey", "valkeys"];
+const HTTP: &[&str] = &["http", "https"];
 const SQL: &[&str] = &["sqlite", "postgres", "postgresql"];
 
 setting::sections! {
@@ -308,23 +309,45 @@ setting::sections! {
     ai: AiSettings {
         /// An OpenAI-compatible endpoint, such as `https://host/v1`. None: rules make the analysis.
         base_url: Option<String> = None, Optional(ENDPOINT);
+        /// Allows an endpoint on another machine by plain `http://`, such as a model server in the same cluster. Everything
+        /// on the way can read and change what is sent and answered.
+        insecure_http: bool = false, SWITCH;
         /// The name of the model.
         model: String = String::new(), Text(0..=200);
         /// The bearer token for the endpoint. None: no token is sent.
         api_key: Option<Secret> = None, Optional(SecretText);
-        /// Sampling temperature: how much responses to the same request differ.
-        temperature: f64 = 0.2, Number(0.0..=2.0);
-        /// Tokens of a response at most. A longer analysis is cut off and cannot be used.
+        /// Further headers of each call, such as `api-key: ..`: one `name: value` per line.
+        headers: Option<Secret> = None, Optional(HeaderLines);
+        /// The query of the address, such as `api-version=2024-10-21`.
+        query: Option<Secret> = None, Optional(SecretText);
+        /// The HTTP proxy for all calls, such as `http://[user:password@]host:3128`. None: no proxy, whatever the
+        /// environment says.
+        proxy: Option<Secret> = None, Optional(Url(HTTP));
+        /// Sampling temperature: how much responses to the same request differ. None: it is not sent, for models that refuse
+        /// it.
+        temperature: Option<f64> = Some(0.2), Optional(Number(0.0..=2.0));
+        /// Tokens of a response at most. A longer analysis is cut off and cannot be used. Thoughts count too.
         max_output_tokens: u32 = 4096, Count(256..=100_000);
-        /// How a request describes the form of the response.
+        /// The member of a request that carries `ai.max_output_tokens`. Newer models of OpenAI need
+        /// `max_completion_tokens`; with `none` the limit is not sent.
+        token_limit_field: TokenLimitField = TokenLimitField::MaxTokens,
+            Choice(&[("max_tokens", TokenLimitField::MaxTokens),
+                ("max_completion_tokens", TokenLimitField::MaxCompletionTokens), ("none", TokenLimitField::None)]);
+        /// How a request describes the form of the response: `response_format`, or the prompt alone with `none`.
         structured: Structured = Structured::JsonSchema,
-            Choice(&[("json_schema", Structured::JsonSchema), ("json_object", Structured::JsonObject)]);
+            Choice(&[("json_schema", Structured::JsonSchema), ("json_object", Structured::JsonObject),
+                ("none", Structured::None)]);
         /// How long a load waits for the call before it answers without the section. The call continues.
         soft_timeout: Duration = seconds(8), Durations(millis(1)..=minutes(10));
         /// Timeout of the call. Shorter aborts calls that cost money.
         hard_timeout: Duration = seconds(60), Durations(millis(1)..=minutes(30));
         /// Calls started per minute and instance at most: limits the cost of a mistake.
         calls_per_minute: u32 = 60, Count(1..=100_000);
+        /// How long the endpoint is not asked again after a response that cannot be used, about the same input. The pause
+        /// doubles with each further one. Shorter pays more often for nothing.
+        retry_pause: Duration = minutes(1), Durations(millis(1)..=days(1));
+        /// The longest such pause.
+        retry_pause_max: Duration = days(1), Durations(millis(1)..=days(30));
     }
 
     /// The log.

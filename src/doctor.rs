@@ -3,8 +3,9 @@
 //!
 //! Areas are checked concurrently, each with a timeout: an area that hangs is a finding.
 //! Invariant: nothing is changed. Database sessions cannot write, a missing embedded database is not created, and the AI
-//! endpoint gets no request that costs money.
+//! endpoint gets no request that costs money, unless [`AiCheck::Ask`] asks for one.
 
+mod ai;
 mod cache_database;
 mod certificates;
 mod clocks;
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use serde::Serialize;
+
+pub use ai::AiCheck;
 
 use crate::config::{ConfigError, Loaded, OpenTelemetry};
 
@@ -90,7 +93,7 @@ impl Findings {
 }
 
 /// Checks everything that a server with this configuration uses.
-pub async fn examine(loaded: &Loaded) -> Findings {
+pub async fn examine(loaded: &Loaded, ai: AiCheck) -> Findings {
     let config = &loaded.config;
     let telemetry = OpenTelemetry::of_process();
     let areas: [futures::future::BoxFuture<'_, Findings>; 9] = [
@@ -107,7 +110,12 @@ pub async fn examine(loaded: &Loaded) -> Findings {
         Box::pin(within("sources database", databases::HANGS, async |found| sources::examine(config, found).await)),
         Box::pin(within("change triggers", databases::HANGS, async |found| sources::triggers(config, found).await)),
         Box::pin(within("redis", redis::HANGS, async |found| redis::examine(&config.redis, found).await)),
-        Box::pin(within("ai endpoint", "look at the network between", async |found| network::ai(config, found).await)),
+        Box::pin(within_time(
+            ai.takes_at_most(config, AREA_MAX),
+            "ai endpoint",
+            "look at the network between",
+            async |found| ai::examine(ai, config, found).await,
+        )),
         Box::pin(within("clocks", "look at the load of this machine", async |found| clocks::examine(found).await)),
         Box::pin(within("collector", "look at the network between", async |found| {
             network::collectors(&telemetry, found).await;
@@ -128,9 +136,18 @@ pub fn unreadable(error: &ConfigError) -> Findings {
 
 /// The findings of an area. After a timeout those before it remain.
 async fn within(area: &'static str, remedy: &str, examine: impl AsyncFnOnce(&mut Findings)) -> Findings {
+    within_time(AREA_MAX, area, remedy, examine).await
+}
+
+async fn within_time(
+    limit: Duration,
+    area: &'static str,
+    remedy: &str,
+    examine: impl AsyncFnOnce(&mut Findings),
+) -> Findings {
     let mut found = Findings::default();
-    if tokio::time::timeout(AREA_MAX, examine(&mut found)).await.is_err() {
-        found.fail(area, format!("was not done within {AREA_MAX:?}"), remedy);
+    if tokio::time::timeout(limit, examine(&mut found)).await.is_err() {
+        found.fail(area, format!("was not done within {limit:?}"), remedy);
     }
     found
 }

@@ -14,16 +14,21 @@
 mod answer;
 mod budget;
 mod calls;
+mod content;
 mod endpoint;
 mod erasures;
 mod failure;
 mod input;
-mod response_cache;
+mod object;
 mod prompt;
+mod refusal;
 mod reply;
+mod response_cache;
 mod rules;
+mod sample;
 mod shape;
 mod spend;
+mod stream;
 mod subject;
 
 #[cfg(test)]
@@ -42,6 +47,7 @@ pub use self::{
     endpoint::AiConfigError,
     erasures::Erasures,
     response_cache::ResponseCache,
+    sample::{SampleError, ask_sample},
     spend::AiMetrics,
 };
 use self::{calls::ModelCalls, endpoint::AiEndpoint, input::Input, subject::Subject};

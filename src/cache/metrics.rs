@@ -56,18 +56,7 @@ impl UserDataCache {
                 observe(&[source], f64::from(in_flight));
             }
         });
-        read(&names::AI_CALLS, |cache, observe| {
-            let ai = cache.aggregator.ai().metrics();
-            observe(&["ok"], number(ai.answered));
-            observe(&["error"], number(ai.failed));
-        });
-        read(&names::AI_TOKENS, |cache, observe| {
-            let ai = cache.aggregator.ai().metrics();
-            observe(&["input"], number(ai.prompt_tokens));
-            observe(&["output"], number(ai.completion_tokens));
-        });
-        read(&names::AI_AVOIDED, |cache, observe| observe(&[], number(cache.aggregator.ai().metrics().avoided)));
-
+        observe_ai(read);
         read(&names::LOAD_ACTIVE, |cache, observe| observe(&[], number(cache.loads.under_way())));
         read(&names::LOAD_WAITERS, |cache, observe| observe(&[], number(cache.loads.waiting())));
         observe_jobs(read);
@@ -97,6 +86,25 @@ impl UserDataCache {
 }
 
 type ReadMetric = fn(&UserDataCache, Observe<'_>);
+
+fn observe_ai(read: impl Fn(&'static Instrument, ReadMetric)) {
+    read(&names::AI_CALLS, |cache, observe| {
+        let ai = cache.aggregator.ai().metrics();
+        observe(&["ok"], number(ai.answered));
+        observe(&["invalid"], number(ai.unusable));
+        observe(&["error"], number(ai.failed));
+    });
+    read(&names::AI_TOKENS, |cache, observe| {
+        let ai = cache.aggregator.ai().metrics();
+        observe(&["input"], number(ai.prompt_tokens));
+        observe(&["output"], number(ai.completion_tokens));
+    });
+    read(&names::AI_AVOIDED, |cache, observe| {
+        let ai = cache.aggregator.ai().metrics();
+        observe(&["ok"], number(ai.avoided));
+        observe(&["invalid"], number(ai.paused));
+    });
+}
 
 fn observe_jobs(read: impl Fn(&'static Instrument, ReadMetric)) {
     read(&names::PREFETCHES, |cache, observe| {

@@ -15,12 +15,13 @@ use super::{
 };
 use crate::{
     config::{ConfigError, Loaded},
-    doctor::{self, Findings, Verdict},
+    doctor::{self, AiCheck, Findings, Verdict},
 };
 
 #[derive(Debug)]
 pub struct DoctorCommand {
     pub(super) loaded: Result<Box<Loaded>, ConfigError>,
+    pub(super) ai: AiCheck,
     pub(super) format: Format,
 }
 
@@ -29,8 +30,17 @@ pub struct DoctorCommand {
 pub(super) struct DoctorArgs {
     #[command(flatten)]
     pub(super) settings: Settings,
+    /// Ask the AI endpoint one small question, for the price of one call, and say whether its answer can be used
+    #[arg(long)]
+    pub(super) ask_ai: bool,
     #[command(flatten)]
     pub(super) output: OutputArgs,
+}
+
+impl DoctorArgs {
+    pub(super) fn ai(&self) -> AiCheck {
+        if self.ask_ai { AiCheck::Ask } else { AiCheck::Connect }
+    }
 }
 
 /// Checks, and prints the findings.
@@ -46,7 +56,7 @@ pub fn run(command: &DoctorCommand) -> ExitCode {
                     return ExitCode::FAILURE;
                 }
             };
-            let findings = runtime.block_on(doctor::examine(loaded));
+            let findings = runtime.block_on(doctor::examine(loaded, command.ai));
             // Does not wait for connections that hang; they are findings.
             runtime.shutdown_background();
             findings

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AuthMode, Config, ConfigError, Loaded, Problem, Setting};
+use super::{AuthMode, Config, ConfigError, Loaded, Problem, Setting, form::is_exposed};
 
 /// For the parts of a load other than its slowest source.
 const LOAD_OVERHEAD: Duration = Duration::from_millis(500);
@@ -134,6 +134,20 @@ pub(super) const RULES: &[Rule] = &[
         right: "ai.model",
         otherwise: "The endpoint would refuse every call.",
         holds: |config| config.ai.base_url.is_none() || !config.ai.model.is_empty(),
+    },
+    Rule {
+        left: "ai.base_url",
+        must: "needs https, or plain http allowed by",
+        right: "ai.insecure_http",
+        otherwise: "The network between could read and change questions and answers.",
+        holds: |config| config.ai.insecure_http || !config.ai.base_url.as_deref().is_some_and(is_exposed),
+    },
+    Rule {
+        left: "ai.retry_pause",
+        must: "must be at most",
+        right: "ai.retry_pause_max",
+        otherwise: "The first pause would be longer than the longest.",
+        holds: |config| config.ai.retry_pause <= config.ai.retry_pause_max,
     },
     Rule {
         left: "tls.cert",

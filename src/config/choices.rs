@@ -16,6 +16,8 @@ pub enum Structured {
     JsonSchema,
     /// `response_format: json_object` and the schema in the prompt, for endpoints without support for schemas.
     JsonObject,
+    /// The schema in the prompt, for endpoints that refuse `response_format`.
+    None,
 }
 
 impl Structured {
@@ -25,6 +27,28 @@ impl Structured {
         match self {
             Self::JsonSchema => "json_schema",
             Self::JsonObject => "json_object",
+            Self::None => "none",
+        }
+    }
+}
+
+/// The member of a request to the AI endpoint that limits the tokens of the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenLimitField {
+    MaxTokens,
+    /// Newer models of OpenAI refuse the other one.
+    MaxCompletionTokens,
+    None,
+}
+
+impl TokenLimitField {
+    /// The member's name; none if no limit is sent.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::MaxTokens => Some("max_tokens"),
+            Self::MaxCompletionTokens => Some("max_completion_tokens"),
+            Self::None => None,
         }
     }
 }

@@ -12,7 +12,7 @@ mod templates;
 
 pub use quantity::read_duration;
 pub(super) use quantity::{Bytes, Count, Durations, KIB, MIB, Number, days, hours, millis, minutes, seconds};
-pub(super) use secret::{SecretText, Url};
+pub(super) use secret::{HeaderLines, SecretText, Url};
 pub(super) use templates::{Templates, UrlOrTemplate};
 
 /// The text form of a setting of type `T`.
@@ -145,10 +145,10 @@ pub(super) const FILTER: Checked = Checked {
     expected: "a tracing filter such as info,userdata=debug",
     schema: || json!({ "type": "string" }),
 };
-/// The URL of an HTTP endpoint. Without TLS only on this machine, and without credentials, which have their own setting.
+/// The URL of an HTTP endpoint, without credentials and query, which have their own settings.
 pub(super) const ENDPOINT: Checked = Checked {
     is_valid: |text| is_endpoint(text).unwrap_or(false),
-    expected: "an https:// URL, or http:// to this machine, without credentials and query",
+    expected: "an https:// or http:// URL, without credentials and query",
     schema: || json!({ "type": "string", "pattern": "^https?://" }),
 };
 
@@ -170,12 +170,14 @@ impl<T: for<'a> From<&'a str> + AsRef<OsStr>> Form<T> for Checked {
 fn is_endpoint(text: &str) -> Option<bool> {
     let url: http::Uri = text.parse().ok()?;
     let authority = url.authority()?;
-    let is_safe = match url.scheme_str()? {
-        "https" => true,
-        "http" => is_loopback(authority.host()),
-        _ => false,
-    };
-    Some(is_safe && !authority.as_str().contains('@') && url.query().is_none())
+    let has_scheme = matches!(url.scheme_str()?, "https" | "http");
+    Some(has_scheme && !authority.as_str().contains('@') && url.query().is_none())
+}
+
+/// Whether what is sent to a URL can be read on the way: plain HTTP to another machine.
+pub(super) fn is_exposed(url: &str) -> bool {
+    let Ok(url) = url.parse::<http::Uri>() else { return true };
+    url.scheme_str() != Some("https") && !url.host().is_some_and(is_loopback)
 }
 
 fn is_loopback(host: &str) -> bool {

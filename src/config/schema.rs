@@ -34,7 +34,8 @@ fn described(setting: &Setting, defaults: &Config) -> Json {
     let (doc, expected, variable) = (setting.doc.trim(), (setting.expected)(), setting.variable());
     schema["description"] = format!("{doc} Expected: {expected}. Environment: {variable}.").into();
     if !(setting.secret)() {
-        schema["default"] = default(&schema["type"], (setting.get)(defaults));
+        let kind = schema.get("type").or_else(|| schema.pointer("/anyOf/0/type")).cloned().unwrap_or_default();
+        schema["default"] = default(&kind, (setting.get)(defaults));
     }
     schema
 }

@@ -1,5 +1,7 @@
 //! A text that no log, error or `config show` prints.
 
+use http::{HeaderName, HeaderValue};
+
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -15,6 +17,20 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// The headers of lines `name: value`, marked as sensitive; none for a line of another form.
+    pub fn header_lines(&self) -> impl Iterator<Item = Option<(HeaderName, HeaderValue)>> {
+        self.0.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| {
+            let (name, value) = line.split_once(':')?;
+            let value = value.trim();
+            if !value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+                return None;
+            }
+            let (name, mut value) = (name.trim().parse().ok()?, HeaderValue::from_str(value).ok()?);
+            value.set_sensitive(true);
+            Some((name, value))
+        })
     }
 
     /// Where a URL points, without what it may hold of credentials: before the host, or among the options.

@@ -61,21 +61,6 @@ async fn readiness(address: SocketAddr) -> Option<String> {
     reply.split_once("\r\n\r\n").map(|(_, body)| body.trim().to_owned())
 }
 
-/// The AI endpoint. It gets no request, because responses cost money.
-pub(super) async fn ai(config: &Config, found: &mut Findings) {
-    let Some(url) = &config.ai.base_url else {
-        return found.ok("ai endpoint", "not configured (ai.base_url): the analysis is made by rules");
-    };
-    match reach(url, None).await {
-        Ok(()) => found.ok("ai endpoint", format!("{url} can be reached; model {}", config.ai.model)),
-        Err(error) => found.fail(
-            "ai endpoint",
-            format!("{url} cannot be reached: {error}"),
-            "correct ai.base_url, or let this machine through to it; until then documents come without the analysis",
-        ),
-    }
-}
-
 pub(super) async fn collectors(telemetry: &OpenTelemetry, found: &mut Findings) {
     if telemetry.collectors.is_empty() {
         return found.ok("collector", "not configured (OTEL_EXPORTER_OTLP_ENDPOINT): nothing is sent");
@@ -94,7 +79,7 @@ pub(super) async fn collectors(telemetry: &OpenTelemetry, found: &mut Findings) 
 }
 
 /// Connects, with a TLS handshake for https. `authority`: a file of trusted CAs instead of those of this machine.
-async fn reach(url: &str, authority: Option<&Path>) -> Result<(), String> {
+pub(super) async fn reach(url: &str, authority: Option<&Path>) -> Result<(), String> {
     let uri: http::Uri = url.parse().map_err(|_| "it is no URL".to_owned())?;
     let host = uri.host().ok_or("it has no host")?.trim_matches(['[', ']']);
     let encrypted = uri.scheme_str() == Some("https");

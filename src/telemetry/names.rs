@@ -165,13 +165,14 @@ instruments! {
     SOURCE_IN_FLIGHT = "userdata.source.in_flight", UpDownCounter, "{run}",
         "Runs of a source in progress", [SOURCE];
     AI_CALLS = "userdata.ai.calls", Counter, "{call}",
-        "Calls to the AI endpoint that have ended, including retries",
-        [Attribute { name: "outcome", values: &["ok", "error"] }];
+        "Calls to the AI endpoint that have ended, including retries; invalid: the response could not be used",
+        [Attribute { name: "outcome", values: &["ok", "invalid", "error"] }];
     AI_TOKENS = "userdata.ai.tokens", Counter, "{token}",
         "Tokens sent to and received from the AI endpoint, as reported by it",
         [Attribute { name: "direction", values: &["input", "output"] }];
     AI_AVOIDED = "userdata.ai.avoided", Counter, "{call}",
-        "AI calls avoided because the response was cached", [];
+        "AI calls avoided: the response was cached, or the last one was invalid and the pause after it not over",
+        [Attribute { name: "outcome", values: &["ok", "invalid"] }];
 
     LOAD_ACTIVE = "userdata.load.active", UpDownCounter, "{load}",
         "Loads in progress, including refresh-ahead and prefetch", [];

@@ -31,7 +31,7 @@ struct Modelled {
     endpoint: FakeAi,
     client: Client,
     db: DatabaseConnection,
-    _server: Server,
+    server: Server,
     _place: TestDatabase,
 }
 
@@ -42,7 +42,7 @@ impl Modelled {
         let url = endpoint.base_url();
         let model = [("USERDATA__AI__BASE_URL", &url[..]), ("USERDATA__AI__MODEL", "fake-1")];
         let server = serve_from(&place, &[&model, environment].concat()).await;
-        Self { endpoint, client: server.client().await, db, _server: server, _place: place }
+        Self { endpoint, client: server.client().await, db, server, _place: place }
     }
 
     async fn get(&mut self, user: &str) -> GetComprehensiveUserDataResponse {
@@ -137,6 +137,35 @@ async fn an_endpoint_that_is_down_costs_its_section_until_it_is_up() {
     let reply = server.get("1").await;
     assert!(complete(&reply));
     assert_eq!(title(&reply), "up");
+}
+
+#[tokio::test]
+async fn an_active_user_does_not_pay_for_an_unusable_answer_at_each_completion() {
+    let thoughts = Say::json(serde_json::json!({"choices": [{"message": {"content": "<think>what a question"}}]}));
+    for kind in BOTH {
+        let mut server = Modelled::start(kind, [thoughts.clone(), titled("usable")], &[]).await;
+        for _ in 0..5 {
+            check_without(&server.get("1").await, "AI_MALFORMED");
+            // As at the end of the partial document's life, the section is read again.
+            server.invalidate("1").await;
+        }
+        assert_eq!(server.endpoint.calls(), 1, "{kind:?}");
+        let stats = server.stats().await;
+        assert_eq!((stats.ai_calls_made, stats.ai_calls_avoided), (1, 0), "{kind:?}");
+        let (_, scraped) = server.server.probe("/metrics").await;
+        for line in [
+            r#"userdata_ai_calls_total{outcome="ok"} 0"#,
+            r#"userdata_ai_calls_total{outcome="invalid"} 1"#,
+            r#"userdata_ai_calls_total{outcome="error"} 0"#,
+            r#"userdata_ai_avoided_total{outcome="invalid"} 4"#,
+        ] {
+            assert!(scraped.contains(line), "{kind:?}: {line} in {scraped}");
+        }
+        assert_eq!(title(&refresh(&mut server.client, "1").await), "usable", "{kind:?}: a refresh asks");
+        server.invalidate("1").await;
+        assert_eq!(title(&server.get("1").await), "usable", "{kind:?}: and its answer is remembered");
+        assert_eq!((server.endpoint.calls(), server.remembered().await), (2, "1".to_owned()), "{kind:?}");
+    }
 }
 
 #[tokio::test]

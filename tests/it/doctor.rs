@@ -1,6 +1,8 @@
 //! `userdata doctor` against real servers: well, and broken in every way that it knows. Each finding has to name what
 //! helps.
 
+mod ai;
+
 use std::{net::SocketAddr, path::Path};
 
 use chrono::Days;

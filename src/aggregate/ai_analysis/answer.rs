@@ -8,26 +8,40 @@ use serde_json::Value as Json;
 
 use super::{
     failure::{CallFailure, FailureReason},
+    object::{last_object, without_thoughts},
     shape::ANSWER,
 };
 use crate::proto::v1::{AiAnalysisResults, Generator};
 
 /// Limit of an answer: several times the size of the output tokens that are asked for.
 const BYTES_MAX: usize = 64 * 1024;
+/// Limit of the text around it: what is searched for the answer.
+const TEXT_BYTES_MAX: usize = 4 * BYTES_MAX;
 
 /// An answer that keeps all limits.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ModelAnswer(Json);
 
 impl ModelAnswer {
-    /// Reads a model's text.
+    /// Reads a model's text: JSON as a whole, or else the last complete object in it.
     pub(super) fn read(text: &str) -> Result<Self, CallFailure> {
-        if text.len() > BYTES_MAX {
-            return Err(CallFailure::new(FailureReason::TooLarge, format!("the answer has {} bytes", text.len())));
+        let text = without_thoughts(text);
+        let too_large = |bytes| CallFailure::new(FailureReason::TooLarge, format!("the answer has {bytes} bytes"));
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(too_large(text.len()));
         }
-        let mut value: Json = serde_json::from_str(text).map_err(|error| {
-            CallFailure::new(FailureReason::Malformed, format!("the answer is not JSON: {}", place(&error)))
-        })?;
+        let (mut value, bytes) = match serde_json::from_str::<Json>(&text) {
+            Ok(value) => (value, text.len()),
+            Err(error) => last_object(&text)
+                .and_then(|object| Some((serde_json::from_str(object).ok()?, object.len())))
+                .ok_or_else(|| {
+                    let why = format!("the answer is not JSON, and holds none: {}", place(&error));
+                    CallFailure::new(FailureReason::Malformed, why)
+                })?,
+        };
+        if bytes > BYTES_MAX {
+            return Err(too_large(bytes));
+        }
         remove_controls(&mut value);
         Self::check(value).map_err(|why| CallFailure::new(FailureReason::Invalid, why))
     }

@@ -7,7 +7,9 @@
 //! The source's guard is around the call alone: an open circuit refuses no cached response, and a slow call that
 //! answers is no failure, even if its callers have left.
 
+mod asking;
 mod once;
+mod unusable;
 
 use std::{
     collections::HashMap,
@@ -21,7 +23,7 @@ use futures::{
 };
 use tokio::{
     sync::RwLock,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::Instrument;
 
@@ -31,9 +33,7 @@ use super::{
     erasures::Erasures,
     failure::{CallFailure, FailureReason},
     input::{Input, ResponseKey},
-    prompt::PROMPT_VERSION,
-    reply::ModelReply,
-    response_cache::{CachedResponse, ResponseCache},
+    response_cache::{CachedResponse, Remembered, ResponseCache},
     spend::{AiMetrics, Spend},
 };
 use crate::{
@@ -95,6 +95,8 @@ pub(super) struct ModelCalls {
     tracker: TaskTracker,
     soft_timeout: Duration,
     hard_timeout: Duration,
+    retry_pause: Duration,
+    retry_pause_max: Duration,
     spend: Spend,
     /// Tasks under way; each removes itself when it ends. Bounded by the loads that can start within the hard timeout.
     running: Mutex<HashMap<Job, Task>>,
@@ -110,6 +112,15 @@ pub(super) struct ModelCalls {
 struct Job {
     key: ResponseKey,
     refresh: bool,
+}
+
+/// What the response cache says about a key.
+#[derive(Debug)]
+enum Recalled {
+    Cached(CachedResponse),
+    /// The last response could not be used, and the pause after it is not over.
+    Paused(CallFailure),
+    Nothing,
 }
 
 /// The response cache could not be read. Its database is then not asked for a lease either.
@@ -145,6 +156,8 @@ impl ModelCalls {
             tracker,
             soft_timeout: config.soft_timeout,
             hard_timeout: config.hard_timeout,
+            retry_pause: config.retry_pause,
+            retry_pause_max: config.retry_pause_max,
             running: Mutex::default(),
             erased: RwLock::default(),
             erasures: OnceLock::new(),
@@ -166,6 +179,15 @@ impl ModelCalls {
             Some(erasures) => erasures.may_be_erased_since(user, began).await,
             None => false,
         }
+    }
+
+    /// Deletes what a task has stored, if its user may have been erased since. Returns whether it has.
+    async fn forget_if_erased(&self, user: &UserId, began: Moment, key: &ResponseKey) -> bool {
+        let is_erased = self.may_be_erased_since(user, began).await;
+        if is_erased && let Err(error) = self.responses.forget(user, key).await {
+            tracing::error!(%error, "AI response of an erased user not deleted; erase the user again");
+        }
+        is_erased
     }
 
     /// From now on, no response to an earlier input of this user is stored. Stored ones can be deleted afterwards.
@@ -202,7 +224,9 @@ impl ModelCalls {
     pub(super) async fn may_answer_within(&self, budget: &Budget, user: &UserId, input: &Input) -> bool {
         let job = Job { key: input.response_key(&self.endpoint.asking()), refresh: false };
         let is_under_way = self.running.lock().contains_key(&job);
-        is_under_way || matches!(self.recall(&job.key).await, Ok(Some(_))) || budget.take_one(user)
+        let costs_nothing =
+            async || matches!(self.recall(&job.key).await, Ok(Recalled::Cached(_) | Recalled::Paused(_)));
+        is_under_way || costs_nothing().await || budget.take_one(user)
     }
 
     /// The endpoint's host and the model, for reports.
@@ -235,85 +259,23 @@ impl ModelCalls {
         outcome
     }
 
-    /// The cached response, if the cache can be read.
-    async fn recall(&self, key: &ResponseKey) -> Result<Option<CachedResponse>, Unreadable> {
+    /// What is stored under a key, if the cache can be read.
+    async fn recall(&self, key: &ResponseKey) -> Result<Recalled, Unreadable> {
         if !self.leases.is_in_reach() {
             return Err(Unreadable);
         }
-        match timeout(self.leases.timeout(), self.responses.find(key, self.clock.utc())).await {
-            Ok(Ok(cached)) => Ok(cached),
+        let now = self.clock.utc();
+        match timeout(self.leases.timeout(), self.responses.find(key, now)).await {
+            Ok(Ok(Some(Remembered::Answer(cached)))) => Ok(Recalled::Cached(cached)),
+            Ok(Ok(Some(Remembered::Unusable(last)))) => {
+                Ok(self.paused_by(&last, now).map_or(Recalled::Nothing, Recalled::Paused))
+            }
+            Ok(Ok(None)) => Ok(Recalled::Nothing),
             failed => {
                 tracing::warn!(error = ?failed.map(|found| found.err()), "AI response cache could not be read; the model is asked");
                 Err(Unreadable)
             }
         }
-    }
-
-    /// Asks the model, at most twice and at most until `give_up`.
-    async fn ask(&self, input: &str, give_up: Instant) -> Result<ModelReply, CallFailure> {
-        let asked = timeout_at(give_up, async {
-            let Some(first) = self.ask_once(input).await else {
-                return Err(CallFailure::new(FailureReason::Budget, "the limit of calls per minute is reached"));
-            };
-            let failure = match first {
-                Ok(reply) => return Ok(reply),
-                Err(failure) => failure,
-            };
-            // A second try that cannot end in time would only hide the first failure.
-            let Some(pause) = failure.retry_after.filter(|pause| Instant::now() + *pause < give_up) else {
-                return Err(failure);
-            };
-            sleep(pause).await;
-            self.ask_once(input).await.unwrap_or(Err(failure))
-        });
-        asked
-            .await
-            .unwrap_or_else(|_| Err(CallFailure::new(FailureReason::Timeout, "no answer until the hard timeout")))
-    }
-
-    /// One call; none if the limit per minute is reached.
-    async fn ask_once(&self, input: &str) -> Option<Result<ModelReply, CallFailure>> {
-        let call = self.spend.begin_call()?;
-        let reply = self.endpoint.ask(input).await;
-        call.end(&reply);
-        Some(reply)
-    }
-
-    /// A new response, unless the circuit is open. If the call fails, the lease passes the failure to the instances
-    /// that wait for it.
-    async fn fresh(
-        &self,
-        key: ResponseKey,
-        input: &str,
-        lease: &mut Option<Lease>,
-    ) -> Result<CachedResponse, SourceError> {
-        // Includes the wait for a permit.
-        let give_up = Instant::now() + self.hard_timeout;
-        let made = async {
-            let made = self.make(key, input, give_up).await;
-            Ok(made.inspect_err(|failure| self.tell(lease.take(), failure))?)
-        };
-        match self.guard.run(self.hard_timeout, made).await.result {
-            Err(SourceError::Timeout) => {
-                Err(CallFailure::new(FailureReason::Timeout, "too many calls under way").into())
-            }
-            result => result,
-        }
-    }
-
-    /// Asks the model and checks its answer.
-    async fn make(&self, key: ResponseKey, input: &str, give_up: Instant) -> Result<CachedResponse, CallFailure> {
-        let reply = self.ask(input, give_up).await?;
-        let usage = reply.usage();
-        self.spend.count_tokens(usage);
-        Ok(CachedResponse {
-            key,
-            answer: reply.answer()?,
-            model: reply.model().unwrap_or_else(|| self.endpoint.model.clone()),
-            prompt_version: PROMPT_VERSION.to_owned(),
-            usage,
-            created_at: self.clock.utc(),
-        })
     }
 }
 
@@ -322,22 +284,31 @@ async fn run(calls: Arc<ModelCalls>, job: Job, user: UserId, input: String) -> C
     let _leaving = Leaving { calls: &calls, job: &job };
     let began = calls.clock.now();
     let way = if job.refresh { Way::Ask(None) } else { calls.way(&job.key).await? };
-    let mut lease = match way {
+    let lease = match way {
         Way::Ask(lease) => lease,
         Way::Cached(cached) => {
             calls.spend.avoid_call();
             return Ok(Answered { answer: Arc::new(cached), kept: true });
         }
     };
-    let fresh = calls.fresh(job.key.clone(), &input, &mut lease).await.inspect_err(|error| match error {
-        // The failures that opened the circuit are logged; each refused call would repeat them.
-        SourceError::BreakerOpen => {}
-        // Logged here, because the callers may have left.
-        _ => tracing::warn!(error = error as &dyn std::error::Error, "AI endpoint gave no answer"),
-    })?;
+    let fresh = match calls.fresh(&job.key, &input).await {
+        Ok(fresh) => fresh,
+        Err((error, failure)) => {
+            if let Some(failure) = failure {
+                // Order: an instance that hears of the failure, or gets the lease after it, finds it remembered.
+                calls.note_unusable(&user, began, &job.key, &failure).await;
+                calls.tell(lease, &failure);
+            }
+            // Logged here, because the callers may have left. The failures that opened the circuit are logged; each
+            // refused call would repeat them.
+            if !matches!(error, SourceError::BreakerOpen) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "AI endpoint gave no answer");
+            }
+            return Err(error);
+        }
+    };
     let erased = calls.erased.read().await;
-    let was_erased = erased.iter().any(|(other, at)| *other == user && *at >= began);
-    if was_erased || !calls.leases.is_in_reach() {
+    if was_erased(&erased, &user, began) || !calls.leases.is_in_reach() {
         return Ok(Answered { answer: Arc::new(fresh), kept: false });
     }
     let kept = if job.refresh {
@@ -347,10 +318,7 @@ async fn run(calls: Arc<ModelCalls>, job: Job, user: UserId, input: String) -> C
     };
     // Order: after it is stored. An instance that erases the user first appends that to the log, then deletes what is
     // stored: either it deletes this response, or the log tells it here.
-    let is_outdated = kept.is_ok() && calls.may_be_erased_since(&user, began).await;
-    if is_outdated && let Err(error) = calls.responses.forget(&user, &job.key).await {
-        tracing::error!(%error, "AI response of an erased user not deleted; erase the user again");
-    }
+    let is_outdated = kept.is_ok() && calls.forget_if_erased(&user, began, &job.key).await;
     // Order: an instance that sees the lease released finds the response.
     drop(lease);
     Ok(match kept {
@@ -361,6 +329,10 @@ async fn run(calls: Arc<ModelCalls>, job: Job, user: UserId, input: String) -> C
             Answered { answer: Arc::new(fresh), kept: false }
         }
     })
+}
+
+fn was_erased(erased: &[(UserId, Moment)], user: &UserId, began: Moment) -> bool {
+    erased.iter().any(|(other, at)| other == user && *at >= began)
 }
 
 /// Removes a task from the map when it ends, also by a panic.

@@ -1,24 +1,26 @@
 //! One call to the configured endpoint: the request, its limits and its failures.
 //!
-//! The endpoint is not trusted: calls go only to the configured host, without proxies from the environment and without
-//! redirects, and a reply is read up to a limit.
+//! The endpoint is not trusted: calls go only to the configured host or proxy, without proxies from the environment and
+//! without redirects, and a reply is read up to a limit.
 
 use std::{error::Error as _, net::IpAddr, time::Duration};
 
+use chrono::{DateTime, Utc};
 use reqwest::{
-    Client, Response, StatusCode, Url,
-    header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER},
+    Client, Proxy, Response, StatusCode, Url,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
     redirect, retry,
 };
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::{
     failure::{CallFailure, FailureReason},
     input::Asking,
     prompt::{PROMPT_VERSION, response_format, system_message},
+    refusal::{self, PAUSE},
     reply::{MODEL_CHARS_MAX, ModelReply},
 };
-use crate::config::{AiSettings, Structured};
+use crate::config::{AiSettings, Structured, TokenLimitField};
 
 /// After this time without a connection, another try is better.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,22 +28,22 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Limit of a reply: sixteen times the longest answer.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// The pause between two tries, unless the endpoint names one: long enough for a restarted connection.
-const PAUSE: Duration = Duration::from_millis(250);
-/// If the endpoint asks for a longer pause, it is not tried again for this document.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Why the AI settings are refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AiConfigError {
     #[error("ai.base_url must be an address such as https://host/v1, without user, query and fragment")]
     BaseUrl,
-    #[error("ai.base_url must be https; plain http is for loopback only")]
+    #[error("ai.base_url must be https; plain http to another machine needs ai.insecure_http")]
     Insecure,
     #[error("ai.model must have 1 to {MODEL_CHARS_MAX} characters")]
     Model,
     #[error("ai.api_key must be printable ASCII")]
     ApiKey,
+    #[error("ai.headers must be lines `name: value`")]
+    Headers,
+    #[error("ai.proxy must be an address such as http://host:3128")]
+    Proxy(#[source] reqwest::Error),
     /// For example because the system trusts no certificate authority.
     #[error("the HTTP client for the AI endpoint cannot be built")]
     Client(#[source] reqwest::Error),
@@ -53,8 +55,9 @@ pub(super) struct AiEndpoint {
     client: Client,
     url: Url,
     pub(super) model: String,
-    temperature: f64,
+    temperature: Option<f64>,
     max_output_tokens: u32,
+    token_limit_field: TokenLimitField,
     structured: Structured,
 }
 
@@ -63,13 +66,14 @@ impl AiEndpoint {
         if config.model.trim().is_empty() || config.model.chars().count() > MODEL_CHARS_MAX {
             return Err(AiConfigError::Model);
         }
-        let url = completions_url(base_url)?;
+        let url = completions_url(config, base_url)?;
         Ok(Self {
             client: client(config, &url)?,
             url,
             model: config.model.clone(),
             temperature: config.temperature,
             max_output_tokens: config.max_output_tokens,
+            token_limit_field: config.token_limit_field,
             structured: config.structured,
         })
     }
@@ -85,31 +89,43 @@ impl AiEndpoint {
             prompt_version: PROMPT_VERSION,
             temperature: self.temperature,
             max_output_tokens: self.max_output_tokens,
+            token_limit_field: self.token_limit_field,
             structured: self.structured,
         }
     }
 
-    /// One call, without a time limit.
-    pub(super) async fn ask(&self, input: &str) -> Result<ModelReply, CallFailure> {
-        let request = json!({
+    /// One call, without a time limit. `now`: for an endpoint that names a moment.
+    pub(super) async fn ask(&self, input: &str, now: DateTime<Utc>) -> Result<ModelReply, CallFailure> {
+        let asked = self.client.post(self.url.clone()).json(&self.request(input)).send();
+        let response = asked.await.map_err(unreachable)?;
+        if response.status() != StatusCode::OK {
+            return Err(refusal::refused(response, now).await);
+        }
+        ModelReply::read(&body(response).await?)
+    }
+
+    fn request(&self, input: &str) -> Json {
+        let mut request = json!({
             "model": self.model,
-            "temperature": self.temperature,
-            "max_tokens": self.max_output_tokens,
             "messages": [
                 { "role": "system", "content": system_message(self.structured) },
                 { "role": "user", "content": input },
             ],
-            "response_format": response_format(self.structured),
         });
-        let response = self.client.post(self.url.clone()).json(&request).send().await.map_err(unreachable)?;
-        if response.status() != StatusCode::OK {
-            return Err(refused(&response));
+        if let Some(temperature) = self.temperature {
+            request["temperature"] = temperature.into();
         }
-        ModelReply::read(&body(response).await?)
+        if let Some(field) = self.token_limit_field.name() {
+            request[field] = self.max_output_tokens.into();
+        }
+        if let Some(format) = response_format(self.structured) {
+            request["response_format"] = format;
+        }
+        request
     }
 }
 
-fn completions_url(base_url: &str) -> Result<Url, AiConfigError> {
+fn completions_url(config: &AiSettings, base_url: &str) -> Result<Url, AiConfigError> {
     let mut url = Url::parse(base_url.trim()).map_err(|_| AiConfigError::BaseUrl)?;
     let host = url.host_str().ok_or(AiConfigError::BaseUrl)?;
     let plain = url.username().is_empty() && url.password().is_none();
@@ -120,11 +136,12 @@ fn completions_url(base_url: &str) -> Result<Url, AiConfigError> {
     let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     match url.scheme() {
         "https" => {}
-        "http" if loopback => {}
+        "http" if loopback || config.insecure_http => {}
         _ => return Err(AiConfigError::Insecure),
     }
     let path = format!("{}/chat/completions", url.path().trim_end_matches('/'));
     url.set_path(&path);
+    url.set_query(config.query.as_ref().map(|query| query.expose().trim_start_matches('?')));
     Ok(url)
 }
 
@@ -132,6 +149,27 @@ fn client(config: &AiSettings, url: &Url) -> Result<Client, AiConfigError> {
     // reqwest uses the process's cryptography provider. If another part of this program has installed it already, the
     // error is ignored: it is the same provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = Client::builder()
+        .default_headers(headers(config)?)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        // Order: this also forgets proxies that were added before.
+        .no_proxy();
+    let builder = match &config.proxy {
+        Some(proxy) => builder.proxy(Proxy::all(proxy.expose()).map_err(AiConfigError::Proxy)?),
+        None => builder,
+    };
+    // Plain http needs no certificate authorities, and a minimal container has none.
+    let is_plain =
+        url.scheme() != "https" && !config.proxy.as_ref().is_some_and(|proxy| proxy.expose().starts_with("https"));
+    let builder = if is_plain { builder.tls_certs_only([]) } else { builder };
+    builder.https_only(url.scheme() == "https").build().map_err(AiConfigError::Client)
+}
+
+/// The key, and further headers, which may replace it.
+fn headers(config: &AiSettings) -> Result<HeaderMap, AiConfigError> {
     let mut headers = HeaderMap::new();
     if let Some(key) = &config.api_key {
         let bearer = format!("Bearer {}", key.expose());
@@ -139,43 +177,11 @@ fn client(config: &AiSettings, url: &Url) -> Result<Client, AiConfigError> {
         bearer.set_sensitive(true);
         headers.insert(AUTHORIZATION, bearer);
     }
-    let builder = Client::builder()
-        .default_headers(headers)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .no_proxy();
-    // Plain http needs no certificate authorities, and a minimal container has none.
-    let builder = if url.scheme() == "https" { builder.https_only(true) } else { builder.tls_certs_only([]) };
-    builder.build().map_err(AiConfigError::Client)
-}
-
-/// The failure that a status means.
-fn refused(response: &Response) -> CallFailure {
-    let status = response.status();
-    let reason = match status.as_u16() {
-        429 => FailureReason::RateLimited,
-        401 | 403 => FailureReason::Unauthorized,
-        500.. => FailureReason::ServerError,
-        // Includes redirects, which are not followed.
-        _ => FailureReason::Rejected,
-    };
-    let failure = CallFailure::new(reason, format!("the endpoint answered {}", status.as_u16()));
-    if !matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504) {
-        return failure;
+    for line in config.headers.iter().flat_map(|lines| lines.header_lines()) {
+        let (name, value) = line.ok_or(AiConfigError::Headers)?;
+        headers.insert(name, value);
     }
-    match asked_pause(response.headers()) {
-        Some(pause) if pause > PAUSE_MAX => failure,
-        Some(pause) => failure.retry_after(pause),
-        None => failure.retry_after(PAUSE),
-    }
-}
-
-/// Retry-After in seconds; endpoints do not use its other form, a date.
-fn asked_pause(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    Ok(headers)
 }
 
 async fn body(mut response: Response) -> Result<Vec<u8>, CallFailure> {
@@ -212,15 +218,32 @@ mod tests {
             ("http://127.0.0.2/v1", "http://127.0.0.2/v1/chat/completions"),
             ("http://[::1]:1/v1", "http://[::1]:1/v1/chat/completions"),
         ] {
-            assert_eq!(completions_url(base_url).unwrap().as_str(), expected);
+            assert_eq!(completions_url(&AiSettings::default(), base_url).unwrap().as_str(), expected);
         }
         for base_url in ["http://ai.example/v1", "http://10.0.0.1", "ftp://localhost/", "http://127.0.0.1.example/"] {
-            assert!(matches!(completions_url(base_url), Err(AiConfigError::Insecure)), "{base_url}");
+            assert!(
+                matches!(completions_url(&AiSettings::default(), base_url), Err(AiConfigError::Insecure)),
+                "{base_url}"
+            );
         }
         for base_url in ["ai.example/v1", "https://u:p@ai.example", "https://ai.example/?a=b", "https://ai.example/#a"]
         {
-            assert!(matches!(completions_url(base_url), Err(AiConfigError::BaseUrl)), "{base_url}");
+            assert!(
+                matches!(completions_url(&AiSettings::default(), base_url), Err(AiConfigError::BaseUrl)),
+                "{base_url}"
+            );
         }
+    }
+
+    #[test]
+    fn a_server_in_the_cluster_is_spoken_to_in_plain_if_that_is_allowed_and_a_query_is_added() {
+        let query = Some(Secret::new("api-version=2024-10-21&b=c"));
+        let allowed = AiSettings { insecure_http: true, query, ..AiSettings::default() };
+        for base_url in ["http://ollama:11434/v1", "http://10.0.0.5:8000/v1", "https://ai.example/openai"] {
+            let url = completions_url(&allowed, base_url).unwrap();
+            assert_eq!(url.as_str(), format!("{base_url}/chat/completions?api-version=2024-10-21&b=c"));
+        }
+        assert!(matches!(completions_url(&allowed, "ftp://ollama/v1"), Err(AiConfigError::Insecure)));
     }
 
     fn endpoint(model: &str, key: &str) -> Result<AiEndpoint, AiConfigError> {

@@ -11,6 +11,9 @@ const PASSING: Duration = Duration::from_secs(1);
 /// As long as a lease's outcome is shared at most.
 const LASTING: Duration = Duration::MAX;
 
+/// A refused request costs nothing.
+const REJECTED_PAUSE_MAX: Duration = Duration::from_secs(600);
+
 /// Data.md section 6, "Reasons".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -64,6 +67,30 @@ impl FailureReason {
             | Self::Invalid => Some(LASTING),
         }
     }
+
+    /// A response that is paid for and cannot be used.
+    pub(super) fn is_of_the_answer(self) -> bool {
+        match self {
+            Self::TooLarge | Self::Truncated | Self::Refused | Self::Malformed | Self::Invalid => true,
+            Self::Timeout
+            | Self::Unreachable
+            | Self::RateLimited
+            | Self::Unauthorized
+            | Self::Rejected
+            | Self::ServerError
+            | Self::Budget => false,
+        }
+    }
+
+    /// How long the endpoint is not asked again about the same input, at most; none if it is asked again at once.
+    pub(super) fn pause_max(self) -> Option<Duration> {
+        match self {
+            _ if self.is_of_the_answer() => Some(Duration::MAX),
+            // The next one may be accepted as soon as the endpoint is set up otherwise.
+            Self::Rejected => Some(REJECTED_PAUSE_MAX),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,17 +100,23 @@ pub(super) struct CallFailure {
     pub(super) detail: String,
     /// The pause before a second try; none if a second try would fail, too.
     pub(super) retry_after: Option<Duration>,
+    /// The member of our request that the endpoint refuses, as far as it says.
+    pub(super) about: Option<&'static str>,
 }
 
 impl CallFailure {
     /// A failure without a second try.
     pub(super) fn new(reason: FailureReason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), retry_after: None }
+        Self { reason, detail: detail.into(), retry_after: None, about: None }
     }
 
     /// Allows a second try after this pause.
     pub(super) fn retry_after(self, pause: Duration) -> Self {
         Self { retry_after: Some(pause), ..self }
+    }
+
+    pub(super) fn about(self, member: Option<&'static str>) -> Self {
+        Self { about: member, ..self }
     }
 }
 

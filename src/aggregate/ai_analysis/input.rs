@@ -14,7 +14,7 @@ use crate::{
         rows::{CompetitorRow, by_relevance},
         value::{filled, first_filled, member, number, path, round, strings, text},
     },
-    config::Structured,
+    config::{Structured, TokenLimitField},
     model::canonical::{CanonicalError, canonical_json},
     proto::{Kind, Struct, Value},
 };
@@ -105,16 +105,20 @@ impl Input {
     pub(super) fn response_key(&self, asking: &Asking<'_>) -> ResponseKey {
         let word = |text: &str| Value::from(Kind::StringValue(text.to_owned()));
         let number = |number: f64| Value::from(Kind::NumberValue(number));
-        let fields = [
+        let mut fields = BTreeMap::from([
             ("input", Kind::StructValue(self.object.clone()).into()),
             ("max_output_tokens", number(asking.max_output_tokens.into())),
             ("model", word(asking.model)),
             ("prompt_version", word(asking.prompt_version)),
             ("structured", word(asking.structured.name())),
-            ("temperature", number(asking.temperature)),
-        ];
-        let fields = fields.map(|(key, value)| (key.to_owned(), value));
-        let text = canonical_json(&Struct { fields: fields.into() })
+        ]);
+        fields.extend(asking.temperature.map(|temperature| ("temperature", number(temperature))));
+        // With the default the key is that of responses from before this setting.
+        if asking.token_limit_field != TokenLimitField::MaxTokens {
+            fields.insert("token_limit_field", word(asking.token_limit_field.name().unwrap_or("none")));
+        }
+        let fields = fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let text = canonical_json(&Struct { fields })
             .expect("the input has a canonical form, and its columns are at most 24 of 32 levels deep");
         ResponseKey(hex::encode(Sha256::digest(text)))
     }
@@ -126,8 +130,9 @@ impl Input {
 pub(super) struct Asking<'a> {
     pub(super) model: &'a str,
     pub(super) prompt_version: &'a str,
-    pub(super) temperature: f64,
+    pub(super) temperature: Option<f64>,
     pub(super) max_output_tokens: u32,
+    pub(super) token_limit_field: TokenLimitField,
     pub(super) structured: Structured,
 }
 

@@ -14,17 +14,21 @@ const PROMPT: &str = include_str!("prompt.txt");
 pub(super) fn system_message(structured: Structured) -> String {
     match structured {
         Structured::JsonSchema => PROMPT.to_owned(),
-        Structured::JsonObject => format!("{PROMPT}\nThe JSON schema of the answer:\n{}\n", ANSWER.schema()),
+        Structured::JsonObject | Structured::None => {
+            format!("{PROMPT}\nThe JSON schema of the answer:\n{}\n", ANSWER.schema())
+        }
     }
 }
 
-pub(super) fn response_format(structured: Structured) -> Json {
+/// None: it is not sent.
+pub(super) fn response_format(structured: Structured) -> Option<Json> {
     match structured {
-        Structured::JsonSchema => json!({
+        Structured::JsonSchema => Some(json!({
             "type": "json_schema",
             "json_schema": { "name": "strategic_intelligence", "strict": true, "schema": ANSWER.schema() },
-        }),
-        Structured::JsonObject => json!({ "type": "json_object" }),
+        })),
+        Structured::JsonObject => Some(json!({ "type": "json_object" })),
+        Structured::None => None,
     }
 }
 

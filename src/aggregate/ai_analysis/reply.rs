@@ -1,10 +1,12 @@
-//! The envelope of an answer, in the format of OpenAI's chat completions.
+//! The envelope of an answer, in the format of OpenAI's chat completions, whole or as a stream.
 
 use serde_json::Value as Json;
 
 use super::{
     answer::ModelAnswer,
+    content::{is_refusal, said},
     failure::{CallFailure, FailureReason},
+    stream,
 };
 use crate::aggregate::value::{path, text};
 
@@ -26,33 +28,41 @@ pub(super) struct Usage {
 
 impl ModelReply {
     pub(super) fn read(body: &[u8]) -> Result<Self, CallFailure> {
-        match serde_json::from_slice(body) {
-            Ok(value) if levels(&value) <= LEVELS_MAX => Ok(Self(value)),
-            Ok(_) => Err(CallFailure::new(FailureReason::Malformed, "the reply is nested too deeply")),
-            Err(_) => Err(CallFailure::new(FailureReason::Malformed, "the reply is not JSON")),
+        let malformed = |why| CallFailure::new(FailureReason::Malformed, why);
+        let body = str::from_utf8(body).map_err(|_| malformed("the reply is not UTF-8"))?;
+        let body = body.trim_start_matches('\u{feff}').trim_start();
+        let value = if stream::is_stream(body) {
+            stream::assemble(body).ok_or_else(|| malformed("the reply is a stream that is cut off or not JSON"))?
+        } else {
+            serde_json::from_str(body).map_err(|_| malformed("the reply is not JSON"))?
+        };
+        if levels(&value) > LEVELS_MAX {
+            return Err(malformed("the reply is nested too deeply"));
         }
+        Ok(Self(value))
     }
 
     /// The first choice's answer, checked.
     pub(super) fn answer(&self) -> Result<ModelAnswer, CallFailure> {
         let choice = self.0.pointer("/choices/0").unwrap_or(&Json::Null);
         let finish_reason = path(choice, "finish_reason").as_str();
-        if finish_reason == Some("content_filter") || text(path(choice, "message.refusal")).is_some() {
+        let content = path(choice, "message.content");
+        let is_refused = text(path(choice, "message.refusal")).is_some() || is_refusal(content);
+        if finish_reason == Some("content_filter") || is_refused {
             return Err(CallFailure::new(FailureReason::Refused, "the model refused to answer"));
         }
         if finish_reason == Some("length") {
             return Err(CallFailure::new(FailureReason::Truncated, "the answer ran into the limit of output tokens"));
         }
-        let content = path(choice, "message.content").as_str();
-        ModelAnswer::read(
-            content.ok_or_else(|| CallFailure::new(FailureReason::Malformed, "the reply has no message"))?,
-        )
+        let said = said(content);
+        ModelAnswer::read(&said.ok_or_else(|| CallFailure::new(FailureReason::Malformed, "the reply has no message"))?)
     }
 
     /// The model that answered, if the reply names it.
     pub(super) fn model(&self) -> Option<String> {
         let name = text(path(&self.0, "model"))?;
-        Some(name.chars().filter(|c| !c.is_control()).take(MODEL_CHARS_MAX).collect())
+        let name: String = name.chars().filter(|c| !c.is_control()).take(MODEL_CHARS_MAX).collect();
+        Some(name).filter(|name| !name.is_empty())
     }
 
     pub(super) fn usage(&self) -> Usage {

@@ -1,5 +1,8 @@
 //! `ai_response_cache`: the cache of AI responses. A row is a function of its key, so it never becomes outdated. It is
 //! deleted when it has been unused for 30 days, or when the user whose request caused it is erased.
+//!
+//! A row without a model's name says that the last response could not be used, and how often that happened in a row. It
+//! never replaces an answer. Code from before these rows cannot read them, and asks again.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
@@ -8,7 +11,10 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, OnConflict, Query},
 };
 
-use super::{answer::ModelAnswer, input::ResponseKey, reply::Usage};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use super::{answer::ModelAnswer, failure::FailureReason, input::ResponseKey, reply::Usage};
 use crate::{
     database::{self, Pool},
     entity::ai_response,
@@ -37,6 +43,27 @@ pub(super) struct CachedResponse {
     pub(super) created_at: DateTime<Utc>,
 }
 
+/// What is stored under a key.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Remembered {
+    Answer(CachedResponse),
+    Unusable(UnusableResponse),
+}
+
+/// The last response to an input, which could not be used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct UnusableResponse {
+    pub(super) reason: FailureReason,
+    /// In a row, this one included.
+    pub(super) times: u32,
+    /// The row's `created_at`.
+    #[serde(skip)]
+    pub(super) at: DateTime<Utc>,
+}
+
+/// The member of `response` that holds an [`UnusableResponse`].
+const UNUSABLE: &str = "unusable";
+
 impl CachedResponse {
     /// The message. The caller adds the strategy.
     pub(super) fn results(&self) -> AiAnalysisResults {
@@ -64,8 +91,8 @@ impl ResponseCache {
         Expr::exists(stored.into_query())
     }
 
-    /// The response under a key. Notes its use.
-    pub(super) async fn find(&self, key: &ResponseKey, now: DateTime<Utc>) -> Result<Option<CachedResponse>, DbErr> {
+    /// What is stored under a key. Notes its use.
+    pub(super) async fn find(&self, key: &ResponseKey, now: DateTime<Utc>) -> Result<Option<Remembered>, DbErr> {
         let Some(row) = ai_response::Entity::find_by_id(key.as_str()).one(&self.pool).await? else { return Ok(None) };
         if row.last_used_at <= (now - USE_WRITTEN_EVERY).naive_utc()
             && let Err(error) = self.note_use(key, now).await
@@ -93,35 +120,45 @@ impl ResponseCache {
             return Ok(fresh);
         }
         match self.find(&fresh.key, fresh.created_at).await? {
-            Some(theirs) => Ok(theirs),
-            // The stored one cannot be read, or was erased meanwhile.
-            None => self.overwrite(user, fresh).await,
+            Some(Remembered::Answer(theirs)) => Ok(theirs),
+            // The stored one cannot be used or read, or was erased meanwhile.
+            Some(Remembered::Unusable(_)) | None => self.overwrite(user, fresh).await,
         }
     }
 
     /// Stores a new response in place of any other.
     pub(super) async fn overwrite(&self, user: &UserId, fresh: CachedResponse) -> Result<CachedResponse, DbErr> {
-        use ai_response::Column;
-        let newest = OnConflict::column(Column::RequestHash)
-            .update_columns([
-                Column::UserId,
-                Column::Model,
-                Column::PromptVersion,
-                Column::Response,
-                Column::PromptTokens,
-                Column::CompletionTokens,
-                Column::CreatedAt,
-                Column::LastUsedAt,
-            ])
-            .to_owned();
-        self.insert(user, &fresh, newest).await?;
+        self.insert(user, &fresh, replacing()).await?;
         Ok(fresh)
     }
 
-    /// Repeats while another writer holds the database, because the call is already paid for.
+    /// Remembers that a response could not be used, unless there is an answer under this key.
+    pub(super) async fn note_unusable(
+        &self,
+        user: &UserId,
+        key: &ResponseKey,
+        reason: FailureReason,
+        now: DateTime<Utc>,
+    ) -> Result<(), DbErr> {
+        let times = match self.find(key, now).await? {
+            Some(Remembered::Answer(_)) => return Ok(()),
+            Some(Remembered::Unusable(before)) => before.times.saturating_add(1),
+            None => 1,
+        };
+        let row = unusable_row(user, key, &UnusableResponse { reason, times, at: now });
+        let model = Expr::col((ai_response::Entity, ai_response::Column::Model));
+        let no_answer = replacing().action_and_where(model.eq("")).to_owned();
+        self.write(row, no_answer).await.map(|_| ())
+    }
+
     async fn insert(&self, user: &UserId, fresh: &CachedResponse, conflict: OnConflict) -> Result<u64, DbErr> {
+        self.write(row(user, fresh), conflict).await
+    }
+
+    /// Repeats while another writer holds the database, because the call is already paid for.
+    async fn write(&self, row: ai_response::ActiveModel, conflict: OnConflict) -> Result<u64, DbErr> {
         let insert = || {
-            let row = ai_response::Entity::insert(write(user, fresh)).on_conflict(conflict.clone());
+            let row = ai_response::Entity::insert(row.clone()).on_conflict(conflict.clone());
             row.exec_without_returning(&self.pool)
         };
         database::repeat_while(database::is_busy, insert).await
@@ -156,24 +193,45 @@ impl ResponseCache {
     }
 }
 
+/// Replaces the row under the same key.
+fn replacing() -> OnConflict {
+    use ai_response::Column;
+    OnConflict::column(Column::RequestHash)
+        .update_columns([
+            Column::UserId,
+            Column::Model,
+            Column::PromptVersion,
+            Column::Response,
+            Column::PromptTokens,
+            Column::CompletionTokens,
+            Column::CreatedAt,
+            Column::LastUsedAt,
+        ])
+        .to_owned()
+}
+
 /// None if the row breaks the answer's limits: the model is asked again, and the row replaced.
-fn read(key: &ResponseKey, row: ai_response::Model) -> Option<CachedResponse> {
+fn read(key: &ResponseKey, row: ai_response::Model) -> Option<Remembered> {
+    if row.model.is_empty() {
+        let unusable = row.response.get(UNUSABLE).and_then(|unusable| UnusableResponse::deserialize(unusable).ok())?;
+        return Some(Remembered::Unusable(UnusableResponse { at: row.created_at.and_utc(), ..unusable }));
+    }
     let answer = ModelAnswer::check(row.response)
         .inspect_err(|why| {
             tracing::warn!(key = key.as_str(), why, "cached AI response cannot be read; the model is asked again")
         })
         .ok()?;
-    Some(CachedResponse {
+    Some(Remembered::Answer(CachedResponse {
         key: key.clone(),
         answer,
         model: row.model,
         prompt_version: row.prompt_version,
         usage: Usage { prompt_tokens: row.prompt_tokens, completion_tokens: row.completion_tokens },
         created_at: row.created_at.and_utc(),
-    })
+    }))
 }
 
-fn write(user: &UserId, fresh: &CachedResponse) -> ai_response::ActiveModel {
+fn row(user: &UserId, fresh: &CachedResponse) -> ai_response::ActiveModel {
     ai_response::ActiveModel {
         request_hash: Set(fresh.key.as_str().to_owned()),
         user_id: Set(user.as_str().to_owned()),
@@ -184,5 +242,20 @@ fn write(user: &UserId, fresh: &CachedResponse) -> ai_response::ActiveModel {
         completion_tokens: Set(fresh.usage.completion_tokens),
         created_at: Set(fresh.created_at.naive_utc()),
         last_used_at: Set(fresh.created_at.naive_utc()),
+    }
+}
+
+fn unusable_row(user: &UserId, key: &ResponseKey, unusable: &UnusableResponse) -> ai_response::ActiveModel {
+    let response: Json = json!({ UNUSABLE: unusable });
+    ai_response::ActiveModel {
+        request_hash: Set(key.as_str().to_owned()),
+        user_id: Set(user.as_str().to_owned()),
+        model: Set(String::new()),
+        prompt_version: Set(String::new()),
+        response: Set(response),
+        prompt_tokens: Set(None),
+        completion_tokens: Set(None),
+        created_at: Set(unusable.at.naive_utc()),
+        last_used_at: Set(unusable.at.naive_utc()),
     }
 }

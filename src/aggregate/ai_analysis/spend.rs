@@ -15,12 +15,16 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub struct AiMetrics {
     /// Calls to the endpoint, including second tries.
     pub calls: u64,
-    /// Calls that have ended with a readable reply.
+    /// Calls that have ended with an answer.
     pub answered: u64,
-    /// Calls that have ended without one.
+    /// Calls that have ended with a response that cannot be used.
+    pub unusable: u64,
+    /// Calls that have ended without a response.
     pub failed: u64,
     /// Calls that a cached response saved.
     pub avoided: u64,
+    /// Calls that are not made because the last response to the same input could not be used.
+    pub paused: u64,
     /// Inputs that joined a call under way in this process.
     pub shared: u64,
     /// Tokens sent, as reported.
@@ -43,23 +47,35 @@ struct SpendState {
     metrics: AiMetrics,
 }
 
+/// How a call ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum CallEnd {
+    Answered,
+    Unusable,
+    Failed,
+}
+
 /// A call under way. Dropped without [`Self::end`], it counts as failed.
 #[derive(Debug)]
 pub(super) struct CountedCall<'a> {
     spend: &'a Spend,
-    answered: bool,
+    end: CallEnd,
 }
 
 impl CountedCall<'_> {
-    pub(super) fn end<T, E>(mut self, result: &Result<T, E>) {
-        self.answered = result.is_ok();
+    pub(super) fn end(mut self, end: CallEnd) {
+        self.end = end;
     }
 }
 
 impl Drop for CountedCall<'_> {
     fn drop(&mut self) {
-        let mut state = self.spend.state.lock();
-        if self.answered { state.metrics.answered += 1 } else { state.metrics.failed += 1 }
+        let metrics = &mut self.spend.state.lock().metrics;
+        match self.end {
+            CallEnd::Answered => metrics.answered += 1,
+            CallEnd::Unusable => metrics.unusable += 1,
+            CallEnd::Failed => metrics.failed += 1,
+        }
     }
 }
 
@@ -81,11 +97,15 @@ impl Spend {
         }
         state.recent.push_back(now);
         state.metrics.calls += 1;
-        Some(CountedCall { spend: self, answered: false })
+        Some(CountedCall { spend: self, end: CallEnd::Failed })
     }
 
     pub(super) fn avoid_call(&self) {
         self.state.lock().metrics.avoided += 1;
+    }
+
+    pub(super) fn pause_call(&self) {
+        self.state.lock().metrics.paused += 1;
     }
 
     pub(super) fn share_call(&self) {
@@ -120,7 +140,7 @@ mod tests {
         clock.advance(Duration::from_secs(20));
         assert!(spend.begin_call().is_some());
         assert!(spend.begin_call().is_none());
-        first.end(&Ok::<_, ()>(()));
+        first.end(CallEnd::Answered);
         let figures = spend.metrics();
         assert_eq!((figures.calls, figures.answered, figures.failed), (3, 1, 2));
     }

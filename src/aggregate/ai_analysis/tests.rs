@@ -1,8 +1,11 @@
 //! The source as a whole, against an endpoint on loopback and a response cache in SQLite.
 
+mod forms;
 mod late;
-mod response_cache;
 mod once;
+mod request;
+mod response_cache;
+mod unusable;
 
 use std::time::Duration;
 
@@ -19,6 +22,8 @@ use super::{
 };
 use crate::config::{AiSettings, LoadLeaseSettings, Secret, Structured};
 
+/// Reasons of which the next call would cost as much and bring as little.
+const UNUSABLE: [&str; 6] = ["AI_TOO_LARGE", "AI_TRUNCATED", "AI_REFUSED", "AI_MALFORMED", "AI_INVALID", "AI_REJECTED"];
 /// For an assembly whose time is not the matter.
 const NO_LIMIT: Duration = Duration::from_secs(60);
 
@@ -239,7 +244,7 @@ async fn an_endpoint_without_schemas_is_told_in_the_prompt() {
 }
 
 #[tokio::test]
-async fn each_failure_has_its_reason_and_is_not_remembered() {
+async fn each_failure_has_its_reason_and_is_remembered_if_a_second_call_would_cost_the_same() {
     let refusal = json!({"choices": [{"finish_reason": "stop", "message": {"content": null, "refusal": "no"}}]});
     let nested = format!("{}1{}", "[".repeat(65), "]".repeat(65));
     let body = |body: Vec<u8>| Say::Http(200, "", body);
@@ -268,7 +273,10 @@ async fn each_failure_has_its_reason_and_is_not_remembered() {
         let setup = Setup::new([say]).await;
         assert_eq!(setup.reason().await, expected, "{what}");
         assert_eq!(setup.endpoint.calls(), calls, "{what}");
-        assert_eq!(setup.remembered().await, 0, "{what}");
+        let is_remembered = UNUSABLE.contains(&expected);
+        assert_eq!(setup.remembered().await, usize::from(is_remembered), "{what}");
+        assert_eq!(setup.reason().await, expected, "{what}");
+        assert_eq!(setup.endpoint.calls(), if is_remembered { calls } else { 2 * calls }, "{what}");
     }
 }
 

@@ -51,3 +51,47 @@ impl Form<Secret> for SecretText {
         true
     }
 }
+
+/// Headers of a request, one per line.
+pub(in crate::config) struct HeaderLines;
+
+/// Each would contradict what the HTTP client sends itself.
+const CLIENTS_OWN: [&str; 6] = ["connection", "content-length", "content-type", "host", "te", "transfer-encoding"];
+
+impl Form<Secret> for HeaderLines {
+    fn parse(&self, text: &str) -> Option<Secret> {
+        let secret = Secret::new(text);
+        let all_fit =
+            secret.header_lines().all(|line| line.is_some_and(|(name, _)| !CLIENTS_OWN.contains(&name.as_str())));
+        all_fit.then_some(secret)
+    }
+    fn show(&self, _: &Secret) -> String {
+        SHOWN.to_owned()
+    }
+    fn expected(&self) -> String {
+        format!("lines `name: value` of visible ASCII, without {}", CLIENTS_OWN.join(", "))
+    }
+    fn schema(&self) -> Json {
+        json!({ "type": "string", "pattern": "^[!-9;-~]+:[^\r\n]+([\r\n]+[!-9;-~]+:[^\r\n]+)*$" })
+    }
+    fn secret(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_lines_of_a_name_and_a_value() {
+        let secret = HeaderLines.parse("api-key: k 1\r\n\n X-Team:a:b ").unwrap();
+        let headers: Vec<_> = secret.header_lines().map(|header| header.unwrap()).collect();
+        let shown: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(shown, [("api-key", "k 1"), ("x-team", "a:b")]);
+        assert!(headers.iter().all(|(_, value)| value.is_sensitive()));
+        for refused in ["api-key", "a b: c", ": c", "Host: other.example", "a: \u{1}", "a: é"] {
+            assert!(HeaderLines.parse(refused).is_none(), "{refused}");
+        }
+    }
+}

@@ -42,7 +42,7 @@ fn every_setting_reads_what_it_shows() {
 #[test]
 fn every_setting_is_documented_and_refuses_nonsense() {
     // Texts and paths accept anything printable, and filters any word as a target.
-    let texts = ["redis.prefix", "ai.model", "log.filter", "ai.api_key"];
+    let texts = ["redis.prefix", "ai.model", "log.filter", "ai.api_key", "ai.query"];
     let paths =
         ["tls.cert", "tls.key", "tls.client_ca", "auth.tokens_file", "auth.principals_file", "sources.file_copies_in"];
     for setting in SETTINGS {
@@ -93,7 +93,7 @@ fn a_file_may_use_tomls_own_types() {
     let file = "[ai]\ntemperature = 0.5\nstructured = \"json_object\"\nmodel = \"m\"\n[demo]\nenabled = true\nas_of = 2026-01-31\n\
                 [server]\nmax_request_bytes = 65_536\nmax_response_bytes = \"2MiB\"";
     let config = load(file, &[], &[]).expect("valid").config;
-    assert!((config.ai.temperature - 0.5).abs() < f64::EPSILON);
+    assert_eq!(config.ai.temperature, Some(0.5));
     assert_eq!(config.ai.structured, Structured::JsonObject);
     assert!(config.demo.enabled);
     assert_eq!(config.demo.as_of, chrono::NaiveDate::from_ymd_opt(2026, 1, 31));
@@ -211,7 +211,7 @@ fn one_layer_says_a_thing_once() {
 
 #[test]
 fn settings_have_to_fit_together() {
-    let cases: [(&[(&str, &str)], &str); 9] = [
+    let cases: [(&[(&str, &str)], &str); 10] = [
         (
             &[("USERDATA__REDIS__TTL", "1m")],
             "memory.ttl (5m, default) must be at most redis.ttl (1m, USERDATA__REDIS__TTL)",
@@ -247,8 +247,13 @@ fn settings_have_to_fit_together() {
         ),
         (
             &[("USERDATA__AI__BASE_URL", "http://example.org/v1"), ("USERDATA__AI__MODEL", "m")],
-            "USERDATA__AI__BASE_URL: ai.base_url: expected an https:// URL, or http:// to this machine, without \
-             credentials and query, or nothing",
+            "ai.base_url (http://example.org/v1, USERDATA__AI__BASE_URL) needs https, or plain http allowed by \
+             ai.insecure_http (false, default)",
+        ),
+        (
+            &[("USERDATA__AI__BASE_URL", "https://example.org/v1?a=b")],
+            "USERDATA__AI__BASE_URL: ai.base_url: expected an https:// or http:// URL, without credentials and query, or \
+             nothing",
         ),
     ];
     for (variables, expected) in cases {
@@ -256,6 +261,14 @@ fn settings_have_to_fit_together() {
     }
     let fitting = [("USERDATA__LOADS__BUDGET", "8500ms"), ("USERDATA__INVALIDATION_LOG__LEASE", "201ms")];
     load("", &fitting, &[]).expect("exactly enough is enough");
+    for base_url in ["http://ollama:11434/v1", "http://10.0.0.5:8000/v1"] {
+        let allowed = [
+            ("USERDATA__AI__BASE_URL", base_url),
+            ("USERDATA__AI__MODEL", "m"),
+            ("USERDATA__AI__INSECURE_HTTP", "true"),
+        ];
+        load("", &allowed, &[]).expect("plain http is allowed");
+    }
 }
 
 #[test]

@@ -114,11 +114,13 @@ fn members_missing_unknown_or_of_another_type_are_invalid() {
 
 #[test]
 fn what_is_not_json_is_malformed_and_what_is_long_too_large() {
-    let in_a_code_block = format!("```json\n{}\n```", answer());
-    for broken in ["", "{", "NaN", in_a_code_block.as_str(), r#"{"a": "\ud800"}"#] {
+    for broken in ["", "{", "NaN", r#"{"a": "\ud800"}"#] {
         assert_eq!(ModelAnswer::read(broken).unwrap_err().reason, FailureReason::Malformed, "{broken}");
     }
-    assert_eq!(ModelAnswer::read(&" ".repeat(BYTES_MAX + 1)).unwrap_err().reason, FailureReason::TooLarge);
+    let long = format!("{{\"a\": \"{}\"}}", "x".repeat(BYTES_MAX));
+    for large in [long.clone(), format!("Here: {long}"), "x".repeat(TEXT_BYTES_MAX + 1)] {
+        assert_eq!(ModelAnswer::read(&large).unwrap_err().reason, FailureReason::TooLarge);
+    }
 }
 
 #[test]

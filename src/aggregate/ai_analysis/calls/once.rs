@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallFailure, FailureReason, ModelCalls, ResponseKey, Unreadable, Way};
+use super::{CallFailure, FailureReason, ModelCalls, Recalled, ResponseKey, Unreadable, Way};
 use crate::lease::{AI_CALL, Claim, Lease, SharedWork, WaitOutcome};
 
 /// A failure as the lease's outcome.
@@ -35,16 +35,21 @@ impl ModelCalls {
         let mut over = None;
         loop {
             match self.recall(key).await {
-                Ok(Some(cached)) => return Ok(Way::Cached(cached)),
-                Ok(None) => {}
+                Ok(Recalled::Cached(cached)) => return Ok(Way::Cached(cached)),
+                Ok(Recalled::Paused(failure)) => return Err(self.paused(failure)),
+                Ok(Recalled::Nothing) => {}
                 Err(Unreadable) => return Ok(Way::Ask(None)),
             }
             match self.leases.claim(&work, over.take(), self.leases.timeout()).await {
                 Claim::Alone => return Ok(Way::Ask(None)),
                 Claim::Ours(lease) => {
                     // Stored between the look-up above and the taking of the lease.
-                    let cached = if lease.done { self.recall(key).await.unwrap_or(None) } else { None };
-                    return Ok(cached.map_or(Way::Ask(Some(lease)), Way::Cached));
+                    let recalled = if lease.done { self.recall(key).await } else { Ok(Recalled::Nothing) };
+                    return match recalled {
+                        Ok(Recalled::Cached(cached)) => Ok(Way::Cached(cached)),
+                        Ok(Recalled::Paused(failure)) => Err(self.paused(failure)),
+                        Ok(Recalled::Nothing) | Err(Unreadable) => Ok(Way::Ask(Some(lease))),
+                    };
                 }
                 Claim::Theirs(watch) => match self.leases.wait(watch, until, || 0).await {
                     WaitOutcome::Released => {}
@@ -69,6 +74,11 @@ impl ModelCalls {
                 },
             }
         }
+    }
+
+    fn paused(&self, failure: CallFailure) -> CallFailure {
+        self.spend.pause_call();
+        failure
     }
 
     /// Releases the lease. The failure becomes its outcome if it concerns other instances too.

@@ -148,7 +148,14 @@ fn rule_defaults_alone_are_nothing_to_ask_about() {
 
 fn asking() -> Asking<'static> {
     let structured = Structured::JsonSchema;
-    Asking { model: "m", prompt_version: "1", temperature: 0.2, max_output_tokens: 4096, structured }
+    Asking {
+        model: "m",
+        prompt_version: "1",
+        temperature: Some(0.2),
+        max_output_tokens: 4096,
+        token_limit_field: TokenLimitField::MaxTokens,
+        structured,
+    }
 }
 
 #[test]
@@ -166,7 +173,10 @@ fn the_response_key_is_of_the_input_and_of_how_the_model_is_asked() {
         key("Retai", asking()),
         key("Retail", Asking { model: "n", ..asking() }),
         key("Retail", Asking { prompt_version: "2", ..asking() }),
-        key("Retail", Asking { temperature: 0.3, ..asking() }),
+        key("Retail", Asking { temperature: Some(0.3), ..asking() }),
+        key("Retail", Asking { temperature: None, ..asking() }),
+        key("Retail", Asking { token_limit_field: TokenLimitField::MaxCompletionTokens, ..asking() }),
+        key("Retail", Asking { token_limit_field: TokenLimitField::None, ..asking() }),
         key("Retail", Asking { max_output_tokens: 4095, ..asking() }),
         key("Retail", Asking { structured: Structured::JsonObject, ..asking() }),
     ] {

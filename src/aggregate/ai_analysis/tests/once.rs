@@ -58,7 +58,7 @@ async fn one_instance_asks_and_the_others_find_its_answer() {
 }
 
 #[tokio::test]
-async fn a_failure_is_told_to_those_who_wait_and_its_own_callers_ask_anew() {
+async fn a_failure_is_told_to_those_who_wait_and_its_own_callers_ask_anew_after_the_pause() {
     let a = counting([Say::status(400)], |_| {}).await;
     let b = a.beside(|_| {});
     a.endpoint.hold();
@@ -73,6 +73,9 @@ async fn a_failure_is_told_to_those_who_wait_and_its_own_callers_ask_anew() {
     assert_eq!(a.endpoint.calls(), 1);
     assert_eq!((b.source.metrics(), b.source.guard().stats().runs), (AiMetrics::default(), 0));
 
+    assert_eq!(a.reason().await, "AI_REJECTED");
+    assert_eq!(a.endpoint.calls(), 1);
+    a.clock.advance(Duration::from_secs(60));
     assert_eq!(a.reason().await, "AI_REJECTED");
     assert_eq!(a.endpoint.calls(), 2);
     a.stop.cancel();

@@ -27,7 +27,7 @@ async fn another_way_of_asking_is_another_question() {
     assert_eq!(title(&setup.analyse().await.unwrap()), "one");
     type ConfigChange = fn(&mut AiSettings);
     let otherwise: [(&str, ConfigChange); 4] = [
-        ("two", |config| config.temperature = 0.3),
+        ("two", |config| config.temperature = Some(0.3)),
         ("three", |config| config.max_output_tokens = 4095),
         ("four", |config| config.structured = Structured::JsonObject),
         // Neither is part of the question.
