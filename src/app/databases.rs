@@ -22,8 +22,8 @@ use crate::{
 const LOG_READ_CONNECTIONS: u32 = 5;
 /// As before: the committer uses one at a time, trimming another.
 const LOG_COMMIT_CONNECTIONS: u32 = 3;
-/// One moves changes, one counts them for the statistics.
-const OUTBOX_CONNECTIONS: u32 = 2;
+/// One moves changes, one counts them for the statistics. The others replace those that do not answer.
+const OUTBOX_CONNECTIONS: u32 = 4;
 /// For opening a connection to the sources, including TLS and authentication. Much shorter than the timeout of a
 /// source, so that a database that does not answer is recognized.
 const SOURCES_CONNECT: Duration = Duration::from_secs(2);
@@ -53,8 +53,11 @@ impl Databases {
             acquire_timeout: SOURCES_CONNECT.min(sources.hard_timeout),
             ..options(Access::ReadOnly, sources.max_connections, sources.hard_timeout)
         };
-        // A long timeout: it holds rows of the outbox while their invalidations are committed.
-        let outbox = options(Access::Outbox, OUTBOX_CONNECTIONS, sources.hard_timeout);
+        let outbox = database::Options {
+            access: Access::Outbox,
+            max_connections: OUTBOX_CONNECTIONS,
+            ..sources_options.clone()
+        };
         let with_files = sources.files().is_some();
         let outbox_url = match &sources.database_url {
             // Users' files have no outbox.

@@ -1,6 +1,8 @@
 //! Whether an answer is newer than the changes of the sources, as the change feed tells them.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
+
+use futures::future::{Either, select};
 
 use super::{
     Freshness, ReadOptions, UserDataCache, invalidation_log::LogValidity, load::outcome::LoadedSnapshot, unavailable,
@@ -31,16 +33,18 @@ impl UserDataCache {
         if !self.watches(options.sections) {
             return Err(unreadable());
         }
-        let asked_at = self.clock.now();
         let is_consumed = async {
             let consumed = self.log.consumption().await.ok()?.consumed?;
             outbox.is_consumed(&serde_json::from_str(&consumed).ok()?).await.ok()
         };
-        match is_consumed.await {
-            Some(true) => Ok(()),
-            _ if feed.reaches(asked_at, ON_ITS_WAY_MAX).await => Ok(()),
-            _ => Err(unreadable()),
-        }
+        // Beside each other: this instance may be the one whose way to the outbox is silent.
+        let reached = pin!(feed.reaches(self.clock.now(), ON_ITS_WAY_MAX));
+        let reached = match select(pin!(is_consumed), reached).await {
+            Either::Left((Some(true), _)) => true,
+            Either::Left((_, reached)) => reached.await,
+            Either::Right((reached, _)) => reached,
+        };
+        if reached { Ok(()) } else { Err(unreadable()) }
     }
 
     /// Whether the tables that these sections are read from have their triggers. True without a change feed, which

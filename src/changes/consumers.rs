@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     consumed::{Consumed, UpTo},
     look::{After, Extent, OutboxLook},
-    outbox::Outbox,
+    outbox::{Outbox, answered},
 };
 use crate::{
     database::{Dialect, SqlFile, is_busy, repeat_while},
@@ -65,9 +65,10 @@ impl Outbox {
             consumer.token.position.into(),
             known.into(),
         ];
-        let written = repeat_while(is_busy, || self.pool.execute_raw(dialect.file(REPORT, values.clone()))).await?;
+        let report = || answered(self.pool.execute_raw(dialect.file(REPORT, values.clone())));
+        let written = repeat_while(is_busy, report).await?;
         let gone: Value = i64::try_from(GONE_AFTER.as_secs()).unwrap_or(i64::MAX).into();
-        repeat_while(is_busy, || self.pool.execute_raw(dialect.file(DROP, [gone.clone()]))).await?;
+        repeat_while(is_busy, || answered(self.pool.execute_raw(dialect.file(DROP, [gone.clone()])))).await?;
         Ok(if written.rows_affected() == 0 { Reported::AnotherHolder } else { Reported::Ours })
     }
 
@@ -76,7 +77,7 @@ impl Outbox {
         let sql = "SELECT CAST(nonce AS TEXT) AS nonce, epoch, position FROM invalidation_outbox_consumer \
                    WHERE CAST(cluster AS TEXT) = $1";
         let statement = Dialect::of(&self.pool).statement(sql, [cluster.to_string().into()]);
-        let Some(row) = self.pool.query_one_raw(statement).await? else { return Ok(None) };
+        let Some(row) = answered(self.pool.query_one_raw(statement)).await? else { return Ok(None) };
         let (nonce, epoch): (String, String) = (row.try_get("", "nonce")?, row.try_get("", "epoch")?);
         let nonce = nonce.parse().map_err(|_| DbErr::Type("a consumer's nonce".to_owned()))?;
         Ok(Some((nonce, Token { epoch: epoch.into(), position: row.try_get("", "position")? })))
@@ -106,8 +107,8 @@ impl Outbox {
 
     /// Whether every committed note is in `consumed`.
     pub async fn is_consumed(&self, consumed: &Consumed) -> Result<bool, DbErr> {
-        let look =
-            OutboxLook::take(&self.pool, &After::Consumed(consumed.clone()), Extent { rows: 1, notes: 1 }).await?;
+        let after = After::Consumed(consumed.clone());
+        let look = answered(OutboxLook::take(&self.pool, &after, Extent { rows: 1, notes: 1 })).await?;
         let continues = look.discontinuity(consumed).is_none() && !look.was_restarted(consumed);
         Ok(continues && look.rows == 0 && look.consumed.prints == consumed.prints)
     }

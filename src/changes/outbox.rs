@@ -40,8 +40,8 @@ const BACKLOG_MAX: u64 = 200_000;
 /// A reading that finds nothing new keeps the stored position. A snapshot that grows old would keep the outbox from being
 /// trimmed, and its running transactions in every statement.
 const RENEW_AFTER_MICROS: i64 = 60_000_000;
-/// For the small statement with which a reading begins. A database that is silent is asked over another connection then.
-const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// For a small statement. A database that is silent is asked over another connection then.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// Between two warnings about the same table.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
@@ -97,7 +97,7 @@ impl Outbox {
 
     /// Whether the table is there, as this version needs it.
     pub async fn exists(&self) -> Result<bool, DbErr> {
-        has_current_outbox(&self.pool).await
+        answered(has_current_outbox(&self.pool)).await
     }
 
     /// What is new since `before`; without it, where a cluster begins that has read nothing yet.
@@ -106,11 +106,9 @@ impl Outbox {
         let rows = if before.is_some() { ROWS_AT_ONCE + 1 } else { 0 };
         self.answered.store(false, Ordering::Relaxed);
         let after = After::of(before);
-        let looking = OutboxLook::take(&self.pool, &after, Extent { rows, notes: rows });
-        let looked = tokio::time::timeout(ANSWER_MAX, looking).await;
-        let look = match looked.unwrap_or_else(|_elapsed| Err(DbErr::Custom("the outbox does not answer".to_owned()))) {
+        let look = match answered(OutboxLook::take(&self.pool, &after, Extent { rows, notes: rows })).await {
             Ok(look) => look,
-            Err(error) => match has_current_outbox(&self.pool).await {
+            Err(error) => match self.exists().await {
                 Ok(false) => return self.read_without_outbox(before).await,
                 _ => return Err(error),
             },
@@ -144,7 +142,7 @@ impl Outbox {
         let extent = Extent { rows: self.backlog_max.saturating_add(1), notes: SCOPES_MAX as u64 + 1 };
         let extent = if before.is_some() { extent } else { Extent { rows: 0, notes: 0 } };
         let (transaction, mut look) = loop {
-            let transaction = snapshot(&self.pool).await?;
+            let transaction = answered(snapshot(&self.pool)).await?;
             let after = After::of(before.filter(|_| !anew));
             let look = OutboxLook::take(&transaction, &after, extent).await?;
             if anew || !before.is_some_and(|before| look.was_restarted(before)) {
@@ -208,7 +206,7 @@ impl Outbox {
 
     /// Without an outbox no change is noted: every section is unwatched.
     async fn read_without_outbox(&self, before: Option<&Consumed>) -> Result<Reading, DbErr> {
-        let look = OutboxLook::without_outbox(&self.pool).await?;
+        let look = answered(OutboxLook::without_outbox(&self.pool)).await?;
         Ok(self.reading(before, look, all_sections(), Concerned::default()))
     }
 
@@ -228,6 +226,12 @@ impl Outbox {
             );
         }
     }
+}
+
+/// What a small statement gives, if the database answers in time.
+pub(super) async fn answered<T>(asked: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+    let answer = tokio::time::timeout(ANSWER_MAX, asked).await;
+    answer.unwrap_or_else(|_elapsed| Err(DbErr::Custom("the outbox does not answer".to_owned())))
 }
 
 /// Of all tables that are watched.

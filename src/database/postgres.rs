@@ -100,13 +100,15 @@ impl Postgres {
     /// limit before it uses the connection again, so as many such statements as connections would block the pool.
     fn pool(&self, pulse: &Arc<Pulse>) -> PgPoolOptions {
         let (opened, taken, returned) = (Arc::clone(pulse), Arc::clone(pulse), Arc::clone(pulse));
+        // After it there is time left to open another one.
+        let ping_max = (self.options.acquire_timeout / 2).min(ABANDONED_MAX);
         PgPoolOptions::new()
             .max_connections(self.options.max_connections)
             .acquire_timeout(self.options.acquire_timeout)
             .idle_timeout(IDLE_TIMEOUT)
             .max_lifetime(LIFETIME_MAX)
-            // A connection that the database closed meanwhile is noticed before a request gets it.
-            .test_before_acquire(true)
+            // sqlx's own test has no time limit: each connection that fell silent would use up a whole acquire timeout.
+            .test_before_acquire(false)
             .after_connect(move |connection, _| {
                 opened.record();
                 Box::pin(async move {
@@ -115,9 +117,13 @@ impl Postgres {
                     Ok(())
                 })
             })
-            .before_acquire(move |_, _| {
+            .before_acquire(move |connection, _| {
                 taken.record();
-                Box::pin(async { Ok(true) })
+                Box::pin(async move {
+                    let answered = tokio::time::timeout(ping_max, connection.ping()).await;
+                    answered.unwrap_or_else(|_elapsed| Err(silent()))?;
+                    Ok(true)
+                })
             })
             .after_release(move |connection, _| {
                 let returned = Arc::clone(&returned);
@@ -126,10 +132,14 @@ impl Postgres {
                     let answered = tokio::time::timeout(ABANDONED_MAX, has_no_transaction(connection)).await;
                     returned.record();
                     // After an error sqlx closes the connection at once, without a message to the server.
-                    answered.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+                    answered.unwrap_or_else(|_elapsed| Err(silent()))
                 })
             })
     }
+}
+
+fn silent() -> sqlx::Error {
+    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }
 
 /// Whether no transaction is open. sqlx counts one only after the server's answer, so a BEGIN whose caller has left

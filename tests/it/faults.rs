@@ -166,7 +166,6 @@ const SLOW: Duration = Duration::from_millis(500);
 /// out beside the instances, by a transaction of as many steps over such a line as theirs, and is a
 /// disturbance like those that are made here.
 async fn notice_slowness(timeline: &Timeline, postgres: &DatabaseConnection, calm: &AtomicBool) {
-    postgres.execute_unprepared("CREATE TABLE beside (commits BIGINT); INSERT INTO beside VALUES (0)").await.unwrap();
     let everybody: Vec<_> = (0..INSTANCES).map(|instance| (Part::Database, instance)).collect();
     while !calm.load(Ordering::Relaxed) {
         let mut commit = pin!(commit_beside(postgres));

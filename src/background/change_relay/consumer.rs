@@ -52,13 +52,14 @@ impl ChangeRelay {
         let (outbox, counters, tidying) = (self.outbox.clone(), Arc::clone(&self.counters), Arc::clone(&self.tidying));
         self.tasks.spawn(async move {
             let Ok(_only) = tidying.try_lock() else { return };
-            if let Ok(waiting) = outbox.backlog(Some(&consumed)).await {
+            if let Ok(Ok(waiting)) = timeout(super::READ_MAX, outbox.backlog(Some(&consumed))).await {
                 counters.changes.backlog.set(waiting.try_into().unwrap_or_default());
             }
-            match outbox.trim().await {
-                Ok(0) => {}
-                Ok(notes) => tracing::debug!(notes, "outbox trimmed"),
-                Err(error) => tracing::debug!(%error, "outbox not trimmed; the next time it is"),
+            match timeout(super::READ_MAX, outbox.trim()).await {
+                Ok(Ok(0)) => {}
+                Ok(Ok(notes)) => tracing::debug!(notes, "outbox trimmed"),
+                Ok(Err(error)) => tracing::debug!(%error, "outbox not trimmed; the next time it is"),
+                Err(_elapsed) => tracing::debug!("outbox not trimmed in time; the next time it is"),
             }
         });
     }

@@ -36,6 +36,9 @@ const RECOVERY: Duration = Duration::from_secs(4);
 /// Longer than an instance may take, however the load's holder ends: no caller waits for ever.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Explained, because nothing that is broken here takes a read so long.
+const SLOW_READ: Duration = Duration::from_secs(5);
+
 /// What all clients of a run share.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -132,6 +135,15 @@ impl Run {
         };
         let undisturbed =
             self.timeline.disturbs((Part::Process, instance), asked.sent, received, Duration::from_secs(1)).is_none();
+        if undisturbed && received - asked.sent > SLOW_READ {
+            eprintln!(
+                "slow read: {way:?} of user {of_user}, strategy {of_strategy:?} at instance {instance}, sent at {}, \
+                 answered after {:?}: {info:?}\n{}",
+                self.timeline.at(asked.sent),
+                received - asked.sent,
+                self.timeline.tell(Duration::from_secs(20)),
+            );
+        }
         self.totals.with(|figures| {
             figures.reads += 1;
             figures.unverified += u64::from(!seen.verified);

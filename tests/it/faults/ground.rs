@@ -86,10 +86,13 @@ impl Ground {
         self.servers.iter().map(|server| server.address).collect()
     }
 
-    /// The same PostgreSQL, over a proxy like the instances', which stays whole.
+    /// The same PostgreSQL, over a proxy like the instances', which stays whole; with a table `beside` of one row.
     pub(super) async fn beside(&self) -> (DatabaseConnection, Proxy) {
         let line = Proxy::before(self.postgres.port).await;
-        (Database::connect(line.url(&self.postgres.url("postgres"))).await.unwrap(), line)
+        let connection = Database::connect(line.url(&self.postgres.url("postgres"))).await.unwrap();
+        let table = "CREATE TABLE beside (commits BIGINT); INSERT INTO beside VALUES (0)";
+        connection.execute_unprepared(table).await.unwrap();
+        (connection, line)
     }
 
     /// Kills an instance and keeps what it has written.
