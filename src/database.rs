@@ -29,7 +29,7 @@ use sea_orm::{
 };
 
 pub(crate) use dialect::SIX_DECIMALS;
-pub use dialect::{Dialect, SqlFile, parameter};
+pub use dialect::{Dialect, SqlFile, parameter, read_time};
 pub use occupancy::observe;
 pub use pool::Pool;
 pub use reach::Reach;

@@ -11,13 +11,13 @@ mod consumer;
 mod state;
 
 use std::{
-    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use sea_orm::DbErr;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use self::state::{Held, RelayState, Stored};
 use crate::{
@@ -174,19 +174,27 @@ impl ChangeRelay {
         began_in: Round,
         state: &mut RelayState,
     ) -> Result<(SectionSet, Round), RelayError> {
-        let (mut newest, mut is_holder) = (began_in, true);
-        let mut looking = pin!(self.look(state));
-        loop {
-            tokio::select! {
-                looked = &mut looking => return Ok((looked?, newest)),
+        let has_looked = CancellationToken::new();
+        let looking = async {
+            let looked = self.look(state).await;
+            has_looked.cancel();
+            looked
+        };
+        let showing = async {
+            let mut newest = began_in;
+            while has_looked.run_until_cancelled(sleep(ROUND)).await.is_some() {
                 // Not before the outbox has answered: another instance may be able to read it.
-                () = sleep(ROUND) => if is_holder && self.outbox.has_answered() {
+                if self.outbox.has_answered() {
                     let next = rounds.begin_after(newest, newest.holder).await.map_err(RelayError::Rounds)?;
-                    is_holder = next.is_some();
-                    newest = next.unwrap_or(newest);
-                },
+                    let Some(next) = next else { break };
+                    newest = next;
+                }
             }
-        }
+            Ok::<Round, RelayError>(newest)
+        };
+        // Beside each other: the look may hold the lock under which the log is read.
+        let (looked, newest) = tokio::join!(looking, showing);
+        Ok((looked?, newest?))
     }
 
     async fn look_for_itself(&self, state: &mut RelayState) -> Result<(), RelayError> {

@@ -72,15 +72,20 @@ impl Outbox {
         Ok(if written.rows_affected() == 0 { Reported::AnotherHolder } else { Reported::Ours })
     }
 
-    /// What this cluster has reported last; none if there is no row. A witness: read it before the log's head.
+    /// What this cluster has reported last; none if there is no row, or one that cannot be read: it is not this cluster's.
+    /// A witness: read it before the log's head.
     pub async fn reported(&self, cluster: Uuid) -> Result<Option<(Uuid, Token)>, DbErr> {
         let sql = "SELECT CAST(nonce AS TEXT) AS nonce, epoch, position FROM invalidation_outbox_consumer \
                    WHERE CAST(cluster AS TEXT) = $1";
         let statement = Dialect::of(&self.pool).statement(sql, [cluster.to_string().into()]);
         let Some(row) = answered(self.pool.query_one_raw(statement)).await? else { return Ok(None) };
-        let (nonce, epoch): (String, String) = (row.try_get("", "nonce")?, row.try_get("", "epoch")?);
-        let nonce = nonce.parse().map_err(|_| DbErr::Type("a consumer's nonce".to_owned()))?;
-        Ok(Some((nonce, Token { epoch: epoch.into(), position: row.try_get("", "position")? })))
+        let reported = || {
+            let nonce: String = row.try_get("", "nonce").ok()?;
+            let epoch: String = row.try_get("", "epoch").ok()?;
+            let token = Token { epoch: epoch.into(), position: row.try_get("", "position").ok()? };
+            Some((nonce.parse().ok()?, token))
+        };
+        Ok(reported())
     }
 
     /// Deletes notes that all consumers had consumed 10 minutes ago, in batches, and raises `trimmed_below` with them.

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult, Value};
 
 use super::{
     consumed::{Consumed, Discontinuity, Highest, PgSnapshot, Prints, SourceServer, UpTo},
-    watched::OUTBOX,
+    watched::{OUTBOX, sections_of},
 };
 use crate::{database::Dialect, model::SectionSet, source_schema::TABLES};
 
@@ -20,6 +20,24 @@ pub(super) struct Note {
     pub(super) ids: NoteIds,
     pub(super) sections: SectionSet,
     pub(super) only_updated_at: bool,
+}
+
+impl Note {
+    /// It may be one of anything.
+    fn unreadable(error: DbErr) -> Self {
+        tracing::error!(%error, "outbox has an unreadable note; everything cached counts as outdated");
+        Self::of_everyone()
+    }
+
+    /// All watched tables have changed, whoever's rows.
+    pub(super) fn of_everyone() -> Self {
+        Self { source: String::new(), ids: NoteIds::default(), sections: all_sections(), only_updated_at: false }
+    }
+}
+
+/// Of all tables that are watched.
+pub(super) fn all_sections() -> SectionSet {
+    TABLES.iter().fold(SectionSet::NONE, |all, table| all.union(sections_of(table)))
 }
 
 #[derive(Debug)]
@@ -67,11 +85,15 @@ impl OutboxLook {
             Dialect::Sqlite => in_sqlite(first)?,
         };
         for row in &rows {
-            let Some(source) = row.try_get::<Option<String>>("", "source")? else { continue };
+            // Without a note there is one row, of NULLs.
+            let Some(source) = row.try_get::<Option<String>>("", "source").unwrap_or_else(|_| Some(String::new()))
+            else {
+                continue;
+            };
             look.rows += u64::try_from(row.try_get::<i64>("", "rows")?).unwrap_or_default();
-            let age = u64::try_from(row.try_get::<i64>("", "age")?).unwrap_or_default();
-            look.age = look.age.max(Duration::from_micros(age));
-            look.notes.push(note(row, source)?);
+            let age = row.try_get::<i64>("", "age").ok().and_then(|age| age.try_into().ok());
+            look.age = look.age.max(Duration::from_micros(age.unwrap_or_default()));
+            look.notes.push(note(row, source).unwrap_or_else(Note::unreadable));
         }
         Ok(look)
     }

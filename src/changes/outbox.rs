@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::{
     consumed::{Consumed, Discontinuity, Prints, UpTo},
     install::{self, InstallError, has_current_outbox},
-    look::{After, Extent, Note, NoteIds, OutboxLook},
+    look::{After, Extent, Note, OutboxLook, all_sections},
     owners::{Concerned, Questions},
     status::{status_of, unwatched},
     watched::{OUTBOX, sections_of},
@@ -153,8 +153,7 @@ impl Outbox {
         let known = self.known_tables(&transaction, &look.consumed.prints).await?;
         if look.notes.len() > SCOPES_MAX {
             // More were not returned.
-            let (source, ids) = (String::new(), NoteIds::default());
-            look.notes = vec![Note { source, ids, sections: all_sections(), only_updated_at: false }];
+            look.notes = vec![Note::of_everyone()];
         }
         let mut concerned = Concerned::default();
         let questions = Questions::of(&look.notes, &mut concerned);
@@ -232,11 +231,6 @@ impl Outbox {
 pub(super) async fn answered<T>(asked: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
     let answer = tokio::time::timeout(ANSWER_MAX, asked).await;
     answer.unwrap_or_else(|_elapsed| Err(DbErr::Custom("the outbox does not answer".to_owned())))
-}
-
-/// Of all tables that are watched.
-fn all_sections() -> SectionSet {
-    TABLES.iter().fold(SectionSet::NONE, |all, table| all.union(sections_of(table)))
 }
 
 /// A transaction whose statements see one snapshot.

@@ -3,7 +3,7 @@
 //! sea-query builds the statements that it can express; any other stands whole in a `.sql` file per database
 //! ([`SqlFile`]). The clock is always the database's, so that instances with clocks of their own agree.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use sea_orm::{
     ConnectionTrait, DatabaseBackend, Statement, StatementBuilder, Value,
     sea_query::{Expr, ExprTrait},
@@ -120,13 +120,24 @@ impl Dialect {
         Expr::cust_with_exprs(sql, [micros.into()])
     }
 
-    /// Microseconds from now, the moment itself and not the transaction's beginning, until `time`.
+    /// Microseconds from now, the moment itself and not the transaction's beginning, until `time`: a floating-point
+    /// number, which also infinite times have.
     pub fn micros_until(self, time: impl Into<Expr>) -> Expr {
         let sql = match self {
             Self::Postgres => {
-                "CAST(EXTRACT(EPOCH FROM $1 - (clock_timestamp() AT TIME ZONE 'utc')) * 1000000 AS BIGINT)"
+                "(CAST(EXTRACT(EPOCH FROM $1) AS DOUBLE PRECISION) \
+                 - CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)) * 1000000"
             }
-            Self::Sqlite => "CAST((julianday(?) - julianday('now')) * 86400000000.0 AS INTEGER)",
+            Self::Sqlite => "(julianday(?) - julianday('now')) * 86400000000.0",
+        };
+        Expr::cust_with_exprs(sql, [time.into()])
+    }
+
+    /// A stored time as text, for [`read_time`]. NULL if it is infinite. sqlx panics at years that chrono does not have.
+    pub fn time_text(self, time: impl Into<Expr>) -> Expr {
+        let sql = match self {
+            Self::Postgres => "to_char($1, 'YYYY-MM-DD HH24:MI:SS.US')",
+            Self::Sqlite => "CAST(? AS TEXT)",
         };
         Expr::cust_with_exprs(sql, [time.into()])
     }
@@ -150,6 +161,12 @@ impl Dialect {
     }
 }
 
+/// The time of a [`Dialect::time_text`]. None if it is not one.
+#[must_use]
+pub fn read_time(text: &str) -> Option<DateTime<Utc>> {
+    NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok().map(|time| time.and_utc())
+}
+
 /// A numbered placeholder, for a text that is built once. Both databases read `$1`.
 #[must_use]
 pub fn parameter(number: u8) -> Expr {
@@ -158,7 +175,6 @@ pub fn parameter(number: u8) -> Expr {
 
 #[cfg(test)]
 mod tests {
-    use chrono::NaiveDateTime;
     use sea_orm::sea_query::Query;
 
     use super::*;
@@ -181,12 +197,12 @@ mod tests {
         let query =
             Query::select().expr(hour.clone()).expr(dialect.micros_until(hour)).expr(dialect.now_ms()).to_owned();
         let row = db.query_one_raw(dialect.build(&query)).await.unwrap().unwrap();
-        let (text, micros, now_ms): (String, i64, i64) = row.try_get_many_by_index().unwrap();
-        let read = NaiveDateTime::parse_from_str(&text, SIX_DECIMALS).unwrap().and_utc();
+        let (text, micros, now_ms): (String, f64, i64) = row.try_get_many_by_index().unwrap();
+        let read = read_time(&text).unwrap();
         assert_eq!(dialect.time(read), text.into(), "six decimals");
         let ours = crate::clock::Clock::system().utc();
         assert!((read - ours).num_seconds().abs_diff(3600) <= 5, "{read}");
-        assert!(micros.abs_diff(3_600_000_000) < 5_000_000, "{micros}");
+        assert!((micros - 3.6e9).abs() < 5e6, "{micros}");
         assert!(now_ms.abs_diff(ours.timestamp_millis()) < 5000, "{now_ms}");
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! sqlx pings a returned connection, without a time limit, and keeps its permit meanwhile. If the network falls silent
 //! at that moment, the permit is lost until TCP gives the connection up, which may never happen. Statements always end
-//! in time. So if all permits are taken, and no connection was opened, returned or closed for longer than any statement
-//! lasts, the connections are lost: a new pool replaces this one.
+//! in time: a single one by the limit here, those of a transaction by their callers' limits. So if all permits are taken,
+//! and no connection was opened, returned or closed for longer than any statement lasts, the connections are lost: a new
+//! pool replaces this one.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -31,6 +32,8 @@ struct Shared {
     current: RwLock<Current>,
     /// How it is replaced. None for an embedded database, which has no network.
     anew: Option<Anew>,
+    /// For a connection and a statement on it. The server's own limit does not help if its answer is lost.
+    answer_max: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -65,7 +68,7 @@ impl Anew {
 impl From<DatabaseConnection> for Pool {
     /// One that is never replaced.
     fn from(connection: DatabaseConnection) -> Self {
-        Self::new(Current { connection, pulse: Arc::default(), replacements: 0 }, None)
+        Self::new(Current { connection, pulse: Arc::default(), replacements: 0 }, None, None)
     }
 }
 
@@ -76,17 +79,18 @@ impl Pool {
             return Ok(connect(url, options).await?.into());
         }
         let postgres = Postgres::new(url, options)?;
-        let anew = Anew { postgres, after: options.statement_timeout + ABANDONED_MAX };
-        Ok(Self::new(anew.open(0), Some(anew)))
+        let after = options.statement_timeout + ABANDONED_MAX;
+        let anew = Anew { postgres, after };
+        Ok(Self::new(anew.open(0), Some(anew), Some(options.acquire_timeout + after)))
     }
 
-    fn new(current: Current, anew: Option<Anew>) -> Self {
+    fn new(current: Current, anew: Option<Anew>, answer_max: Option<Duration>) -> Self {
         let backend = current.connection.get_database_backend();
         let max_connections = match backend {
             DatabaseBackend::Sqlite => current.connection.get_sqlite_connection_pool().options().get_max_connections(),
             _ => current.connection.get_postgres_connection_pool().options().get_max_connections(),
         };
-        Self(Arc::new(Shared { backend, max_connections, current: RwLock::new(current), anew }))
+        Self(Arc::new(Shared { backend, max_connections, current: RwLock::new(current), anew, answer_max }))
     }
 
     /// The maximum number of connections.
@@ -116,6 +120,12 @@ impl Pool {
         let transaction = self.begin_with_config(Some(IsolationLevel::ReadCommitted), None).await?;
         transaction.execute_unprepared("SET LOCAL synchronous_commit = on").await?;
         Ok(transaction)
+    }
+
+    async fn answered<T>(&self, statement: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+        let Some(answer_max) = self.0.answer_max else { return statement.await };
+        let answer = tokio::time::timeout(answer_max, statement).await;
+        answer.unwrap_or_else(|_elapsed| Err(DbErr::Custom("the database does not answer".to_owned())))
     }
 
     fn current(&self) -> RwLockReadGuard<'_, Current> {
@@ -148,19 +158,19 @@ impl ConnectionTrait for Pool {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.now().execute_raw(statement).await
+        self.answered(self.now().execute_raw(statement)).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.now().execute_unprepared(sql).await
+        self.answered(self.now().execute_unprepared(sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.now().query_one_raw(statement).await
+        self.answered(self.now().query_one_raw(statement)).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.now().query_all_raw(statement).await
+        self.answered(self.now().query_all_raw(statement)).await
     }
 }
 
@@ -169,7 +179,7 @@ impl TransactionTrait for Pool {
     type Transaction = DatabaseTransaction;
 
     async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        self.now().begin().await
+        self.answered(self.now().begin()).await
     }
 
     async fn begin_with_config(
@@ -177,11 +187,11 @@ impl TransactionTrait for Pool {
         isolation: Option<IsolationLevel>,
         access: Option<AccessMode>,
     ) -> Result<DatabaseTransaction, DbErr> {
-        self.now().begin_with_config(isolation, access).await
+        self.answered(self.now().begin_with_config(isolation, access)).await
     }
 
     async fn begin_with_options(&self, options: TransactionOptions) -> Result<DatabaseTransaction, DbErr> {
-        self.now().begin_with_options(options).await
+        self.answered(self.now().begin_with_options(options)).await
     }
 
     async fn transaction<F, T, E>(&self, work: F) -> Result<T, TransactionError<E>>

@@ -27,9 +27,12 @@ impl LogTable {
         let row = row
             .ok_or_else(|| DbErr::RecordNotFound("change_feed has no row: the database is not migrated".to_owned()))?;
         let (cluster, nonces, consumed, version): (String, String, _, _) = row.try_get_many_by_index()?;
-        let uuid = |text: &str| Uuid::parse_str(text).map_err(|error| DbErr::Type(format!("change_feed: {error}")));
-        let nonces = nonces.split_whitespace().map(uuid).collect::<Result<_, _>>()?;
-        Ok(Consumption { cluster: uuid(&cluster)?, nonces, consumed, version })
+        let nonces = nonces.split_whitespace().map(Uuid::parse_str).collect::<Result<_, _>>();
+        let (Ok(cluster), Ok(nonces)) = (Uuid::parse_str(&cluster), nonces) else {
+            tracing::error!("change_feed has an unreadable row; the outbox is read as by a new cluster");
+            return Ok(Consumption { cluster: Uuid::new_v4(), nonces: Vec::new(), consumed: None, version });
+        };
+        Ok(Consumption { cluster, nonces, consumed, version })
     }
 
     /// The last position, or None if the version is another one.

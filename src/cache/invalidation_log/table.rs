@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IsolationLevel, QueryFilter, QueryOrder,
-    QueryResult, QuerySelect, SqlErr, TransactionTrait,
-    sea_query::{Expr, ExprTrait, Func, InsertStatement, Query, SubQueryStatement},
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IsolationLevel, QueryFilter, QueryResult,
+    SqlErr, TransactionTrait,
+    sea_query::{Expr, ExprTrait, Func, InsertStatement, Order, Query, SubQueryStatement},
 };
 
 use super::{
@@ -154,7 +154,7 @@ impl LogTable {
             position: row.try_get_by("position")?,
             low_watermark: row.try_get_by("low_watermark")?,
             lease_ms: lease_ms.into(),
-            nonce: row.try_get_by("nonce")?,
+            nonce: nonce_of(&row),
             feed: FeedHead { is_registered: row.try_get_by("is_registered")?, newest: newest_round(&row)? },
         })
     }
@@ -165,15 +165,16 @@ impl LogTable {
         if after >= end {
             return Ok(Vec::new());
         }
-        let rows = invalidation::Entity::find()
-            .select_only()
+        let rows = Query::select()
             .columns([Column::Position, Column::UserId, Column::StrategyId, Column::Sections, Column::Nonce])
-            .filter(Column::Position.gt(after))
-            .filter(Column::Position.lte(end))
-            .order_by_asc(Column::Position)
-            .into_tuple::<RowTuple>();
-        let rows = self.faults.through(FaultPoint::Rows, rows.all(&self.pool)).await?;
-        rows.into_iter().map(log_row).collect()
+            .from(invalidation::Entity)
+            .and_where(Expr::col(Column::Position).gt(after))
+            .and_where(Expr::col(Column::Position).lte(end))
+            .order_by(Column::Position, Order::Asc)
+            .to_owned();
+        let rows = self.pool.query_all_raw(self.dialect.build(&rows));
+        let rows = self.faults.through(FaultPoint::Rows, rows).await?;
+        rows.iter().map(log_row).collect()
     }
 
     /// Starts a new epoch in place of `old`, unless another instance has done so. Called when the database has lost
@@ -320,18 +321,27 @@ fn no_head() -> DbErr {
     DbErr::RecordNotFound("invalidation_log_head has no row: the database is not migrated".to_owned())
 }
 
-/// Position, user, strategy, sections and nonce.
-type RowTuple = (i64, Option<String>, Option<i64>, i64, i64);
+/// An entry. One that cannot be read counts as an invalidation of everything: it may be one of anything.
+fn log_row(row: &QueryResult) -> Result<LogRow, DbErr> {
+    let position = row.try_get_by("position")?;
+    let invalidation = invalidation(row).unwrap_or_else(|error| {
+        tracing::error!(position, %error, "invalidation log has an unreadable row; everything read before it counts as outdated");
+        Invalidation::OfEveryone(SectionSet::ALL)
+    });
+    Ok(LogRow { position, invalidation, nonce: nonce_of(row).unwrap_or_default() })
+}
 
-fn log_row((position, user, strategy, sections, nonce): RowTuple) -> Result<LogRow, DbErr> {
-    let sections = SectionSet::from_bits(sections);
-    let invalidation = match user {
-        None => Invalidation::OfEveryone(sections),
-        Some(user) => {
-            let user = UserId::parse(&user)
-                .map_err(|error| DbErr::Type(format!("invalidation_log.user_id at {position} {error}")))?;
-            Invalidation::Of(Scope { user, strategy: strategy.and_then(StrategyId::new), sections })
-        }
+fn invalidation(row: &QueryResult) -> Result<Invalidation, DbErr> {
+    let sections = SectionSet::from_bits(row.try_get_by("sections")?);
+    let Some(user) = row.try_get_by::<Option<String>, _>("user_id")? else {
+        return Ok(Invalidation::OfEveryone(sections));
     };
-    Ok(LogRow { position, invalidation, nonce })
+    let user = UserId::parse(&user).map_err(|error| DbErr::Type(format!("user_id {error}")))?;
+    let strategy: Option<i64> = row.try_get_by("strategy_id")?;
+    Ok(Invalidation::Of(Scope { user, strategy: strategy.and_then(StrategyId::new), sections }))
+}
+
+/// None if there is no such row. SQLite accepts values of any type in any column; one of another type is no nonce.
+fn nonce_of(row: &QueryResult) -> Option<i64> {
+    row.try_get_by("nonce").ok().flatten()
 }

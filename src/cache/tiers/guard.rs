@@ -1,6 +1,8 @@
 //! The guard of a remote tier: its circuit breaker and its metrics.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
+
+use futures::FutureExt as _;
 
 use super::{error::TierError, tier_metrics::TierMetrics};
 use crate::{
@@ -40,14 +42,16 @@ impl TierGuard {
         if self.breaker.is_closed() { Ok(()) } else { Err(TierError::Open) }
     }
 
-    /// Measures a lookup, or skips it while the circuit is open.
+    /// Measures a lookup, or skips it while the circuit is open. A panic costs the record that it met.
     pub(super) async fn lookup<T>(
         &self,
         lookup: impl Future<Output = Result<Option<T>, TierError>>,
     ) -> Result<Option<T>, TierError> {
         self.admit()?;
         let began = self.clock.now();
-        let found = lookup.await;
+        let found = AssertUnwindSafe(lookup).catch_unwind().await;
+        let found =
+            found.unwrap_or_else(|_panic| Err(TierError::Garbage("a record that a reader panics at".to_owned())));
         self.metrics.looked_up(&found, self.clock.now().since(began));
         found
     }

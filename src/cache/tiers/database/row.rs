@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
-use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use prost::Message as _;
 use sea_orm::{DbErr, QueryResult};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cache::tiers::error::TierError,
+    database::read_time,
     model::{
         CacheKey, Generator, SealedSection, Section, Snapshot, State, StrategyId,
         document::encode_sections,
@@ -34,9 +35,9 @@ pub(super) struct StoredRow {
     document: String,
     sections: String,
     epoch: String,
-    as_of: NaiveDateTime,
+    as_of: DateTime<Utc>,
     /// Until the row expires, by the database's clock; negative afterwards.
-    micros_left: i64,
+    micros_left: f64,
 }
 
 impl StoredRow {
@@ -46,12 +47,14 @@ impl StoredRow {
         if format != FORMAT {
             return Err(TierError::Garbage(format!("a row of format {format}")));
         }
+        let as_of: String = row.try_get("", "as_of").map_err(unreadable)?;
+        let as_of = read_time(&as_of).ok_or_else(|| TierError::Garbage("a time out of range".to_owned()))?;
         let columns = || -> Result<Self, DbErr> {
             Ok(Self {
                 document: row.try_get("", "document")?,
                 sections: row.try_get("", "sections")?,
                 epoch: row.try_get("", "log_epoch")?,
-                as_of: row.try_get("", "as_of")?,
+                as_of,
                 micros_left: row.try_get("", "micros_left")?,
             })
         };
@@ -62,6 +65,9 @@ impl StoredRow {
     pub(super) fn into_snapshot(self, key: &CacheKey, asked_at: DateTime<Utc>) -> Result<Snapshot, TierError> {
         let document: ComprehensiveUserData =
             serde_json::from_str(&self.document).map_err(|_| TierError::Garbage("a malformed document".to_owned()))?;
+        if document.user_id != key.user.as_str() {
+            return Err(TierError::Garbage("the document of another user".to_owned()));
+        }
         let stored: Vec<StoredSection> = serde_json::from_str(&self.sections)
             .map_err(|_| TierError::Garbage("malformed section facts".to_owned()))?;
         let stored: Vec<Part> = stored
@@ -80,9 +86,9 @@ impl StoredRow {
             }
         }
         let expires_at = asked_at
-            .checked_add_signed(TimeDelta::microseconds(self.micros_left))
+            .checked_add_signed(TimeDelta::microseconds(self.micros_left as i64))
             .ok_or_else(|| TierError::Garbage("an expiry out of range".to_owned()))?;
-        Ok(Snapshot::seal(key.clone(), self.epoch.into(), self.as_of.and_utc(), expires_at, parts))
+        Ok(Snapshot::seal(key.clone(), self.epoch.into(), self.as_of, expires_at, parts))
     }
 }
 
