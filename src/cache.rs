@@ -173,7 +173,8 @@ impl UserDataCache {
     /// The user's document, from a tier or from the sources.
     pub async fn get(&self, query: &UserDataQuery, options: &ReadOptions) -> Result<Served, Error> {
         let validity = self.validity(query, options).await?;
-        if !self.has_reached(options.min_token.as_ref()) || self.needs_sources(options, validity) {
+        let is_strict = options.freshness != Freshness::Default;
+        if !self.has_reached(options.min_token.as_ref()) || (is_strict && validity != LogValidity::Verified) {
             return self.load_from_sources(query, options, validity, LoadMode::BypassCache).await;
         }
         if let Some(answer) = self.in_memory(query, options, validity) {
@@ -182,7 +183,7 @@ impl UserDataCache {
         let loaded = self.loads.read_through(query).await;
         let is_usable = match &loaded {
             // The file may have changed since the load began.
-            Ok(loaded) if options.freshness != Freshness::Default && !self.is_of_verified_file(loaded) => false,
+            Ok(loaded) if is_strict && !self.is_of_verified_file(loaded) => false,
             Ok(loaded) => !options.is_too_old(&loaded.snapshot, &self.clock),
             // Another instance may have found nothing some seconds ago.
             Err(Error::NotFound { .. }) => options.max_age.is_none(),
@@ -348,7 +349,8 @@ impl UserDataCache {
     ) -> Result<Served, Error> {
         let loaded = self.loads.bypass_tiers(query, mode).await?;
         self.readers.read(query);
-        let validity = self.validity_now(&loaded, self.validity_of_sources(validity));
+        let validity = self.validity_of_sources(options, validity).await;
+        let validity = self.validity_now(&loaded, validity);
         self.served(loaded, validity, options)
     }
 
@@ -373,9 +375,12 @@ impl UserDataCache {
             Freshness::Linearizable => self.log.lease_validity(),
             _ => self.validity_of(options.sections, self.log.renewed_validity().await),
         };
-        match validity {
-            LogValidity::Verified => Ok(LogValidity::Verified),
-            lapsed if options.freshness == Freshness::Default || self.needs_sources(options, lapsed) => Ok(lapsed),
+        if validity == LogValidity::Verified || options.freshness == Freshness::Default {
+            return Ok(validity);
+        }
+        match self.validity_of_sources(options, validity).await {
+            // Only the changes are unknown: the sources still tell.
+            LogValidity::Verified => Ok(validity),
             _ => Err(unavailable(Unavailable::FreshnessUnverified)),
         }
     }

@@ -71,17 +71,14 @@ impl UserDataCache {
         if self.watches(sections) { validity } else { validity.max(LogValidity::Unverified) }
     }
 
-    /// Whether the caller wants nothing unverified, and only the changes are unknown: the sources still tell.
-    pub(super) fn needs_sources(&self, options: &ReadOptions, validity: LogValidity) -> bool {
-        validity != LogValidity::Verified
-            && options.freshness == Freshness::Strict
-            && self.log.lease_validity() == LogValidity::Verified
-    }
-
     /// How far an answer is known that was read from the sources after the call: it has every change that was committed
-    /// before.
-    pub(super) fn validity_of_sources(&self, validity: LogValidity) -> LogValidity {
-        if self.feed.is_some() { self.log.lease_validity() } else { validity }
+    /// before. Callers that take nothing unverified wait for the log.
+    pub(super) async fn validity_of_sources(&self, options: &ReadOptions, validity: LogValidity) -> LogValidity {
+        match self.feed {
+            None => validity,
+            Some(_) if options.freshness == Freshness::Default => self.log.lease_validity(),
+            Some(_) => self.log.renewed_lease_validity().await,
+        }
     }
 
     /// Has a hit loaded again, behind the answer, if changes have not been known for long.

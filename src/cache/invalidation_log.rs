@@ -277,24 +277,35 @@ impl InvalidationLog {
         Token { epoch: copy.epoch.clone(), position: copy.applied }
     }
 
-    /// As [`InvalidationLog::validity`], but tries for `renew_timeout` to renew what has lapsed. After a recent failure it
-    /// does not try: the periodic reading goes on, and requests need not wait for it.
+    /// As [`InvalidationLog::validity`], but tries for `renew_timeout` to renew what has lapsed.
     pub async fn renewed_validity(&self) -> LogValidity {
-        let failed_at = Moment::from_nanos(self.failed_at.load(Ordering::Relaxed));
-        let is_hopeless = || {
+        let is_feed_lost = || {
             let now = self.clock.now();
             let lost_at = self.feed.get().and_then(|feed| feed.lost_at(now));
-            now < failed_at.after(2 * self.config.poll + self.timeout)
-                || lost_at.is_some_and(|lost_at| now > lost_at.after(2 * self.config.poll))
+            lost_at.is_some_and(|lost_at| now > lost_at.after(2 * self.config.poll))
         };
         match self.validity() {
             LogValidity::Verified => LogValidity::Verified,
-            lapsed if is_hopeless() => lapsed,
-            lapsed => match timeout(self.config.renew_timeout, self.catch_up()).await {
-                Ok(Ok(())) => self.with_changes(LogValidity::Verified, self.clock.now()),
-                _ => lapsed,
-            },
+            lapsed if is_feed_lost() || !self.renews_lease().await => lapsed,
+            _ => self.with_changes(LogValidity::Verified, self.clock.now()),
         }
+    }
+
+    /// As [`InvalidationLog::lease_validity`], but tries for `renew_timeout` to renew the lease if it has lapsed.
+    pub async fn renewed_lease_validity(&self) -> LogValidity {
+        match self.lease_validity() {
+            LogValidity::Verified => LogValidity::Verified,
+            lapsed if !self.renews_lease().await => lapsed,
+            _ => LogValidity::Verified,
+        }
+    }
+
+    /// Whether the log can be read now. After a recent failure it does not try: the periodic reading goes on, and requests
+    /// need not wait for it.
+    async fn renews_lease(&self) -> bool {
+        let failed_at = Moment::from_nanos(self.failed_at.load(Ordering::Relaxed));
+        let has_failed = self.clock.now() < failed_at.after(2 * self.config.poll + self.timeout);
+        !has_failed && matches!(timeout(self.config.renew_timeout, self.catch_up()).await, Ok(Ok(())))
     }
 
     /// Resolves when a reading finds that the cluster agreed on a shorter lease: this instance must then stop.
