@@ -21,7 +21,7 @@ use std::{
 
 use postgres::Postgres;
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{
         self, ConnectOptions as _, Connection,
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
@@ -42,6 +42,11 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(200);
 /// The switch to WAL mode needs an exclusive lock, for which SQLite does not wait. It takes milliseconds.
 const SQLITE_WAL_ATTEMPTS: u32 = 100;
 const SQLITE_WAL_PAUSE: Duration = Duration::from_millis(50);
+
+const JOURNAL_IN_USE: &str = "the write-ahead log cannot be emptied while it is read";
+
+/// To so many bytes the write-ahead log shrinks after a long reader has let it grow.
+const SQLITE_JOURNAL_MAX: u32 = 16 << 20;
 
 /// Idle connections are closed after this.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -132,10 +137,16 @@ fn sqlite_options(sqlite: SqliteConnectOptions, access: Access, statement_timeou
         Access::ReadOnly | Access::Outbox => statement_timeout,
     });
     match access {
-        // In WAL mode NORMAL may lose commits with the power, and an acknowledged invalidation must not be lost.
-        Access::ReadWrite | Access::Log | Access::Outbox => sqlite.synchronous(SqliteSynchronous::Full),
+        // What is deleted is gone from the file's free pages, too.
+        Access::ReadWrite | Access::Log => durable(sqlite).pragma("secure_delete", "ON"),
+        Access::Outbox => durable(sqlite),
         Access::ReadOnly => sqlite.pragma("query_only", "ON"),
     }
+}
+
+/// In WAL mode NORMAL may lose commits with the power, and an acknowledged invalidation must not be lost.
+fn durable(sqlite: SqliteConnectOptions) -> SqliteConnectOptions {
+    sqlite.synchronous(SqliteSynchronous::Full).pragma("journal_size_limit", SQLITE_JOURNAL_MAX.to_string())
 }
 
 /// Creates the cache's directory, and its file in WAL mode, in which readers and the writer do not wait for each other.
@@ -182,8 +193,25 @@ where
     }
 }
 
+/// Moves everything from SQLite's write-ahead log into the file, and empties the log: it holds what was deleted or replaced
+/// since. Fails with SQLITE_BUSY while a reader needs it. Nothing to do on PostgreSQL.
+pub async fn empty_journal(pool: &Pool) -> Result<(), DbErr> {
+    if !Dialect::of(pool).is_sqlite() {
+        return Ok(());
+    }
+    let checkpoint = Dialect::Sqlite.statement("PRAGMA wal_checkpoint(TRUNCATE)", []);
+    let row = pool.query_one_raw(checkpoint).await?;
+    match row.map(|row| row.try_get_by_index::<i32>(0)).transpose()? {
+        Some(0) | None => Ok(()),
+        Some(_) => Err(DbErr::Custom(JOURNAL_IN_USE.to_owned())),
+    }
+}
+
 /// SQLITE_BUSY (5) or SQLITE_LOCKED (6), extended codes included: another connection is writing.
 pub fn is_busy(error: &DbErr) -> bool {
+    if matches!(error, DbErr::Custom(text) if text == JOURNAL_IN_USE) {
+        return true;
+    }
     let (DbErr::Conn(RuntimeErr::SqlxError(error))
     | DbErr::Exec(RuntimeErr::SqlxError(error))
     | DbErr::Query(RuntimeErr::SqlxError(error))) = error
@@ -230,7 +258,7 @@ fn connection_error(error: sqlx::Error) -> DbErr {
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::{ConnectionTrait, DatabaseBackend, Statement, TransactionTrait};
+    use sea_orm::{DatabaseBackend, Statement, TransactionTrait};
 
     use super::*;
 

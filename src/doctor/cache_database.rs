@@ -1,19 +1,21 @@
 //! The cache's database: reachable, migrated and writable, with an invalidation log that this instance can use.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, QueryResult};
 use userdata_migrations::{MigrationError, Tables, status};
 
 use super::{
     Findings,
     databases::{Which, failed, one, without_right},
 };
-use crate::{app, clock::Clock, config::Config, database::Dialect};
+use crate::{app, clock::Clock, config::Config, database::Dialect, model::UserId};
 
 /// The tables that `serve` writes.
 const WRITTEN: [&str; 5] =
     ["comprehensive_user_data_cache", "ai_response_cache", "load_lease", "invalidation_log", "invalidation_log_head"];
 const RIGHTS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+/// An instance that starts reads as many.
+const LOG_ROWS_MAX: i64 = 20_000;
 /// Synchronized clocks differ by milliseconds.
 const CLOCKS_APART_MAX: TimeDelta = TimeDelta::seconds(1);
 
@@ -137,6 +139,38 @@ async fn invalidation_log(db: &DatabaseConnection, config: &Config, found: &mut 
             "invalidation log",
             format!("at {position}, low watermark {low_watermark}; leases of {theirs_ms} ms, ours {ours_ms} ms"),
         );
+    }
+    invalidation_rows(db, position, low_watermark, found).await
+}
+
+/// The newest rows: all there, and readable.
+async fn invalidation_rows(
+    db: &DatabaseConnection,
+    position: i64,
+    low_watermark: i64,
+    found: &mut Findings,
+) -> Result<(), DbErr> {
+    let after = low_watermark.max(position - LOG_ROWS_MAX);
+    let sql = "SELECT position, user_id FROM invalidation_log WHERE position > $1 AND position <= $2 ORDER BY position";
+    let rows = db.query_all_raw(Dialect::of(db).statement(sql, [after.into(), position.into()])).await?;
+    let is_readable = |row: &&QueryResult| match row.try_get::<Option<String>>("", "user_id") {
+        Ok(user) => user.is_none_or(|user| UserId::parse(&user).is_ok()),
+        Err(_) => false,
+    };
+    let odd: Vec<i64> =
+        rows.iter().filter(|row| !is_readable(row)).filter_map(|row| row.try_get("", "position").ok()).collect();
+    let missing = position - after - i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    if missing > 0 {
+        let what = format!("{missing} of the newest {} rows of the invalidation log are missing", position - after);
+        let remedy = "see whether something between the instances and PostgreSQL does not keep a session (a pooler), or \
+                      deletes rows; instances treat everything that was read before the gap as outdated";
+        found.warn("invalidation log rows", what, remedy);
+    }
+    if let Some(first) = odd.first() {
+        let what = format!("{} rows of the invalidation log cannot be read, the first at position {first}", odd.len());
+        let remedy = "find out what wrote them; instances treat everything that was read before them as outdated, and the \
+                      rows are trimmed with the others";
+        found.warn("invalidation log rows", what, remedy);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod held;
 mod instances;
 mod kills;
 mod lost;
+mod odd_rows;
 mod purge;
 mod race;
 mod restart;

@@ -253,6 +253,17 @@ async fn the_remedy_for_an_empty_log_head_restores_it_and_keeps_ai_responses() {
     database.execute(statements).await;
 
     doctor_of(&database, &[]).await.has("invalidation log", "OK", "at 0, low watermark 0", "");
+    let row = "INSERT INTO invalidation_log (position, user_id, sections, nonce) VALUES (2, 'a\tb', 127, 7)";
+    database.execute(row).await;
+    database.execute("UPDATE invalidation_log_head SET position = 3").await;
+    let said = doctor_of(&database, &[]).await;
+    said.has("invalidation log rows", "WARN", "2 of the newest 3 rows of the invalidation log are missing", "pooler");
+    said.has(
+        "invalidation log rows",
+        "WARN",
+        "1 rows of the invalidation log cannot be read, the first at position 2",
+        "",
+    );
     assert_eq!(database.rows("SELECT request_hash FROM ai_response_cache").await.len(), 1);
 }
 

@@ -132,19 +132,19 @@ impl DatabaseTier {
         self.write(self.statements.empty(scope, below), self.timeout).await
     }
 
-    /// Deletes the scope's rows and, for a whole user, the user's AI responses. Returns how many rows. Ignores the circuit
-    /// breaker, because a purge has to be attempted. What is erased stays erased after a failover to the standby.
+    /// Deletes the scope's rows and the user's AI responses. Returns how many rows. Ignores the circuit breaker, because a
+    /// purge has to be attempted. What is erased stays erased after a failover to the standby.
     pub async fn purge(&self, scope: &Scope) -> Result<u64, TierError> {
         let delete = async || {
             let transaction = self.pool.begin_durable().await?;
             let rows = transaction.execute_raw(self.statements.delete(scope)).await?;
-            if scope.strategy.is_none() {
-                transaction.execute_raw(self.statements.delete_ai_responses(&scope.user)).await?;
-            }
+            transaction.execute_raw(self.statements.delete_ai_responses(&scope.user)).await?;
             transaction.commit().await?;
             Ok(rows.rows_affected())
         };
-        self.repeat(|| within(BACKGROUND_TIMEOUT, self.faults.through(FaultPoint::Row, delete()))).await
+        let rows = self.repeat(|| within(BACKGROUND_TIMEOUT, self.faults.through(FaultPoint::Row, delete()))).await?;
+        self.repeat(|| within(BACKGROUND_TIMEOUT, database::empty_journal(&self.pool))).await?;
+        Ok(rows)
     }
 
     /// Deletes expired rows created longer ago than `older_than`, in batches. Returns how many.
