@@ -71,7 +71,18 @@ pub(super) fn partial(user: &str, strategy: Option<i64>, age_s: i64) -> Snapshot
 pub(super) fn sealed(user: &str, strategy: Option<i64>, age_s: i64, life: TimeDelta, parts: Vec<Part>) -> Snapshot {
     let now = Clock::system().utc();
     let as_of = now - TimeDelta::seconds(age_s);
+    let parts = parts.into_iter().map(|part| part_of(user, part)).collect();
     Snapshot::seal(key(user, strategy), "0b9e6f0c-epoch".into(), as_of, now + life, parts)
+}
+
+/// A stored document names its user.
+fn part_of(user: &str, part: Part) -> Part {
+    if part.facts.section != Section::Derived {
+        return part;
+    }
+    let mut derived = ComprehensiveUserData::decode(part.bytes).unwrap();
+    derived.user_id = user.to_owned();
+    Part { bytes: derived.encode_to_vec().into(), ..part }
 }
 
 /// The document in a snapshot.

@@ -159,14 +159,16 @@ async fn watch(run: &Run, connections: &[Client], goes_on: impl Fn(Duration, &Fi
     }
 }
 
-/// A quarter of what an instance waits for a commit, which has to wait for those of two others.
-const SLOW: Duration = Duration::from_millis(500);
+/// A lease of the log lasts 500 ms, and its renewal takes as many steps.
+const SLOW: Duration = Duration::from_millis(300);
+const PAUSE: Duration = Duration::from_millis(50);
 
-/// A machine or a disk that is busy with something else makes all commits slow. That is found
-/// out beside the instances, by a transaction of as many steps over such a line as theirs, and is a
-/// disturbance like those that are made here.
+/// A machine or a disk that is busy with something else makes everything slow. That is found out beside the instances, by
+/// pauses that end late, and by a transaction of as many steps as a commit, over such a line as theirs. It is a disturbance
+/// like those that are made here.
 async fn notice_slowness(timeline: &Timeline, postgres: &DatabaseConnection, calm: &AtomicBool) {
-    let everybody: Vec<_> = (0..INSTANCES).map(|instance| (Part::Database, instance)).collect();
+    let everybody: Vec<_> =
+        (0..INSTANCES).flat_map(|instance| [(Part::Database, instance), (Part::Outbox, instance)]).collect();
     while !calm.load(Ordering::Relaxed) {
         let mut commit = pin!(commit_beside(postgres));
         if tokio::time::timeout(SLOW, &mut commit).await.is_err() {
@@ -176,7 +178,13 @@ async fn notice_slowness(timeline: &Timeline, postgres: &DatabaseConnection, cal
             let _done = commit.await;
             timeline.ended(what, &everybody);
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let paused_at = Instant::now();
+        tokio::time::sleep(PAUSE).await;
+        if paused_at.elapsed() > PAUSE + SLOW {
+            let what = "the machine is busy";
+            timeline.begins(what, false, &everybody);
+            timeline.ended(what, &everybody);
+        }
     }
 }
 

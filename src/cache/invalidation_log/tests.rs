@@ -153,13 +153,42 @@ async fn pages_that_were_read_are_kept_when_a_later_one_fails() {
     let here = log(&connection);
     here.catch_up().await.unwrap();
     add_rows(&connection, 1, 10_000).await;
-    // A user id that cannot be read fails its page.
-    connection.execute_unprepared("UPDATE invalidation_log SET user_id = '' WHERE position = 7000").await.unwrap();
+    // An integer overflow fails the statement that reads row 7000.
+    for statement in [
+        "ALTER TABLE invalidation_log RENAME TO entries",
+        "CREATE VIEW invalidation_log AS SELECT position, user_id, strategy_id, nonce, created_at, \
+         CASE position WHEN 7000 THEN abs(-9223372036854775807 - 1 + position - 7000) ELSE sections END AS sections \
+         FROM entries",
+    ] {
+        connection.execute_unprepared(statement).await.unwrap();
+    }
     here.catch_up().await.unwrap_err();
     assert_eq!(here.position().position, 6000);
-    connection.execute_unprepared("UPDATE invalidation_log SET user_id = 'n7000' WHERE position = 7000").await.unwrap();
+    for statement in ["DROP VIEW invalidation_log", "ALTER TABLE entries RENAME TO invalidation_log"] {
+        connection.execute_unprepared(statement).await.unwrap();
+    }
     here.catch_up().await.unwrap();
     assert_eq!((here.position().position, last_invalidation(&here, "n7000")), (10_000, 7000));
+}
+
+/// SQLite takes values of any type in any column.
+#[tokio::test]
+async fn an_odd_row_outdates_everything_before_it_and_does_not_stop_the_log() {
+    for odd in ["user_id = ''", "user_id = x'ff'", "sections = 'all'", "strategy_id = 'one'", "nonce = 'none'"] {
+        let (_directory, connection) = database().await;
+        let here = log(&connection);
+        here.append(scope("1")).await.unwrap();
+        add_rows(&connection, 2, 4).await;
+        connection.execute_unprepared(&format!("UPDATE invalidation_log SET {odd} WHERE position = 4")).await.unwrap();
+        here.catch_up().await.unwrap();
+        assert!(here.append(scope("2")).await.unwrap().token.position >= 5, "{odd}");
+        let (of_one, of_two) = (last_invalidation(&here, "1"), last_invalidation(&here, "2"));
+        assert!(of_one >= 4 && of_two >= 5, "{odd}: {of_one} {of_two}");
+        assert_eq!(here.validity(), LogValidity::Verified, "{odd}");
+        let later = log(&connection);
+        later.catch_up().await.unwrap();
+        assert_eq!(last_invalidation(&later, "2"), of_two, "{odd}");
+    }
 }
 
 #[tokio::test]

@@ -47,6 +47,14 @@ async fn nothing_is_left(cluster: &Cluster) {
     assert_eq!(count(&cluster.cache, &format!("{responses}'2'")).await, 1, "another user's");
 }
 
+/// How often a text stands in the files of the embedded database: in the database itself, its log and its index.
+fn found_in_files(cluster: &Cluster, text: &str) -> usize {
+    let file = userdata::database::file_of(&cluster.database().url).unwrap();
+    let files = ["", "-wal", "-shm"].map(|suffix| std::fs::read(format!("{}{suffix}", file.display())));
+    let contents = files.into_iter().flatten().flatten().collect::<Vec<u8>>();
+    contents.windows(text.len()).filter(|window| *window == text.as_bytes()).count()
+}
+
 fn tier(refused: &Status) -> String {
     refused.get_details_error_info().unwrap().metadata["tier"].clone()
 }
@@ -63,6 +71,32 @@ async fn a_purge_leaves_neither_row_nor_record_nor_ai_response() {
         invalidate(&client, purge()).await.expect("it may be repeated");
         assert_eq!(get(&client, of("1")).await.unwrap().status, CacheStatus::Assembled, "{layout:?}");
     }
+}
+
+/// With the cache in a file of its own: what the sources keep of the user is theirs.
+#[tokio::test]
+async fn a_purge_leaves_nothing_of_the_documents_in_the_files_of_the_embedded_database() {
+    const MARK: &str = "a mark that only user 1 has";
+    let cluster = cluster(Layout::SqliteBesidePostgres).await;
+    cluster.sources.add_user("1", &[11]).await;
+    cluster
+        .sources
+        .db
+        .execute_unprepared(&format!("UPDATE enhanced_content_strategies SET industry = '{MARK}'"))
+        .await
+        .unwrap();
+    let server = cluster.serve().await;
+    let client = server.client().await;
+    for _ in 0..5 {
+        get(&client, of("1")).await.unwrap();
+        cluster.has_stored(1).await;
+        invalidate(&client, everything_of("1")).await.unwrap();
+    }
+    get(&client, of("1")).await.unwrap();
+    cluster.has_stored(1).await;
+    assert!(found_in_files(&cluster, MARK) > 0, "the document was stored");
+    invalidate(&client, purge()).await.unwrap();
+    assert_eq!(found_in_files(&cluster, MARK), 0);
 }
 
 #[tokio::test]

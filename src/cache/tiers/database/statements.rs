@@ -29,6 +29,8 @@ use crate::{
 const ADD_ACCESSES: SqlFile =
     SqlFile { postgres: include_str!("add_accesses.postgres.sql"), sqlite: include_str!("add_accesses.sqlite.sql") };
 
+const A_DAY_MICROS: &str = "86400000000";
+
 #[derive(Debug)]
 pub(super) struct Statements {
     pub(super) dialect: Dialect,
@@ -210,8 +212,12 @@ fn upsert(dialect: Dialect) -> InsertStatement {
 fn replaces(dialect: Dialect, last_invalidation: Expr) -> Expr {
     let excluded = |column: Column| Expr::col(("excluded", column));
     let stored = |column: Column| Expr::col((Entity, column));
-    let is_useless =
-        stored(Column::ExpiresAt).lte(dialect.now()).or(stored(Column::ReadPosition).lt(last_invalidation));
+    // No clock is as wrong as a day.
+    let is_of_the_future = stored(Column::AsOf).gt(dialect.now_plus_micros(Expr::cust(A_DAY_MICROS)));
+    let is_useless = stored(Column::ExpiresAt)
+        .lte(dialect.now())
+        .or(stored(Column::ReadPosition).lt(last_invalidation))
+        .or(is_of_the_future);
     let is_at_one_position = excluded(Column::ReadPosition).eq(stored(Column::ReadPosition));
     let is_newer = excluded(Column::ReadPosition)
         .gt(stored(Column::ReadPosition))
