@@ -38,6 +38,7 @@ use crate::{
 use databases::Databases;
 
 mod databases;
+pub(crate) mod descriptors;
 mod error;
 mod readiness;
 
@@ -82,7 +83,7 @@ impl App {
         let (background, clock) = (Background::default(), Clock::system());
         let (tasks, stop) = (&background.tasks, &background.stop);
         // First: a mistake in these files is found before a database is changed.
-        let security = Security::of(&config, tasks, stop)?;
+        let security = Security::of(&config, tasks, stop).await?;
         databases::prepare(&config).await?;
 
         let databases = Databases::open(&config).await?;

@@ -72,8 +72,17 @@ setting::sections! {
         drain_delay: Duration = Duration::ZERO, Durations(Duration::ZERO..=minutes(5));
         /// How long shutdown may take after that. Shorter than the orchestrator's kill timeout, or requests are cut off.
         drain: Duration = seconds(20), Durations(seconds(1)..=minutes(10));
-        /// Connections at most; further ones wait in the kernel's queue. Each can use some 150 KiB.
+        /// Connections at most. If all are in use, a new one ends the longest without an admitted request, or the longest
+        /// idle one. Each can use some 150 KiB. Reduced at the start if the process may not have enough file descriptors.
         max_connections: usize = 1000, Count(1..=100_000);
+        /// A connection on which no request has been admitted is closed after this. Health checks do not count. Longer
+        /// lets strangers hold connections, shorter makes clients that connect ahead of their requests connect again.
+        first_request_max: Duration = seconds(30), Durations(millis(10)..=hours(1));
+        /// A connection without a request for this long is closed. Longer keeps connections of clients that are gone.
+        idle_max: Duration = minutes(5), Durations(millis(10)..=days(1));
+        /// Calls of health, reflection and unknown methods in progress at most, over all connections. They need no
+        /// permit and no credentials. Beyond it, the connection with the most loses its oldest.
+        max_open_calls: usize = 256, Count(16..=100_000);
         /// A connection that has not started HTTP/2 after this is closed. Longer lets idle connections use up
         /// `server.max_connections`.
         preface_max: Duration = seconds(10), Durations(millis(10)..=minutes(10));

@@ -10,6 +10,7 @@ mod cache_database;
 mod certificates;
 mod clocks;
 mod databases;
+mod descriptors;
 mod network;
 mod redis;
 mod settings;
@@ -99,7 +100,8 @@ pub async fn examine(loaded: &Loaded, ai: AiCheck) -> Findings {
     let areas: [futures::future::BoxFuture<'_, Findings>; 9] = [
         Box::pin(within("configuration", "look at the disks of its files", async |found| {
             settings::examine(loaded, &telemetry, found);
-            certificates::examine(config, found);
+            descriptors::examine(config, found);
+            certificates::examine(config, found).await;
         })),
         Box::pin(within("listeners", "look at what listens there", async |found| {
             network::listeners(config, found).await;

@@ -7,10 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::TryStreamExt as _;
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tonic_reflection::server::Builder as Reflection;
 use tracing::warn;
@@ -22,15 +19,13 @@ use self::{
     service::{UserDataRpcs, UserDataServer, health::Health},
     stack::Stack,
     transport::{
-        http2::{self, Http2Limits},
-        listener::{self, ConnectionLimits},
-        tls,
-        write_coalescing::Coalesced,
+        channel::Opener,
+        connections::{Connections, StayLimits},
+        http2::{self, Http2Limits, Leave},
+        listener,
     },
 };
-use crate::{
-    cache::UserDataCache, clock::Clock, config, proto, reload::Reloaded, sync::TaskTracker, telemetry::Telemetry,
-};
+use crate::{cache::UserDataCache, clock::Clock, config, proto, sync::TaskTracker, telemetry::Telemetry};
 
 pub mod answer;
 pub mod call;
@@ -42,6 +37,7 @@ pub mod request_id;
 pub mod routes;
 pub mod security;
 pub mod service;
+pub mod slots;
 pub mod stack;
 pub mod status;
 pub mod transport;
@@ -55,9 +51,9 @@ pub struct Server {
     stack: Stack,
     health: Health,
     tracker: TaskTracker,
-    tls: Option<Reloaded<ServerConfig>>,
-    connections: ConnectionLimits,
-    coalesce_writes: bool,
+    opener: Opener,
+    connections: Connections,
+    write_stall_max: Duration,
     http2: Http2Limits,
     drain: Duration,
 }
@@ -105,14 +101,19 @@ impl Server {
             .add_service(reflection().build_v1()?.max_decoding_message_size(config.max_request_bytes))
             .add_service(reflection().build_v1alpha()?.max_decoding_message_size(config.max_request_bytes));
         let routes = Routes { rpcs, tonic: tonic.prepare() };
-        let metrics = Metrics::new(clock, &telemetry.meter());
+        let metrics = Metrics::new(clock.clone(), &telemetry.meter());
+        let limits = StayLimits {
+            connections: config.max_connections,
+            first_request: config.first_request_max,
+            idle: config.idle_max,
+        };
         Ok(Self {
             stack: Stack::new(config, metrics, telemetry.sampling(), security.auth, routes),
             health,
             tracker,
-            tls: security.tls,
-            connections: ConnectionLimits { connections: config.max_connections, write_stall: config.write_stall_max },
-            coalesce_writes: config.coalesce_writes,
+            opener: Opener { tls: security.tls, coalesce_writes: config.coalesce_writes },
+            connections: Connections::new(limits, clock, &telemetry.meter()),
+            write_stall_max: config.write_stall_max,
             http2: Http2Limits { preface: config.preface_max, streams: config.max_concurrent_streams },
             drain: config.drain.mul_f64(DRAIN_SHARE),
         })
@@ -139,14 +140,12 @@ impl Server {
     /// Serves until `shutdown`, then finishes the requests in flight. To be awaited to its end: dropped halfway, it
     /// closes the listener and leaves connections running.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let cut_off = CancellationToken::new();
-        let incoming = listener::incoming(listener, self.connections);
-        let coalesced = if self.coalesce_writes { Coalesced::new } else { Coalesced::switched_off };
-        let incoming = incoming.map_ok(coalesced);
-        let incoming = Box::pin(tls::over(incoming, self.tls, self.connections.connections));
-        let leaving = CancellationToken::new();
-        let service = |peer| self.stack.service(peer);
-        let serving = http2::serve(incoming, service, self.http2, &self.tracker, leaving.clone(), cut_off.clone());
+        let leave = Leave::default();
+        let Leave { leaving, cut_off } = leave.clone();
+        let incoming = listener::incoming(listener, self.connections, self.write_stall_max);
+        let stack = self.stack.clone();
+        let service = move |peer| stack.service(peer);
+        let serving = http2::serve(incoming, self.opener, service, self.http2, &self.tracker, leave);
         let drained = async {
             shutdown.await;
             self.health.leaving().await;

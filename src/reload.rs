@@ -1,6 +1,7 @@
 //! Values of files that are read again when the files change: certificates and callers, without a restart.
 //!
-//! A file that can no longer be read changes nothing: its previous value stays in use, and the log says so.
+//! A file that can no longer be read changes nothing: its previous value stays in use, and the log says so. Files are
+//! read on threads that may block, with a time limit: a file on a network may never answer.
 
 use std::{fmt::Debug, path::PathBuf, sync::Arc, time::Duration};
 
@@ -8,27 +9,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// A value cannot be made of its files.
-#[derive(Debug, thiserror::Error)]
-pub enum ReloadError {
-    /// One cannot be read.
-    #[error("{path} cannot be read", path = path.display())]
-    Read {
-        /// Which one.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        cause: std::io::Error,
-    },
-    /// They can be read, but their contents are wrong.
-    #[error("{paths}: {cause}")]
-    Content {
-        /// Which ones.
-        paths: String,
-        /// Why, without quoting them.
-        cause: String,
-    },
-}
+use file::Reader;
+
+mod error;
+mod file;
+
+pub use error::ReloadError;
+pub(crate) use file::read_once;
 
 /// The current value of some files. Clones are told of new values, too.
 #[derive(Debug)]
@@ -63,6 +50,14 @@ impl<T> Reloaded<T> {
         }
         &self.current
     }
+
+    /// Waits for a value that [`Reloaded::current`] has not returned yet.
+    pub async fn changed(&mut self) {
+        if self.updates.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        self.current = Arc::clone(&self.updates.borrow_and_update());
+    }
 }
 
 /// Files, and how their contents make a value.
@@ -90,16 +85,22 @@ impl<T: Send + Sync + 'static> Files<T> {
     }
 
     /// Reads them now. The future looks for changes `every` so often until `stop`.
-    pub fn watch(
+    pub async fn watch(
         self,
         every: Duration,
         stop: CancellationToken,
     ) -> Result<(Reloaded<T>, impl Future<Output = ()> + Send + 'static), ReloadError> {
-        let mut seen = self.read()?;
-        let (updates, reloaded) = Reloaded::first(self.made_of(&seen)?);
+        let mut reader = Reader::of(self.paths);
+        let make = self.make;
+        let made_of = move |contents: &[Vec<u8>], paths: String| {
+            make(contents).map_err(|cause| ReloadError::Content { paths, cause })
+        };
+        let mut seen = reader.read().await?;
+        let (updates, reloaded) = Reloaded::first(made_of(&seen, reader.names())?);
         let watching = async move {
             while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
-                let contents = match self.read() {
+                let Some(read) = stop.run_until_cancelled(reader.read()).await else { return };
+                let contents = match read {
                     Ok(contents) if contents == seen => continue,
                     Ok(contents) => contents,
                     Err(error) => {
@@ -110,10 +111,10 @@ impl<T: Send + Sync + 'static> Files<T> {
                         continue;
                     }
                 };
-                match self.made_of(&contents) {
+                match made_of(&contents, reader.names()) {
                     Ok(value) => {
                         updates.send_replace(Arc::new(value));
-                        info!(files = self.names(), "files reloaded");
+                        info!(files = reader.names(), "files reloaded");
                     }
                     Err(error) => warn!(%error, "reload failed; the previous contents stay in use"),
                 }
@@ -121,19 +122,5 @@ impl<T: Send + Sync + 'static> Files<T> {
             }
         };
         Ok((reloaded, watching))
-    }
-
-    fn read(&self) -> Result<Vec<Vec<u8>>, ReloadError> {
-        let read =
-            |path: &PathBuf| std::fs::read(path).map_err(|cause| ReloadError::Read { path: path.clone(), cause });
-        self.paths.iter().map(read).collect()
-    }
-
-    fn made_of(&self, contents: &[Vec<u8>]) -> Result<T, ReloadError> {
-        (self.make)(contents).map_err(|cause| ReloadError::Content { paths: self.names(), cause })
-    }
-
-    fn names(&self) -> String {
-        self.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     }
 }

@@ -18,7 +18,7 @@ use super::{
     server_side::{Migration, ServerCommand, Triggers},
 };
 use crate::{
-    app::{App, RunError, StartError, connect_single},
+    app::{App, RunError, StartError, connect_single, descriptors},
     changes::{self, InstallError, Progress, TriggerState},
     clock::Clock,
     config::{self, Config, OpenTelemetry, Secret},
@@ -76,7 +76,8 @@ pub fn run(command: ServerCommand) -> ExitCode {
     ended
 }
 
-async fn serve(config: Config, telemetry: Telemetry) -> ExitCode {
+async fn serve(mut config: Config, telemetry: Telemetry) -> ExitCode {
+    descriptors::fit(&mut config);
     // When the last clone is dropped, the library waits for its threads, even if the process has to end at once.
     let _never_dropped = ManuallyDrop::new(telemetry.clone());
     let listening = async {

@@ -13,13 +13,14 @@ use crate::{
     config::{AuthMode, Config},
     error::with_causes,
     grpc::security::Security,
+    reload::read_once,
     sync::TaskTracker,
 };
 
 /// Enough time for a renewal by hand.
 const SHORT: TimeDelta = TimeDelta::days(30);
 
-pub(super) fn examine(config: &Config, found: &mut Findings) {
+pub(super) async fn examine(config: &Config, found: &mut Findings) {
     let (tls, auth) = (config.tls.cert.is_some(), config.auth.mode != AuthMode::None);
     if !tls && !auth {
         return found.ok("tls and callers", "off: every client that reaches the port may call everything");
@@ -27,12 +28,12 @@ pub(super) fn examine(config: &Config, found: &mut Findings) {
     let now = Clock::system().utc();
     let certificates = [("tls.cert", &config.tls.cert), ("tls.client_ca", &config.tls.client_ca)];
     for (setting, file) in certificates.iter().filter_map(|(setting, file)| Some((setting, file.as_deref()?))) {
-        validity(setting, file, now, found);
+        validity(setting, file, now, found).await;
     }
     // Ends the watching of files that it starts.
     let stop = CancellationToken::new();
     stop.cancel();
-    match Security::of(config, &TaskTracker::new(), &stop) {
+    match Security::of(config, &TaskTracker::new(), &stop).await {
         Ok(_) => found.ok("tls and callers", "the files can be read and fit together"),
         Err(error) => found.fail(
             "tls and callers",
@@ -44,8 +45,8 @@ pub(super) fn examine(config: &Config, found: &mut Findings) {
 }
 
 /// Every certificate of a file. A file without one is another finding.
-fn validity(setting: &str, file: &Path, now: DateTime<Utc>, found: &mut Findings) {
-    let Ok(text) = std::fs::read(file) else { return };
+async fn validity(setting: &str, file: &Path, now: DateTime<Utc>, found: &mut Findings) {
+    let Ok(text) = read_once(file).await else { return };
     for pem in Pem::iter_from_buffer(&text).flatten() {
         let Ok(certificate) = pem.parse_x509() else { continue };
         let (validity, subject) = (certificate.validity(), certificate.subject().to_string());

@@ -1,6 +1,6 @@
 //! The ports that the server listens on, and the endpoints that it calls: connected to, with a TLS handshake at most.
 
-use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use futures::future::join_all;
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
@@ -15,7 +15,9 @@ use tokio_rustls::TlsConnector;
 use super::{Findings, REACH_MAX};
 use crate::{
     config::{Config, OpenTelemetry},
+    error::with_causes,
     grpc,
+    reload::read_once,
 };
 
 /// The response to a probe has some hundred bytes.
@@ -88,7 +90,7 @@ pub(super) async fn reach(url: &str, authority: Option<&Path>) -> Result<(), Str
         let stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
         if encrypted {
             let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
-            tls(authority)?.connect(name, stream).await.map_err(|error| error.to_string())?;
+            tls(authority).await?.connect(name, stream).await.map_err(|error| error.to_string())?;
         }
         Ok(())
     };
@@ -96,19 +98,18 @@ pub(super) async fn reach(url: &str, authority: Option<&Path>) -> Result<(), Str
 }
 
 /// Trusts the same CAs as later calls.
-fn tls(authority: Option<&Path>) -> Result<TlsConnector, String> {
+async fn tls(authority: Option<&Path>) -> Result<TlsConnector, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;
     let builder = match authority {
-        Some(file) => builder.with_root_certificates(roots(file)?),
+        Some(file) => builder.with_root_certificates(roots(file).await?),
         None => builder.with_platform_verifier().map_err(|error| error.to_string())?,
     };
     Ok(TlsConnector::from(Arc::new(builder.with_no_client_auth())))
 }
 
-fn roots(file: &Path) -> Result<RootCertStore, String> {
-    let unusable = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let pem = fs::read(file).map_err(|error| unusable(&error))?;
-    grpc::transport::tls::roots(&pem).map_err(|error| unusable(&error))
+async fn roots(file: &Path) -> Result<RootCertStore, String> {
+    let pem = read_once(file).await.map_err(|error| with_causes(&error))?;
+    grpc::transport::tls::roots(&pem).map_err(|error| format!("{}: {error}", file.display()))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
+    future::{Ready, pending, ready},
 };
 
 use futures::future::Either;
@@ -13,7 +13,12 @@ use tonic::body::Body;
 use tower::Service;
 use tracing::Span;
 
-use super::{call::Call, refusal::Refusal, request_id::RequestId};
+use super::{
+    call::Call,
+    refusal::Refusal,
+    request_id::RequestId,
+    slots::{Lost, Slot},
+};
 use crate::proto::SealedResponse;
 
 /// A service below the outermost layer.
@@ -62,11 +67,21 @@ pub struct GetReply {
 }
 
 /// What ends a stream.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Until {
     Deadline(Instant),
     /// For streams that may stay open, such as a watch on health.
-    Drain(CancellationToken),
+    Open(OpenStream),
+}
+
+/// What ends a stream that needs no permit.
+#[derive(Debug)]
+pub struct OpenStream {
+    /// Other streams may take it.
+    pub slot: (Slot, Lost),
+    pub deadline: Option<Instant>,
+    /// None: it ends before the server drains.
+    pub drain: Option<CancellationToken>,
 }
 
 impl Until {
@@ -74,17 +89,42 @@ impl Until {
     pub async fn passed(self) -> Refusal {
         match self {
             Self::Deadline(at) => {
-                // A timer that is due still waits for the clock's next millisecond.
-                if Instant::now() < at {
-                    tokio::time::sleep_until(at).await;
-                }
+                due(at).await;
                 Refusal::DeadlineExceeded
             }
-            Self::Drain(drain) => {
-                drain.cancelled().await;
-                Refusal::Draining
-            }
+            Self::Open(open) => open.passed().await,
         }
+    }
+}
+
+impl OpenStream {
+    async fn passed(self) -> Refusal {
+        let Self { slot: (_slot, lost), deadline, drain } = self;
+        let due = async {
+            match deadline {
+                Some(at) => due(at).await,
+                None => pending().await,
+            }
+        };
+        let drained = async {
+            match drain {
+                Some(drain) => drain.cancelled_owned().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = due => Refusal::DeadlineExceeded,
+            () = drained => Refusal::Draining,
+            _ = lost => Refusal::Overloaded,
+        }
+    }
+}
+
+async fn due(at: Instant) {
+    // A timer that is due still waits for the clock's next millisecond.
+    if Instant::now() < at {
+        tokio::time::sleep_until(at).await;
     }
 }
 

@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 use tower::BoxError;
 
-use super::{method::Method, request_id::RequestId, service::convert::GetRequest, transport::listener::Peer};
+use super::{method::Method, request_id::RequestId, service::convert::GetRequest, transport::peer::Peer};
 
 /// A request on its way to the service. Each layer fills in what it is for.
 #[derive(Debug)]

@@ -68,11 +68,17 @@ impl Method {
         }
     }
 
-    /// Whether it is one of the contract's. The others cost next to nothing, must be answered when the service is full
-    /// or draining (health above all), and may stream for as long as the caller likes.
+    /// Whether it is one of the contract's. The others need no permit, because they must be answered when the service is
+    /// full or draining (health above all), and may stay open. The number of open ones is limited.
     #[must_use]
     pub fn is_ours(self) -> bool {
         !matches!(self, Self::Health | Self::Reflection | Self::Unknown)
+    }
+
+    /// Whether its requests are one message each.
+    #[must_use]
+    pub fn has_one_message(self) -> bool {
+        self.is_ours() || self == Self::Health
     }
 
     /// Whether calls are expected to end with this code: its series begins at 0. Any other series begins when its code

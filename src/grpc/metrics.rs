@@ -12,7 +12,7 @@ use std::sync::{
 use tonic::Code;
 use tracing::Span;
 
-use super::{method::Method, refusal::Outcome};
+use super::{method::Method, refusal::Outcome, transport::peer::Peer};
 use crate::{
     clock::{Clock, Moment},
     telemetry::{DurationHistogram, Meter, PerCore, names},
@@ -81,6 +81,7 @@ impl Metrics {
             outcome: Outcome::Abandoned,
             code: Code::Cancelled,
             span: Span::none(),
+            peer: None,
         }
     }
 }
@@ -120,9 +121,16 @@ pub struct RequestRecord {
     outcome: Outcome,
     code: Code,
     span: Span,
+    peer: Option<Peer>,
 }
 
 impl RequestRecord {
+    /// The connection of the request has one more in progress until this is dropped.
+    pub fn on(&mut self, peer: Peer) {
+        peer.request_begins();
+        self.peer = Some(peer);
+    }
+
     /// From now on the end is recorded in this span too.
     pub fn continue_in(&mut self, span: Span) {
         self.span = span;
@@ -143,7 +151,11 @@ impl RequestRecord {
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
-        let took = self.metrics.clock.now().since(self.began);
+        let now = self.metrics.clock.now();
+        let took = now.since(self.began);
+        if let Some(peer) = &self.peer {
+            peer.request_ended(now);
+        }
         record_code(&self.span, self.code);
         let of = self.metrics.method(self.method);
         let counts = of.counts.mine();

@@ -23,8 +23,10 @@ pub enum Refusal {
     DeadlineExceeded,
     /// The message has more bytes than requests may have.
     MessageTooLarge { bytes: usize, bytes_max: usize },
-    /// The bytes are not one message.
+    /// The bytes are no message.
     Unreadable,
+    /// There is no message, or more than one.
+    NotOneMessage,
     /// The caller left before its message was complete.
     Abandoned,
     /// A defect of ours.
@@ -74,6 +76,7 @@ impl Refusal {
             | Self::Invalid(_)
             | Self::MessageTooLarge { .. }
             | Self::Unreadable
+            | Self::NotOneMessage
             | Self::Panicked
             | Self::Failed(_) => Outcome::Answered,
         }

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     middleware::auth::{Auth, Callers},
-    transport::tls,
+    transport::tls::{self, ServerTls},
 };
 use crate::{
     config::{AuthMode, Config},
@@ -21,7 +20,7 @@ pub struct Security {
     /// Who may call.
     pub(super) auth: Auth,
     /// None: connections are not encrypted.
-    pub(super) tls: Option<Reloaded<ServerConfig>>,
+    pub(super) tls: Option<Reloaded<ServerTls>>,
 }
 
 impl Security {
@@ -32,17 +31,17 @@ impl Security {
     }
 
     /// Reads the files, and again when they change, until `stop`.
-    pub fn of(config: &Config, tasks: &TaskTracker, stop: &CancellationToken) -> Result<Self, ReloadError> {
+    pub async fn of(config: &Config, tasks: &TaskTracker, stop: &CancellationToken) -> Result<Self, ReloadError> {
         let watching = Watching { config, tasks, stop };
         let tls = match (&config.tls.cert, &config.tls.key) {
             (Some(cert), Some(key)) => {
-                Some(watching.watch(tls::files(cert.clone(), key.clone(), config.tls.client_ca.clone()))?)
+                Some(watching.watch(tls::files(cert.clone(), key.clone(), config.tls.client_ca.clone())).await?)
             }
             _ => None,
         };
         let auth = match (config.auth.mode, config.auth.tokens_file.clone(), config.auth.principals_file.clone()) {
-            (AuthMode::Token, Some(file), _) => Auth::Token(watching.watch(callers(file, Callers::tokens))?),
-            (AuthMode::Mtls, _, Some(file)) => Auth::Certificate(watching.watch(callers(file, Callers::uris))?),
+            (AuthMode::Token, Some(file), _) => Auth::Token(watching.watch(callers(file, Callers::tokens)).await?),
+            (AuthMode::Mtls, _, Some(file)) => Auth::Certificate(watching.watch(callers(file, Callers::uris)).await?),
             // The rules between settings leave no other case of the two modes.
             _ => Auth::Open,
         };
@@ -57,8 +56,8 @@ struct Watching<'a> {
 }
 
 impl Watching<'_> {
-    fn watch<T: Send + Sync + 'static>(&self, files: Files<T>) -> Result<Reloaded<T>, ReloadError> {
-        let (watched, watching) = files.watch(self.config.tls.reload_every, self.stop.clone())?;
+    async fn watch<T: Send + Sync + 'static>(&self, files: Files<T>) -> Result<Reloaded<T>, ReloadError> {
+        let (watched, watching) = files.watch(self.config.tls.reload_every, self.stop.clone()).await?;
         self.tasks.spawn(watching);
         Ok(watched)
     }

@@ -15,20 +15,20 @@ use super::{
         FilterLayer,
         auth::Auth,
         catch_panic::CatchPanicLayer,
-        concurrency_limit::ConcurrencyLimitLayer,
+        concurrency_limit::{self, ConcurrencyLimitLayer},
         content_type::ContentType,
         deadline::DeadlineLayer,
         deadline_parsed::DeadlineParsed,
         drain::{Drain, DrainLayer},
         memory_hit::MemoryHitLayer,
         metrics::MetricsLayer,
-        receive::{ReceiveLayer, Slots},
+        receive::{self, ReceiveLayer},
         request_id::RequestIdLayer,
         response_body::ResponseBody,
         trace::TraceLayer,
     },
     routes::Routes,
-    transport::listener::Peer,
+    transport::peer::Peer,
 };
 use crate::{config, telemetry::Sampling};
 
@@ -56,7 +56,8 @@ impl Stack {
         let receive = ReceiveLayer {
             bytes_max: config.max_request_bytes,
             arrival_max: config.arrival_max,
-            slots: Slots::new(config.max_request_bytes),
+            slots: receive::slots(config.max_request_bytes, config.max_concurrent_streams),
+            health_slots: concurrency_limit::open_calls(config.max_open_calls),
         };
         Self {
             metrics,
@@ -65,7 +66,7 @@ impl Stack {
             sampling,
             drain: Drain::default(),
             receive,
-            limit: ConcurrencyLimitLayer::new(config.max_concurrent_requests),
+            limit: ConcurrencyLimitLayer::new(config.max_concurrent_requests, config.max_open_calls),
             routes,
         }
     }
@@ -101,7 +102,7 @@ impl Stack {
             .layer(self.receive.clone())
             // A hit needs no permit: it never waits. Boxes the future of everything below.
             .layer(MemoryHitLayer { rpcs: self.routes.rpcs.clone() })
-            // The work is limited, not the wait for messages.
+            // The work is limited, not the wait for messages. Calls that need no permit have limits of their own.
             .layer(self.limit.clone())
             // Bounds the work, and the stream that may come out of it.
             .layer(DeadlineLayer)

@@ -22,6 +22,8 @@ use crate::{
 const DOMAIN: &str = "userdata";
 /// Tells gRPC's own retry policies how long to wait; they do not read `RetryInfo`.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// In an answer about compression.
+const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 /// The end of prost's message about a message that is nested deeper than 100 levels, its limit.
 const TOO_DEEP: &str = ": recursion limit reached";
 
@@ -38,6 +40,7 @@ pub fn of(refusal: &Refusal, id: &RequestId) -> Status {
         Refusal::DeadlineExceeded => deadline_exceeded(),
         Refusal::MessageTooLarge { bytes, bytes_max } => message_too_large(*bytes, *bytes_max),
         Refusal::Unreadable => unreadable(id),
+        Refusal::NotOneMessage => not_one_message(),
         Refusal::Abandoned => Status::cancelled("the request ended before its message"),
         Refusal::Panicked => internal(id),
         Refusal::Failed(error) => of_error(error, id),
@@ -104,6 +107,20 @@ fn unreadable(id: &RequestId) -> Status {
     internal_because("the message cannot be read", id)
 }
 
+/// The code that gRPC's own list has for it.
+fn not_one_message() -> Status {
+    let message = "the method takes exactly one message";
+    Status::with_error_details(Code::Unimplemented, message, info("NOT_ONE_MESSAGE"))
+}
+
+/// tonic's headers name the encodings that there are. Its words quote the caller.
+fn unsupported_compression(headers: &HeaderMap) -> Status {
+    let accepted = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("identity");
+    let message = format!("the message's compression (grpc-encoding) is not supported; supported are: {accepted}");
+    let details = info_about("COMPRESSION_UNSUPPORTED", [("supported", accepted)]);
+    Status::with_error_details(Code::Unimplemented, message, details)
+}
+
 fn internal(id: &RequestId) -> Status {
     internal_because("internal error", id)
 }
@@ -123,6 +140,7 @@ pub fn complete(headers: &mut HeaderMap, id: &RequestId) {
     let complete = match status.code() {
         Code::Internal if status.message().ends_with(TOO_DEEP) => invalid(vec![too_deep()]),
         Code::Internal => unreadable(id),
+        Code::Unimplemented if headers.contains_key(ACCEPT_ENCODING) => unsupported_compression(headers),
         Code::Unimplemented => {
             Status::with_error_details(Code::Unimplemented, "there is no such method", info("UNIMPLEMENTED"))
         }
@@ -253,6 +271,7 @@ mod tests {
             (Refusal::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             (Refusal::MessageTooLarge { bytes: 2, bytes_max: 1 }, Code::OutOfRange, "MESSAGE_TOO_LARGE"),
             (Refusal::Unreadable, Code::Internal, "INTERNAL"),
+            (Refusal::NotOneMessage, Code::Unimplemented, "NOT_ONE_MESSAGE"),
             (Refusal::Panicked, Code::Internal, "INTERNAL"),
         ] {
             let status = of(&refusal, &id);

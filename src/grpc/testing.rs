@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -11,7 +12,15 @@ use futures::{Stream, StreamExt as _, stream::BoxStream};
 use http::Request;
 use http_body::{Body, Frame};
 
-use super::{call::Call, method::Method, transport::listener::Peer};
+use super::{
+    call::Call,
+    method::Method,
+    transport::{
+        connections::{Connections, StayLimits},
+        peer::Peer,
+    },
+};
+use crate::{clock::Clock, telemetry::Meter};
 
 /// A request's body of these frames.
 pub(super) struct TestBody(BoxStream<'static, Bytes>);
@@ -49,4 +58,22 @@ pub(super) fn call(method: Method, headers: &[(&str, &str)]) -> Call<TestBody> {
 pub(super) fn call_with(method: Method, headers: &[(&str, &str)], body: TestBody) -> Call<TestBody> {
     let (head, body) = request(method, headers, body).into_parts();
     Call::new(method, Peer::default(), head, body)
+}
+
+/// The other end of the nth connection of a server, on which nothing has been admitted.
+pub(super) async fn stranger(number: u64) -> Peer {
+    let limit = Duration::from_secs(60);
+    let limits = StayLimits { connections: 1, first_request: limit, idle: limit };
+    let connections = Connections::new(limits, Clock::system(), &Meter::none());
+    for _ in 1..number {
+        drop(connections.enter().await);
+    }
+    Peer::at(&connections.enter().await, None)
+}
+
+/// The same, of a caller.
+pub(super) async fn admitted(number: u64) -> Peer {
+    let peer = stranger(number).await;
+    peer.admit();
+    peer
 }

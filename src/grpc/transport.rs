@@ -1,7 +1,12 @@
 //! Sockets: from an accepted connection to HTTP/2 requests. Nothing here knows what a request is about.
 
+pub(super) mod channel;
+mod client_certificate;
+pub mod connections;
 pub mod http2;
 pub mod listener;
+pub mod peer;
 pub mod preface;
+mod stranger;
 pub mod tls;
 pub mod write_coalescing;

@@ -135,6 +135,18 @@ instruments! {
         [Attribute { name: "rpc.system.name", values: &["grpc"] }, METHOD, CODE];
     REQUESTS_IN_FLIGHT = "userdata.requests.in_flight", UpDownCounter, "{request}",
         "Requests in progress", [METHOD];
+    CONNECTIONS = "userdata.connections", UpDownCounter, "{connection}",
+        "Connections of callers, by whether a request has been admitted on them", [Attribute {
+            name: "state",
+            values: &["no_request_yet", "admitted"],
+        }];
+    CONNECTIONS_MAX = "userdata.connections.max", UpDownCounter, "{connection}",
+        "Connections of callers at most", [];
+    CONNECTIONS_ENDED = "userdata.connections.ended", Counter, "{connection}",
+        "Connections that the server ended; full: for a new one", [Attribute {
+            name: "reason",
+            values: &["full", "no_request", "idle", "unread", "refused", "credentials"],
+        }];
     SERVED = "userdata.served", Counter, "{document}",
         "Documents served, by where they came from", [Attribute {
             name: "status",

@@ -9,7 +9,7 @@ use prost::Message as _;
 use tower::Service as _;
 use userdata::{
     cache::ReadOptions,
-    grpc::transport::listener::Peer,
+    grpc::transport::peer::Peer,
     proto::v1::{CacheInfo, CacheStatus, GetComprehensiveUserDataResponse},
 };
 

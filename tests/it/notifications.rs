@@ -78,7 +78,7 @@ async fn pair(polls: Polls) -> Pair {
     let urls = [("USERDATA__DATABASE__URL", database_url), ("USERDATA__REDIS__URL", redis_url.as_str())];
     let environment = urls.iter().chain(polls.environment());
     let environment = environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let settings = Settings { uid: None, flags: vec![], environment };
+    let settings = Settings { uid: None, files: None, flags: vec![], environment };
     let servers = [serve(settings.clone()).await, serve(settings).await];
     let [near, far] = [servers[0].client().await, servers[1].client().await];
     let clock = Clock::system();

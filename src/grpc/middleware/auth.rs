@@ -34,7 +34,13 @@ pub enum Auth {
 
 impl CallFilter for Auth {
     fn check<B>(&mut self, call: &mut Call<B>) -> Result<(), Refusal> {
-        call.caller = self.admit(call.method, &call.head.headers, call.peer.uri.as_deref())?;
+        if call.peer.has_lost_credentials() && call.method != Method::Health {
+            return Err(Refusal::Unauthenticated);
+        }
+        call.caller = self.admit(call.method, &call.head.headers, call.peer.uri())?;
+        if call.method.is_ours() {
+            call.peer.admit();
+        }
         Ok(())
     }
 }

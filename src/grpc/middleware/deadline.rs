@@ -68,15 +68,15 @@ impl<F: Future<Output = Result<Answer, Infallible>>> Future for DeadlineFuture<F
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let until = this.deadline.map(Until::Deadline);
+        let deadline = *this.deadline;
         if let Poll::Ready(Ok(mut answer)) = this.inner.poll(context) {
             if answer.is_encoded() {
-                answer.until = until;
+                answer.until = deadline.map(Until::Deadline);
             }
             return Poll::Ready(Ok(answer));
         }
-        let Some(until) = until else { return Poll::Pending };
-        let passed = this.passed.get_or_insert_with(|| until.passed().boxed());
+        let Some(deadline) = deadline else { return Poll::Pending };
+        let passed = this.passed.get_or_insert_with(|| Until::Deadline(deadline).passed().boxed());
         let refusal = ready!(passed.as_mut().poll(context));
         Poll::Ready(Ok(refusal.into()))
     }

@@ -104,8 +104,8 @@ impl<F: Future<Output = Result<Answer, Infallible>>> Future for DrainFuture<F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if let Poll::Ready(Ok(mut answer)) = this.inner.poll(context) {
-            if answer.is_encoded() {
-                answer.until = answer.until.or(this.token.take().map(Until::Drain));
+            if let Some(Until::Open(open)) = &mut answer.until {
+                open.drain = this.token.take();
             }
             return Poll::Ready(Ok(answer));
         }
@@ -123,10 +123,20 @@ mod tests {
     use tower::{ServiceExt as _, service_fn};
 
     use super::*;
-    use crate::grpc::{answer::Content, method::Method, testing};
+    use crate::grpc::{
+        answer::{Content, OpenStream},
+        method::Method,
+        slots::{Loses, Slots},
+        testing::{self, TestBody},
+    };
 
     async fn answered(drain: &Drain, method: Method) -> Answer {
-        let encoded = service_fn(async |_| Ok(Content::Encoded(Response::new(Body::empty())).into()));
+        let encoded = service_fn(async |call: Call<TestBody>| {
+            let mut answer = Answer::from(Content::Encoded(Response::new(Body::empty())));
+            let slot = Slots::new(Loses::Newest, 1, 1).take(&call.peer);
+            answer.until = Some(Until::Open(OpenStream { slot, deadline: None, drain: None }));
+            Ok(answer)
+        });
         let Ok(answer) = DrainLayer(drain.clone()).layer(encoded).oneshot(testing::call(method, &[])).await;
         answer
     }

@@ -18,7 +18,7 @@ use crate::grpc::{
     call::Call,
     method::Method,
     metrics::{Metrics, RequestRecord},
-    transport::listener::Peer,
+    transport::peer::Peer,
 };
 
 /// Puts a [`MetricsService`] above a service.
@@ -56,7 +56,8 @@ impl<B, S: CallService<B>> Service<Request<B>> for MetricsService<S> {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (head, body) = request.into_parts();
         let method = Method::of(head.uri.path());
-        let record = self.layer.metrics.begin(method);
+        let mut record = self.layer.metrics.begin(method);
+        record.on(self.layer.peer.clone());
         let call = Call::new(method, self.layer.peer.clone(), head, body);
         MetricsFuture { inner: self.inner.call(call), record: Some(record) }
     }

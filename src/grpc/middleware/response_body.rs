@@ -52,8 +52,9 @@ enum Rest {
 
 struct EncodedStream {
     body: Body,
+    /// Until the stream first has to wait.
     until: Option<Until>,
-    /// Made when a stream first has to wait: a unary reply never does.
+    /// Made of it then: a unary reply never waits.
     passed: Option<BoxFuture<'static, Refusal>>,
     id: RequestId,
 }
@@ -110,8 +111,10 @@ impl EncodedStream {
         match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(context))) {
             Ok(Poll::Ready(frame)) => Poll::Ready(Ok(frame)),
             Ok(Poll::Pending) => {
-                let Some(until) = &self.until else { return Poll::Pending };
-                let passed = self.passed.get_or_insert_with(|| until.clone().passed().boxed());
+                if let Some(until) = self.until.take() {
+                    self.passed = Some(until.passed().boxed());
+                }
+                let Some(passed) = &mut self.passed else { return Poll::Pending };
                 Poll::Ready(Err(ready!(passed.as_mut().poll(context))))
             }
             Err(_) => {

@@ -4,14 +4,15 @@
 //! deadlines outside of the metrics, and runs connections in tasks that cannot be ended. Its HTTP/1, upgrades and
 //! connection ages have no use here.
 //!
-//! Invariant: a connection is a task of the tracker's, and ends: with its peer, after its last request once the server is
-//! leaving, or at once when it is cut off.
+//! Invariant: a connection is a task of the tracker's from the handshake on, and ends: with its peer, when its place says
+//! so, after its last request once the server is leaving, or at once when it is cut off.
 
 use std::{
     cell::RefCell,
     convert::Infallible,
-    io,
+    future::pending,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Waker},
     time::Duration,
 };
@@ -25,11 +26,22 @@ use tokio_util::sync::CancellationToken;
 use tower::{BoxError, Service};
 use tracing::debug;
 
-use super::{listener::Peer, preface::Prompt, tls::Channel};
+use super::{
+    channel::{Channel, Opener},
+    connections::Place,
+    listener::Connection,
+    peer::Peer,
+    preface::Prompt,
+    stranger::Stranger,
+};
 use crate::sync::TaskTracker;
 
 /// All headers of a request, as HTTP/2 counts them; the largest legal ones have a tenth of it.
 const HEADER_LIST_BYTES_MAX: u32 = 16 * 1024;
+/// Bytes of a request that are held unread. The largest legal one has a few KiB; hyper's own would be 1 MiB.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// The same for all requests of a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// A connection that shows no life is asked for it after this, and closed if it gives none.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,14 +55,23 @@ pub(in crate::grpc) struct Http2Limits {
     pub(in crate::grpc) streams: u32,
 }
 
-/// Serves HTTP/2 on every connection until `leaving`, then until the last request has been answered.
+/// What ends all connections of a server.
+#[derive(Clone, Debug, Default)]
+pub(in crate::grpc) struct Leave {
+    /// After their last requests.
+    pub(in crate::grpc) leaving: CancellationToken,
+    /// At once.
+    pub(in crate::grpc) cut_off: CancellationToken,
+}
+
+/// Serves HTTP/2 on every connection until the server leaves, then until the last request has been answered.
 pub(in crate::grpc) async fn serve<S, B>(
-    incoming: impl Stream<Item = io::Result<Channel>>,
-    service: impl Fn(Peer) -> S,
+    incoming: impl Stream<Item = (Connection, Arc<Place>)>,
+    opener: Opener,
+    service: impl Fn(Peer) -> S + Clone + Send + 'static,
     limits: Http2Limits,
     tracker: &TaskTracker,
-    leaving: CancellationToken,
-    cut_off: CancellationToken,
+    leave: Leave,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
     S::Future: Send + Unpin + 'static,
@@ -60,33 +81,24 @@ pub(in crate::grpc) async fn serve<S, B>(
     let settings = settings(limits.streams, tracker);
     // Beside the app's tracker: this waits for its own connections only.
     let connections = TaskTracker::new();
-    let mut incoming = Box::pin(incoming.take_until(leaving.cancelled()));
-    let mut number = 0;
-    while let Some(channel) = incoming.next().await {
-        let Ok(mut channel) = channel else { continue };
-        number += 1;
-        let cycles = channel.in_poll_cycles();
-        let peer = Peer { connection: number, uri: channel.peer_uri() };
-        let service = ConnectionService(RefCell::new(service(peer)));
-        let connection = settings.serve_connection(TokioIo::new(Prompt::within(limits.preface, channel)), service);
-        let (leaving, cut_off) = (leaving.clone(), cut_off.clone());
-        let counted = connections.token();
+    let mut incoming = Box::pin(incoming.take_until(leave.leaving.cancelled()));
+    while let Some((connection, place)) = incoming.next().await {
+        let (service, leave, counted) = (service.clone(), leave.clone(), connections.token());
+        let (mut opener, settings) = (opener.clone(), settings.clone());
         tracker.spawn(async move {
             let _counted = counted;
-            let mut connection = pin!(connection);
-            let ended = tokio::select! {
+            let opened = tokio::select! {
                 biased;
-                () = cut_off.cancelled() => return,
-                ended = cycles.run(connection.as_mut()) => ended,
-                () = leaving.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    match cut_off.run_until_cancelled(cycles.run(connection)).await {
-                        Some(ended) => ended,
-                        None => return,
-                    }
-                }
+                () = leave.cut_off.cancelled() => return,
+                () = leave.leaving.cancelled() => return,
+                _ = place.ends(pending()) => return,
+                opened = opener.open(connection) => opened,
             };
-            // Every client can cause it, so it is no warning.
+            // Every client can cause what fails here, so it is no warning.
+            let ended = match opened {
+                Ok(channel) => serve_channel(channel, opener, &place, service, &settings, limits, leave).await,
+                Err(error) => return debug!(%error, "tls handshake failed; connection closed"),
+            };
             if let Err(error) = ended {
                 debug!(error = &error as &dyn std::error::Error, "http/2 connection failed");
             }
@@ -98,12 +110,66 @@ pub(in crate::grpc) async fn serve<S, B>(
     connections.wait().await;
 }
 
+async fn serve_channel<S, B>(
+    mut channel: Channel,
+    opener: Opener,
+    place: &Arc<Place>,
+    service: impl Fn(Peer) -> S,
+    settings: &http2::Builder<AtOnce>,
+    limits: Http2Limits,
+    leave: Leave,
+) -> Result<(), hyper::Error>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S::Future: Send + Unpin + 'static,
+    B: Body<Error: Into<BoxError>> + Send + Unpin + 'static,
+    B::Data: Send,
+{
+    let cycles = channel.in_poll_cycles();
+    let peer = Peer::at(place, channel.peer_uri());
+    let certificate = opener.client_certificate(&channel);
+    let credentials = async move {
+        match certificate {
+            Some(certificate) => certificate.ends().await,
+            None => pending().await,
+        }
+    };
+    let service = ConnectionService(RefCell::new(service(peer)));
+    let stream = Stranger::new(channel, Arc::clone(place), cycles.clone());
+    let connection = settings.serve_connection(TokioIo::new(Prompt::within(limits.preface, stream)), service);
+    let mut connection = pin!(connection);
+    let end = tokio::select! {
+        biased;
+        () = leave.cut_off.cancelled() => return Ok(()),
+        ended = cycles.run(connection.as_mut()) => return ended,
+        () = leave.leaving.cancelled() => None,
+        end = place.ends(credentials) => Some(end),
+    };
+    let grace = match end {
+        None => None,
+        Some(end) => {
+            debug!(?end, "connection is ended");
+            let Some(grace) = place.grace(end) else { return Ok(()) };
+            Some(grace)
+        }
+    };
+    connection.as_mut().graceful_shutdown();
+    let finished = leave.cut_off.run_until_cancelled(cycles.run(connection));
+    let finished = match grace {
+        None => finished.await,
+        Some(grace) => tokio::time::timeout(grace, finished).await.unwrap_or_default(),
+    };
+    finished.unwrap_or(Ok(()))
+}
+
 fn settings(streams: u32, tracker: &TaskTracker) -> http2::Builder<AtOnce> {
     let mut settings = http2::Builder::new(AtOnce(tracker.clone()));
     settings
         .timer(TokioTimer::new())
         .max_concurrent_streams(streams)
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         // Streams that are reset before they are accepted: a client may cancel all its calls at once. More is an attack

@@ -1,4 +1,4 @@
-//! Accepts connections, up to a limit, and ends those whose peer has stopped reading.
+//! Accepts connections, and ends those whose peer has stopped reading.
 
 use std::{
     io,
@@ -12,62 +12,62 @@ use futures::{Stream, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
-use tracing::warn;
+use tracing::{debug, warn};
+
+use super::connections::{Connections, Place};
 
 /// Before accepting again after a failure, which is nearly always a lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// A failure that lasts is no news.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// Limits of connections.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionLimits {
-    /// Connections at once.
-    pub connections: usize,
-    /// How long a peer may read nothing.
-    pub write_stall: Duration,
-}
-
-/// The connections of a listener, until the stream is dropped.
-pub fn incoming(listener: TcpListener, limits: ConnectionLimits) -> impl Stream<Item = io::Result<Connection>> {
-    let permits = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
-    stream::unfold((listener, permits), move |(listener, permits)| async move {
-        let permit = Arc::clone(&permits).acquire_owned().await.ok()?;
-        let stream = accept(&listener).await;
-        let connection = Connection { stream, stalled: None, stall_max: limits.write_stall, _permit: permit };
-        Some((Ok(connection), (listener, permits)))
+/// The connections of a listener, until the stream is dropped. A peer may read nothing for `stall_max`.
+pub fn incoming(
+    listener: TcpListener,
+    connections: Connections,
+    stall_max: Duration,
+) -> impl Stream<Item = (Connection, Arc<Place>)> {
+    let listening = Listening { listener, connections, warned: None };
+    stream::unfold(listening, move |mut listening| async move {
+        let stream = listening.accept().await;
+        // Only now: a connection yields for a newcomer that is there.
+        let place = Arc::new(listening.connections.enter().await);
+        let connection = Connection { stream, stalled: None, stall_max, place: Arc::clone(&place) };
+        Some(((connection, place), listening))
     })
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // A reply is several small writes: waiting for acknowledgements between them costs 40 ms.
-                if let Err(error) = stream.set_nodelay(true) {
-                    warn!(
-                        error = &error as &dyn std::error::Error,
-                        "TCP_NODELAY not set; replies on this connection may be delayed"
-                    );
+struct Listening {
+    listener: TcpListener,
+    connections: Connections,
+    warned: Option<Instant>,
+}
+
+impl Listening {
+    async fn accept(&mut self) -> TcpStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    // A reply is several small writes: waiting for acknowledgements between them costs 40 ms.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        debug!(%error, "TCP_NODELAY not set; replies on this connection may be delayed");
+                    }
+                    return stream;
                 }
-                return stream;
-            }
-            Err(error) => {
-                warn!(error = &error as &dyn std::error::Error, "accepting a connection failed; trying again");
-                sleep(ACCEPT_RETRY).await;
+                Err(error) => {
+                    if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
+                        self.warned = Some(Instant::now());
+                        warn!(error = &error as &dyn std::error::Error, "accepting a connection failed; trying again");
+                    }
+                    // It gives a descriptor back.
+                    self.connections.make_room();
+                    sleep(ACCEPT_RETRY).await;
+                }
             }
         }
     }
-}
-
-/// The other end of a connection.
-#[derive(Clone, Debug, Default)]
-pub struct Peer {
-    /// Counts the connections of a server.
-    pub connection: u64,
-    /// The one URI in its certificate.
-    pub uri: Option<Arc<str>>,
 }
 
 /// An accepted connection.
@@ -76,7 +76,7 @@ pub struct Connection {
     /// Runs while the peer reads nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     stall_max: Duration,
-    _permit: OwnedSemaphorePermit,
+    place: Arc<Place>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -89,10 +89,15 @@ impl Connection {
     /// Judges a write's result: one that has been pending for too long fails.
     fn unless_stalled<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stalled = None;
+            if self.stalled.take().is_some() {
+                self.place.is_read();
+            }
             return written;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.stall_max)));
+        let stalled = self.stalled.get_or_insert_with(|| {
+            self.place.is_unread();
+            Box::pin(sleep(self.stall_max))
+        });
         match stalled.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -140,12 +145,15 @@ impl AsyncWrite for Connection {
 mod tests {
     use std::{net::SocketAddr, pin::pin};
 
-    use futures::{FutureExt as _, StreamExt as _};
+    use futures::StreamExt as _;
     use tokio::io::AsyncWriteExt as _;
 
-    use super::*;
+    use super::{super::connections::StayLimits, *};
+    use crate::{clock::Clock, telemetry::Meter};
 
-    const LIMITS: ConnectionLimits = ConnectionLimits { connections: 1, write_stall: Duration::from_millis(50) };
+    const LIMITS: StayLimits =
+        StayLimits { connections: 1, first_request: Duration::from_secs(60), idle: Duration::from_secs(60) };
+    const STALL_MAX: Duration = Duration::from_millis(50);
 
     async fn listen() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -153,24 +161,16 @@ mod tests {
         (listener, address)
     }
 
-    #[tokio::test]
-    async fn beyond_the_limit_connections_wait_until_one_ends() {
-        let (listener, address) = listen().await;
-        let mut incoming = pin!(incoming(listener, LIMITS));
-        let _clients = (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
-
-        let first = incoming.next().await.unwrap().unwrap();
-        assert!(incoming.next().now_or_never().is_none());
-        drop(first);
-        assert!(incoming.next().await.unwrap().is_ok());
+    fn connections() -> Connections {
+        Connections::new(LIMITS, Clock::system(), &Meter::none())
     }
 
     #[tokio::test]
     async fn a_peer_that_takes_nothing_loses_its_connection() {
         let (listener, address) = listen().await;
-        let mut incoming = pin!(incoming(listener, LIMITS));
+        let mut incoming = pin!(incoming(listener, connections(), STALL_MAX));
         let _silent = TcpStream::connect(address).await.unwrap();
-        let mut connection = incoming.next().await.unwrap().unwrap();
+        let (mut connection, _place) = incoming.next().await.unwrap();
 
         let error = connection.write_all(&vec![0; 64 * 1024 * 1024]).await.unwrap_err();
 

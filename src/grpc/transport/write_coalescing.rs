@@ -19,7 +19,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
 };
@@ -50,21 +50,33 @@ pub struct Coalesced<S> {
 
 /// The begin of poll cycles: set before the connection is polled, cleared by the first read. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct PollCycles(Arc<AtomicBool>);
+pub struct PollCycles(Arc<PollCycle>);
+
+#[derive(Debug, Default)]
+struct PollCycle {
+    has_begun: AtomicBool,
+    number: AtomicU64,
+}
 
 impl PollCycles {
     /// Runs the connection: each poll of it begins a cycle.
     pub async fn run<F: Future>(&self, mut connection: Pin<&mut F>) -> F::Output {
         poll_fn(|context| {
             // One task sets and clears it.
-            self.0.store(true, Relaxed);
+            self.0.has_begun.store(true, Relaxed);
+            self.0.number.fetch_add(1, Relaxed);
             connection.as_mut().poll(context)
         })
         .await
     }
 
+    /// Counts the cycles from 1.
+    pub(super) fn number(&self) -> u64 {
+        self.0.number.load(Relaxed)
+    }
+
     fn begins(&self) -> bool {
-        self.0.load(Relaxed) && self.0.swap(false, Relaxed)
+        self.0.has_begun.load(Relaxed) && self.0.has_begun.swap(false, Relaxed)
     }
 }
 

@@ -8,8 +8,9 @@ use tonic::Code;
 
 use super::ground;
 use testkit::{
-    ask::of,
+    ask::{of, reason},
     raw::{Connection, GET, framed, framed_bytes},
+    wire::{END_HEADERS, END_STREAM, End, HEADERS, Wire, block, frame},
 };
 
 /// A call with another method, path or header than a client's.
@@ -67,12 +68,12 @@ async fn messages_that_are_not_what_their_frame_says_are_refused() {
     };
     let parameters = [&[0x0a, 1, b'1'][..], &nest(0x22, &nested(2000))].concat();
     let cases = [
-        ("nothing", Code::Internal, Bytes::new()),
+        ("nothing", Code::Unimplemented, Bytes::new()),
         ("a prefix cut", Code::Internal, asking.slice(..3)),
         ("only a prefix", Code::Internal, asking.slice(..5)),
         ("a message cut", Code::Internal, asking.slice(..asking.len() - 1)),
-        ("bytes behind it", Code::Internal, [&asking[..], &[0, 0, 0]].concat().into()),
-        ("two messages", Code::Internal, [&asking[..], &asking].concat().into()),
+        ("bytes behind it", Code::Unimplemented, [&asking[..], &[0, 0, 0]].concat().into()),
+        ("two messages", Code::Unimplemented, [&asking[..], &asking].concat().into()),
         ("a flag that nobody knows", Code::Internal, [&[2][..], &asking[1..]].concat().into()),
         ("compressed, nobody says how", Code::Internal, [&[1][..], &asking[1..]].concat().into()),
         ("more than 64 KiB", Code::OutOfRange, framed(&of(&"x".repeat(64 * 1024)))),
@@ -99,4 +100,40 @@ async fn messages_that_are_not_what_their_frame_says_are_refused() {
             }
         })
         .await;
+}
+
+/// gRPC's rules of compression ask for the condition and for what is supported.
+#[tokio::test]
+async fn an_unsupported_compression_is_named_with_what_is_supported() {
+    let ground = ground(&[]).await;
+    let connection = Connection::open(ground.server.address).await;
+    for encoding in ["deflate", "zstd", "snappy"] {
+        let grpc = [("content-type", "application/grpc"), ("te", "trailers"), ("grpc-encoding", encoding)];
+        let asked = request(ground.server.address, Method::POST, GET, &grpc);
+        let (_, status) = connection.ask(asked, framed(&of("1"))).await;
+        let status = status.unwrap();
+        assert_eq!(status.code(), Code::Unimplemented, "{encoding}");
+        let said = status.message();
+        assert!(said.contains("compression") && said.contains("gzip,identity"), "{said}");
+        assert_eq!(reason(&status), "COMPRESSION_UNSUPPORTED");
+    }
+    ground.withstands(async |_| {}).await;
+}
+
+/// grpcio's `ipv4:a,b` names both addresses in `:authority`, which HTTP/2 does not allow; README.md says what to set.
+#[tokio::test]
+async fn an_authority_of_two_addresses_is_reset_and_any_single_one_is_answered() {
+    let ground = ground(&[]).await;
+    for (authority, expected) in [
+        ("127.0.0.1:50051,127.0.0.1:50052", End::Reset(1)),
+        ("127.0.0.1:50051", End::Answered),
+        ("userdata", End::Answered),
+    ] {
+        let head = [(":method", "POST"), (":scheme", "http"), (":path", GET), (":authority", authority)];
+        let head = block(&[&head[..], &[("content-type", "application/grpc"), ("te", "trailers")]].concat());
+        let mut wire = Wire::open(ground.server.address, &[]).await;
+        wire.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head)).await;
+        assert_eq!(wire.end(1).await, expected, "{authority}");
+    }
+    ground.withstands(async |_| {}).await;
 }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use chrono::{Datelike, NaiveDate};
@@ -59,6 +60,16 @@ impl Authority {
         fs::write(self.file("client"), &cert).unwrap();
         fs::write(self.file("client-key"), &key).unwrap();
         Identity::from_pem(cert, key)
+    }
+
+    /// The same, valid until that second of Unix time.
+    pub fn certify_client_until(&self, uri: &str, until: u64) -> (String, String) {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(until);
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 
     /// What a client needs to trust its servers.

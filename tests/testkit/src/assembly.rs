@@ -119,7 +119,8 @@ const PATIENT: [(&str, &str); 2] = [("USERDATA__SOURCES__SOFT_TIMEOUT", "7s"), (
 pub async fn serve_from(database: &TestDatabase, environment: &[(&str, &str)]) -> Server {
     let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let flags = vec!["--database-url".to_owned(), database.url.clone()];
-    serve(Settings { uid: None, flags, environment: PATIENT.iter().chain(environment).map(own).collect() }).await
+    serve(Settings { uid: None, files: None, flags, environment: PATIENT.iter().chain(environment).map(own).collect() })
+        .await
 }
 
 /// The first column of the first row, as text.

@@ -78,7 +78,7 @@ impl Cluster {
             environment.push(("USERDATA__REDIS__URL".to_owned(), redis.url()));
             environment.push(("USERDATA__REDIS__TIMEOUT".to_owned(), "2s".to_owned()));
         }
-        Settings { uid: None, flags: vec![], environment }
+        Settings { uid: None, files: None, flags: vec![], environment }
     }
 
     /// An instance.

@@ -24,6 +24,7 @@ pub fn demo_settings(database: &TestDatabase, environment: &[(&str, &str)]) -> S
     let flags = ["--demo", "--demo-as-of", DEMO_AS_OF, "--database-url", &database.url];
     Settings {
         uid: None,
+        files: None,
         flags: flags.map(str::to_owned).into(),
         environment: environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
     }

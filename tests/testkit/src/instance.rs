@@ -16,9 +16,7 @@ use userdata::{
     cache::{ReadOptions, UserDataCache},
     clock::Clock,
     config::{Config, Secret},
-    grpc::{
-        self, middleware::response_body::ResponseBody, security::Security, stack::Stack, transport::listener::Peer,
-    },
+    grpc::{self, middleware::response_body::ResponseBody, security::Security, stack::Stack, transport::peer::Peer},
     model::{CacheStatus, Parameters, Tier, UserDataQuery, UserId},
     proto::v1::GetComprehensiveUserDataRequest,
     telemetry::Telemetry,

@@ -28,6 +28,8 @@ pub struct Settings {
     pub environment: Vec<(String, String)>,
     /// Another user to run as, if the test is root.
     pub uid: Option<u32>,
+    /// The soft and the hard limit of file descriptors.
+    pub files: Option<(u64, u64)>,
 }
 
 impl Settings {
@@ -93,6 +95,9 @@ impl Server {
         if let Some(uid) = self.settings.uid {
             let (user, group) = (format!("--reuid={uid}"), format!("--regid={uid}"));
             command.extend(["setpriv".into(), user.into(), group.into(), "--clear-groups".into()]);
+        }
+        if let Some((soft, hard)) = self.settings.files {
+            command.extend(["prlimit".into(), format!("--nofile={soft}:{hard}").into()]);
         }
         command.extend([program().into(), "serve".into()]);
         command.extend(["--listen".into(), self.address.to_string().into()]);

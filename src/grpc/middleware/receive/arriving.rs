@@ -74,10 +74,13 @@ impl<B: Body<Data = Bytes> + Unpin> Arriving<B> {
             return Err(Refusal::MessageTooLarge { bytes, bytes_max: self.bytes_max });
         }
         let is_within = self.received().len() <= PREFIX_BYTES + bytes;
-        if is_within { Ok(()) } else { Err(Refusal::Unreadable) }
+        if is_within { Ok(()) } else { Err(Refusal::NotOneMessage) }
     }
 
     fn whole(&mut self) -> Result<Bytes, Refusal> {
+        if self.received().is_empty() {
+            return Err(Refusal::NotOneMessage);
+        }
         if self.announced().is_none_or(|bytes| self.received().len() != PREFIX_BYTES + bytes) {
             return Err(Refusal::Unreadable);
         }

@@ -19,7 +19,8 @@ const ARRIVAL_MAX: Duration = Duration::from_secs(10);
 
 /// The message as the service below gets it, or why it gets none.
 async fn received(method: Method, body: TestBody, deadline: Option<Duration>) -> Result<Bytes, Refusal> {
-    let layer = ReceiveLayer { bytes_max: 10, arrival_max: ARRIVAL_MAX, slots: Slots::new(10) };
+    let layer =
+        ReceiveLayer { bytes_max: 10, arrival_max: ARRIVAL_MAX, slots: slots(10, 1), health_slots: slots(10, 1) };
     let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
     let service = service_fn(move |call: Call<TestBody>| {
         let Message::Whole(bytes) = call.message else { panic!("a whole message") };
@@ -55,15 +56,17 @@ async fn a_message_is_whole_in_however_many_frames_it_comes() {
 
 #[tokio::test]
 async fn bytes_that_are_not_one_message_are_refused_as_soon_as_that_is_known() {
-    let refused: [(&str, &[&[u8]]); 5] = [
+    let refused: [(&str, &[&[u8]]); 2] = [("half a prefix", &[&[0, 0]]), ("a message cut", &[&[0, 0, 0, 0, 2, 7]])];
+    for (case, of) in refused {
+        assert!(matches!(received(Method::Warm, frames(of), None).await, Err(Refusal::Unreadable)), "{case}");
+    }
+    let not_one: [(&str, &[&[u8]]); 3] = [
         ("nothing", &[]),
-        ("half a prefix", &[&[0, 0]]),
-        ("a message cut", &[&[0, 0, 0, 0, 2, 7]]),
         ("a byte behind it", &[&[0, 0, 0, 0, 1, 7, 0]]),
         ("a second message", &[&[0, 0, 0, 0, 1, 7], &[0, 0, 0, 0, 1, 7]]),
     ];
-    for (case, of) in refused {
-        assert!(matches!(received(Method::Warm, frames(of), None).await, Err(Refusal::Unreadable)), "{case}");
+    for (case, of) in not_one {
+        assert!(matches!(received(Method::Warm, frames(of), None).await, Err(Refusal::NotOneMessage)), "{case}");
     }
     let endless = testing::body(stream::iter([Bytes::from_static(&[0, 0, 0, 1, 0])]).chain(stream::pending()));
     let refusal = received(Method::Get, endless, None).await.unwrap_err();

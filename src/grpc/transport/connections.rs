@@ -1,0 +1,353 @@
+//! The connections of a server: each has a place, and the list says which one yields when all places are taken.
+//!
+//! Every stranger can open connections. A connection therefore counts as a caller's only once a request of the contract
+//! has been admitted on it. A newcomer takes the place of the longest connection without such a request; if there is
+//! none, that of the caller who has been idle for longest. It waits only while every connection has a request in
+//! progress.
+//!
+//! Invariant: a place is free again when the task of its connection has ended, however it ends.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, SetOnce},
+    time::{sleep, timeout},
+};
+use tracing::warn;
+
+use crate::{
+    clock::{Clock, Moment},
+    sync::Mutex,
+    telemetry::{Meter, names},
+};
+
+/// Before it is looked again which connection can yield: a request may have ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// A warning that every client can cause.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+/// Connections without an admitted request whose peer does not read what it is sent. Such a one holds up to 600 KiB: the
+/// answers of 256 streams. An honest client reads.
+const UNREAD_MAX: usize = 32;
+/// Requests on a connection before one has to be admitted: a health check each second has 30, and a client with a wrong
+/// token learns by one. Without a limit, refusals take the CPU time of callers.
+const REFUSED_MAX: u64 = 32;
+/// For a connection that is told to go, until it is cut off: its peer needs one round trip.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
+/// The same, if its peer goes on with requests that are refused: the answers so far can be read.
+const ANSWERED_MAX: Duration = Duration::from_millis(100);
+/// The same, if requests may be in progress: as long as `server.default_deadline`.
+const FINISH_MAX: Duration = Duration::from_secs(15);
+
+/// Why the server ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::grpc) enum End {
+    /// All places are taken, and a newcomer needs this one.
+    Full,
+    /// No request was admitted in time.
+    NoRequest,
+    /// No request for a long time.
+    Idle,
+    /// Its peer does not read, and has had no request admitted.
+    Unread,
+    /// Many requests, and none was admitted.
+    Refused,
+    /// The client's certificate no longer counts.
+    Credentials,
+}
+
+/// Limits of the connections of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct StayLimits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Until a request has been admitted.
+    pub first_request: Duration,
+    /// Without a request.
+    pub idle: Duration,
+}
+
+/// All connections of a server. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Connections(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    limits: StayLimits,
+    clock: Clock,
+    places: Arc<Semaphore>,
+    list: Mutex<List>,
+    /// By [`End`].
+    ended: [AtomicU64; 6],
+}
+
+/// By number, so that the longest comes first.
+#[derive(Debug, Default)]
+struct List {
+    number: u64,
+    waiting: BTreeMap<u64, Arc<Stay>>,
+    admitted: BTreeMap<u64, Arc<Stay>>,
+    /// Those among `waiting` whose peer does not read.
+    unread: BTreeMap<u64, Arc<Stay>>,
+    /// Told to yield, and not gone yet.
+    yielding: usize,
+    warned: Option<Moment>,
+}
+
+/// What is known of one connection.
+#[derive(Debug)]
+pub(in crate::grpc) struct Stay {
+    shared: Arc<Shared>,
+    number: u64,
+    began: Moment,
+    is_admitted: AtomicBool,
+    /// Until one is admitted.
+    requests: AtomicU64,
+    in_progress: AtomicUsize,
+    /// When the last request ended, in nanoseconds since boot.
+    last_request: AtomicU64,
+    end: SetOnce<End>,
+}
+
+/// The place of a connection.
+#[derive(Debug)]
+pub struct Place {
+    stay: Arc<Stay>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connections {
+    /// None yet.
+    #[must_use]
+    pub fn new(limits: StayLimits, clock: Clock, meter: &Meter) -> Self {
+        let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+        let (list, ended) = (Mutex::default(), <[AtomicU64; 6]>::default());
+        let shared = Arc::new(Shared { limits, clock, places, list, ended });
+        observe(&shared, meter);
+        Self(shared)
+    }
+
+    /// A place for a newcomer. If all are taken, another connection is told to yield.
+    pub async fn enter(&self) -> Place {
+        let take = || Arc::clone(&self.0.places).acquire_owned();
+        let permit = match Arc::clone(&self.0.places).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => loop {
+                self.make_room();
+                if let Ok(permit) = timeout(LOOK_AGAIN, take()).await {
+                    break permit.expect("the semaphore is never closed");
+                }
+            },
+        };
+        let began = self.0.clock.now();
+        let mut list = self.0.list.lock();
+        list.number += 1;
+        let stay = Arc::new(Stay {
+            shared: Arc::clone(&self.0),
+            number: list.number,
+            began,
+            is_admitted: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            in_progress: AtomicUsize::new(0),
+            last_request: AtomicU64::new(began.nanos()),
+            end: SetOnce::new(),
+        });
+        list.waiting.insert(stay.number, Arc::clone(&stay));
+        drop(list);
+        Place { stay, _permit: permit }
+    }
+
+    /// Tells one connection to yield, unless another is about to.
+    pub fn make_room(&self) {
+        let now = self.0.clock.now();
+        let mut list = self.0.list.lock();
+        let (waiting, admitted) = (list.waiting.len(), list.admitted.len());
+        let is_due = list.warned.is_none_or(|warned| now.since(warned) >= WARN_EVERY);
+        if is_due {
+            list.warned = Some(now);
+        }
+        if list.yielding == 0 && list.longest().is_some_and(|stay| stay.end.set(End::Full).is_ok()) {
+            list.yielding = 1;
+        }
+        drop(list);
+        if is_due {
+            warn!(
+                connections_max = self.0.limits.connections,
+                without_request = waiting,
+                admitted,
+                "all connections are in use; each new one ends the longest without an admitted request, or the longest idle one"
+            );
+        }
+    }
+}
+
+impl List {
+    /// The connection whose end costs least.
+    fn longest(&self) -> Option<&Arc<Stay>> {
+        let stays = |stay: &&Arc<Stay>| !stay.end.initialized();
+        let is_idle = |stay: &&Arc<Stay>| stay.in_progress.load(SeqCst) == 0;
+        let idle = || self.admitted.values().filter(stays).filter(is_idle);
+        self.waiting.values().find(stays).or_else(|| idle().min_by_key(|stay| stay.last_request.load(Relaxed)))
+    }
+}
+
+impl Stay {
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn end(&self) -> Option<End> {
+        self.end.get().copied()
+    }
+
+    pub(super) fn is_admitted(&self) -> bool {
+        self.is_admitted.load(Relaxed)
+    }
+
+    pub(super) fn admit(&self) {
+        if self.is_admitted() || self.is_admitted.swap(true, SeqCst) {
+            return;
+        }
+        let mut list = self.shared.list.lock();
+        list.unread.remove(&self.number);
+        if let Some(stay) = list.waiting.remove(&self.number) {
+            list.admitted.insert(self.number, stay);
+        }
+    }
+
+    pub(super) fn request_begins(&self) {
+        self.in_progress.fetch_add(1, SeqCst);
+        if !self.is_admitted() && self.requests.fetch_add(1, Relaxed) > REFUSED_MAX {
+            let _ = self.end.set(End::Refused);
+        }
+    }
+
+    pub(super) fn request_ended(&self, now: Moment) {
+        self.last_request.store(now.nanos(), Relaxed);
+        self.in_progress.fetch_sub(1, SeqCst);
+    }
+
+    /// Waits until the connection has stayed for too long.
+    async fn overstays(&self) -> End {
+        let StayLimits { first_request, idle, .. } = self.shared.limits;
+        loop {
+            let (since, limit, end) = match self.is_admitted() {
+                false => (self.began, first_request, End::NoRequest),
+                true => (Moment::from_nanos(self.last_request.load(Relaxed)), idle, End::Idle),
+            };
+            let busy = self.is_admitted() && self.in_progress.load(SeqCst) > 0;
+            let so_far = if busy { Duration::ZERO } else { self.shared.clock.now().since(since) };
+            match limit.checked_sub(so_far).filter(|left| !left.is_zero()) {
+                Some(left) => sleep(left).await,
+                None => return end,
+            }
+        }
+    }
+}
+
+impl Place {
+    pub(super) fn stay(&self) -> Arc<Stay> {
+        Arc::clone(&self.stay)
+    }
+
+    /// Waits until the connection has to end: because of a limit, or because its credentials have ended.
+    pub(super) async fn ends(&self, credentials: impl Future<Output = ()>) -> End {
+        let end = tokio::select! {
+            biased;
+            end = self.stay.end.wait() => *end,
+            () = credentials => End::Credentials,
+            end = self.stay.overstays() => end,
+        };
+        // Another reason may have come first.
+        let _ = self.stay.end.set(end);
+        let end = self.stay.end().unwrap_or(end);
+        self.stay.shared.ended[end as usize].fetch_add(1, Relaxed);
+        end
+    }
+
+    pub(super) fn is_admitted(&self) -> bool {
+        self.stay.is_admitted()
+    }
+
+    /// Whether nothing more that its peer sends is of interest.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.stay.end(), Some(End::Unread | End::Refused))
+    }
+
+    /// How long the connection may take to end. None: it is cut off.
+    pub(super) fn grace(&self, end: End) -> Option<Duration> {
+        match end {
+            End::Full if self.stay.is_admitted() => Some(LEAVE_MAX),
+            End::Full | End::Unread => None,
+            End::NoRequest => Some(LEAVE_MAX),
+            End::Refused => Some(ANSWERED_MAX),
+            End::Idle | End::Credentials => Some(FINISH_MAX),
+        }
+    }
+
+    /// Its peer does not take what it is sent.
+    pub(super) fn is_unread(&self) {
+        let mut list = self.stay.shared.list.lock();
+        if !list.waiting.contains_key(&self.stay.number) {
+            return;
+        }
+        list.unread.insert(self.stay.number, Arc::clone(&self.stay));
+        if list.unread.len() > UNREAD_MAX
+            && let Some((_, longest)) = list.unread.pop_first()
+        {
+            let _ = longest.end.set(End::Unread);
+        }
+    }
+
+    /// Its peer has taken all.
+    pub(super) fn is_read(&self) {
+        self.stay.shared.list.lock().unread.remove(&self.stay.number);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut list = self.stay.shared.list.lock();
+        list.waiting.remove(&self.stay.number);
+        list.admitted.remove(&self.stay.number);
+        list.unread.remove(&self.stay.number);
+        if self.stay.end() == Some(End::Full) {
+            list.yielding -= 1;
+        }
+    }
+}
+
+fn observe(shared: &Arc<Shared>, meter: &Meter) {
+    #[expect(clippy::cast_precision_loss, reason = "connections are far fewer than 2^53")]
+    let number = |count: u64| count as f64;
+    let read = Arc::downgrade(shared);
+    meter.observe(&names::CONNECTIONS, move |observe| {
+        let Some(shared) = read.upgrade() else { return };
+        let list = shared.list.lock();
+        let (waiting, admitted) = (list.waiting.len() as u64, list.admitted.len() as u64);
+        drop(list);
+        observe(&["no_request_yet"], number(waiting));
+        observe(&["admitted"], number(admitted));
+    });
+    let max = shared.limits.connections as u64;
+    meter.observe(&names::CONNECTIONS_MAX, move |observe| observe(&[], number(max)));
+    let read = Arc::downgrade(shared);
+    meter.observe(&names::CONNECTIONS_ENDED, move |observe| {
+        let Some(shared) = read.upgrade() else { return };
+        for (reason, count) in names::CONNECTIONS_ENDED.attributes[0].values.iter().zip(&shared.ended) {
+            observe(&[reason], number(count.load(Relaxed)));
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests;

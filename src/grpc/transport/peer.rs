@@ -1,0 +1,67 @@
+//! The other end of a connection, as its requests see it.
+
+use std::sync::Arc;
+
+use super::connections::{End, Place, Stay};
+use crate::clock::Moment;
+
+/// The other end of a connection. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Peer(Arc<PeerState>);
+
+#[derive(Debug, Default)]
+struct PeerState {
+    /// None: not over a network.
+    stay: Option<Arc<Stay>>,
+    uri: Option<Arc<str>>,
+}
+
+impl Peer {
+    pub(in crate::grpc) fn at(place: &Place, uri: Option<Arc<str>>) -> Self {
+        Self(Arc::new(PeerState { stay: Some(place.stay()), uri }))
+    }
+
+    /// Counts the connections of a server.
+    #[must_use]
+    pub fn connection(&self) -> u64 {
+        self.0.stay.as_ref().map_or(0, |stay| stay.number())
+    }
+
+    /// The one URI in its certificate.
+    #[must_use]
+    pub fn uri(&self) -> Option<&str> {
+        self.0.uri.as_deref()
+    }
+
+    /// A request of the contract is admitted: the connection is a caller's from now on.
+    pub fn admit(&self) {
+        if let Some(stay) = &self.0.stay {
+            stay.admit();
+        }
+    }
+
+    /// Whether a request of the contract has been admitted.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.0.stay.as_ref().is_none_or(|stay| stay.is_admitted())
+    }
+
+    /// Whether its certificate no longer counts.
+    #[must_use]
+    pub fn has_lost_credentials(&self) -> bool {
+        self.0.stay.as_ref().is_some_and(|stay| stay.end() == Some(End::Credentials))
+    }
+
+    /// A request begins. Each is followed by [`Peer::request_ended`].
+    pub fn request_begins(&self) {
+        if let Some(stay) = &self.0.stay {
+            stay.request_begins();
+        }
+    }
+
+    pub fn request_ended(&self, now: Moment) {
+        if let Some(stay) = &self.0.stay {
+            stay.request_ended(now);
+        }
+    }
+}
