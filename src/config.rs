@@ -143,6 +143,15 @@ setting::sections! {
         /// `redis://[user:password@]host:port`, `rediss://` for TLS, `redis-cluster://` for the nodes of a cluster,
         /// `redis-sentinel://` for sentinels. None: no Redis tier.
         url: Option<Secret> = None, Optional(Url(REDIS));
+        /// The CAs of the server's certificate, in PEM. None: those that the system trusts.
+        ca: Option<PathBuf> = None, Optional(FILE);
+        /// The client's certificate chain, in PEM, if Redis asks for one.
+        cert: Option<PathBuf> = None, Optional(FILE);
+        /// The private key of that certificate, in PEM.
+        key: Option<PathBuf> = None, Optional(FILE);
+        /// Names, separated by commas, of which the server's certificate needs one, whatever address is connected to: for
+        /// clusters and sentinels that announce addresses. Empty: the certificate needs the name or address connected to.
+        server_names: String = String::new(), Text(0..=1024);
         /// How long a record stays at most; never longer than its snapshot stays fresh.
         ttl: Duration = hours(1), Durations(millis(1)..=days(7));
         /// Prefix of every key and of the notification channel. Clusters that share a Redis need different ones.

@@ -3,7 +3,8 @@
 //!
 //! Areas are checked concurrently, each with a timeout: an area that hangs is a finding.
 //! Invariant: nothing is changed. Database sessions cannot write, a missing embedded database is not created, and the AI
-//! endpoint gets no request that costs money, unless [`AiCheck::Ask`] asks for one.
+//! endpoint gets no request that costs money, unless [`AiCheck::Ask`] asks for one. Redis is the exception: it gets a record
+//! of the doctor's own, which is removed.
 
 mod ai;
 mod cache_database;

@@ -77,6 +77,7 @@ impl UserDataCache {
     fn observe_circuits(&self, observe: Observe<'_>) {
         if let Some(redis) = &self.tiers.redis {
             observe(&[Tier::Redis.name()], level(redis.guard.breaker.state()));
+            observe(&["redis_writes"], level(redis.writes_state()));
         }
         observe(&[Tier::Database.name()], level(self.tiers.database.guard.breaker.state()));
         for (source, _, state) in self.aggregator.levels() {

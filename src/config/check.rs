@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AuthMode, Config, ConfigError, Loaded, Problem, Setting, form::is_exposed};
+use super::{AuthMode, Config, ConfigError, Loaded, Problem, Secret, Setting, form::is_exposed};
 
 /// For the parts of a load other than its slowest source.
 const LOAD_OVERHEAD: Duration = Duration::from_millis(500);
@@ -34,6 +34,34 @@ pub(super) const RULES: &[Rule] = &[
         right: "database.ttl",
         otherwise: "The tier would keep documents after they have expired in the tier below.",
         holds: |config| config.redis.ttl <= config.database.ttl,
+    },
+    Rule {
+        left: "redis.ca",
+        must: "needs TLS (rediss://) in",
+        right: "redis.url",
+        otherwise: "It would have no effect, and nothing would be encrypted.",
+        holds: |config| config.redis.ca.is_none() || config.redis.url.as_ref().is_some_and(is_redis_by_tls),
+    },
+    Rule {
+        left: "redis.cert",
+        must: "needs",
+        right: "redis.key",
+        otherwise: "TLS needs both the certificate and its key.",
+        holds: |config| config.redis.cert.is_some() == config.redis.key.is_some(),
+    },
+    Rule {
+        left: "redis.cert",
+        must: "needs",
+        right: "redis.ca",
+        otherwise: "A client certificate would be used only with stated authorities.",
+        holds: |config| config.redis.cert.is_none() || config.redis.ca.is_some(),
+    },
+    Rule {
+        left: "redis.server_names",
+        must: "needs",
+        right: "redis.ca",
+        otherwise: "Any certificate of a public authority for such a name would do.",
+        holds: |config| config.redis.server_names.is_empty() || config.redis.ca.is_some(),
     },
     Rule {
         left: "database.ttl",
@@ -185,6 +213,10 @@ pub(super) const RULES: &[Rule] = &[
         holds: |config| config.auth.mode != AuthMode::Mtls || config.tls.client_ca.is_some(),
     },
 ];
+
+fn is_redis_by_tls(url: &Secret) -> bool {
+    ["rediss", "valkeys"].iter().any(|scheme| url.expose().starts_with(scheme))
+}
 
 impl Loaded {
     /// The rules that do not hold.

@@ -1,8 +1,9 @@
-//! Redis: reachable, new enough, writable, with a memory limit, and delivering notifications.
+//! Redis: reachable, new enough, with the rights that an instance needs, with a memory limit, and delivering
+//! notifications.
 
 use super::{Findings, REACH_MAX};
 use crate::{
-    cache::tiers::redis::{Examined, examine as ask},
+    cache::tiers::redis::{Examined, RedisInfo, examine as ask, parameters_without_effect},
     config::RedisSettings,
 };
 
@@ -16,6 +17,14 @@ pub(super) async fn examine(config: &RedisSettings, found: &mut Findings) {
         return found.ok("redis", "not configured (redis.url): memory and the table are the tiers");
     };
     let place = url.place();
+    let parameters = parameters_without_effect(url.expose());
+    if !parameters.is_empty() {
+        found.warn(
+            "redis url",
+            format!("redis.url has parameters that have no effect: {}", parameters.join(", ")),
+            "correct or remove them; docs/operating.md has the parameters of each kind of URL",
+        );
+    }
     match ask(config, REACH_MAX / 2).await {
         Ok(redis) => judge(&redis, &place, config, found),
         Err(error) => found.fail(
@@ -26,8 +35,8 @@ pub(super) async fn examine(config: &RedisSettings, found: &mut Findings) {
     }
 }
 
-fn judge(redis: &Examined, place: &str, config: &RedisSettings, found: &mut Findings) {
-    let Examined { version, role, memory_max, eviction, latency, heard_after, logs_lately } = redis;
+fn judge_info(info: &RedisInfo, place: &str, found: &mut Findings) {
+    let RedisInfo { version, role, memory_max, eviction } = info;
     let major: Option<u32> = version.split('.').next().and_then(|major| major.parse().ok());
     if major.is_some_and(|major| major < MAJOR_MIN) {
         found.fail("redis", format!("{place} is version {version}"), format!("use version {MAJOR_MIN} or later"));
@@ -41,16 +50,6 @@ fn judge(redis: &Examined, place: &str, config: &RedisSettings, found: &mut Find
             "point redis.url at the primary, or use redis-sentinel:// and let the sentinels say which one that is",
         );
     }
-    let timeout = config.timeout;
-    if *latency * 2 > timeout {
-        found.warn(
-            "redis latency",
-            format!("half of the answers take longer than {latency:.1?}, and redis.timeout is {timeout:?}"),
-            "bring it nearer or raise redis.timeout: its circuit opens after three answers that come too late",
-        );
-    } else {
-        found.ok("redis latency", format!("{latency:.1?} at the median, of {timeout:?} (redis.timeout)"));
-    }
     match (memory_max, eviction.as_str()) {
         (0, _) => found.warn(
             "redis memory",
@@ -63,6 +62,34 @@ fn judge(redis: &Examined, place: &str, config: &RedisSettings, found: &mut Find
             "set maxmemory-policy allkeys-lru: a dropped document is read from the table",
         ),
         (bytes, _) => found.ok("redis memory", format!("{} MiB at most, then {eviction}", bytes / (1 << 20))),
+    }
+}
+
+fn judge(redis: &Examined, place: &str, config: &RedisSettings, found: &mut Findings) {
+    match &redis.info {
+        Some(info) => judge_info(info, place, found),
+        None => found.ok("redis", format!("{place} answers; its user may not ask for version, role and memory (INFO)")),
+    }
+    let Examined { latency, refused, heard_after, logs_lately, .. } = redis;
+    for (what, error) in refused {
+        found.fail(
+            "redis rights",
+            format!("it cannot {what}: {}", error.line()),
+            "grant the rights that docs/operating.md lists (ACL SETUSER), scripts included; until then Redis is of no use",
+        );
+    }
+    if refused.is_empty() {
+        found.ok("redis rights", "a record was stored, read, dropped and erased");
+    }
+    let timeout = config.timeout;
+    if *latency * 2 > timeout {
+        found.warn(
+            "redis latency",
+            format!("half of the answers take longer than {latency:.1?}, and redis.timeout is {timeout:?}"),
+            "bring it nearer or raise redis.timeout: its circuit opens after three answers that come too late",
+        );
+    } else {
+        found.ok("redis latency", format!("{latency:.1?} at the median, of {timeout:?} (redis.timeout)"));
     }
     if *logs_lately > 1 {
         found.warn(

@@ -246,7 +246,7 @@ instruments! {
         [Attribute {
             name: "dependency",
             values: &[
-                "redis", "database", "onboarding", "strategy", "ai_analysis", "gap_analysis", "performance",
+                "redis", "redis_writes", "database", "onboarding", "strategy", "ai_analysis", "gap_analysis", "performance",
                 "recommendations",
             ],
         }];

@@ -2,6 +2,7 @@
 //! helps.
 
 mod ai;
+mod rights;
 
 use std::{net::SocketAddr, path::Path};
 

@@ -2,7 +2,7 @@
 //!
 //! Redis is a plain value store that may be down, slow or wrong at any time. The start does not wait for it, a call
 //! costs at most the timeout, and an open circuit costs nothing. Only reads and probes move the circuit breaker: a Redis
-//! without memory refuses writes and still answers reads.
+//! without memory refuses writes and still answers reads. Writes without rights have a circuit of their own (`writes`).
 //!
 //! The records of a user share one hash slot: `{prefix}:{<hash of the user>}:<data_hash>`, braces included. The key
 //! `..:keys` beside them is an index of the records by expiry, so that dropping a user needs no scan. `{prefix}:log:<epoch>`
@@ -13,7 +13,10 @@ mod examination;
 pub mod record;
 mod script;
 mod subscriber;
+mod tls;
+mod url;
 mod witness;
+mod writes;
 
 use std::{future::Future, pin::pin, time::Duration};
 
@@ -26,10 +29,13 @@ use fred::{
 };
 use sha2::{Digest, Sha256};
 
-pub use examination::{Examined, examine};
+pub use examination::{Examined, RedisInfo, examine};
 pub use subscriber::Subscriber;
 pub(crate) use subscriber::SubscriberEvent;
+pub(crate) use url::parameters_without_effect;
 pub(in crate::cache) use witness::{LogMark, Witness};
+
+use writes::Writes;
 
 use super::{error::TierError, guard::TierGuard, tier_metrics::WriteOutcome};
 use crate::{
@@ -60,14 +66,19 @@ pub struct RedisTier {
     compress_above: usize,
     clock: Clock,
     pub(in crate::cache) guard: TierGuard,
+    writes: Writes,
     faults: Faults,
 }
 
 impl RedisTier {
     /// Starts to connect without waiting. Fails only for a missing or malformed URL. Needs a tokio runtime.
     pub fn connect(config: &config::RedisSettings, clock: Clock) -> Result<Self, TierError> {
-        let url = config.url.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "no Redis URL"))?;
-        let client = client::build(url.expose(), config.timeout, client::EVENTS_UNHEARD)?;
+        let client = client::build(config, config.timeout, client::EVENTS_UNHEARD)?;
+        let url = config.url.as_ref().map(config::Secret::expose).unwrap_or_default();
+        let parameters = parameters_without_effect(url);
+        if !parameters.is_empty() {
+            tracing::warn!(?parameters, "redis.url has parameters that have no effect");
+        }
         Ok(Self {
             connection: Mutex::new(client.connect()),
             client,
@@ -77,6 +88,7 @@ impl RedisTier {
             timeout: config.timeout,
             compress_above: config.compress_above,
             guard: TierGuard::new(Tier::Redis, clock.clone()),
+            writes: Writes::new(clock.clone()),
             faults: Faults::here(),
             clock,
         })
@@ -127,9 +139,21 @@ impl RedisTier {
             format!("{strategy}:{}", snapshot.key.hash).into(),
             last_invalidation.to_string().into(),
         ];
-        let written = self.run(script::PUT, keys, arguments).await.map(|_stored| ());
+        let written = match self.writes.begin() {
+            Some(write) => {
+                let written = self.run(script::PUT, keys, arguments).await.map(|_stored| ());
+                write.end(&written);
+                written
+            }
+            None => Err(TierError::Open),
+        };
         self.guard.metrics.wrote(WriteOutcome::of(&written));
         written
+    }
+
+    /// Whether writes are skipped for lack of rights: the state of their circuit.
+    pub(in crate::cache) fn writes_state(&self) -> &'static str {
+        self.writes.state()
     }
 
     /// Drops a user's records; with a strategy, its records and those without a strategy. Ignores the scope's sections:

@@ -42,9 +42,18 @@ fn every_setting_reads_what_it_shows() {
 #[test]
 fn every_setting_is_documented_and_refuses_nonsense() {
     // Texts and paths accept anything printable, and filters any word as a target.
-    let texts = ["redis.prefix", "ai.model", "log.filter", "ai.api_key", "ai.query"];
-    let paths =
-        ["tls.cert", "tls.key", "tls.client_ca", "auth.tokens_file", "auth.principals_file", "sources.file_copies_in"];
+    let texts = ["redis.prefix", "redis.server_names", "ai.model", "log.filter", "ai.api_key", "ai.query"];
+    let paths = [
+        "redis.ca",
+        "redis.cert",
+        "redis.key",
+        "tls.cert",
+        "tls.key",
+        "tls.client_ca",
+        "auth.tokens_file",
+        "auth.principals_file",
+        "sources.file_copies_in",
+    ];
     for setting in SETTINGS {
         assert!(setting.doc.trim().ends_with('.'), "{}: {}", setting.key, setting.doc);
         let nonsense = if [&texts[..], &paths].concat().contains(&setting.key) { "\0" } else { "nonsense" };

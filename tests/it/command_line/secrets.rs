@@ -29,12 +29,18 @@ async fn no_secret_is_printed_or_logged_even_when_everything_is_traced_and_fails
     assert_ne!(with_password, database.url);
     let redis_url = format!("redis://:{MARKER}-redis@127.0.0.1:{}", redis.port);
     let api_key = format!("{MARKER}-key");
+    let header = format!("x-key: {MARKER}-header");
+    let query = format!("key={MARKER}-query");
+    let proxy = format!("http://user:{MARKER}-proxy@127.0.0.1:9");
     let environment = [
         ("USERDATA__REDIS__URL", redis_url.as_str()),
         ("USERDATA__DATABASE__URL", &with_password),
         ("USERDATA__AI__BASE_URL", "http://127.0.0.1:9/v1"),
         ("USERDATA__AI__MODEL", "model"),
         ("USERDATA__AI__API_KEY", &api_key),
+        ("USERDATA__AI__HEADERS", &header),
+        ("USERDATA__AI__QUERY", &query),
+        ("USERDATA__AI__PROXY", &proxy),
         ("USERDATA__LOG__FILTER", "trace"),
     ];
     for command in [

@@ -8,8 +8,8 @@ use std::{
 
 use chrono::{Datelike, NaiveDate};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
@@ -38,7 +38,16 @@ impl Authority {
     /// Writes a server's certificate and key to `cert.pem` and `key.pem`.
     pub fn certify_server(&self) {
         let names = vec![SanType::DnsName(HOST.try_into().unwrap())];
-        let (cert, key) = self.certify(names, ExtendedKeyUsagePurpose::ServerAuth);
+        let (cert, key) = self.certify(names, vec![ExtendedKeyUsagePurpose::ServerAuth]);
+        fs::write(self.file("cert"), cert).unwrap();
+        fs::write(self.file("key"), key).unwrap();
+    }
+
+    /// The same for a node that is a client of other nodes too.
+    pub fn certify_node(&self) {
+        let names = vec![SanType::DnsName(HOST.try_into().unwrap())];
+        let purposes = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let (cert, key) = self.certify(names, purposes);
         fs::write(self.file("cert"), cert).unwrap();
         fs::write(self.file("key"), key).unwrap();
     }
@@ -56,7 +65,7 @@ impl Authority {
     /// A client's certificate and key with these URIs, which are in `client.pem` and `client-key.pem` too.
     pub fn certify_client(&self, uris: &[&str]) -> Identity {
         let names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
-        let (cert, key) = self.certify(names, ExtendedKeyUsagePurpose::ClientAuth);
+        let (cert, key) = self.certify(names, vec![ExtendedKeyUsagePurpose::ClientAuth]);
         fs::write(self.file("client"), &cert).unwrap();
         fs::write(self.file("client-key"), &key).unwrap();
         Identity::from_pem(cert, key)
@@ -82,10 +91,12 @@ impl Authority {
         self.directory.join(format!("{name}.pem"))
     }
 
-    fn certify(&self, names: Vec<SanType>, purpose: ExtendedKeyUsagePurpose) -> (String, String) {
+    fn certify(&self, names: Vec<SanType>, purposes: Vec<ExtendedKeyUsagePurpose>) -> (String, String) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        // Called otherwise than its issuer, or OpenSSL takes it for one that has signed itself.
+        params.distinguished_name.push(DnType::CommonName, "certified");
         params.subject_alt_names = names;
-        params.extended_key_usages = vec![purpose];
+        params.extended_key_usages = purposes;
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         (cert.pem(), key.serialize_pem())

@@ -22,6 +22,8 @@ pub struct Redis {
     pub port: u16,
     /// Of a cluster's nodes among themselves.
     bus: u16,
+    /// For TLS, if the options say so.
+    pub tls_port: u16,
     /// Beside those that all have.
     options: Vec<String>,
     directory: PathBuf,
@@ -36,17 +38,18 @@ pub async fn redis() -> Redis {
     redis_with("").await
 }
 
-/// The same with further options, in which `BUS` stands for a second port.
+/// The same with further options, in which `BUS` and `TLS` stand for a second and a third port.
 pub async fn redis_with(options: &str) -> Redis {
     let mut redis = Redis::absent();
     // Another process may take a port in the meantime.
     for _ in 0..3 {
-        let option = |option: &str| option.replace("BUS", &redis.bus.to_string());
+        let option =
+            |option: &str| option.replace("BUS", &redis.bus.to_string()).replace("TLS", &redis.tls_port.to_string());
         redis.options = options.split_whitespace().map(option).collect();
         if redis.try_start().await {
             return redis;
         }
-        (redis.port, redis.bus) = (free_port(), free_port());
+        (redis.port, redis.bus, redis.tls_port) = (free_port(), free_port(), free_port());
     }
     panic!("Redis does not start: {}", redis.log());
 }
@@ -65,7 +68,15 @@ impl Redis {
         });
         // A sentinel writes into a file; the others leave it empty.
         std::fs::write(directory.join("redis.conf"), "").unwrap();
-        Self { port: free_port(), bus: free_port(), options: vec![], directory, process: None, _directory: keeper }
+        Self {
+            port: free_port(),
+            bus: free_port(),
+            tls_port: free_port(),
+            options: vec![],
+            directory,
+            process: None,
+            _directory: keeper,
+        }
     }
 
     pub fn url(&self) -> String {

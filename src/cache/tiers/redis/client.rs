@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use fred::{
     clients::Client,
-    error::Error,
+    error::{Error, ErrorKind},
     types::{
         Builder,
         config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig, UnresponsiveConfig},
     },
 };
 
+use super::{tls, url};
 use crate::config;
 
 /// Longer than a request may wait: connecting includes TLS and authentication.
@@ -35,8 +36,8 @@ pub(super) fn channel(config: &config::RedisSettings) -> String {
 }
 
 /// An unconnected client; `timeout` is for one command.
-pub(super) fn build(url: &str, timeout: Duration, events_max: usize) -> Result<Client, Error> {
-    let mut config = Config::from_url(url)?;
+pub(super) fn build(config: &config::RedisSettings, timeout: Duration, events_max: usize) -> Result<Client, Error> {
+    let mut config = configured(config)?;
     // Otherwise the connection task ends if Redis is down at start.
     config.fail_fast = false;
     // 50 ms, 100 ms, .. 1 s, for ever. fred waits for the first delay even before the first attempt.
@@ -69,4 +70,13 @@ pub(super) fn build(url: &str, timeout: Duration, events_max: usize) -> Result<C
         })
         .set_policy(reconnect)
         .build()
+}
+
+/// fred reads the URL, and makes its own TLS configuration only for the system's authorities.
+fn configured(config: &config::RedisSettings) -> Result<Config, Error> {
+    let url = config.url.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "no Redis URL"))?.expose();
+    match (url::without_tls(url), tls::config(config)?) {
+        (Some(plain), Some(tls)) => Ok(Config { tls: Some(tls), ..Config::from_url(&plain)? }),
+        _ => Config::from_url(url),
+    }
 }

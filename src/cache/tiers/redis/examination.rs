@@ -1,4 +1,5 @@
-//! Examines a Redis for the doctor. It writes nothing, and instances ignore the message that it publishes.
+//! Examines a Redis for the doctor. It writes a record of a user of its own and removes it again. Instances ignore the
+//! message that it publishes.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -11,11 +12,16 @@ use fred::{
 };
 
 use super::{
-    KEYS_WALKED_AT_ONCE,
+    KEYS_WALKED_AT_ONCE, RedisTier,
     client::{self, EVENTS_MAX},
     record,
 };
-use crate::{cache::tiers::error::TierError, clock::Clock, config};
+use crate::{
+    cache::tiers::error::TierError,
+    clock::Clock,
+    config,
+    model::{Parameters, Scope, SectionSet, Snapshot, UserDataQuery, UserId},
+};
 
 /// Enough for a median without outliers.
 const PINGS: usize = 9;
@@ -27,6 +33,21 @@ const PUBLICATIONS: u32 = 5;
 
 #[derive(Clone, Debug)]
 pub struct Examined {
+    /// None: the user may not ask for it.
+    pub info: Option<RedisInfo>,
+    /// The median round trip.
+    pub latency: Duration,
+    /// What an instance does and this user cannot, and why.
+    pub refused: Vec<(&'static str, TierError)>,
+    /// How long a message took from one connection to another, if it arrived.
+    pub heard_after: Option<Duration>,
+    /// How many invalidation logs the documents belong to that were assembled in the last minute.
+    pub logs_lately: usize,
+}
+
+/// What INFO says.
+#[derive(Clone, Debug)]
+pub struct RedisInfo {
     pub version: String,
     /// `master` or `slave`, as Redis calls it.
     pub role: String,
@@ -34,12 +55,21 @@ pub struct Examined {
     pub memory_max: u64,
     /// The policy when memory is full.
     pub eviction: String,
-    /// The median round trip.
-    pub latency: Duration,
-    /// How long a message took from one connection to another, if it arrived.
-    pub heard_after: Option<Duration>,
-    /// How many invalidation logs the documents belong to that were assembled in the last minute.
-    pub logs_lately: usize,
+}
+
+impl RedisInfo {
+    fn of(info: &str) -> Self {
+        let said = |name: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        Self {
+            version: said("redis_version"),
+            role: said("role"),
+            memory_max: said("maxmemory").parse().unwrap_or_default(),
+            eviction: said("maxmemory_policy"),
+        }
+    }
 }
 
 /// Waits up to `patience` for each answer.
@@ -54,20 +84,15 @@ pub async fn examine(config: &config::RedisSettings, patience: Duration) -> Resu
         *ping = clock.now().since(began);
     }
     pings.sort();
-    let info: String = asking.info(None).await?;
-    let said = |name: &str| {
-        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.unwrap_or_default().trim().to_owned()
-    };
+    // A least-privileged user may not ask, and an instance never does.
+    let info = asking.info::<String>(None).await.ok().map(|info| RedisInfo::of(&info));
     let examined = Examined {
-        version: said("redis_version"),
-        role: said("role"),
-        memory_max: said("maxmemory").parse().unwrap_or_default(),
-        eviction: said("maxmemory_policy"),
+        info,
         latency: pings[PINGS / 2],
         heard_after: heard_after(&asking, &hearing, &client::channel(config), &clock, patience).await,
         // Best effort, as every look into a Redis that others write to.
         logs_lately: logs_lately(&asking, &config.prefix, &clock).await.unwrap_or_default(),
+        refused: refused(config, patience, &clock).await?,
     };
     // Best effort: the connections end with the process.
     let _ = tokio::join!(asking.quit(), hearing.quit());
@@ -76,8 +101,7 @@ pub async fn examine(config: &config::RedisSettings, patience: Duration) -> Resu
 
 /// Connects, or returns the last error of the attempts.
 async fn connected(config: &config::RedisSettings, patience: Duration) -> Result<Client, TierError> {
-    let url = config.url.as_ref().map(config::Secret::expose).unwrap_or_default();
-    let client = client::build(url, patience, EVENTS_MAX)?;
+    let client = client::build(config, patience, EVENTS_MAX)?;
     let mut errors = client.error_rx();
     // fred retries for ever.
     let connection = client.connect();
@@ -94,6 +118,37 @@ async fn connected(config: &config::RedisSettings, patience: Duration) -> Result
             Err(last.map_or(TierError::Timeout, TierError::from))
         }
     }
+}
+
+/// Does with a record what an instance does, and returns what is refused.
+async fn refused(
+    config: &config::RedisSettings,
+    patience: Duration,
+    clock: &Clock,
+) -> Result<Vec<(&'static str, TierError)>, TierError> {
+    let patient = config::RedisSettings { timeout: patience, ..config.clone() };
+    let tier = RedisTier::connect(&patient, clock.clone())?;
+    if !tier.connected_within(patience).await {
+        return Err(TierError::Timeout);
+    }
+    let user = UserId::parse(&format!("doctor {}", uuid::Uuid::new_v4())).expect("it is short and printable");
+    let query = UserDataQuery::new(user.clone(), None, Parameters::none());
+    let now = clock.utc();
+    let snapshot = Snapshot::seal(query.key().clone(), "doctor".into(), now, now + LATELY, Vec::new());
+    let scope = Scope { user: user.clone(), strategy: None, sections: SectionSet::ALL };
+    let stored = tier.put(&snapshot, 0).await;
+    let found = match tier.get(&snapshot.key).await {
+        Ok(None) if stored.is_ok() => Err(TierError::Garbage("what was stored is not there".to_owned())),
+        found => found.map(drop),
+    };
+    let done = [
+        ("store documents", stored),
+        ("read documents", found),
+        ("drop documents after an invalidation", tier.remove(&scope).await.map(drop)),
+        ("erase a user", tier.purge(&user).await.map(drop)),
+    ];
+    tier.close().await;
+    Ok(done.into_iter().filter_map(|(what, done)| Some((what, done.err()?))).collect())
 }
 
 /// Looks at the heads of some records, never at a document.

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use fred::{
     clients::Client,
-    error::{Error, ErrorKind},
     interfaces::{ClientLike, EventInterface, PubsubInterface},
     types::{ConnectHandle, Message, config::Server},
 };
@@ -51,8 +50,7 @@ pub struct Subscriber {
 impl Subscriber {
     /// Starts to connect without waiting. Fails only for a missing or malformed URL. Needs a tokio runtime.
     pub fn connect(config: &config::RedisSettings) -> Result<Self, TierError> {
-        let url = config.url.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "no Redis URL"))?;
-        let client = client::build(url.expose(), config.timeout, client::EVENTS_MAX)?;
+        let client = client::build(config, config.timeout, client::EVENTS_MAX)?;
         let mut renewal = interval(config.timeout + RENEWAL_PAUSE);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {

@@ -1,5 +1,7 @@
 //! The tier against a real Redis: keys, replacement rules, and the cost of a broken one.
 
+mod access;
+
 use chrono::TimeDelta;
 use servers::{
     proxy::Proxy,

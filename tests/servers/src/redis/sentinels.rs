@@ -61,6 +61,13 @@ impl Sentinels {
         format!("redis-sentinel://127.0.0.1:{}?sentinelServiceName={SERVICE}{others}", first.port)
     }
 
+    /// From now on the sentinels ask for this password. The servers have none.
+    pub async fn protect(&self, password: &str) {
+        for sentinel in &self.sentinels {
+            assert_eq!(sentinel.command(&format!("ACL SETUSER default resetpass >{password}")).await, "+OK");
+        }
+    }
+
     /// Waits until what this master has is on the other node, too.
     pub async fn replicates(&self, master: usize) {
         let (port, replica) = (self.nodes[master].port.to_string(), &self.nodes[1 - master]);
