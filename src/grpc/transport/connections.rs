@@ -78,10 +78,10 @@ pub struct StayLimits {
 
 /// All connections of a server. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Connections(Arc<Shared>);
+pub struct Connections(Arc<ConnectionsState>);
 
 #[derive(Debug)]
-struct Shared {
+struct ConnectionsState {
     limits: StayLimits,
     clock: Clock,
     places: Arc<Semaphore>,
@@ -106,7 +106,7 @@ struct List {
 /// What is known of one connection.
 #[derive(Debug)]
 pub(in crate::grpc) struct Stay {
-    shared: Arc<Shared>,
+    shared: Arc<ConnectionsState>,
     number: u64,
     began: Moment,
     is_admitted: AtomicBool,
@@ -120,7 +120,7 @@ pub(in crate::grpc) struct Stay {
 
 /// The place of a connection.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionPlace {
     stay: Arc<Stay>,
     _permit: OwnedSemaphorePermit,
 }
@@ -131,13 +131,13 @@ impl Connections {
     pub fn new(limits: StayLimits, clock: Clock, meter: &Meter) -> Self {
         let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
         let (list, ended) = (Mutex::default(), <[AtomicU64; 6]>::default());
-        let shared = Arc::new(Shared { limits, clock, places, list, ended });
+        let shared = Arc::new(ConnectionsState { limits, clock, places, list, ended });
         observe(&shared, meter);
         Self(shared)
     }
 
     /// A place for a newcomer. If all are taken, another connection is told to yield.
-    pub async fn enter(&self) -> Place {
+    pub async fn enter(&self) -> ConnectionPlace {
         let take = || Arc::clone(&self.0.places).acquire_owned();
         let permit = match Arc::clone(&self.0.places).try_acquire_owned() {
             Ok(permit) => permit,
@@ -163,7 +163,7 @@ impl Connections {
         });
         list.waiting.insert(stay.number, Arc::clone(&stay));
         drop(list);
-        Place { stay, _permit: permit }
+        ConnectionPlace { stay, _permit: permit }
     }
 
     /// Tells one connection to yield, unless another is about to.
@@ -254,7 +254,7 @@ impl Stay {
     }
 }
 
-impl Place {
+impl ConnectionPlace {
     pub(super) fn stay(&self) -> Arc<Stay> {
         Arc::clone(&self.stay)
     }
@@ -314,7 +314,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut list = self.stay.shared.list.lock();
         list.waiting.remove(&self.stay.number);
@@ -326,7 +326,7 @@ impl Drop for Place {
     }
 }
 
-fn observe(shared: &Arc<Shared>, meter: &Meter) {
+fn observe(shared: &Arc<ConnectionsState>, meter: &Meter) {
     #[expect(clippy::cast_precision_loss, reason = "connections are far fewer than 2^53")]
     let number = |count: u64| count as f64;
     let read = Arc::downgrade(shared);

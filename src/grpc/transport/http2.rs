@@ -28,7 +28,7 @@ use tracing::debug;
 
 use super::{
     channel::{Channel, Opener},
-    connections::Place,
+    connections::ConnectionPlace,
     listener::Connection,
     peer::Peer,
     preface::Prompt,
@@ -66,7 +66,7 @@ pub(in crate::grpc) struct Leave {
 
 /// Serves HTTP/2 on every connection until the server leaves, then until the last request has been answered.
 pub(in crate::grpc) async fn serve<S, B>(
-    incoming: impl Stream<Item = (Connection, Arc<Place>)>,
+    incoming: impl Stream<Item = (Connection, Arc<ConnectionPlace>)>,
     opener: Opener,
     service: impl Fn(Peer) -> S + Clone + Send + 'static,
     limits: Http2Limits,
@@ -113,7 +113,7 @@ pub(in crate::grpc) async fn serve<S, B>(
 async fn serve_channel<S, B>(
     mut channel: Channel,
     opener: Opener,
-    place: &Arc<Place>,
+    place: &Arc<ConnectionPlace>,
     service: impl Fn(Peer) -> S,
     settings: &http2::Builder<AtOnce>,
     limits: Http2Limits,

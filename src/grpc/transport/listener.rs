@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::connections::{Connections, Place};
+use super::connections::{ConnectionPlace, Connections};
 
 /// Before accepting again after a failure, which is nearly always a lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -28,7 +28,7 @@ pub fn incoming(
     listener: TcpListener,
     connections: Connections,
     stall_max: Duration,
-) -> impl Stream<Item = (Connection, Arc<Place>)> {
+) -> impl Stream<Item = (Connection, Arc<ConnectionPlace>)> {
     let listening = Listening { listener, connections, warned: None };
     stream::unfold(listening, move |mut listening| async move {
         let stream = listening.accept().await;
@@ -76,7 +76,7 @@ pub struct Connection {
     /// Runs while the peer reads nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     stall_max: Duration,
-    place: Arc<Place>,
+    place: Arc<ConnectionPlace>,
 }
 
 impl std::fmt::Debug for Connection {

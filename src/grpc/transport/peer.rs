@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::connections::{End, Place, Stay};
+use super::connections::{ConnectionPlace, End, Stay};
 use crate::clock::Moment;
 
 /// The other end of a connection. Clones are the same.
@@ -17,7 +17,7 @@ struct PeerState {
 }
 
 impl Peer {
-    pub(in crate::grpc) fn at(place: &Place, uri: Option<Arc<str>>) -> Self {
+    pub(in crate::grpc) fn at(place: &ConnectionPlace, uri: Option<Arc<str>>) -> Self {
         Self(Arc::new(PeerState { stay: Some(place.stay()), uri }))
     }
 

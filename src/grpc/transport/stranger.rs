@@ -14,7 +14,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{connections::Place, write_coalescing::PollCycles};
+use super::{connections::ConnectionPlace, write_coalescing::PollCycles};
 
 /// In one poll cycle: some requests.
 const READ_BYTES: usize = 512;
@@ -23,14 +23,14 @@ const READ_BYTES: usize = 512;
 #[derive(Debug)]
 pub(super) struct Stranger<S> {
     stream: S,
-    place: Arc<Place>,
+    place: Arc<ConnectionPlace>,
     cycles: PollCycles,
     /// The last cycle in which something was read.
     read_in: u64,
 }
 
 impl<S> Stranger<S> {
-    pub(super) fn new(stream: S, place: Arc<Place>, cycles: PollCycles) -> Self {
+    pub(super) fn new(stream: S, place: Arc<ConnectionPlace>, cycles: PollCycles) -> Self {
         Self { stream, place, cycles, read_in: 0 }
     }
 }

@@ -16,7 +16,7 @@ fn connections(number: usize) -> (Connections, Clock) {
 }
 
 /// Why a connection is told to end, if it is.
-fn told(place: &Place) -> Option<End> {
+fn told(place: &ConnectionPlace) -> Option<End> {
     place.stay.end()
 }
 
