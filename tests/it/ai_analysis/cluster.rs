@@ -3,10 +3,11 @@
 use sea_orm::ConnectionTrait;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
+use userdata::proto::v1::{InvalidateCacheRequest, Wait};
 
 use super::*;
 use testkit::{
-    ask::stats,
+    ask::{everything_of, invalidate, stats},
     cluster::{Cluster, Layout, cluster},
     server::{Settings, serve},
     sources::count,
@@ -224,4 +225,17 @@ async fn an_answer_that_its_own_instance_did_not_wait_for_is_everybody_elses() {
     }
     assert_eq!(instances.endpoint.calls(), 1);
     assert_eq!(instances.remembered().await, 1);
+}
+
+#[tokio::test]
+async fn a_purge_at_one_instance_leaves_no_answer_of_a_call_that_another_one_makes() {
+    let instances = Instances::start(2, ["one"].map(titled), as_it_is).await;
+    let [asking, purging] = &instances.all[..] else { panic!("there are two") };
+    let calls = asking.call(1);
+    instances.endpoint.called(1).await;
+    let purge = InvalidateCacheRequest { purge: true, wait: Wait::All.into(), ..everything_of(&asking.user) };
+    invalidate(&purging.client, purge).await.unwrap();
+    instances.endpoint.release();
+    replies(calls).await;
+    assert_eq!(instances.remembered().await, 0);
 }

@@ -30,20 +30,37 @@ fn quantiles(mut times: Vec<Duration>) -> String {
     format!("p50 {:.0?}, p90 {:.0?}, p99 {:.0?}, max {:.0?} of {}", at(50), at(90), at(99), at(100), times.len())
 }
 
+/// What carries notifications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WithRedis {
+    No,
+    Well,
+    Killed,
+    Frozen,
+}
+
 #[tokio::test]
 #[ignore = "figures"]
 async fn how_soon_a_commit_is_seen() {
-    for redis in [false, true] {
+    for redis in [WithRedis::No, WithRedis::Well, WithRedis::Killed, WithRedis::Frozen] {
         let cluster = cluster(Layout::Postgres).await;
-        let cluster = if redis { cluster.with_redis().await } else { cluster };
-        let fed = fed(cluster, INSTANCES).await;
+        let cluster = if redis == WithRedis::No { cluster } else { cluster.with_redis().await };
+        let mut fed = fed(cluster, INSTANCES).await;
+        match redis {
+            WithRedis::No | WithRedis::Well => {}
+            WithRedis::Killed => fed.cluster.redis().kill().await,
+            WithRedis::Frozen => fed.cluster.redis().freeze(),
+        }
         let mut times = Vec::new();
         for expected in 1..=200 {
             tokio::time::sleep(Duration::from_millis(rand::random_range(20..120))).await;
             fed.cluster.sources.write(11, expected).await;
             times.push(seen_after(&fed.clients, expected, Instant::now()).await);
         }
-        eprintln!("commit to all of {INSTANCES} instances, Redis {redis}: {}", quantiles(times));
+        eprintln!("commit to all of {INSTANCES} instances, Redis {redis:?}: {}", quantiles(times));
+        if redis == WithRedis::Frozen {
+            fed.cluster.redis().thaw();
+        }
     }
 }
 
@@ -89,7 +106,7 @@ async fn how_soon_a_bulk_change_is_seen() {
 #[tokio::test]
 #[ignore = "figures"]
 async fn how_often_a_killed_reader_makes_answers_unverified() {
-    const KILLS: usize = 20;
+    const KILLS: usize = 100;
     let mut fed = fed(cluster(Layout::Postgres).await, INSTANCES).await;
     let (mut with_unverified, mut answers) = (0, 0);
     for _ in 0..KILLS {
