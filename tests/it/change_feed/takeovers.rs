@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Fed, fed, is_verified, observe};
+use super::{Fed, fed, fed_with, is_verified, observe, with_feed};
 use testkit::{
     ask::stats,
     cluster::{Layout, cluster},
+    lines::by_lines,
+    proxy::Network,
     wait_for,
 };
 use tokio::time::Instant;
@@ -77,4 +79,22 @@ async fn a_stop_leaves_the_rounds_to_another_instance_without_an_unverified_answ
     fed.servers[holder].terminate().await;
     let observed = observe(&other, 0, Instant::now(), Duration::from_secs(2)).await;
     assert_eq!(observed.unverified, 0, "{observed:?}");
+}
+
+/// Notes keep the reading instance busy; meanwhile it shows the others that it is at it, in the database of the log.
+#[tokio::test]
+async fn an_instance_goes_on_after_the_answers_of_the_logs_database_were_lost() {
+    let cluster = cluster(Layout::PostgresBesidePostgres).await;
+    let (settings, lines) = by_lines(with_feed(&cluster).with("database.timeout", "500ms")).await;
+    let fed = fed_with(cluster, vec![settings]).await;
+    let database = lines.database.as_ref().unwrap();
+    for round in 0..8 {
+        database.set(Network::SwallowReplies);
+        for write in 1..=50 {
+            fed.cluster.sources.write(11, round * 50 + write).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        database.restore();
+        is_verified(&fed.clients[0], round * 50 + 50).await;
+    }
 }
