@@ -353,6 +353,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_write_ahead_log_shrinks_after_a_long_reader_and_is_emptied_on_demand() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/c.db?mode=rwc", directory.path().display());
+        let pool = Pool::from(connect(&url, &options(Access::ReadWrite)).await.unwrap());
+        pool.execute_unprepared("CREATE TABLE t (a)").await.unwrap();
+        let log_bytes = || std::fs::metadata(directory.path().join("c.db-wal")).unwrap().len();
+        let write = async |bytes: u32| {
+            pool.execute_unprepared(&format!("INSERT INTO t VALUES (zeroblob({bytes}))")).await.unwrap();
+        };
+        let reader = pool.begin().await.unwrap();
+        reader.execute_unprepared("SELECT COUNT(*) FROM t").await.unwrap();
+        for _ in 0..3 {
+            write(SQLITE_JOURNAL_MAX / 2).await;
+        }
+        assert!(log_bytes() > u64::from(SQLITE_JOURNAL_MAX));
+        assert!(is_busy(&empty_journal(&pool).await.unwrap_err()), "the reader needs it");
+        reader.rollback().await.unwrap();
+        for _ in 0..3 {
+            write(1).await;
+        }
+        assert!(log_bytes() <= u64::from(SQLITE_JOURNAL_MAX), "{}", log_bytes());
+        empty_journal(&pool).await.unwrap();
+        assert_eq!(log_bytes(), 0);
+    }
+
+    #[tokio::test]
     async fn a_new_file_can_be_opened_by_many_at_once() {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/c.db?mode=rwc", directory.path().display());

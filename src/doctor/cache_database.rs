@@ -161,13 +161,13 @@ async fn invalidation_rows(
         rows.iter().filter(|row| !is_readable(row)).filter_map(|row| row.try_get("", "position").ok()).collect();
     let missing = position - after - i64::try_from(rows.len()).unwrap_or(i64::MAX);
     if missing > 0 {
-        let what = format!("{missing} of the newest {} rows of the invalidation log are missing", position - after);
+        let what = format!("rows missing among the newest {}: {missing}", position - after);
         let remedy = "see whether something between the instances and PostgreSQL does not keep a session (a pooler), or \
                       deletes rows; instances treat everything that was read before the gap as outdated";
         found.warn("invalidation log rows", what, remedy);
     }
     if let Some(first) = odd.first() {
-        let what = format!("{} rows of the invalidation log cannot be read, the first at position {first}", odd.len());
+        let what = format!("rows that cannot be read: {}, the first at position {first}", odd.len());
         let remedy = "find out what wrote them; instances treat everything that was read before them as outdated, and the \
                       rows are trimmed with the others";
         found.warn("invalidation log rows", what, remedy);

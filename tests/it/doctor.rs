@@ -258,13 +258,8 @@ async fn the_remedy_for_an_empty_log_head_restores_it_and_keeps_ai_responses() {
     database.execute(row).await;
     database.execute("UPDATE invalidation_log_head SET position = 3").await;
     let said = doctor_of(&database, &[]).await;
-    said.has("invalidation log rows", "WARN", "2 of the newest 3 rows of the invalidation log are missing", "pooler");
-    said.has(
-        "invalidation log rows",
-        "WARN",
-        "1 rows of the invalidation log cannot be read, the first at position 2",
-        "",
-    );
+    said.has("invalidation log rows", "WARN", "rows missing among the newest 3: 2", "pooler");
+    said.has("invalidation log rows", "WARN", "rows that cannot be read: 1, the first at position 2", "");
     assert_eq!(database.rows("SELECT request_hash FROM ai_response_cache").await.len(), 1);
 }
 

@@ -7,7 +7,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, QueryTrait,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryResult, QuerySelect, QueryTrait,
     sea_query::{Expr, ExprTrait, OnConflict, Query},
 };
 
@@ -16,7 +16,7 @@ use serde_json::{Value as Json, json};
 
 use super::{answer::ModelAnswer, failure::FailureReason, input::ResponseKey, reply::Usage};
 use crate::{
-    database::{self, Pool},
+    database::{self, Dialect, Pool, read_time},
     entity::ai_response,
     model::UserId,
     proto::v1::AiAnalysisResults,
@@ -93,14 +93,34 @@ impl ResponseCache {
 
     /// What is stored under a key. Notes its use.
     pub(super) async fn find(&self, key: &ResponseKey, now: DateTime<Utc>) -> Result<Option<Remembered>, DbErr> {
-        let Some(row) = ai_response::Entity::find_by_id(key.as_str()).one(&self.pool).await? else { return Ok(None) };
-        if row.last_used_at <= (now - USE_WRITTEN_EVERY).naive_utc()
+        use ai_response::Column;
+        let dialect = Dialect::of(&self.pool);
+        let times = [Column::CreatedAt, Column::LastUsedAt].map(|time| dialect.time_text(Expr::col(time)));
+        let [created_at, last_used_at] = times;
+        let stored = Query::select()
+            .columns([Column::Model, Column::PromptVersion, Column::Response])
+            .columns([Column::PromptTokens, Column::CompletionTokens])
+            .expr_as(created_at, "created_at")
+            .expr_as(last_used_at, "last_used_at")
+            .from(ai_response::Entity)
+            .and_where(Expr::col(Column::RequestHash).eq(key.as_str()))
+            .to_owned();
+        let Some(row) = self.pool.query_one_raw(dialect.build(&stored)).await? else { return Ok(None) };
+        let found = StoredResponse::of(&row).and_then(|row| Ok((row.last_used_at, row.read(key)?)));
+        let (last_used_at, remembered) = match found {
+            Ok(found) => found,
+            Err(why) => {
+                tracing::warn!(key = key.as_str(), why, "cached AI response cannot be read; the model is asked again");
+                return Ok(None);
+            }
+        };
+        if last_used_at <= now - USE_WRITTEN_EVERY
             && let Err(error) = self.note_use(key, now).await
         {
             // At worst, the response is swept too early and the model asked again.
             tracing::warn!(%error, "use of a cached AI response could not be noted");
         }
-        Ok(read(key, row))
+        Ok(Some(remembered))
     }
 
     async fn note_use(&self, key: &ResponseKey, now: DateTime<Utc>) -> Result<(), DbErr> {
@@ -210,25 +230,44 @@ fn replacing() -> OnConflict {
         .to_owned()
 }
 
-/// None if the row breaks the answer's limits: the model is asked again, and the row replaced.
-fn read(key: &ResponseKey, row: ai_response::Model) -> Option<Remembered> {
-    if row.model.is_empty() {
-        let unusable = row.response.get(UNUSABLE).and_then(|unusable| UnusableResponse::deserialize(unusable).ok())?;
-        return Some(Remembered::Unusable(UnusableResponse { at: row.created_at.and_utc(), ..unusable }));
+/// A row, whatever stands in it. What cannot be read is asked for again, and replaced.
+struct StoredResponse {
+    model: String,
+    prompt_version: String,
+    response: Json,
+    usage: Usage,
+    created_at: DateTime<Utc>,
+    last_used_at: DateTime<Utc>,
+}
+
+impl StoredResponse {
+    fn of(row: &QueryResult) -> Result<Self, String> {
+        let columns = || -> Result<_, DbErr> {
+            let usage = Usage {
+                prompt_tokens: row.try_get("", "prompt_tokens")?,
+                completion_tokens: row.try_get("", "completion_tokens")?,
+            };
+            let texts = (row.try_get("", "model")?, row.try_get("", "prompt_version")?, row.try_get("", "response")?);
+            let times: [String; 2] = [row.try_get("", "created_at")?, row.try_get("", "last_used_at")?];
+            Ok((texts, usage, times))
+        };
+        let ((model, prompt_version, response), usage, times) = columns().map_err(|_| "a column of another type")?;
+        let [Some(created_at), Some(last_used_at)] = times.map(|time| read_time(&time)) else {
+            return Err("a time out of range".to_owned());
+        };
+        Ok(Self { model, prompt_version, response, usage, created_at, last_used_at })
     }
-    let answer = ModelAnswer::check(row.response)
-        .inspect_err(|why| {
-            tracing::warn!(key = key.as_str(), why, "cached AI response cannot be read; the model is asked again")
-        })
-        .ok()?;
-    Some(Remembered::Answer(CachedResponse {
-        key: key.clone(),
-        answer,
-        model: row.model,
-        prompt_version: row.prompt_version,
-        usage: Usage { prompt_tokens: row.prompt_tokens, completion_tokens: row.completion_tokens },
-        created_at: row.created_at.and_utc(),
-    }))
+
+    fn read(self, key: &ResponseKey) -> Result<Remembered, String> {
+        let Self { model, prompt_version, response, usage, created_at, .. } = self;
+        if model.is_empty() {
+            let unusable = response.get(UNUSABLE).ok_or("no reason why it is unusable")?;
+            let unusable = UnusableResponse::deserialize(unusable).map_err(|_| "an unknown reason")?;
+            return Ok(Remembered::Unusable(UnusableResponse { at: created_at, ..unusable }));
+        }
+        let answer = ModelAnswer::check(response)?;
+        Ok(Remembered::Answer(CachedResponse { key: key.clone(), answer, model, prompt_version, usage, created_at }))
+    }
 }
 
 fn row(user: &UserId, fresh: &CachedResponse) -> ai_response::ActiveModel {

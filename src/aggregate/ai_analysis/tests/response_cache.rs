@@ -82,12 +82,21 @@ async fn a_response_cache_that_fails_costs_a_call_and_no_answer() {
 
 #[tokio::test]
 async fn a_remembered_answer_that_cannot_be_read_is_replaced() {
-    let setup = Setup::new([titled("first"), titled("second")]).await;
-    setup.analyse().await.unwrap();
-    setup.sql("UPDATE ai_response_cache SET response = '{\"unknown\": 1}'").await;
-    assert_eq!(title(&setup.analyse().await.unwrap()), "second");
-    assert_eq!(title(&setup.analyse().await.unwrap()), "second");
-    assert_eq!(setup.endpoint.calls(), 2);
+    for odd in [
+        "response = '{\"unknown\": 1}'",
+        "response = x'ff'",
+        "created_at = '294000-01-01'",
+        "last_used_at = 'never'",
+        "prompt_tokens = 'many'",
+        "model = x'ff'",
+    ] {
+        let setup = Setup::new([titled("first"), titled("second")]).await;
+        setup.analyse().await.unwrap();
+        setup.sql(&format!("UPDATE ai_response_cache SET {odd}")).await;
+        assert_eq!(title(&setup.analyse().await.unwrap()), "second", "{odd}");
+        assert_eq!(title(&setup.analyse().await.unwrap()), "second", "{odd}");
+        assert_eq!(setup.endpoint.calls(), 2, "{odd}");
+    }
 }
 
 #[tokio::test]
