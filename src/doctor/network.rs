@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{Findings, REACH_MAX};
 use crate::{
-    config::{Config, OpenTelemetry},
+    config::{Config, OpenTelemetry, Secret},
     error::with_causes,
     grpc,
     reload::read_once,
@@ -69,6 +69,8 @@ pub(super) async fn collectors(telemetry: &OpenTelemetry, found: &mut Findings) 
     }
     let reached = join_all(telemetry.collectors.iter().map(|url| reach(url, telemetry.authority.as_deref()))).await;
     for (url, reached) in telemetry.collectors.iter().zip(reached) {
+        // It may hold a password.
+        let url = Secret::new(url).place();
         match reached {
             Ok(()) => found.ok("collector", format!("{url} can be reached")),
             Err(error) => found.warn(

@@ -105,12 +105,14 @@ async fn run(seed: u64, at_least: Duration, at_most: Duration, with_feed: bool) 
     }
     let connections = connections(&ground).await;
     let (beside, _line) = ground.beside().await;
-    // Connections to the sources are open by then: opening one is given up after a second, so a process that is stopped
-    // meanwhile loses its load by that, which says nothing about a tier.
-    let has_begun = || run.is_over() || run.totals.with(|figures| figures.reads >= WARM_READS);
-    wait_for("the first answers", async || has_begun().then_some(())).await;
     let calm = AtomicBool::new(false);
-    let rage = chaos::rage(&mut ground, &run.timeline, &run.totals, seed, &calm);
+    let rage = async {
+        // Connections to the sources are open by then: opening one is given up after a second, so a process that is
+        // stopped meanwhile loses its load by that, which says nothing about a tier.
+        let has_begun = || run.is_over() || run.totals.with(|figures| figures.reads >= WARM_READS);
+        wait_for("the first answers", async || has_begun().then_some(())).await;
+        chaos::rage(&mut ground, &run.timeline, &run.totals, seed, &calm).await;
+    };
     let watch = async {
         watch(&run, &connections, |elapsed, figures| elapsed < at_least || (elapsed < at_most && !figures.suffice()))
             .await;

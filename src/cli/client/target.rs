@@ -1,6 +1,6 @@
 //! The server to call, and the timeout.
 
-use std::{path::PathBuf, time::Duration};
+use std::{convert::Infallible, path::PathBuf, time::Duration};
 
 use clap::Args;
 use tonic::{
@@ -29,8 +29,8 @@ pub(super) struct Target {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051", value_parser = server)]
     addr: Uri,
     /// Sent as a bearer token
-    #[arg(long, value_name = "TOKEN", env = "USERDATA_TOKEN", hide_env_values = true, value_parser = bearer)]
-    token: Option<MetadataValue<Ascii>>,
+    #[arg(long, value_name = "TOKEN", env = "USERDATA_TOKEN", hide_env_values = true, value_parser = token)]
+    token: Option<Token>,
     /// The CA that signed the server's certificate, in PEM; for https://
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
@@ -70,6 +70,9 @@ impl Target {
         &self,
         work: impl AsyncFnOnce(Channel) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        if let Some(Token(None)) = self.token {
+            return Err(Failure::new(Code::InvalidArgument, "--token: expected ASCII without spaces"));
+        }
         let call = async { work(self.connect().await?).await };
         tokio::time::timeout(self.timeout() + GRACE, call).await.unwrap_or_else(|_| Err(Failure::timed_out()))
     }
@@ -110,8 +113,8 @@ impl Target {
     pub(super) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(self.timeout());
-        if let Some(token) = &self.token {
-            request.metadata_mut().insert("authorization", token.clone());
+        if let Some(Token(Some(bearer))) = &self.token {
+            request.metadata_mut().insert("authorization", bearer.clone());
         }
         request
     }
@@ -145,11 +148,18 @@ fn server(text: &str) -> Result<Uri, &'static str> {
     Ok(uri)
 }
 
-fn bearer(token: &str) -> Result<MetadataValue<Ascii>, &'static str> {
-    let mut value = MetadataValue::try_from(format!("Bearer {token}")).map_err(|_| "expected ASCII without spaces")?;
+/// What is sent; None if the token cannot be. Clap would quote a value that its parser refuses.
+#[derive(Clone, Debug)]
+struct Token(Option<MetadataValue<Ascii>>);
+
+/// Without blanks around it: a file or a secret of Kubernetes often ends with a line feed.
+fn token(text: &str) -> Result<Token, Infallible> {
+    let bearer = MetadataValue::try_from(format!("Bearer {}", text.trim())).ok();
     // Neither logged nor kept in the compression table of HTTP/2.
-    value.set_sensitive(true);
-    Ok(value)
+    Ok(Token(bearer.map(|mut bearer| {
+        bearer.set_sensitive(true);
+        bearer
+    })))
 }
 
 fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {

@@ -1,5 +1,8 @@
 //! Forms of values that are never shown. A URL is one because it may hold a password.
 
+use std::str::FromStr as _;
+
+use sea_orm::sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 use serde_json::{Value as Json, json};
 
 use super::{super::Secret, Form};
@@ -12,14 +15,14 @@ pub(in crate::config) struct Url(pub(in crate::config) &'static [&'static str]);
 impl Form<Secret> for Url {
     fn parse(&self, text: &str) -> Option<Secret> {
         let (scheme, rest) = text.split_once(':')?;
-        (self.0.contains(&scheme) && !rest.is_empty()).then(|| Secret::new(text))
+        (self.0.contains(&scheme) && !rest.is_empty() && is_readable(scheme, text)).then(|| Secret::new(text))
     }
     fn show(&self, _: &Secret) -> String {
         SHOWN.to_owned()
     }
     fn expected(&self) -> String {
         format!(
-            "a URL that begins with {}",
+            "a URL that can be read and begins with {}",
             self.0.iter().map(|scheme| format!("{scheme}:")).collect::<Vec<_>>().join(" or ")
         )
     }
@@ -28,6 +31,16 @@ impl Form<Secret> for Url {
     }
     fn secret(&self) -> bool {
         true
+    }
+}
+
+/// As the client reads it that connects.
+fn is_readable(scheme: &str, url: &str) -> bool {
+    match scheme {
+        "sqlite" => SqliteConnectOptions::from_str(url).is_ok(),
+        "postgres" | "postgresql" => PgConnectOptions::from_str(url).is_ok(),
+        "http" | "https" => url.parse::<http::Uri>().is_ok_and(|url| url.host().is_some()),
+        _ => fred::types::config::Config::from_url(url).is_ok(),
     }
 }
 
@@ -82,6 +95,32 @@ impl Form<Secret> for HeaderLines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_is_read_as_by_the_client_that_connects() {
+        let forms = [
+            (
+                Url(&["sqlite", "postgres"]),
+                vec!["sqlite://a.db?mode=rwc", "sqlite::memory:", "postgres://u:p@[::1]:5432/d?sslmode=require"],
+            ),
+            (Url(&["redis", "redis-cluster"]), vec!["redis://:p@h:6379/1", "redis-cluster://h:1?node=h:2"]),
+        ];
+        for (form, readable) in forms {
+            for url in readable {
+                assert!(form.parse(url).is_some(), "{url}");
+            }
+            for url in [
+                "postgres://o@[bad/x",
+                "postgres://h:99999/x",
+                "redis://",
+                "redis://h:1:2",
+                "redis://:p@:bad",
+                "http://h",
+            ] {
+                assert!(form.parse(url).is_none(), "{url}");
+            }
+        }
+    }
 
     #[test]
     fn headers_are_lines_of_a_name_and_a_value() {

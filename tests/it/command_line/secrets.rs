@@ -57,6 +57,18 @@ async fn no_secret_is_printed_or_logged_even_when_everything_is_traced_and_fails
         assert_silent(&format!("{command:?}"), &userdata_with(command, &environment).await.printed());
     }
 
+    let token = format!("{MARKER} of a token");
+    let collector = format!("http://user:{MARKER}@127.0.0.1:9");
+    for (command, variable, value) in [
+        (&["get", "1", "--addr", "http://127.0.0.1:9"][..], "USERDATA_TOKEN", &token),
+        (&["doctor"], "OTEL_EXPORTER_OTLP_ENDPOINT", &collector),
+    ] {
+        let ran = userdata_with(command, &[&environment[..], &[(variable, value)]].concat()).await;
+        assert_silent(&format!("{command:?}"), &ran.printed());
+        let told = ["--token: expected ASCII without spaces", "http://127.0.0.1:9 cannot be reached"];
+        assert!(told.iter().any(|told| ran.printed().contains(told)), "{ran:?}");
+    }
+
     let mut settings = demo_settings(&database, &environment);
     // The one with the password comes from the environment.
     let url = settings.flags.iter().position(|flag| flag == "--database-url").unwrap();
