@@ -71,7 +71,10 @@ impl Target {
         work: impl AsyncFnOnce(Channel) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         if let Some(Token(None)) = self.token {
-            return Err(Failure::new(Code::InvalidArgument, "--token: expected ASCII without spaces"));
+            return Err(Failure::new(
+                Code::InvalidArgument,
+                "--token: expected visible ASCII characters without spaces",
+            ));
         }
         let call = async { work(self.connect().await?).await };
         tokio::time::timeout(self.timeout() + GRACE, call).await.unwrap_or_else(|_| Err(Failure::timed_out()))
@@ -154,7 +157,9 @@ struct Token(Option<MetadataValue<Ascii>>);
 
 /// Without blanks around it: a file or a secret of Kubernetes often ends with a line feed.
 fn token(text: &str) -> Result<Token, Infallible> {
-    let bearer = MetadataValue::try_from(format!("Bearer {}", text.trim())).ok();
+    let text = text.trim();
+    let is_visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let bearer = is_visible.then(|| MetadataValue::try_from(format!("Bearer {text}")).ok()).flatten();
     // Neither logged nor kept in the compression table of HTTP/2.
     Ok(Token(bearer.map(|mut bearer| {
         bearer.set_sensitive(true);

@@ -65,7 +65,8 @@ async fn no_secret_is_printed_or_logged_even_when_everything_is_traced_and_fails
     ] {
         let ran = userdata_with(command, &[&environment[..], &[(variable, value)]].concat()).await;
         assert_silent(&format!("{command:?}"), &ran.printed());
-        let told = ["--token: expected ASCII without spaces", "http://127.0.0.1:9 cannot be reached"];
+        let told =
+            ["--token: expected visible ASCII characters without spaces", "http://127.0.0.1:9 cannot be reached"];
         assert!(told.iter().any(|told| ran.printed().contains(told)), "{ran:?}");
     }
 
