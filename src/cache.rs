@@ -375,14 +375,11 @@ impl UserDataCache {
             Freshness::Linearizable => self.log.lease_validity(),
             _ => self.validity_of(options.sections, self.log.renewed_validity().await),
         };
-        if validity == LogValidity::Verified || options.freshness == Freshness::Default {
-            return Ok(validity);
-        }
-        match self.validity_of_sources(options, validity).await {
-            // Only the changes are unknown: the sources still tell.
-            LogValidity::Verified => Ok(validity),
-            _ => Err(unavailable(Unavailable::FreshnessUnverified)),
-        }
+        // If only the changes are unknown, the sources still tell.
+        let is_enough = validity == LogValidity::Verified
+            || options.freshness == Freshness::Default
+            || self.validity_of_sources(options, validity).await == LogValidity::Verified;
+        if is_enough { Ok(validity) } else { Err(unavailable(Unavailable::FreshnessUnverified)) }
     }
 
     /// Whether cached snapshots can be compared with a token. A token of another log epoch says nothing about our
