@@ -30,7 +30,7 @@ pub(super) struct Target {
     addr: Uri,
     /// Sent as a bearer token
     #[arg(long, value_name = "TOKEN", env = "USERDATA_TOKEN", hide_env_values = true, value_parser = token)]
-    token: Option<Token>,
+    token: Option<BearerToken>,
     /// The CA that signed the server's certificate, in PEM; for https://
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
@@ -70,7 +70,7 @@ impl Target {
         &self,
         work: impl AsyncFnOnce(Channel) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        if let Some(Token(None)) = self.token {
+        if let Some(BearerToken(None)) = self.token {
             return Err(Failure::new(
                 Code::InvalidArgument,
                 "--token: expected visible ASCII characters without spaces",
@@ -116,7 +116,7 @@ impl Target {
     pub(super) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(self.timeout());
-        if let Some(Token(Some(bearer))) = &self.token {
+        if let Some(BearerToken(Some(bearer))) = &self.token {
             request.metadata_mut().insert("authorization", bearer.clone());
         }
         request
@@ -153,15 +153,15 @@ fn server(text: &str) -> Result<Uri, &'static str> {
 
 /// What is sent; None if the token cannot be. Clap would quote a value that its parser refuses.
 #[derive(Clone, Debug)]
-struct Token(Option<MetadataValue<Ascii>>);
+struct BearerToken(Option<MetadataValue<Ascii>>);
 
 /// Without blanks around it: a file or a secret of Kubernetes often ends with a line feed.
-fn token(text: &str) -> Result<Token, Infallible> {
+fn token(text: &str) -> Result<BearerToken, Infallible> {
     let text = text.trim();
     let is_visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     let bearer = is_visible.then(|| MetadataValue::try_from(format!("Bearer {text}")).ok()).flatten();
     // Neither logged nor kept in the compression table of HTTP/2.
-    Ok(Token(bearer.map(|mut bearer| {
+    Ok(BearerToken(bearer.map(|mut bearer| {
         bearer.set_sensitive(true);
         bearer
     })))
