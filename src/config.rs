@@ -80,8 +80,9 @@ setting::sections! {
         first_request_max: Duration = seconds(30), Durations(millis(10)..=hours(1));
         /// A connection without a request for this long is closed. Longer keeps connections of clients that are gone.
         idle_max: Duration = minutes(5), Durations(millis(10)..=days(1));
-        /// Calls of health, reflection and unknown methods in progress at most, over all connections. They need no
-        /// permit and no credentials. Beyond it, the connection with the most loses its oldest.
+        /// Calls of health and unknown methods in progress at most, over all connections, an eighth of them on one. They
+        /// need no permit and no credentials; an eighth more is for reflection. Beyond it, the newest call of the
+        /// connection with the most is refused.
         max_open_calls: usize = 256, Count(16..=100_000);
         /// A connection that has not started HTTP/2 after this is closed. Longer lets idle connections use up
         /// `server.max_connections`.

@@ -300,9 +300,12 @@ impl ChangeRelay {
         let now = self.clock.now();
         if self.repairs_triggers && !unwatched.is_empty() && now >= state.repair_at {
             state.repair_at = now.after(LOOK_EVERY);
-            match self.outbox.repair().await {
-                Ok(_) => tracing::info!("the triggers on the sources' tables were installed again"),
-                Err(error) => {
+            match timeout(READ_MAX, self.outbox.repair()).await {
+                Err(_elapsed) => {
+                    tracing::warn!("the triggers on the sources' tables could not be installed again in time")
+                }
+                Ok(Ok(())) => tracing::info!("the triggers on the sources' tables were installed again"),
+                Ok(Err(error)) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, "the triggers on the sources' tables could not be installed again");
                 }

@@ -85,15 +85,16 @@ impl OutboxLook {
             Dialect::Sqlite => in_sqlite(first)?,
         };
         for row in &rows {
-            // Without a note there is one row, of NULLs.
-            let Some(source) = row.try_get::<Option<String>>("", "source").unwrap_or_else(|_| Some(String::new()))
-            else {
-                continue;
+            let read = match row.try_get::<Option<String>>("", "source") {
+                // Without a note there is one row, of NULLs.
+                Ok(None) => continue,
+                Ok(Some(source)) => note(row, source),
+                Err(error) => Err(error),
             };
             look.rows += u64::try_from(row.try_get::<i64>("", "rows")?).unwrap_or_default();
             let age = row.try_get::<i64>("", "age").ok().and_then(|age| age.try_into().ok());
             look.age = look.age.max(Duration::from_micros(age.unwrap_or_default()));
-            look.notes.push(note(row, source).unwrap_or_else(Note::unreadable));
+            look.notes.push(read.unwrap_or_else(Note::unreadable));
         }
         Ok(look)
     }

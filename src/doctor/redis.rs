@@ -72,11 +72,13 @@ fn judge(redis: &Examined, place: &str, config: &RedisSettings, found: &mut Find
     }
     let Examined { latency, refused, heard_after, logs_lately, .. } = redis;
     for (what, error) in refused {
-        found.fail(
-            "redis rights",
-            format!("it cannot {what}: {}", error.line()),
-            "grant the rights that docs/operating.md lists (ACL SETUSER), scripts included; until then Redis is of no use",
-        );
+        let error = error.line();
+        let remedy = if error.contains("NOPERM") {
+            "grant the rights that docs/operating.md lists (ACL SETUSER), scripts included; until then Redis is of no use"
+        } else {
+            "see UserdataCacheWritesFail in docs/runbook.md; until then Redis is of no use"
+        };
+        found.fail("redis rights", format!("it cannot {what}: {error}"), remedy);
     }
     if refused.is_empty() {
         found.ok("redis rights", "a record was stored, read, dropped and erased");

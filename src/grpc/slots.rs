@@ -1,7 +1,8 @@
 //! What calls hold while they need no permit: limited for the process and for each connection.
 //!
 //! Above a limit, that connection loses a call, or the connection that holds most: callers that never finish theirs
-//! cannot keep others out. Connections without an admitted request lose theirs first, the longest before others.
+//! cannot keep others out. Connections without an admitted request lose theirs first, the longest before others. If that
+//! is a call that may stay open, the connection ends with it: a peer that gives no room for an answer would keep the call.
 
 use std::{cmp::Reverse, collections::HashMap, convert::Infallible, sync::Arc};
 
@@ -135,6 +136,11 @@ impl TakenSlots {
     }
 
     fn lose(&mut self, connection: u64, loses: Loses) {
+        // With one call each they are as many as connections.
+        let has_several = |of: &&ConnectionSlots| of.slots.len() > 1 && !of.peer.is_admitted();
+        if let (Loses::Newest, Some(of)) = (loses, self.connections.get(&connection).filter(has_several)) {
+            of.peer.is_cut_off();
+        }
         let holds = |slot: &TakenSlot| slot.held > 0;
         self.remove(connection, |slots| match loses {
             Loses::Oldest => slots.iter().position(holds),

@@ -23,16 +23,18 @@ const TEXT_BYTES_MAX: usize = 4 * BYTES_MAX;
 pub(super) struct ModelAnswer(Json);
 
 impl ModelAnswer {
-    /// Reads a model's text: JSON as a whole, or else the last complete object in it.
+    /// Reads a model's text: JSON as a whole, or else the last complete object behind the thoughts in it.
     pub(super) fn read(text: &str) -> Result<Self, CallFailure> {
-        let text = without_thoughts(text);
         let too_large = |bytes| CallFailure::new(FailureReason::TooLarge, format!("the answer has {bytes} bytes"));
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(too_large(text.len()));
+        let behind_thoughts = without_thoughts(text);
+        if behind_thoughts.len() > TEXT_BYTES_MAX {
+            return Err(too_large(behind_thoughts.len()));
         }
-        let (mut value, bytes) = match serde_json::from_str::<Json>(&text) {
-            Ok(value) => (value, text.len()),
-            Err(error) => last_object(&text)
+        let whole = text.trim_start_matches('\u{feff}');
+        // Order: as a whole first. A text in the answer may quote what looks like a thought.
+        let (mut value, bytes) = match serde_json::from_str::<Json>(whole) {
+            Ok(value) => (value, whole.len()),
+            Err(error) => last_object(&behind_thoughts)
                 .and_then(|object| Some((serde_json::from_str(object).ok()?, object.len())))
                 .ok_or_else(|| {
                     let why = format!("the answer is not JSON, and holds none: {}", place(&error));

@@ -21,6 +21,8 @@ pub(super) const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Errors have some hundred bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// For the body of an error, which may never end.
+const BODY_MAX: Duration = Duration::from_secs(1);
 const WORD_CHARS_MAX: usize = 64;
 /// Members of a request that endpoints refuse.
 const MEMBERS: [&str; 4] = ["max_completion_tokens", "max_tokens", "temperature", "response_format"];
@@ -36,7 +38,9 @@ pub(super) async fn refused(response: Response, now: DateTime<Utc>) -> CallFailu
         _ => FailureReason::Rejected,
     };
     let pause = asked_pause(response.headers(), now);
-    let (words, member) = stated(&start_of(response).await);
+    // The status alone says what to do; the words are for people.
+    let start = tokio::time::timeout(BODY_MAX, start_of(response)).await.unwrap_or_default();
+    let (words, member) = stated(&start);
     let failure = CallFailure::new(reason, format!("the endpoint answered {status}{words}")).about(member);
     match pause {
         _ if !matches!(status, 429 | 500 | 502 | 503 | 504) => failure,

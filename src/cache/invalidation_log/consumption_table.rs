@@ -26,13 +26,18 @@ impl LogTable {
         let row = self.pool.query_one_raw(self.dialect.build(&row)).await?;
         let row = row
             .ok_or_else(|| DbErr::RecordNotFound("change_feed has no row: the database is not migrated".to_owned()))?;
-        let (cluster, nonces, consumed, version): (String, String, _, _) = row.try_get_many_by_index()?;
-        let nonces = nonces.split_whitespace().map(Uuid::parse_str).collect::<Result<_, _>>();
-        let (Ok(cluster), Ok(nonces)) = (Uuid::parse_str(&cluster), nonces) else {
-            tracing::error!("change_feed has an unreadable row; the outbox is read as by a new cluster");
-            return Ok(Consumption { cluster: Uuid::new_v4(), nonces: Vec::new(), consumed: None, version });
+        let version = row.try_get_by("version")?;
+        let readable = || -> Option<Consumption> {
+            let cluster: String = row.try_get_by("cluster").ok()?;
+            let nonces: String = row.try_get_by("nonces").ok()?;
+            let nonces = nonces.split_whitespace().map(Uuid::parse_str).collect::<Result<_, _>>().ok()?;
+            let consumed = row.try_get_by("consumed").ok()?;
+            Some(Consumption { cluster: Uuid::parse_str(&cluster).ok()?, nonces, consumed, version })
         };
-        Ok(Consumption { cluster, nonces, consumed, version })
+        Ok(readable().unwrap_or_else(|| {
+            tracing::error!("change_feed has an unreadable row; the outbox is read as by a new cluster");
+            Consumption { cluster: Uuid::new_v4(), nonces: Vec::new(), consumed: None, version }
+        }))
     }
 
     /// The last position, or None if the version is another one.

@@ -32,6 +32,8 @@ use crate::{
 
 /// For statements without a waiting request.
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
+/// Before SQLite's write-ahead log is tried to be emptied again: a reader needed it.
+const JOURNAL_PAUSE: Duration = Duration::from_millis(50);
 /// Rows per statement in the search for queries without parameters.
 const WARMABLE_PAGE: u64 = 500;
 /// Rows in all: further ones are rarely accessed.
@@ -143,7 +145,13 @@ impl DatabaseTier {
             Ok(rows.rows_affected())
         };
         let rows = self.repeat(|| within(BACKGROUND_TIMEOUT, self.faults.through(FaultPoint::Row, delete()))).await?;
-        self.repeat(|| within(BACKGROUND_TIMEOUT, database::empty_journal(&self.pool))).await?;
+        let emptied = async {
+            while !database::empty_journal(&self.pool).await? {
+                tokio::time::sleep(JOURNAL_PAUSE).await;
+            }
+            Ok(())
+        };
+        within(BACKGROUND_TIMEOUT, emptied).await?;
         Ok(rows)
     }
 

@@ -70,7 +70,7 @@ impl Target {
         &self,
         work: impl AsyncFnOnce(Channel) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        if let Some(BearerToken(None)) = self.token {
+        if let Some(BearerToken::Unusable) = self.token {
             return Err(Failure::new(
                 Code::InvalidArgument,
                 "--token: expected visible ASCII characters without spaces",
@@ -116,7 +116,7 @@ impl Target {
     pub(super) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(self.timeout());
-        if let Some(BearerToken(Some(bearer))) = &self.token {
+        if let Some(BearerToken::Bearer(bearer)) = &self.token {
             request.metadata_mut().insert("authorization", bearer.clone());
         }
         request
@@ -151,20 +151,28 @@ fn server(text: &str) -> Result<Uri, &'static str> {
     Ok(uri)
 }
 
-/// What is sent; None if the token cannot be. Clap would quote a value that its parser refuses.
+/// What is sent. Clap would quote a value that its parser refuses.
 #[derive(Clone, Debug)]
-struct BearerToken(Option<MetadataValue<Ascii>>);
+enum BearerToken {
+    /// An empty variable.
+    Absent,
+    Unusable,
+    Bearer(MetadataValue<Ascii>),
+}
 
 /// Without blanks around it: a file or a secret of Kubernetes often ends with a line feed.
 fn token(text: &str) -> Result<BearerToken, Infallible> {
     let text = text.trim();
-    let is_visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if text.is_empty() {
+        return Ok(BearerToken::Absent);
+    }
+    let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
     let bearer = is_visible.then(|| MetadataValue::try_from(format!("Bearer {text}")).ok()).flatten();
-    // Neither logged nor kept in the compression table of HTTP/2.
-    Ok(BearerToken(bearer.map(|mut bearer| {
+    Ok(bearer.map_or(BearerToken::Unusable, |mut bearer| {
+        // Neither logged nor kept in the compression table of HTTP/2.
         bearer.set_sensitive(true);
-        bearer
-    })))
+        BearerToken::Bearer(bearer)
+    }))
 }
 
 fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {

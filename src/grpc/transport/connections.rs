@@ -1,9 +1,9 @@
 //! The connections of a server: each has a place, and the list says which one yields when all places are taken.
 //!
 //! Every stranger can open connections. A connection therefore counts as a caller's only once a request of the contract
-//! has been admitted on it. A newcomer takes the place of the longest connection without such a request; if there is
-//! none, that of the caller who has been idle for longest. It waits only while every connection has a request in
-//! progress.
+//! has been admitted on it. A newcomer takes the place of the longest connection without such a request; if those have
+//! less than an eighth of the places, that of the caller who has been idle for longest, so that newcomers have time for
+//! their first request. It waits only while every connection has a request in progress.
 //!
 //! Invariant: a place is free again when the task of its connection has ended, however it ends.
 
@@ -41,6 +41,8 @@ const UNREAD_MAX: usize = 32;
 /// Requests on a connection before one has to be admitted: a health check each second has 30, and a client with a wrong
 /// token learns by one. Without a limit, refusals take the CPU time of callers.
 const REFUSED_MAX: u64 = 32;
+/// One in so many places is left to connections without an admitted request.
+const NEWCOMERS_SHARE: usize = 8;
 /// For a connection that is told to go, until it is cut off: its peer needs one round trip.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// The same, if its peer goes on with requests that are refused: the answers so far can be read.
@@ -142,6 +144,7 @@ impl Connections {
         let permit = match Arc::clone(&self.0.places).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => loop {
+                self.warn_if_due();
                 self.make_room();
                 if let Ok(permit) = timeout(LOOK_AGAIN, take()).await {
                     break permit.expect("the semaphore is never closed");
@@ -168,15 +171,20 @@ impl Connections {
 
     /// Tells one connection to yield, unless another is about to.
     pub fn make_room(&self) {
+        let mut list = self.0.list.lock();
+        let yields = |stay: &Arc<Stay>| stay.end.set(End::Full).is_ok();
+        if list.yielding == 0 && list.longest(self.0.limits.connections).is_some_and(yields) {
+            list.yielding = 1;
+        }
+    }
+
+    fn warn_if_due(&self) {
         let now = self.0.clock.now();
         let mut list = self.0.list.lock();
         let (waiting, admitted) = (list.waiting.len(), list.admitted.len());
         let is_due = list.warned.is_none_or(|warned| now.since(warned) >= WARN_EVERY);
         if is_due {
             list.warned = Some(now);
-        }
-        if list.yielding == 0 && list.longest().is_some_and(|stay| stay.end.set(End::Full).is_ok()) {
-            list.yielding = 1;
         }
         drop(list);
         if is_due {
@@ -191,12 +199,16 @@ impl Connections {
 }
 
 impl List {
-    /// The connection whose end costs least.
-    fn longest(&self) -> Option<&Arc<Stay>> {
+    /// The connection whose end costs least, of so many places.
+    fn longest(&self, places: usize) -> Option<&Arc<Stay>> {
         let stays = |stay: &&Arc<Stay>| !stay.end.initialized();
         let is_idle = |stay: &&Arc<Stay>| stay.in_progress.load(SeqCst) == 0;
-        let idle = || self.admitted.values().filter(stays).filter(is_idle);
-        self.waiting.values().find(stays).or_else(|| idle().min_by_key(|stay| stay.last_request.load(Relaxed)))
+        let idle = || {
+            let callers = self.admitted.values().filter(stays).filter(is_idle);
+            callers.min_by_key(|stay| stay.last_request.load(Relaxed))
+        };
+        let waiting = || self.waiting.values().find(stays);
+        if self.waiting.len() < places / NEWCOMERS_SHARE { idle().or_else(waiting) } else { waiting().or_else(idle) }
     }
 }
 
@@ -224,9 +236,13 @@ impl Stay {
         }
     }
 
+    pub(super) fn is_cut_off(&self) {
+        let _ = self.end.set(End::Refused);
+    }
+
     pub(super) fn request_begins(&self) {
         self.in_progress.fetch_add(1, SeqCst);
-        if !self.is_admitted() && self.requests.fetch_add(1, Relaxed) > REFUSED_MAX {
+        if !self.is_admitted() && self.requests.fetch_add(1, Relaxed) >= REFUSED_MAX {
             let _ = self.end.set(End::Refused);
         }
     }

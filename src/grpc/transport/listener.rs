@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures::{Stream, stream};
+use rustix::io::Errno;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -61,8 +62,10 @@ impl Listening {
                         self.warned = Some(Instant::now());
                         warn!(error = &error as &dyn std::error::Error, "accepting a connection failed; trying again");
                     }
-                    // It gives a descriptor back.
-                    self.connections.make_room();
+                    if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) {
+                        // It gives a descriptor back.
+                        self.connections.make_room();
+                    }
                     sleep(ACCEPT_RETRY).await;
                 }
             }

@@ -46,6 +46,13 @@ impl Peer {
         self.0.stay.as_ref().is_none_or(|stay| stay.is_admitted())
     }
 
+    /// Its calls have to make room for others': the connection ends.
+    pub fn is_cut_off(&self) {
+        if let Some(stay) = &self.0.stay {
+            stay.is_cut_off();
+        }
+    }
+
     /// Whether its certificate no longer counts.
     #[must_use]
     pub fn has_lost_credentials(&self) -> bool {
