@@ -73,7 +73,8 @@ fn judge(redis: &Examined, place: &str, config: &RedisSettings, found: &mut Find
     let Examined { latency, refused, heard_after, logs_lately, .. } = redis;
     for (what, error) in refused {
         let error = error.line();
-        let remedy = if error.contains("NOPERM") {
+        let lacks_rights = ["NOPERM", "user executing the script"].iter().any(|sign| error.contains(sign));
+        let remedy = if lacks_rights {
             "grant the rights that docs/operating.md lists (ACL SETUSER), scripts included; until then Redis is of no use"
         } else {
             "see UserdataCacheWritesFail in docs/runbook.md; until then Redis is of no use"
