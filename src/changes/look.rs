@@ -29,7 +29,7 @@ impl Note {
         Self::of_everyone()
     }
 
-    /// All watched tables have changed, whoever's rows.
+    /// Any row of any watched table may have changed.
     pub(super) fn of_everyone() -> Self {
         Self { source: String::new(), ids: NoteIds::default(), sections: all_sections(), only_updated_at: false }
     }

@@ -1,9 +1,9 @@
 //! The connections of a server: each has a place, and the list says which one yields when all places are taken.
 //!
-//! Every stranger can open connections. A connection therefore counts as a caller's only once a request of the contract
-//! has been admitted on it. A newcomer takes the place of the longest connection without such a request; if those have
-//! less than an eighth of the places, that of the caller who has been idle for longest, so that newcomers have time for
-//! their first request. It waits only while every connection has a request in progress.
+//! Any client can open connections. A connection therefore counts as a caller's only once a request of the contract has
+//! been admitted on it. A new connection takes the place of the longest one without such a request. If those have less
+//! than an eighth of the places, it takes that of the caller who has been idle for longest, so that new connections have
+//! time for their first request. It waits only while every connection has a request in progress.
 //!
 //! Invariant: a place is free again when the task of its connection has ended, however it ends.
 
@@ -43,7 +43,7 @@ const UNREAD_MAX: usize = 32;
 const REFUSED_MAX: u64 = 32;
 /// One in so many places is left to connections without an admitted request.
 const NEWCOMERS_SHARE: usize = 8;
-/// For a connection that is told to go, until it is cut off: its peer needs one round trip.
+/// From GOAWAY until the connection is cut off: its peer needs one round trip.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// The same, if its peer goes on with requests that are refused: the answers so far can be read.
 const ANSWERED_MAX: Duration = Duration::from_millis(100);
@@ -53,7 +53,7 @@ const FINISH_MAX: Duration = Duration::from_secs(15);
 /// Why the server ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::grpc) enum End {
-    /// All places are taken, and a newcomer needs this one.
+    /// All places are taken, and a new connection needs this one.
     Full,
     /// No request was admitted in time.
     NoRequest,
@@ -138,7 +138,7 @@ impl Connections {
         Self(shared)
     }
 
-    /// A place for a newcomer. If all are taken, another connection is told to yield.
+    /// A place for a new connection. If all are taken, another one ends.
     pub async fn enter(&self) -> ConnectionPlace {
         let take = || Arc::clone(&self.0.places).acquire_owned();
         let permit = match Arc::clone(&self.0.places).try_acquire_owned() {
