@@ -215,7 +215,7 @@ impl UserDataCache {
             scope.sections = SectionSet::ERASED;
             self.readers.forget(&scope.user);
         }
-        let appended = match self.log.append(scope.clone()).await {
+        let appended = match self.log.append(scope.hashed()).await {
             Ok(appended) => appended,
             Err(error) => {
                 tracing::error!(%error, "invalidation not durable; the caller gets an error and local copies are dropped");

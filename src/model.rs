@@ -21,12 +21,14 @@ pub mod query;
 pub mod section;
 pub mod snapshot;
 pub mod token;
+pub mod user_hash;
 
 pub use file_fingerprint::FileFingerprint;
 pub use query::{CacheKey, DataHash, Parameters, QueryError, UserDataQuery};
 pub use section::{SECTIONS, SectionSet};
 pub use snapshot::{SealedSection, Snapshot};
 pub use token::Token;
+pub use user_hash::UserHash;
 
 /// The opaque id of a user: 1 to 255 bytes of UTF-8 without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,22 +100,39 @@ impl StrategyId {
     }
 }
 
-/// What an invalidation concerns.
+/// What an invalidation concerns. Where the user's id must not be kept, as in the invalidation log, a hash stands for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Scope {
-    pub user: UserId,
+pub struct Scope<User = UserId> {
+    pub user: User,
     /// Documents of this strategy and those without one. None: all documents of the user.
     pub strategy: Option<StrategyId>,
     /// Sections that depend on these are added.
     pub sections: SectionSet,
 }
 
+impl Scope {
+    #[must_use]
+    pub fn hashed(&self) -> Scope<UserHash> {
+        Scope { user: UserHash::of(&self.user), strategy: self.strategy, sections: self.sections }
+    }
+}
+
 /// What an entry of the invalidation log outdates.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Invalidation {
-    Of(Scope),
+pub enum Invalidation<User = UserHash> {
+    Of(Scope<User>),
     /// These sections of every user's documents.
     OfEveryone(SectionSet),
+}
+
+impl Invalidation<UserId> {
+    #[must_use]
+    pub fn hashed(&self) -> Invalidation {
+        match self {
+            Self::Of(scope) => Invalidation::Of(scope.hashed()),
+            Self::OfEveryone(sections) => Invalidation::OfEveryone(*sections),
+        }
+    }
 }
 
 /// The cache tiers, in the order of look-up.

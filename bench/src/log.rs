@@ -97,8 +97,8 @@ async fn log(url: &str, tasks: &TaskTracker) -> InvalidationLog {
 /// Each of another user; so old.
 async fn add(db: &DatabaseConnection, entries: i64, age: &str) {
     let rows = format!(
-        "INSERT INTO invalidation_log (position, user_id, sections, nonce, created_at)
-         SELECT position + n, 'user_' || (position + n), 127, (position + n) * 7, (now() AT TIME ZONE 'utc') - {age}
+        "INSERT INTO invalidation_log (position, user_hash, sections, nonce, created_at)
+         SELECT position + n, position + n, 127, (position + n) * 7, (now() AT TIME ZONE 'utc') - {age}
          FROM invalidation_log_head, generate_series(1, {entries}) AS n"
     );
     let transaction = db.begin().await.unwrap();

@@ -270,7 +270,7 @@ impl ChangeRelay {
             }
             return Ok(self.log.begin_epoch_consuming(before, next).await?);
         }
-        let mut changes = reading.changes.clone();
+        let mut changes: Vec<Invalidation> = reading.changes.iter().map(Invalidation::hashed).collect();
         if reading.restarted {
             // A transaction that was read, but not flushed, is gone. Which documents have it is not known.
             tracing::warn!("the sources' database was started again; everything cached is read again once");

@@ -81,7 +81,7 @@ impl StalenessCheck {
     async fn invalidate(&self, query: &UserDataQuery, stale: &[Part]) {
         let sections = stale.iter().map(|part| part.facts.section).collect();
         let scope = Scope { user: query.key().user.clone(), strategy: query.key().strategy, sections };
-        if let Err(error) = self.log.append(scope).await {
+        if let Err(error) = self.log.append(scope.hashed()).await {
             tracing::error!(%error, "a stale section could not be invalidated; it is served until it expires");
         }
     }

@@ -67,7 +67,7 @@ use crate::{
     clock::{Clock, Moment},
     config,
     fault::FaultPoint,
-    model::{CacheKey, Scope, Token},
+    model::{CacheKey, Scope, Token, UserHash},
     mutant::{self, Mutant},
     proto::v1::InvalidationLogStats,
     sync::{
@@ -222,7 +222,7 @@ impl InvalidationLog {
 
     /// The scopes that any instance has invalidated since the last call, or since [`Self::record_scopes`].
     #[must_use]
-    pub fn take_recorded_scopes(&self) -> Vec<Scope> {
+    pub fn take_recorded_scopes(&self) -> Vec<Scope<UserHash>> {
         let changed = self.files.get().map(|files| files.take_changed()).unwrap_or_default();
         self.copy.write().take_recorded_scopes().into_iter().chain(changed).collect()
     }

@@ -17,7 +17,7 @@ use super::counters::Counters;
 use crate::{
     clock::{Clock, Moment},
     config,
-    model::{CacheKey, Scope, SectionSet, UserDataQuery, UserId},
+    model::{CacheKey, Scope, SectionSet, UserDataQuery, UserHash, UserId},
     sync::Mutex,
 };
 
@@ -50,11 +50,11 @@ impl Readers {
 
     /// Drops all documents of a purged user.
     pub(super) fn forget(&self, user: &UserId) {
-        self.documents.lock().forget(user);
+        self.documents.lock().forget(UserHash::of(user));
     }
 
     /// Notes changes, and returns the documents whose changes are due.
-    pub(crate) fn changed(&self, scopes: &[Scope], config: &config::PrefetchSettings) -> Vec<Due> {
+    pub(crate) fn changed(&self, scopes: &[Scope<UserHash>], config: &config::PrefetchSettings) -> Vec<Due> {
         let (mut documents, now) = (self.documents.lock(), self.clock.now());
         scopes.iter().for_each(|scope| documents.change(scope, now));
         documents.due(config, now)
@@ -78,7 +78,7 @@ impl Readers {
 
 #[derive(Debug, Default)]
 struct Documents {
-    users: HashMap<UserId, Vec<Document>>,
+    users: HashMap<UserHash, Vec<Document>>,
     count: usize,
     /// Documents with an unhandled change.
     changed: HashSet<CacheKey>,
@@ -143,9 +143,9 @@ impl Documents {
         is_first && handled.was_prefetched
     }
 
-    fn change(&mut self, scope: &Scope, now: Moment) {
+    fn change(&mut self, scope: &Scope<UserHash>, now: Moment) {
         if scope.sections == SectionSet::ERASED {
-            self.forget(&scope.user);
+            self.forget(scope.user);
             return;
         }
         let Self { users, changed, forecast, .. } = self;
@@ -168,7 +168,8 @@ impl Documents {
     /// The documents whose changes have been quiet long enough, or have waited too long.
     fn due(&self, config: &config::PrefetchSettings, now: Moment) -> Vec<Due> {
         let due = |key: &CacheKey| {
-            let document = self.users.get(&key.user)?.iter().find(|document| document.query.key() == key)?;
+            let document =
+                self.users.get(&UserHash::of(&key.user))?.iter().find(|document| document.query.key() == key)?;
             let PendingChange { changes, first, last, .. } = document.pending.as_ref()?;
             let is_last_chance = now >= first.after(config.delay_max);
             let is_quiet = now >= last.after(config.quiet);
@@ -208,20 +209,20 @@ impl Documents {
         }
     }
 
-    fn forget(&mut self, user: &UserId) {
-        self.count -= self.users.remove(user).map_or(0, |removed| removed.len());
-        self.changed.retain(|key| key.user != *user);
+    fn forget(&mut self, user: UserHash) {
+        self.count -= self.users.remove(&user).map_or(0, |removed| removed.len());
+        self.changed.retain(|key| UserHash::of(&key.user) != user);
     }
 
     fn document(&mut self, key: &CacheKey) -> Option<&mut Document> {
-        self.users.get_mut(&key.user)?.iter_mut().find(|document| document.query.key() == key)
+        self.users.get_mut(&UserHash::of(&key.user))?.iter_mut().find(|document| document.query.key() == key)
     }
 
     fn add(&mut self, query: &UserDataQuery, now: Moment) {
         if self.count >= DOCUMENTS_MAX {
             self.forget_half();
         }
-        let of_user = self.users.entry(query.user.clone()).or_default();
+        let of_user = self.users.entry(UserHash::of(&query.user)).or_default();
         if of_user.len() >= OF_ONE_USER_MAX {
             return;
         }
@@ -240,7 +241,9 @@ impl Documents {
         });
         self.count = self.users.values().map(Vec::len).sum();
         let Self { users, changed, .. } = self;
-        changed.retain(|key| users.get(&key.user).is_some_and(|of| of.iter().any(|one| one.query.key() == key)));
+        changed.retain(|key| {
+            users.get(&UserHash::of(&key.user)).is_some_and(|of| of.iter().any(|one| one.query.key() == key))
+        });
     }
 }
 

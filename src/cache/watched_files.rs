@@ -26,7 +26,7 @@ use super::{counters::Counter, invalidation_log::validity::LogValidity};
 use crate::{
     clock::{Clock, Moment},
     config::Config,
-    model::{Scope, SectionSet, UserId},
+    model::{Scope, SectionSet, UserHash, UserId},
     sync::{Mutex, RwLock},
     user_files::{Look, UserFileError, UserFiles},
 };
@@ -40,7 +40,7 @@ const ABSENT_SHARE: usize = 8;
 pub(crate) struct WatchedFiles {
     files: UserFiles,
     states: RwLock<HashMap<UserId, Arc<FileState>>>,
-    changed: Mutex<Vec<Scope>>,
+    changed: Mutex<Vec<Scope<UserHash>>>,
     records_changes: bool,
     life: Duration,
     unverified_max: Duration,
@@ -168,13 +168,13 @@ impl WatchedFiles {
         if self.records_changes {
             let mut changed = self.changed.lock();
             if changed.len() < CHANGED_MAX {
-                changed.push(Scope { user: user.clone(), strategy: None, sections: SectionSet::ALL });
+                changed.push(Scope { user: UserHash::of(user), strategy: None, sections: SectionSet::ALL });
             }
         }
     }
 
     /// The users whose files have changed since the last call.
-    pub(super) fn take_changed(&self) -> Vec<Scope> {
+    pub(super) fn take_changed(&self) -> Vec<Scope<UserHash>> {
         std::mem::take(&mut self.changed.lock())
     }
 

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     database::{Dialect, Pool},
-    model::{Invalidation, SectionSet},
+    model::{Invalidation, SectionSet, UserId},
     source_schema::{Catalogue, TABLES},
     sync::Mutex,
 };
@@ -59,7 +59,7 @@ pub struct Outbox {
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// Whom the new notes concern, each once. Owners are resolved; an owner that an error hides is everyone.
-    pub changes: Vec<Invalidation>,
+    pub changes: Vec<Invalidation<UserId>>,
     /// How many notes are new.
     pub rows: u64,
     /// Of the oldest new note.

@@ -40,7 +40,7 @@ impl Concerned {
     }
 
     /// More scopes than `scopes_max` become one invalidation of everyone.
-    pub(super) fn into_invalidations(mut self, scopes_max: usize) -> Vec<Invalidation> {
+    pub(super) fn into_invalidations(mut self, scopes_max: usize) -> Vec<Invalidation<UserId>> {
         if self.scopes.len() > scopes_max {
             let all = self.scopes.drain().fold(SectionSet::NONE, |all, (_, sections)| all.union(sections));
             self.everyone(all);

@@ -8,7 +8,7 @@ use super::{
     Findings,
     databases::{Which, failed, one, without_right},
 };
-use crate::{app, clock::Clock, config::Config, database::Dialect, model::UserId};
+use crate::{app, clock::Clock, config::Config, database::Dialect};
 
 /// The tables that `serve` writes.
 const WRITTEN: [&str; 5] =
@@ -151,14 +151,11 @@ async fn invalidation_rows(
     found: &mut Findings,
 ) -> Result<(), DbErr> {
     let after = low_watermark.max(position - LOG_ROWS_MAX);
-    let sql = "SELECT position, user_id FROM invalidation_log WHERE position > $1 AND position <= $2 ORDER BY position";
+    let sql =
+        "SELECT position, user_hash FROM invalidation_log WHERE position > $1 AND position <= $2 ORDER BY position";
     let rows = db.query_all_raw(Dialect::of(db).statement(sql, [after.into(), position.into()])).await?;
-    let is_readable = |row: &&QueryResult| match row.try_get::<Option<String>>("", "user_id") {
-        Ok(user) => user.is_none_or(|user| UserId::parse(&user).is_ok()),
-        Err(_) => false,
-    };
-    let odd: Vec<i64> =
-        rows.iter().filter(|row| !is_readable(row)).filter_map(|row| row.try_get("", "position").ok()).collect();
+    let is_odd = |row: &&QueryResult| row.try_get::<Option<i64>>("", "user_hash").is_err();
+    let odd: Vec<i64> = rows.iter().filter(is_odd).filter_map(|row| row.try_get("", "position").ok()).collect();
     let missing = position - after - i64::try_from(rows.len()).unwrap_or(i64::MAX);
     // Trimmed meanwhile.
     let low_watermark = "SELECT low_watermark FROM invalidation_log_head WHERE id = 1";

@@ -8,7 +8,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub position: i64,
     /// None: every user.
-    pub user_id: Option<String>,
+    pub user_hash: Option<i64>,
     /// None: all of the user's documents.
     pub strategy_id: Option<i64>,
     /// A set of sections as bits.

@@ -10,7 +10,7 @@ mod watching;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use userdata::{
     changes::{Consumed, Outbox, Reading},
-    model::{Invalidation, Section, SectionSet, StrategyId},
+    model::{Invalidation, Section, SectionSet, StrategyId, UserId},
 };
 
 use testkit::{database::TestDatabase, sources::Sources};
@@ -45,7 +45,7 @@ impl Cluster {
 
 /// In a fixed order: the user, its strategy after a slash, and the sections as bits; everyone is `*`.
 fn told(reading: &Reading) -> Vec<String> {
-    let one = |change: &Invalidation| match change {
+    let one = |change: &Invalidation<UserId>| match change {
         Invalidation::Of(scope) => {
             let strategy = scope.strategy.map(|strategy| format!("/{}", StrategyId::get(strategy)));
             format!("{}{} {}", scope.user.as_str(), strategy.unwrap_or_default(), scope.sections.bits())

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use tokio::time::Instant;
 use userdata::{
     changes::{self, Consumed, Outbox, TriggerState},
-    model::{Invalidation, Section, SectionSet, StrategyId},
+    model::{Invalidation, Section, SectionSet, StrategyId, UserId},
 };
 use userdata_migrations::{Tables, up};
 
@@ -39,7 +39,7 @@ impl Notes {
 
     /// Whom the notes since the last call concern, in a fixed order: user, strategy (0: all), sections. `*` is everyone.
     async fn read(&mut self) -> Vec<(String, i64, i64)> {
-        let told = |change: &Invalidation| match change {
+        let told = |change: &Invalidation<UserId>| match change {
             Invalidation::Of(scope) => {
                 let strategy = scope.strategy.map_or(0, StrategyId::get);
                 (scope.user.as_str().to_owned(), strategy, scope.sections.bits())

@@ -254,7 +254,8 @@ async fn the_remedy_for_an_empty_log_head_restores_it_and_keeps_ai_responses() {
     database.execute(statements).await;
 
     doctor_of(&database, &[]).await.has("invalidation log", "OK", "at 0, low watermark 0", "");
-    let row = "INSERT INTO invalidation_log (position, user_id, sections, nonce) VALUES (2, 'a\tb', 127, 7)";
+    database.execute("ALTER TABLE invalidation_log ALTER user_hash TYPE text").await;
+    let row = "INSERT INTO invalidation_log (position, user_hash, sections, nonce) VALUES (2, 'one', 127, 7)";
     database.execute(row).await;
     database.execute("UPDATE invalidation_log_head SET position = 3").await;
     let said = doctor_of(&database, &[]).await;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use tonic::Code;
 use userdata::{
-    model::{SECTIONS, Section, SectionSet},
+    model::{SECTIONS, Section, SectionSet, UserHash, UserId},
     proto::v1::{CacheStatus, GetComprehensiveUserDataRequest, GetComprehensiveUserDataResponse},
 };
 
@@ -132,8 +132,9 @@ async fn invalidate_sections(cluster: &Cluster, user: &str, sections: SectionSet
     for statement in [
         "UPDATE invalidation_log_head SET position = position + 1 WHERE id = 1".to_owned(),
         format!(
-            "INSERT INTO invalidation_log (position, user_id, strategy_id, sections, nonce, created_at) \
-             SELECT position, '{user}', NULL, {}, 7, CURRENT_TIMESTAMP FROM invalidation_log_head",
+            "INSERT INTO invalidation_log (position, user_hash, strategy_id, sections, nonce, created_at) \
+             SELECT position, {}, NULL, {}, 7, CURRENT_TIMESTAMP FROM invalidation_log_head",
+            UserHash::of(&UserId::parse(user).unwrap()).column(),
             sections.bits()
         ),
     ] {

@@ -12,7 +12,7 @@ use userdata::{
 };
 use userdata::{
     config,
-    model::{CacheKey, Invalidation, Parameters, Scope, SectionSet, Token, UserDataQuery, UserId},
+    model::{CacheKey, Invalidation, Parameters, Scope, SectionSet, Token, UserDataQuery, UserHash, UserId},
 };
 
 use crate::explore::{Pace, all, explore, repeat, violation};
@@ -88,8 +88,8 @@ impl Cluster {
     }
 }
 
-fn scope(user: usize) -> Scope {
-    Scope { user: UserId::parse(&user.to_string()).unwrap(), strategy: None, sections: SectionSet::ALL }
+fn scope(user: usize) -> Scope<UserHash> {
+    Scope { user: UserHash::of(&UserId::parse(&user.to_string()).unwrap()), strategy: None, sections: SectionSet::ALL }
 }
 
 fn of(user: usize) -> Invalidation {
@@ -97,7 +97,7 @@ fn of(user: usize) -> Invalidation {
 }
 
 fn key(user: usize) -> CacheKey {
-    UserDataQuery::new(scope(user).user, None, Parameters::none()).key().clone()
+    UserDataQuery::new(UserId::parse(&user.to_string()).unwrap(), None, Parameters::none()).key().clone()
 }
 
 /// Both instances append invalidations at once.

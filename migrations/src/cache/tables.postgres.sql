@@ -61,8 +61,8 @@ VALUES (1, CAST(gen_random_uuid() AS TEXT), 0, 0, 500);
 -- Gapless and append-only; trimmed at its old end, which raises the low watermark.
 CREATE TABLE invalidation_log (
     position BIGINT PRIMARY KEY,
-    -- NULL: every user.
-    user_id VARCHAR(255),
+    -- A hash of the user's id, so that a log or its backups name no erased user. NULL: every user.
+    user_hash BIGINT,
     -- NULL: all of the user's documents.
     strategy_id BIGINT,
     sections BIGINT NOT NULL CHECK (sections <> 0),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Appended, InvalidationLog, InvalidationLogError};
 use crate::{
-    model::{Invalidation, Scope, Token},
+    model::{Invalidation, Scope, Token, UserHash},
     mutant::{self, Mutant},
 };
 
@@ -20,7 +20,7 @@ const ATTEMPTS: u32 = 3;
 
 impl InvalidationLog {
     /// Commits an invalidation durably, then applies the log at least up to it.
-    pub async fn append(&self, scope: Scope) -> Result<Appended, InvalidationLogError> {
+    pub async fn append(&self, scope: Scope<UserHash>) -> Result<Appended, InvalidationLogError> {
         self.append_all(vec![Invalidation::Of(scope)]).await
     }
 

@@ -8,7 +8,7 @@ use super::{InvalidationLog, row::LogRow};
 use crate::{
     aggregate::ai_analysis::Erasures,
     clock::Moment,
-    model::{Invalidation, SectionSet, UserId},
+    model::{Invalidation, SectionSet, UserHash, UserId},
 };
 
 /// A call to a model begins so long after its input was read, at most: a load ends before that.
@@ -21,7 +21,7 @@ const KEPT_MAX: usize = 10_000;
 /// When each erasure was applied here.
 #[derive(Debug, Default)]
 pub(super) struct RecentErasures {
-    users: HashMap<UserId, Moment>,
+    users: HashMap<UserHash, Moment>,
     /// Until then erasures may be missing from `users`.
     unknown_until: Option<Moment>,
 }
@@ -33,7 +33,7 @@ impl RecentErasures {
             if let Invalidation::Of(scope) = &row.invalidation
                 && scope.sections == SectionSet::ERASED
             {
-                self.users.insert(scope.user.clone(), now);
+                self.users.insert(scope.user, now);
             }
         }
         if self.users.len() > KEPT_MAX {
@@ -50,9 +50,9 @@ impl RecentErasures {
         self.unknown_until = Some(now);
     }
 
-    fn may_have(&self, user: &UserId, since: Moment) -> bool {
+    fn may_have(&self, user: UserHash, since: Moment) -> bool {
         let is_late = |at: &Moment| at.after(READ_BEFORE) >= since;
-        self.users.get(user).is_some_and(is_late) || self.unknown_until.as_ref().is_some_and(is_late)
+        self.users.get(&user).is_some_and(is_late) || self.unknown_until.as_ref().is_some_and(is_late)
     }
 }
 
@@ -60,7 +60,7 @@ impl Erasures for InvalidationLog {
     fn may_be_erased_since<'a>(&'a self, user: &'a UserId, since: Moment) -> BoxFuture<'a, bool> {
         Box::pin(async move {
             // What cannot be known is not remembered.
-            self.catch_up().await.is_err() || self.erasures.lock().may_have(user, since)
+            self.catch_up().await.is_err() || self.erasures.lock().may_have(UserHash::of(user), since)
         })
     }
 }
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn an_erasure_counts_from_before_the_call_on() {
-        let user = |name: &str| UserId::parse(name).unwrap();
+        let user = |name: &str| UserHash::of(&UserId::parse(name).unwrap());
         let row = |name: &str, sections| LogRow {
             position: 1,
             invalidation: Invalidation::Of(Scope { user: user(name), strategy: None, sections }),
@@ -89,9 +89,9 @@ mod tests {
             ("other", 0, false),
         ] {
             let since = now.after(Duration::from_secs(later));
-            assert_eq!(erasures.may_have(&user(name), since), may_be, "{name} {later}");
+            assert_eq!(erasures.may_have(user(name), since), may_be, "{name} {later}");
         }
         erasures.miss(now);
-        assert!(erasures.may_have(&user("other"), now));
+        assert!(erasures.may_have(user("other"), now));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{positions::Positions, recent::RecentEntries, row::LogRow, scopes::Scopes, validity::LogValidity};
 use crate::{
     cache::watched_files::{FileState, WatchedFiles, log_epoch, unknown_epoch},
-    model::{CacheKey, Invalidation, Scope, Section, SectionSet, Snapshot, UserId},
+    model::{CacheKey, Invalidation, Scope, Section, SectionSet, Snapshot, UserHash, UserId},
     mutant::{self, Mutant},
 };
 
@@ -27,7 +27,7 @@ pub(super) struct LocalCopy {
     /// The last entries that were applied.
     pub(super) recent: RecentEntries,
     /// Scopes invalidated since they were last taken. None: not recorded.
-    recorded: Option<Vec<Scope>>,
+    recorded: Option<Vec<Scope<UserHash>>>,
 }
 
 /// Recorded scopes at most; further ones are dropped. An instance cannot prefetch more of them between two looks.
@@ -63,7 +63,7 @@ impl LocalCopy {
         self.recorded.get_or_insert_default();
     }
 
-    pub(super) fn take_recorded_scopes(&mut self) -> Vec<Scope> {
+    pub(super) fn take_recorded_scopes(&mut self) -> Vec<Scope<UserHash>> {
         self.recorded.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -119,7 +119,7 @@ impl LocalCopy {
         }
     }
 
-    fn apply_scope(&mut self, scope: &Scope, position: i64) {
+    fn apply_scope(&mut self, scope: &Scope<UserHash>, position: i64) {
         if let Some(recorded) = self.recorded.as_mut().filter(|recorded| recorded.len() < RECORDED_MAX) {
             recorded.push(scope.clone());
         }
@@ -226,7 +226,7 @@ mod tests {
 
     fn scope(user: &str, strategy: Option<i64>, sections: SectionSet) -> Invalidation {
         let (user, strategy) = (UserId::parse(user).unwrap(), strategy.and_then(StrategyId::new));
-        Invalidation::Of(Scope { user, strategy, sections })
+        Invalidation::Of(Scope { user, strategy, sections }.hashed())
     }
 
     fn row(position: i64, user: &str, strategy: Option<i64>, sections: SectionSet) -> LogRow {

@@ -1,16 +1,15 @@
 //! The last invalidation of every scope, in 36 bytes each.
 //!
 //! A scope is known by a hash, and its positions are offsets of four bytes. Two scopes with one hash would share their
-//! positions, so that more counts as outdated, which is always safe. The hash has a key of this process, so that no caller
-//! can choose user ids that meet.
+//! positions, so that more counts as outdated, which is always safe.
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState},
+    hash::{BuildHasherDefault, Hasher},
 };
 
 use super::positions::Positions;
-use crate::model::{CacheKey, Scope, SectionSet, StrategyId, UserId, section};
+use crate::model::{CacheKey, Scope, SectionSet, StrategyId, UserHash, section};
 
 /// Seven offsets from the base; 0: no invalidation.
 type Offsets = [u32; section::SECTIONS.len()];
@@ -35,7 +34,6 @@ enum ScopePart {
 #[derive(Debug)]
 pub(super) struct Scopes {
     entries: HashMap<u64, Offsets, BuildHasherDefault<AsItIs>>,
-    key: RandomState,
     base: i64,
     /// Entries are swept when there are as many.
     swept_at: usize,
@@ -44,7 +42,7 @@ pub(super) struct Scopes {
 impl Scopes {
     /// No invalidation above `base`.
     pub(super) fn above(base: i64) -> Self {
-        Self { entries: HashMap::default(), key: RandomState::new(), base, swept_at: SWEPT_MIN }
+        Self { entries: HashMap::default(), base, swept_at: SWEPT_MIN }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -52,18 +50,18 @@ impl Scopes {
     }
 
     /// Outdates the scope's sections. `position` is within [`Self::reach`].
-    pub(super) fn raise(&mut self, scope: &Scope, position: i64) {
-        let user = self.hash(&scope.user);
-        match scope.strategy {
-            None => self.raise_part(user, ScopePart::User, scope.sections, position),
+    pub(super) fn raise(&mut self, scope: &Scope<UserHash>, position: i64) {
+        let Scope { user, strategy, sections } = *scope;
+        match strategy {
+            None => self.raise_part(user, ScopePart::User, sections, position),
             Some(strategy) => {
-                self.raise_part(user, ScopePart::Strategy(strategy), scope.sections, position);
-                self.raise_part(user, ScopePart::AnyStrategy, scope.sections, position);
+                self.raise_part(user, ScopePart::Strategy(strategy), sections, position);
+                self.raise_part(user, ScopePart::AnyStrategy, sections, position);
             }
         }
     }
 
-    fn raise_part(&mut self, user: u64, part: ScopePart, sections: SectionSet, position: i64) {
+    fn raise_part(&mut self, user: UserHash, part: ScopePart, sections: SectionSet, position: i64) {
         let offset = u32::try_from(position - self.base).unwrap_or_default();
         let held = self.entries.entry(part.hash(user)).or_default();
         for one in sections.with_dependents().iter() {
@@ -73,25 +71,21 @@ impl Scopes {
     }
 
     /// The invalidations of this very scope.
-    pub(super) fn of(&self, scope: &Scope) -> Positions {
-        self.part(self.hash(&scope.user), scope.strategy.map_or(ScopePart::User, ScopePart::Strategy))
+    pub(super) fn of(&self, scope: &Scope<UserHash>) -> Positions {
+        self.part(scope.user, scope.strategy.map_or(ScopePart::User, ScopePart::Strategy))
     }
 
     /// The invalidations that concern a key.
     pub(super) fn concerning(&self, key: &CacheKey) -> Positions {
-        let user = self.hash(&key.user);
+        let user = UserHash::of(&key.user);
         let mut positions = self.part(user, ScopePart::User);
         positions.merge(&self.part(user, key.strategy.map_or(ScopePart::AnyStrategy, ScopePart::Strategy)));
         positions
     }
 
-    fn part(&self, user: u64, part: ScopePart) -> Positions {
+    fn part(&self, user: UserHash, part: ScopePart) -> Positions {
         let Some(offsets) = self.entries.get(&part.hash(user)) else { return Positions::default() };
         Positions(offsets.map(|offset| if offset == 0 { 0 } else { self.base + i64::from(offset) }))
-    }
-
-    fn hash(&self, user: &UserId) -> u64 {
-        self.key.hash_one(user)
     }
 
     /// The highest position that can be held.
@@ -134,13 +128,13 @@ impl Scopes {
 }
 
 impl ScopePart {
-    fn hash(self, user: u64) -> u64 {
+    fn hash(self, user: UserHash) -> u64 {
         let number = match self {
             Self::User => 0,
             Self::Strategy(strategy) => strategy.get().cast_unsigned(),
             Self::AnyStrategy => u64::MAX,
         };
-        user.wrapping_add(number.wrapping_mul(SPREAD))
+        user.bits().wrapping_add(number.wrapping_mul(SPREAD))
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
         invalidation_log_head::{self, Column},
     },
     fault::{FaultPoint, Faults},
-    model::{Invalidation, Scope, SectionSet, StrategyId, Token, UserId},
+    model::{Invalidation, Scope, SectionSet, StrategyId, Token, UserHash},
     mutant::{self, Mutant},
 };
 
@@ -166,7 +166,7 @@ impl LogTable {
             return Ok(Vec::new());
         }
         let rows = Query::select()
-            .columns([Column::Position, Column::UserId, Column::StrategyId, Column::Sections, Column::Nonce])
+            .columns([Column::Position, Column::UserHash, Column::StrategyId, Column::Sections, Column::Nonce])
             .from(invalidation::Entity)
             .and_where(Expr::col(Column::Position).gt(after))
             .and_where(Expr::col(Column::Position).lte(end))
@@ -275,14 +275,14 @@ fn insertion(entries: &[Invalidation], first: i64) -> InsertStatement {
     let mut insert = Query::insert();
     insert.into_table(invalidation::Entity).columns([
         Column::Position,
-        Column::UserId,
+        Column::UserHash,
         Column::StrategyId,
         Column::Sections,
         Column::Nonce,
     ]);
     for (entry, position) in entries.iter().zip(first..) {
         let (user, strategy, sections) = match entry {
-            Invalidation::Of(Scope { user, strategy, sections }) => (Some(user.as_str()), *strategy, sections),
+            Invalidation::Of(Scope { user, strategy, sections }) => (Some(user.column()), *strategy, sections),
             Invalidation::OfEveryone(sections) => (None, None, sections),
         };
         insert.values_panic([
@@ -333,10 +333,10 @@ fn log_row(row: &QueryResult) -> Result<LogRow, DbErr> {
 
 fn invalidation(row: &QueryResult) -> Result<Invalidation, DbErr> {
     let sections = SectionSet::from_bits(row.try_get_by("sections")?);
-    let Some(user) = row.try_get_by::<Option<String>, _>("user_id")? else {
+    let Some(user) = row.try_get_by::<Option<i64>, _>("user_hash")? else {
         return Ok(Invalidation::OfEveryone(sections));
     };
-    let user = UserId::parse(&user).map_err(|error| DbErr::Type(format!("user_id {error}")))?;
+    let user = UserHash::from_column(user);
     let strategy: Option<i64> = row.try_get_by("strategy_id")?;
     Ok(Invalidation::Of(Scope { user, strategy: strategy.and_then(StrategyId::new), sections }))
 }

@@ -5,7 +5,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::{Parameters, SectionSet, UserDataQuery, UserId};
+use crate::model::{Parameters, SectionSet, UserDataQuery, UserHash, UserId};
 
 async fn database() -> (TempDir, DatabaseConnection) {
     let directory = tempfile::tempdir().unwrap();
@@ -26,8 +26,8 @@ fn log(connection: &DatabaseConnection) -> InvalidationLog {
     )
 }
 
-fn scope(user: &str) -> Scope {
-    Scope { user: UserId::parse(user).unwrap(), strategy: None, sections: SectionSet::ALL }
+fn scope(user: &str) -> Scope<UserHash> {
+    Scope { user: UserHash::of(&UserId::parse(user).unwrap()), strategy: None, sections: SectionSet::ALL }
 }
 
 fn last_invalidation(log: &InvalidationLog, user: &str) -> i64 {
@@ -104,10 +104,10 @@ async fn an_invalidation_at_a_position_that_was_in_use_begins_a_new_epoch() {
 
 /// So many rows at once, as other instances would have added them; each of another user, `n1` to `n<last>`.
 async fn add_rows(connection: &DatabaseConnection, first: i64, last: i64) {
-    let rows = format!(
-        "WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})
-         INSERT INTO invalidation_log (position, user_id, sections, nonce) SELECT i, 'n' || i, 127, i * 7 FROM n"
-    );
+    let row = |n: i64| format!("({n}, {}, 127, {})", scope(&format!("n{n}")).user.column(), n * 7);
+    let rows: Vec<String> = (first..=last).map(row).collect();
+    let rows =
+        format!("INSERT INTO invalidation_log (position, user_hash, sections, nonce) VALUES {}", rows.join(", "));
     let head = format!("UPDATE invalidation_log_head SET position = {last}");
     for statement in [rows, head] {
         connection.execute_unprepared(&statement).await.unwrap();
@@ -156,7 +156,7 @@ async fn pages_that_were_read_are_kept_when_a_later_one_fails() {
     // An integer overflow fails the statement that reads row 7000.
     for statement in [
         "ALTER TABLE invalidation_log RENAME TO entries",
-        "CREATE VIEW invalidation_log AS SELECT position, user_id, strategy_id, nonce, created_at, \
+        "CREATE VIEW invalidation_log AS SELECT position, user_hash, strategy_id, nonce, created_at, \
          CASE position WHEN 7000 THEN abs(-9223372036854775807 - 1 + position - 7000) ELSE sections END AS sections \
          FROM entries",
     ] {
@@ -174,7 +174,7 @@ async fn pages_that_were_read_are_kept_when_a_later_one_fails() {
 /// SQLite takes values of any type in any column.
 #[tokio::test]
 async fn an_odd_row_outdates_everything_before_it_and_does_not_stop_the_log() {
-    for odd in ["user_id = ''", "user_id = x'ff'", "sections = 'all'", "strategy_id = 'one'", "nonce = 'none'"] {
+    for odd in ["user_hash = ''", "user_hash = x'ff'", "sections = 'all'", "strategy_id = 'one'", "nonce = 'none'"] {
         let (_directory, connection) = database().await;
         let here = log(&connection);
         here.append(scope("1")).await.unwrap();

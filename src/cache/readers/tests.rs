@@ -16,9 +16,9 @@ fn query(user: &str, strategy: Option<i64>) -> UserDataQuery {
     UserDataQuery::new(user, strategy.and_then(StrategyId::new), Parameters::none())
 }
 
-fn scope(user: &str, strategy: Option<i64>, section: Section) -> Scope {
+fn scope(user: &str, strategy: Option<i64>, section: Section) -> Scope<UserHash> {
     let UserDataQuery { user, strategy, .. } = query(user, strategy);
-    Scope { user, strategy, sections: SectionSet::NONE.with(section) }
+    Scope { user: UserHash::of(&user), strategy, sections: SectionSet::NONE.with(section) }
 }
 
 fn at(tenths: u32) -> Moment {
@@ -161,5 +161,5 @@ fn documents_are_bounded_and_those_read_lately_are_kept() {
     for strategy in 1..100 {
         documents.read(&query("of many", Some(strategy)), at(0));
     }
-    assert_eq!(documents.users[&UserId::parse("of many").unwrap()].len(), OF_ONE_USER_MAX);
+    assert_eq!(documents.users[&UserHash::of(&UserId::parse("of many").unwrap())].len(), OF_ONE_USER_MAX);
 }

@@ -10,7 +10,7 @@ use testkit::{
 };
 use tokio::time::Instant;
 
-use super::{Fed, LEASE, fed, is_verified, with_feed};
+use super::{Fed, LEASE, fed, fed_with, is_verified, with_feed};
 
 const INSTANCES: usize = 4;
 
@@ -45,7 +45,9 @@ async fn how_soon_a_commit_is_seen() {
     for redis in [WithRedis::No, WithRedis::Well, WithRedis::Killed, WithRedis::Frozen] {
         let cluster = cluster(Layout::Postgres).await;
         let cluster = if redis == WithRedis::No { cluster } else { cluster.with_redis().await };
-        let mut fed = fed(cluster, INSTANCES).await;
+        // The default: it is what a Redis that hangs costs.
+        let settings = with_feed(&cluster).with("redis.timeout", "50ms");
+        let mut fed = fed_with(cluster, vec![settings; INSTANCES]).await;
         match redis {
             WithRedis::No | WithRedis::Well => {}
             WithRedis::Killed => fed.cluster.redis().kill().await,

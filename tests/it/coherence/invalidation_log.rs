@@ -7,7 +7,7 @@ use userdata::{
     cache::invalidation_log::{InvalidationLog, LogPools},
     clock::Clock,
     config,
-    model::{Invalidation, Parameters, Scope, Section, SectionSet, StrategyId, UserDataQuery, UserId},
+    model::{Invalidation, Parameters, Scope, Section, SectionSet, StrategyId, UserDataQuery, UserHash, UserId},
 };
 use userdata_migrations::{Tables, up};
 
@@ -36,9 +36,9 @@ fn query(user: usize) -> UserDataQuery {
 }
 
 /// Of the user, or of one of its strategies.
-fn scope(user: usize, strategy: usize) -> Scope {
+fn scope(user: usize, strategy: usize) -> Scope<UserHash> {
     let strategy = StrategyId::new(strategy.try_into().unwrap());
-    Scope { user: UserId::parse(&user.to_string()).unwrap(), strategy, sections: SectionSet::ALL }
+    Scope { user: UserHash::of(&UserId::parse(&user.to_string()).unwrap()), strategy, sections: SectionSet::ALL }
 }
 
 /// Appends invalidations one after the other; each is in force here once it is acknowledged.

@@ -10,6 +10,7 @@ use std::{
 use futures::future::join_all;
 use sea_orm::{Database, DatabaseConnection};
 use tokio::time::Instant;
+use userdata::model::{UserHash, UserId};
 use userdata::proto::v1::{
     CacheStatus, ComprehensiveUserData, GetComprehensiveUserDataRequest, GetComprehensiveUserDataResponse,
 };
@@ -38,12 +39,13 @@ async fn ask(client: &Client, request: GetComprehensiveUserDataRequest) -> GetCo
 
 /// Every acknowledged invalidation is in the log.
 async fn nothing_acknowledged_is_lost(db: &DatabaseConnection, users: &[Arc<User>]) {
-    let log = "SELECT CAST(position AS TEXT) || ' ' || user_id AS entry FROM invalidation_log";
+    let log = "SELECT CAST(position AS TEXT) || ' ' || CAST(user_hash AS TEXT) AS entry FROM invalidation_log";
     let log: BTreeSet<String> = texts(db, log).await.into_iter().collect();
     for user in users {
+        let hash = UserHash::of(&UserId::parse(&user.name).unwrap()).column();
         for token in user.tokens() {
             let (_, position) = token.rsplit_once(':').unwrap();
-            assert!(log.contains(&format!("{position} {}", user.name)), "{token} of {} is lost", user.name);
+            assert!(log.contains(&format!("{position} {hash}")), "{token} of {} is lost", user.name);
         }
     }
 }

@@ -75,10 +75,11 @@ async fn a_purge_leaves_neither_row_nor_record_nor_ai_response() {
 
 /// With the cache in a file of its own: what the sources keep of the user is theirs.
 #[tokio::test]
-async fn a_purge_leaves_nothing_of_the_documents_in_the_files_of_the_embedded_database() {
-    const MARK: &str = "a mark that only user 1 has";
+async fn a_purge_leaves_neither_documents_nor_the_users_id_in_the_files_of_the_embedded_database() {
+    const USER: &str = "user_2bErasedBy33GzPurge";
+    const MARK: &str = "a mark that only this user has";
     let cluster = cluster(Layout::SqliteBesidePostgres).await;
-    cluster.sources.add_user("1", &[11]).await;
+    cluster.sources.add_user(USER, &[11]).await;
     cluster
         .sources
         .db
@@ -88,15 +89,16 @@ async fn a_purge_leaves_nothing_of_the_documents_in_the_files_of_the_embedded_da
     let server = cluster.serve().await;
     let client = server.client().await;
     for _ in 0..5 {
-        get(&client, of("1")).await.unwrap();
+        get(&client, of(USER)).await.unwrap();
         cluster.has_stored(1).await;
-        invalidate(&client, everything_of("1")).await.unwrap();
+        invalidate(&client, everything_of(USER)).await.unwrap();
     }
-    get(&client, of("1")).await.unwrap();
+    get(&client, of(USER)).await.unwrap();
     cluster.has_stored(1).await;
-    assert!(found_in_files(&cluster, MARK) > 0, "the document was stored");
-    invalidate(&client, purge()).await.unwrap();
-    assert_eq!(found_in_files(&cluster, MARK), 0);
+    let left = || [MARK, USER].map(|of_the_user| found_in_files(&cluster, of_the_user));
+    assert!(left().iter().all(|times| *times > 0), "the document was stored: {:?}", left());
+    invalidate(&client, InvalidateCacheRequest { purge: true, ..everything_of(USER) }).await.unwrap();
+    assert_eq!(left(), [0, 0]);
 }
 
 #[tokio::test]

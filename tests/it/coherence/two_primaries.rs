@@ -12,7 +12,7 @@ use userdata::{
     clock::Clock,
     config,
     database::{Access, Options, Pool},
-    model::{Invalidation, Parameters, Scope, SectionSet, UserDataQuery, UserId},
+    model::{Invalidation, Parameters, Scope, SectionSet, UserDataQuery, UserHash, UserId},
 };
 use userdata_migrations::{Tables, up};
 
@@ -42,8 +42,8 @@ async fn instance(place: &TestDatabase, schemas: &str) -> Arc<InvalidationLog> {
     ))
 }
 
-fn scope(user: &str) -> Scope {
-    Scope { user: UserId::parse(user).unwrap(), strategy: None, sections: SectionSet::ALL }
+fn scope(user: &str) -> Scope<UserHash> {
+    Scope { user: UserHash::of(&UserId::parse(user).unwrap()), strategy: None, sections: SectionSet::ALL }
 }
 
 fn is_outdated(log: &InvalidationLog, user: &str, read_position: i64) -> bool {
