@@ -18,7 +18,7 @@ use userdata::{
     cache::invalidation_log::{InvalidationLog, LogPools},
     clock::Clock,
     config,
-    model::{Scope, SectionSet, UserId},
+    model::{Scope, SectionSet, UserHash, UserId},
 };
 
 /// Entries while an instance is stopped.
@@ -128,8 +128,8 @@ async fn verified(server: &Server, position: i64) {
     .await;
 }
 
-fn scope() -> Scope {
-    Scope { user: UserId::parse("1").unwrap(), strategy: None, sections: SectionSet::ALL }
+fn scope() -> Scope<UserHash> {
+    Scope { user: UserHash::of(&UserId::parse("1").unwrap()), strategy: None, sections: SectionSet::ALL }
 }
 
 /// Trims while invalidations are appended one after the other.
