@@ -87,6 +87,7 @@ impl App {
         databases::prepare(&config).await?;
 
         let databases = Databases::open(&config).await?;
+        databases.refuse_poolers(&config).await?;
         let (redis, subscriber) = connect_redis(&config.redis, &clock).await?;
         let cache = connect_cache(&config, &telemetry, &databases, redis, &clock, &background).await?;
         let server =

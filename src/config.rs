@@ -12,6 +12,7 @@ use chrono::NaiveDate;
 
 mod check;
 mod choices;
+mod databases;
 mod error;
 mod file;
 mod form;
@@ -24,7 +25,8 @@ mod secret;
 mod setting;
 mod template;
 
-pub use choices::{AuthMode, LogFormat, MemoryEngine, Structured, TokenLimitField};
+pub use choices::{AuthMode, LogFormat, MemoryEngine, Pooler, Structured, TokenLimitField};
+pub use databases::DatabaseSetting;
 pub use error::{ConfigError, Problem};
 pub use form::read_duration;
 pub use load::{Loaded, environment};
@@ -45,6 +47,7 @@ const REDIS: &[&str] =
     &["redis", "rediss", "redis-cluster", "rediss-cluster", "redis-sentinel", "rediss-sentinel", "valkey", "valkeys"];
 const HTTP: &[&str] = &["http", "https"];
 const SQL: &[&str] = &["sqlite", "postgres", "postgresql"];
+const POOLERS: &[(&str, Pooler)] = &[("none", Pooler::None), ("transaction", Pooler::Transaction)];
 
 setting::sections! {
     /// The gRPC server.
@@ -168,6 +171,8 @@ setting::sections! {
         /// `postgres://..`, or `sqlite://..` for instances on one machine. All instances need the same database. The
         /// default is a file below the working directory: `sqlite://./data/userdata.db?mode=rwc`.
         url: Secret = Secret::new("sqlite://./data/userdata.db?mode=rwc"), Url(SQL);
+        /// `transaction`: `database.url` names a connection pooler, such as PgBouncer in transaction or session mode.
+        pooler: Pooler = Pooler::None, Choice(POOLERS);
         /// How long a complete document stays fresh.
         ttl: Duration = hours(1), Durations(millis(1)..=days(7));
         /// Expiry is spread by this share of `database.ttl` to either side. 0: documents loaded together expire together,
@@ -297,6 +302,8 @@ setting::sections! {
         /// A login that can write the outbox, if the tables are not in the database of the cache. None: no change feed
         /// from there. If database_url names a replica, this has to be its primary, and the login has to read the tables.
         relay_database_url: Option<Secret> = None, Optional(Url(SQL));
+        /// `transaction`: `sources.database_url` and `sources.relay_database_url` name a connection pooler.
+        pooler: Pooler = Pooler::None, Choice(POOLERS);
         /// How long a load waits until a replica of PostgreSQL has what its primary had when the load began. Then it reads
         /// the primary, by relay_database_url.
         replica_wait: Duration = millis(500), Durations(millis(10)..=minutes(1));

@@ -6,12 +6,16 @@
 mod dialect;
 #[cfg(feature = "shuttle")]
 pub mod in_memory;
+mod literal;
 mod occupancy;
 mod pool;
+mod pooler;
 mod postgres;
 mod reach;
 mod refusal;
 mod replica;
+mod settings;
+mod transaction;
 
 use std::{
     path::{Path, PathBuf},
@@ -35,6 +39,10 @@ pub use pool::Pool;
 pub use reach::Reach;
 pub use refusal::unless_refused;
 pub(crate) use replica::{ReadServer, Written};
+pub use settings::PoolerRefusal;
+pub use transaction::Transaction;
+
+use crate::config::Pooler;
 
 /// A statement on the cache's file waits so long for SQLite's one writer: as long as a request waits for its database.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(200);
@@ -79,9 +87,20 @@ pub struct Options {
     pub acquire_timeout: Duration,
     /// PostgreSQL cancels a statement after this, also one whose caller has left silently.
     pub statement_timeout: Duration,
+    /// What stands before PostgreSQL.
+    pub pooler: Pooler,
 }
 
-/// Opens `sqlite://..` or `postgres://..`, with a first connection at once, for one command. A server holds a [`Pool`].
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error(transparent)]
+    Pooler(#[from] PoolerRefusal),
+    #[error(transparent)]
+    Database(#[from] DbErr),
+}
+
+/// Opens `sqlite://..`, or `postgres://..` without a connection pooler, with a first connection at once.
 pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection, DbErr> {
     if !Dialect::of_url(url).is_sqlite() {
         return Postgres::new(url, options)?.open().await;
@@ -108,15 +127,6 @@ pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection,
         .sqlx_logging(false)
         .map_sqlx_sqlite_opts(move |sqlite| sqlite_options(sqlite, access, statement_timeout));
     Database::connect(pool).await
-}
-
-/// The same with one try, so that the error says why there is no connection. A pool tries again while a server refuses,
-/// and ends with a bare timeout.
-pub async fn connect_once(url: &str, options: &Options) -> Result<DatabaseConnection, DbErr> {
-    if !Dialect::of_url(url).is_sqlite() {
-        Postgres::new(url, options)?.try_once().await?;
-    }
-    connect(url, options).await
 }
 
 /// The file of an embedded database. None for PostgreSQL and for a database in memory.
@@ -260,6 +270,7 @@ mod tests {
             max_connections: 2,
             acquire_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(5),
+            pooler: Pooler::None,
         }
     }
 

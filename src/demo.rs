@@ -18,7 +18,7 @@ mod website;
 mod words;
 
 use chrono::NaiveDate;
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbErr, Statement, TransactionSession, TransactionTrait};
 
 use batch::RowBatch;
 use draw::Draw;
@@ -50,8 +50,8 @@ pub struct Seeded {
 
 /// Writes the demo data, in one transaction, if the source tables have no users.
 /// `progress` is called with the number of rows written and of all rows.
-pub async fn seed(
-    db: &DatabaseConnection,
+pub async fn seed<C: ConnectionTrait + TransactionTrait>(
+    db: &C,
     options: &SeedOptions,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Seeded, DbErr> {

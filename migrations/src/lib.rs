@@ -15,7 +15,7 @@ mod script;
 mod set;
 mod sources;
 
-use sea_orm::{ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr, Statement, TransactionSession, TransactionTrait};
 
 pub use lock::begin_alone;
 pub use refusal::{MigrationError, refuse_unusable};
@@ -49,7 +49,10 @@ pub struct MigrationState {
 }
 
 /// Applies what is missing and returns the names of what was applied.
-pub async fn up(db: &DatabaseConnection, tables: Tables) -> Result<Vec<String>, MigrationError> {
+pub async fn up<C>(db: &C, tables: Tables) -> Result<Vec<String>, MigrationError>
+where
+    C: ConnectionTrait + TransactionTrait,
+{
     let alone = begin_alone(db).await?;
     refuse_unusable(&alone, tables).await?;
     let mut applied = Vec::new();
@@ -61,7 +64,10 @@ pub async fn up(db: &DatabaseConnection, tables: Tables) -> Result<Vec<String>, 
 }
 
 /// Undoes the newest `steps` migrations, with all they hold, and returns their names.
-pub async fn down(db: &DatabaseConnection, tables: Tables, steps: u32) -> Result<Vec<String>, MigrationError> {
+pub async fn down<C>(db: &C, tables: Tables, steps: u32) -> Result<Vec<String>, MigrationError>
+where
+    C: ConnectionTrait + TransactionTrait,
+{
     let alone = begin_alone(db).await?;
     refuse_unusable(&alone, tables).await?;
     let mut undone = Vec::new();
@@ -74,7 +80,7 @@ pub async fn down(db: &DatabaseConnection, tables: Tables, steps: u32) -> Result
 }
 
 /// Every migration and whether it is applied. Changes nothing, needs no right to create tables.
-pub async fn status(db: &DatabaseConnection, tables: Tables) -> Result<Vec<MigrationState>, MigrationError> {
+pub async fn status(db: &impl ConnectionTrait, tables: Tables) -> Result<Vec<MigrationState>, MigrationError> {
     refuse_unusable(db, tables).await?;
     let mut states = Vec::new();
     for set in tables.sets() {

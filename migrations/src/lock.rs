@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr, IsolationLevel,
-    RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    AccessMode, ConnectionTrait, DatabaseBackend, DbErr, IsolationLevel, RuntimeErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
 
 /// Any number that nothing else in the database locks: "userdata" in ASCII.
@@ -16,7 +16,7 @@ const SQLITE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Begins the transaction of a run: of migrations, or of anything else that only one process at a
 /// time should do to the tables. While it is open, every other run waits.
-pub async fn begin_alone(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+pub async fn begin_alone<C: ConnectionTrait + TransactionTrait>(db: &C) -> Result<C::Transaction, DbErr> {
     match db.get_database_backend() {
         DatabaseBackend::Sqlite => begin_immediate(db).await,
         _ => begin_locked(db).await,
@@ -24,7 +24,7 @@ pub async fn begin_alone(db: &DatabaseConnection) -> Result<DatabaseTransaction,
 }
 
 /// The lock ends with the transaction, also if this process dies.
-async fn begin_locked(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+async fn begin_locked<C: TransactionTrait>(db: &C) -> Result<C::Transaction, DbErr> {
     // Read committed: after the wait, the statements have to see what the other run did.
     let transaction = db.begin_with_config(Some(IsolationLevel::ReadCommitted), Some(AccessMode::ReadWrite)).await?;
     // The pool's statement timeout is made for look-ups.
@@ -34,7 +34,7 @@ async fn begin_locked(db: &DatabaseConnection) -> Result<DatabaseTransaction, Db
 }
 
 /// SQLite has one writer, and `IMMEDIATE` becomes it at once: a run that began as a reader could not.
-async fn begin_immediate(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+async fn begin_immediate<C: TransactionTrait>(db: &C) -> Result<C::Transaction, DbErr> {
     let mut attempt = 1;
     loop {
         let immediate = TransactionOptions {

@@ -9,7 +9,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbErr, Statement};
 
 use crate::{MigrationState, columns_of, script::Script};
 
@@ -23,7 +23,7 @@ pub(crate) struct Set {
 
 impl Set {
     /// Applies what is missing; returns its names.
-    pub(crate) async fn up(self, transaction: &DatabaseTransaction) -> Result<Vec<String>, DbErr> {
+    pub(crate) async fn up(self, transaction: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
         let (record, now) = (self.record, SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
         transaction
             .execute_unprepared(&format!(
@@ -44,7 +44,7 @@ impl Set {
     }
 
     /// Undoes the newest `steps`; returns their names, newest first.
-    pub(crate) async fn down(self, transaction: &DatabaseTransaction, steps: u32) -> Result<Vec<String>, DbErr> {
+    pub(crate) async fn down(self, transaction: &impl ConnectionTrait, steps: u32) -> Result<Vec<String>, DbErr> {
         let mut undone = self.applied(transaction).await?;
         undone.reverse();
         undone.truncate(usize::try_from(steps).unwrap_or(usize::MAX));

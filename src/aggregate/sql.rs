@@ -16,7 +16,7 @@ mod tests;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TransactionTrait, Value};
+use sea_orm::{ConnectionTrait, DbErr, TransactionTrait, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use columns::Warnings;
@@ -25,7 +25,7 @@ pub use replica::Replication;
 
 use super::error::SourceError;
 use crate::{
-    database::{Dialect, Pool, SqlFile, is_schema_change},
+    database::{Dialect, Pool, SqlFile, Transaction, is_schema_change},
     source_schema::{Schema, SchemaCache, Schemas, SourceTable},
     user_files::FileCopy,
 };
@@ -113,7 +113,7 @@ impl SourceDatabase {
 /// One source's read-only transaction.
 #[derive(Debug)]
 pub struct ReadTransaction {
-    transaction: DatabaseTransaction,
+    transaction: Transaction,
     schema: Arc<Schema>,
     cache: Arc<SchemaCache>,
     dialect: Dialect,

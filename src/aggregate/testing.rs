@@ -5,7 +5,10 @@ use tempfile::TempDir;
 use userdata_migrations::Tables;
 
 use super::sql::{ReadTransaction, SourceDatabase};
-use crate::database::{self, Access};
+use crate::{
+    config::Pooler,
+    database::{self, Access},
+};
 
 /// A column limit small enough to exceed in a test.
 pub(super) const COLUMN_BYTES_MAX: usize = 16 * 1024;
@@ -27,6 +30,7 @@ impl SourceTables {
             max_connections: 2,
             acquire_timeout: std::time::Duration::from_secs(10),
             statement_timeout: std::time::Duration::from_secs(10),
+            pooler: Pooler::None,
         };
         let connection = database::connect(&url, &options).await.unwrap();
         userdata_migrations::up(&connection, Tables::CacheAndSources).await.unwrap();

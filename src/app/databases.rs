@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use sea_orm::DatabaseConnection;
+use futures::future::join_all;
 use userdata_migrations::{MigrationError, Tables};
 
 use super::StartError;
@@ -12,8 +12,8 @@ use crate::{
     cache::invalidation_log::LogPools,
     changes,
     clock::Clock,
-    config::{Config, Secret},
-    database::{self, Access, Dialect, Pool},
+    config::{Config, DatabaseSetting, Pooler},
+    database::{self, Access, ConnectError, Dialect, Pool},
     demo,
     telemetry::Meter,
 };
@@ -59,35 +59,52 @@ impl Databases {
             ..sources_options.clone()
         };
         let with_files = sources.files().is_some();
-        let outbox_url = match &sources.database_url {
-            // Users' files have no outbox.
-            _ if !sources.change_feed || with_files => None,
-            Some(_) => sources.relay_database_url.as_ref(),
-            None => Some(&database.url),
-        };
-        let sources_url = sources.database_url.as_ref().unwrap_or(&database.url);
+        // Users' files have no outbox.
+        let outbox_database = config.outbox_database().filter(|_| sources.change_feed && !with_files);
+        let cache_database = config.cache_database();
         Ok(Self {
-            cache: open("the cache's database (database.url)", &database.url, &cache).await?,
-            log_reads: open(LOG, &database.url, &log(LOG_READ_CONNECTIONS)).await?,
-            log_commits: open(LOG, &database.url, &log(LOG_COMMIT_CONNECTIONS)).await?,
+            cache: open("the cache's database (database.url)", cache_database, &cache).await?,
+            log_reads: open(LOG, cache_database, &log(LOG_READ_CONNECTIONS)).await?,
+            log_commits: open(LOG, cache_database, &log(LOG_COMMIT_CONNECTIONS)).await?,
             sources: match with_files {
                 true => None,
                 false => {
                     let what = "the sources' database (sources.database_url)";
-                    Some(open(what, sources_url, &sources_options).await?)
+                    Some(open(what, config.sources_database(), &sources_options).await?)
                 }
             },
-            sources_primary: match (&sources.database_url, &sources.relay_database_url) {
-                (Some(_), Some(url)) if !Dialect::of_url(url.expose()).is_sqlite() => {
-                    Some(open("the sources' primary (sources.relay_database_url)", url, &sources_options).await?)
+            sources_primary: match (&sources.database_url, config.relay_database()) {
+                (Some(_), Some(primary)) if !Dialect::of_url(primary.url.expose()).is_sqlite() => {
+                    Some(open("the sources' primary (sources.relay_database_url)", primary, &sources_options).await?)
                 }
                 _ => None,
             },
-            outbox: match outbox_url {
-                Some(url) => Some(open("the outbox (sources.relay_database_url)", url, &outbox).await?),
+            outbox: match outbox_database {
+                Some(database) => Some(open("the outbox (sources.relay_database_url)", database, &outbox).await?),
                 None => None,
             },
         })
+    }
+
+    /// Refuses a connection pooler under which the settings of connections do not take effect. Without them statements
+    /// would have no time limit, those on the sources could write, and statements of other clients could be run.
+    pub(super) async fn refuse_poolers(&self, config: &Config) -> Result<(), StartError> {
+        let cache = Some(config.cache_database());
+        let pools = [
+            (Some(&self.cache), cache),
+            (Some(&self.log_commits), cache),
+            (self.sources.as_ref(), Some(config.sources_database())),
+            (self.sources_primary.as_ref(), config.relay_database()),
+            (self.outbox.as_ref(), config.outbox_database()),
+        ];
+        let refused = pools.into_iter().filter_map(|(pool, database)| Some((pool?, database?)));
+        let refused = refused.map(async |(pool, database)| (pool.refused_by_pooler().await, database));
+        for (refusal, DatabaseSetting { setting, pooler_setting, .. }) in join_all(refused).await {
+            if let Some(cause) = refusal {
+                return Err(StartError::Pooler { setting, remedy: cause.remedy(pooler_setting), cause });
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn log(&self) -> LogPools {
@@ -140,11 +157,17 @@ fn options(access: Access, max_connections: u32, timeout: Duration) -> database:
         max_connections,
         acquire_timeout: timeout,
         statement_timeout: 2 * timeout,
+        pooler: Pooler::None,
     }
 }
 
-async fn open(what: &'static str, url: &Secret, options: &database::Options) -> Result<Pool, StartError> {
-    Pool::open(url.expose(), options).await.map_err(|cause| StartError::Database { what, cause })
+async fn open(
+    what: &'static str,
+    database: DatabaseSetting<'_>,
+    options: &database::Options,
+) -> Result<Pool, StartError> {
+    let options = database::Options { pooler: database.pooler, ..options.clone() };
+    Pool::open(database.url.expose(), &options).await.map_err(|cause| StartError::Database { what, cause })
 }
 
 /// A single connection that can write, for migrating, seeding and installing triggers. It is opened at once, because
@@ -152,18 +175,22 @@ async fn open(what: &'static str, url: &Secret, options: &database::Options) -> 
 /// journal mode is changed.
 pub async fn connect_single(
     what: &'static str,
-    url: &Secret,
+    database: DatabaseSetting<'_>,
     access: Access,
     timeout: Duration,
-) -> Result<DatabaseConnection, StartError> {
+) -> Result<Pool, StartError> {
+    let DatabaseSetting { url, setting, pooler, pooler_setting } = database;
     let connect = async |access| {
-        let options = options(access, 1, timeout);
-        database::connect(url.expose(), &options).await.map_err(|cause| StartError::Database { what, cause })
+        let options = database::Options { pooler, ..options(access, 1, timeout) };
+        Pool::connect(url.expose(), &options).await.map_err(|error| match error {
+            ConnectError::Pooler(cause) => StartError::Pooler { setting, remedy: cause.remedy(pooler_setting), cause },
+            ConnectError::Database(cause) => StartError::Database { what, cause },
+        })
     };
     if access == Access::ReadWrite && database::file_of(url.expose()).is_some_and(|file| file.exists()) {
         let as_it_is = connect(Access::ReadOnly).await?;
         userdata_migrations::refuse_unusable(&as_it_is, Tables::CacheAndSources).await?;
-        let _ = as_it_is.close().await;
+        as_it_is.close().await;
     }
     connect(access).await
 }
@@ -171,15 +198,15 @@ pub async fn connect_single(
 /// Migrates the embedded database, which belongs to this process. The demo also migrates and seeds a database server,
 /// if the sources are in the cache's database.
 pub(super) async fn prepare(config: &Config) -> Result<(), StartError> {
-    let url = &config.database.url;
+    let cache = config.cache_database();
     let shared = config.sources.database_url.is_none();
     let seeding = config.demo.enabled && shared;
-    if !(Dialect::of_url(url.expose()).is_sqlite() || seeding) {
+    if !(Dialect::of_url(cache.url.expose()).is_sqlite() || seeding) {
         return Ok(());
     }
     // Not the cache's pool: its timeouts are those of look-ups.
     let timeout = config.sources.hard_timeout;
-    let database = connect_single("the cache's database (database.url)", url, Access::ReadWrite, timeout).await?;
+    let database = connect_single("the cache's database (database.url)", cache, Access::ReadWrite, timeout).await?;
     let tables = if shared { Tables::CacheAndSources } else { Tables::Cache };
     for name in userdata_migrations::up(&database, tables).await? {
         tracing::info!(name, "database migrated");
@@ -193,6 +220,6 @@ pub(super) async fn prepare(config: &Config) -> Result<(), StartError> {
     if shared && config.sources.change_feed {
         changes::install_if_outdated(&database).await?;
     }
-    let _ = database.close().await;
+    database.close().await;
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::{
     aggregate::ai_analysis::AiConfigError,
     cache::{TierError, invalidation_log::InvalidationLogError},
     changes::InstallError,
+    database::PoolerRefusal,
     grpc,
     reload::ReloadError,
     user_files::UserFileError,
@@ -21,6 +22,9 @@ pub enum StartError {
         #[source]
         cause: DbErr,
     },
+    /// Settings of connections do not take effect.
+    #[error("{setting} cannot be used, because {cause}; {remedy}")]
+    Pooler { setting: &'static str, cause: PoolerRefusal, remedy: String },
     /// The embedded database cannot be migrated, or its tables are of an older version.
     #[error(transparent)]
     Migration(#[from] MigrationError),

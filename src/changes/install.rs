@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseTransaction, DbErr, IsolationLevel, RuntimeErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    AccessMode, ConnectionTrait, DbErr, IsolationLevel, RuntimeErr, SqliteTransactionMode, TransactionOptions,
+    TransactionSession, TransactionTrait,
 };
 use userdata_migrations::{columns_of, outbox};
 
@@ -62,7 +62,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// and columns that are there. Returns what is not there. Safe to repeat.
 pub async fn install<C>(db: &C) -> Result<Vec<Difference>, InstallError>
 where
-    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+    C: ConnectionTrait + TransactionTrait,
 {
     install_with(db, |_| ()).await
 }
@@ -70,7 +70,7 @@ where
 /// The same, which says how far it is.
 pub async fn install_with<C>(db: &C, mut progress: impl FnMut(Progress)) -> Result<Vec<Difference>, InstallError>
 where
-    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+    C: ConnectionTrait + TransactionTrait,
 {
     let catalogue = Catalogue::read(db).await?;
     if !catalogue.knows_users() {
@@ -90,7 +90,7 @@ where
 /// The same, unless all triggers are current.
 pub async fn install_if_outdated<C>(db: &C) -> Result<(), InstallError>
 where
-    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+    C: ConnectionTrait + TransactionTrait,
 {
     if !has_current_outbox(db).await? || status(db).await?.iter().any(|table| is_to_do(table.state)) {
         install(db).await?;
@@ -101,7 +101,7 @@ where
 /// Drops every trigger. The outbox stays: its notes are still to be read.
 pub async fn remove<C>(db: &C) -> Result<(), InstallError>
 where
-    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+    C: ConnectionTrait + TransactionTrait,
 {
     if Dialect::of(db).is_sqlite() {
         let alone = begin(db).await?;
@@ -135,7 +135,7 @@ enum Step {
 /// In SQLite a transaction has the file for itself anyway.
 async fn install_in_file<C>(db: &C, progress: &mut impl FnMut(Progress)) -> Result<(), InstallError>
 where
-    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+    C: ConnectionTrait + TransactionTrait,
 {
     let alone = begin(db).await?;
     // What has happened before the lock was there counts.
@@ -163,7 +163,7 @@ async fn repeated<C>(
     step: Step,
 ) -> Result<(), InstallError>
 where
-    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+    C: ConnectionTrait + TransactionTrait,
 {
     let (mut pause, mut waited) = (PAUSE, Duration::ZERO);
     for _ in 0..TRIES {
@@ -186,7 +186,7 @@ where
 /// Takes a step in a transaction of its own. Whether there was anything to do.
 async fn taken<C>(db: &C, step: Step) -> Result<bool, DbErr>
 where
-    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+    C: ConnectionTrait + TransactionTrait,
 {
     let transaction = begin(db).await?;
     let limits = format!(
@@ -210,7 +210,7 @@ where
     Ok(done)
 }
 
-async fn install_on(transaction: &DatabaseTransaction, table: &'static SourceTable) -> Result<bool, DbErr> {
+async fn install_on(transaction: &impl ConnectionTrait, table: &'static SourceTable) -> Result<bool, DbErr> {
     let catalogue = Catalogue::read(transaction).await?;
     if !catalogue.has_table(table) || is_done(transaction, &catalogue, table).await? {
         return Ok(false);
@@ -229,7 +229,7 @@ fn is_to_do(state: TriggerState) -> bool {
 }
 
 async fn is_done(
-    transaction: &DatabaseTransaction,
+    transaction: &impl ConnectionTrait,
     catalogue: &Catalogue,
     table: &'static SourceTable,
 ) -> Result<bool, DbErr> {
@@ -239,7 +239,7 @@ async fn is_done(
 
 /// Creates the outbox, or replaces one of another shape, in one transaction with all functions that write into it. The
 /// notes that are lost with it are replaced by a note of everything.
-async fn create_outbox(transaction: &DatabaseTransaction) -> Result<bool, DbErr> {
+async fn create_outbox(transaction: &impl ConnectionTrait) -> Result<bool, DbErr> {
     if has_current_outbox(transaction).await? {
         return Ok(false);
     }
@@ -263,7 +263,7 @@ async fn create_outbox(transaction: &DatabaseTransaction) -> Result<bool, DbErr>
 }
 
 /// The triggers that are there go on with functions that know the new outbox.
-async fn replace_functions(transaction: &DatabaseTransaction, schema: &str) -> Result<(), DbErr> {
+async fn replace_functions(transaction: &impl ConnectionTrait, schema: &str) -> Result<(), DbErr> {
     for table in TABLES {
         let there = "SELECT to_regprocedure($1) IS NOT NULL AS there";
         let name = format!("{schema}.{}()", postgres::name(table.name));
@@ -286,9 +286,9 @@ fn is_lock_lost(error: &DbErr) -> bool {
 }
 
 /// A transaction that writes. In SQLite it is the only one from its beginning.
-async fn begin<C>(db: &C) -> Result<DatabaseTransaction, DbErr>
+async fn begin<C>(db: &C) -> Result<C::Transaction, DbErr>
 where
-    C: ConnectionTrait + TransactionTrait<Transaction = DatabaseTransaction>,
+    C: ConnectionTrait + TransactionTrait,
 {
     if !Dialect::of(db).is_sqlite() {
         return db.begin_with_config(Some(IsolationLevel::ReadCommitted), Some(AccessMode::ReadWrite)).await;

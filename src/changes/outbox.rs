@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{AccessMode, DatabaseTransaction, DbErr, IsolationLevel, TransactionTrait};
+use sea_orm::{AccessMode, DbErr, IsolationLevel, TransactionTrait};
 use tokio::time::Instant;
 
 use super::{
@@ -25,7 +25,7 @@ use super::{
     watched::{OUTBOX, sections_of},
 };
 use crate::{
-    database::{Dialect, Pool},
+    database::{Dialect, Pool, Transaction},
     model::{Invalidation, SectionSet, UserId},
     source_schema::{Catalogue, TABLES},
     sync::Mutex,
@@ -165,7 +165,7 @@ impl Outbox {
     }
 
     /// What a print stands for, read if it was not seen before.
-    async fn known_tables(&self, snapshot: &DatabaseTransaction, prints: &Prints) -> Result<Arc<KnownTables>, DbErr> {
+    async fn known_tables(&self, snapshot: &Transaction, prints: &Prints) -> Result<Arc<KnownTables>, DbErr> {
         if let Some(known) = self.known.lock().clone().filter(|known| known.prints == *prints) {
             return Ok(known);
         }
@@ -234,7 +234,7 @@ pub(super) async fn answered<T>(asked: impl Future<Output = Result<T, DbErr>>) -
 }
 
 /// A transaction whose statements see one snapshot.
-async fn snapshot(pool: &Pool) -> Result<DatabaseTransaction, DbErr> {
+async fn snapshot(pool: &Pool) -> Result<Transaction, DbErr> {
     match Dialect::of(pool) {
         Dialect::Postgres => {
             pool.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await

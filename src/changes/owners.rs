@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, TransactionTrait, Value};
+use sea_orm::{ConnectionTrait, DbErr, TransactionTrait, Value};
 use serde_json::{Map, Value as Json};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     watched::{IDS, Watched, sections_of},
 };
 use crate::{
-    database::Dialect,
+    database::{Dialect, Transaction},
     model::{Invalidation, Scope, SectionSet, StrategyId, UserId},
     source_schema::{Catalogue, Owner, SourceTable, TABLES},
 };
@@ -83,7 +83,7 @@ impl<'n> Questions<'n> {
     /// Asks in the snapshot that showed the notes. A table whose owners cannot be read counts for everyone; returns why.
     pub(super) async fn ask(
         self,
-        snapshot: &DatabaseTransaction,
+        snapshot: &Transaction,
         catalogue: &Catalogue,
         concerned: &mut Concerned,
     ) -> Result<Vec<(&'static str, DbErr)>, DbErr> {

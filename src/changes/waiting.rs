@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Value};
+use sea_orm::{ConnectionTrait, DbErr, Value};
 
 use super::{
     consumed::{Consumed, PgSnapshot},
@@ -29,7 +29,7 @@ const BACKLOG: SqlFile = SqlFile {
 
 /// The notes that a cluster has not read yet, as the clusters have reported last; none if there is no outbox. Changes
 /// nothing.
-pub async fn waiting(db: &DatabaseConnection) -> Result<Option<Waiting>, DbErr> {
+pub async fn waiting(db: &impl ConnectionTrait) -> Result<Option<Waiting>, DbErr> {
     if userdata_migrations::columns_of(db, OUTBOX).await?.is_empty() {
         return Ok(None);
     }

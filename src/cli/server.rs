@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, io, mem::ManuallyDrop, net::SocketAddr, process::ExitCode, time::Duration};
 
-use sea_orm::DatabaseConnection;
 use serde_json::json;
 use tokio::{
     net::TcpListener,
@@ -21,8 +20,8 @@ use crate::{
     app::{App, RunError, StartError, connect_single, descriptors},
     changes::{self, InstallError, Progress, TriggerState},
     clock::Clock,
-    config::{self, Config, OpenTelemetry, Secret},
-    database::{Access, Dialect},
+    config::{self, Config, DatabaseSetting, OpenTelemetry},
+    database::{Access, Dialect, Pool},
     demo,
     error::with_causes,
     telemetry::{self, Telemetry},
@@ -99,7 +98,10 @@ async fn serve(mut config: Config, telemetry: Telemetry) -> ExitCode {
         Ok(app) => app,
         Err(error) => {
             complain(&with_causes(&error));
-            return if matches!(error, StartError::InvalidationLog(_) | StartError::Security(_)) {
+            return if matches!(
+                error,
+                StartError::InvalidationLog(_) | StartError::Security(_) | StartError::Pooler { .. }
+            ) {
                 EX_CONFIG.into()
             } else {
                 ExitCode::FAILURE
@@ -182,19 +184,19 @@ async fn describe_changes(config: &Config) -> String {
     if sources.files().is_some() {
         return "looked for in each user's file, and told by InvalidateCache".to_owned();
     }
-    let url = match (&sources.database_url, &sources.relay_database_url) {
-        _ if !sources.change_feed => return format!("{ALONE} (sources.change_feed is off)"),
-        (Some(_), None) => return format!("{ALONE} (sources.relay_database_url is not set)"),
-        (Some(_), Some(url)) => url,
-        // Its triggers are installed at the start.
-        (None, _) if Dialect::of_url(config.database.url.expose()).is_sqlite() => {
-            return "told by triggers in the same database, and by InvalidateCache".to_owned();
-        }
-        (None, _) => &config.database.url,
+    if !sources.change_feed {
+        return format!("{ALONE} (sources.change_feed is off)");
+    }
+    let Some(outbox) = config.outbox_database() else {
+        return format!("{ALONE} (sources.relay_database_url is not set)");
     };
-    let place = url.place();
+    if sources.database_url.is_none() && Dialect::of_url(outbox.url.expose()).is_sqlite() {
+        // Its triggers are installed at the start.
+        return "told by triggers in the same database, and by InvalidateCache".to_owned();
+    }
+    let place = outbox.url.place();
     let states = async {
-        let database = connect_single("the outbox", url, Access::ReadOnly, SURVEY_MAX).await.ok()?;
+        let database = connect_single("the outbox", outbox, Access::ReadOnly, SURVEY_MAX).await.ok()?;
         changes::status(&database).await.ok()
     };
     let Ok(Some(states)) = tokio::time::timeout(SURVEY_MAX, states).await else {
@@ -232,7 +234,7 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 }
 
 async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
-    let database = open(&config.database.url, Access::ReadWrite, config).await?;
+    let database = open(config.cache_database(), Access::ReadWrite, config).await?;
     // In a database server, the tables of the sources belong to the planning application.
     let embedded = Dialect::of(&database).is_sqlite() && config.sources.database_url.is_none();
     let tables = if embedded { Tables::CacheAndSources } else { Tables::Cache };
@@ -262,10 +264,9 @@ async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>)
 }
 
 async fn change_triggers(what: Triggers, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
-    let sources = &config.sources;
     refuse_files(config, "triggers are not needed")?;
-    let url = sources.relay_database_url.as_ref().or(sources.database_url.as_ref()).unwrap_or(&config.database.url);
-    let database = open(url, Access::Outbox, config).await?;
+    let named = config.relay_database().unwrap_or(config.sources_database());
+    let database = open(named, Access::Outbox, config).await?;
     match what {
         Triggers::Install => {
             let (mut waited, mut said) = (BTreeSet::new(), Ok(()));
@@ -311,8 +312,7 @@ fn not_installed(error: InstallError) -> Failure {
 
 async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     refuse_files(config, "demo data is not written")?;
-    let url = config.sources.database_url.as_ref().unwrap_or(&config.database.url);
-    let database = open(url, Access::ReadWrite, config).await?;
+    let database = open(config.sources_database(), Access::ReadWrite, config).await?;
     userdata_migrations::up(&database, Tables::CacheAndSources).await.map_err(not_migrated)?;
     let base_day = config.demo.as_of.unwrap_or_else(|| Clock::system().utc().date_naive());
     let seeded = demo::seed(&database, &demo::SeedOptions::on(base_day), |_, _| {}).await.map_err(failed)?;
@@ -322,11 +322,12 @@ async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     })
 }
 
-async fn open(url: &Secret, access: Access, config: &Config) -> Result<DatabaseConnection, Failure> {
-    let opened = connect_single("the database", url, access, config.sources.hard_timeout).await;
+async fn open(named: DatabaseSetting<'_>, access: Access, config: &Config) -> Result<Pool, Failure> {
+    let opened = connect_single("the database", named, access, config.sources.hard_timeout).await;
     opened.map_err(|error| match error {
         StartError::Migration(error) => not_migrated(error),
-        error => Failure::new(Code::Unavailable, format!("{}: {}", url.place(), with_causes(&error))),
+        error @ StartError::Pooler { .. } => Failure::new(Code::FailedPrecondition, error.to_string()),
+        error => Failure::new(Code::Unavailable, format!("{}: {}", named.url.place(), with_causes(&error))),
     })
 }
 

@@ -9,6 +9,15 @@ pub enum MemoryEngine {
     QuickCache,
 }
 
+/// What stands between a database's clients and its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooler {
+    /// Nothing, or what keeps a connection of the server for each client.
+    None,
+    /// A connection pooler such as PgBouncer, which keeps one for each transaction, or for each client.
+    Transaction,
+}
+
 /// How a request to the AI endpoint describes the form of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Structured {

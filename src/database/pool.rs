@@ -10,13 +10,16 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseBackend, DatabaseConnection, DatabaseTransaction, DbErr, ExecResult,
-    IsolationLevel, QueryResult, Statement, TransactionError, TransactionOptions, TransactionTrait,
+    AccessMode, ConnectionTrait, DatabaseBackend, DatabaseConnection, DbErr, ExecResult, IsolationLevel, QueryResult,
+    Statement, TransactionError, TransactionOptions, TransactionTrait,
 };
 
 use super::{
-    Dialect, Options, connect,
+    ConnectError, Dialect, Options, connect,
+    pooler::Pooled,
     postgres::{ABANDONED_MAX, Postgres, Pulse},
+    settings::PoolerRefusal,
+    transaction::{Transaction, within},
 };
 
 use crate::sync::{RwLock, RwLockReadGuard};
@@ -34,6 +37,8 @@ struct Shared {
     anew: Option<Anew>,
     /// For a connection and a statement on it. The server's own limit does not help if its answer is lost.
     answer_max: Option<Duration>,
+    /// None: each connection leads to one of the server's.
+    pooled: Option<Arc<Pooled>>,
 }
 
 #[derive(Debug)]
@@ -68,7 +73,7 @@ impl Anew {
 impl From<DatabaseConnection> for Pool {
     /// One that is never replaced.
     fn from(connection: DatabaseConnection) -> Self {
-        Self::new(Current { connection, pulse: Arc::default(), replacements: 0 }, None, None)
+        Self::new(Current { connection, pulse: Arc::default(), replacements: 0 }, None, None, None)
     }
 }
 
@@ -79,18 +84,38 @@ impl Pool {
             return Ok(connect(url, options).await?.into());
         }
         let postgres = Postgres::new(url, options)?;
-        let after = options.statement_timeout + ABANDONED_MAX;
+        let (pooled, after) = (postgres.pooled(), options.statement_timeout + ABANDONED_MAX);
         let anew = Anew { postgres, after };
-        Ok(Self::new(anew.open(0), Some(anew), Some(options.acquire_timeout + after)))
+        Ok(Self::new(anew.open(0), Some(anew), Some(options.acquire_timeout + after), pooled))
     }
 
-    fn new(current: Current, anew: Option<Anew>, answer_max: Option<Duration>) -> Self {
+    /// Opens a first connection at once, for one command, with one try: the error says why there is none.
+    pub async fn connect(url: &str, options: &Options) -> Result<Self, ConnectError> {
+        if Dialect::of_url(url).is_sqlite() {
+            return Ok(connect(url, options).await?.into());
+        }
+        let postgres = Postgres::new(url, options)?;
+        postgres.try_once().await?;
+        let current = Current { connection: postgres.open().await?, pulse: Arc::default(), replacements: 0 };
+        Ok(Self::new(current, None, None, postgres.pooled()))
+    }
+
+    /// Whether a connection pooler keeps the settings of connections from taking effect. None, too, if the database cannot
+    /// be reached now.
+    pub async fn refused_by_pooler(&self) -> Option<PoolerRefusal> {
+        match self.0.anew.as_ref()?.postgres.try_once().await {
+            Err(ConnectError::Pooler(refusal)) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    fn new(current: Current, anew: Option<Anew>, answer_max: Option<Duration>, pooled: Option<Arc<Pooled>>) -> Self {
         let backend = current.connection.get_database_backend();
         let max_connections = match backend {
             DatabaseBackend::Sqlite => current.connection.get_sqlite_connection_pool().options().get_max_connections(),
             _ => current.connection.get_postgres_connection_pool().options().get_max_connections(),
         };
-        Self(Arc::new(Shared { backend, max_connections, current: RwLock::new(current), anew, answer_max }))
+        Self(Arc::new(Shared { backend, max_connections, current: RwLock::new(current), anew, answer_max, pooled }))
     }
 
     /// The maximum number of connections.
@@ -112,7 +137,7 @@ impl Pool {
 
     /// A transaction whose commit waits for PostgreSQL's synchronous standby, whatever other commits of the pool wait
     /// for.
-    pub async fn begin_durable(&self) -> Result<DatabaseTransaction, DbErr> {
+    pub async fn begin_durable(&self) -> Result<Transaction, DbErr> {
         if self.0.backend == DatabaseBackend::Sqlite {
             return self.begin().await;
         }
@@ -125,7 +150,15 @@ impl Pool {
     async fn answered<T>(&self, statement: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
         let Some(answer_max) = self.0.answer_max else { return statement.await };
         let answer = tokio::time::timeout(answer_max, statement).await;
-        answer.unwrap_or_else(|_elapsed| Err(DbErr::Custom("the database does not answer".to_owned())))
+        let answer = answer.unwrap_or_else(|_elapsed| Err(DbErr::Custom("the database does not answer".to_owned())));
+        answer.map_err(|error| self.explained(error))
+    }
+
+    /// The pool itself only knows that it got no connection.
+    fn explained(&self, error: DbErr) -> DbErr {
+        let refusal = self.0.anew.as_ref().filter(|_| matches!(error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_)));
+        let refusal = refusal.and_then(|anew| anew.postgres.refusal(&error));
+        refusal.map_or(error, |refusal| DbErr::Custom(refusal.to_string()))
     }
 
     fn current(&self) -> RwLockReadGuard<'_, Current> {
@@ -158,49 +191,69 @@ impl ConnectionTrait for Pool {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.answered(self.now().execute_raw(statement)).await
+        match &self.0.pooled {
+            None => self.answered(self.now().execute_raw(statement)).await,
+            Some(pooled) => self.answered(pooled.execute_raw(&self.now(), &statement)).await,
+        }
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.answered(self.now().execute_unprepared(sql)).await
+        match &self.0.pooled {
+            None => self.answered(self.now().execute_unprepared(sql)).await,
+            Some(pooled) => self.answered(pooled.execute(&self.now(), sql)).await,
+        }
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.answered(self.now().query_one_raw(statement)).await
+        match &self.0.pooled {
+            None => self.answered(self.now().query_one_raw(statement)).await,
+            Some(pooled) => self.answered(pooled.one(&self.now(), &statement)).await,
+        }
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.answered(self.now().query_all_raw(statement)).await
+        match &self.0.pooled {
+            None => self.answered(self.now().query_all_raw(statement)).await,
+            Some(pooled) => self.answered(pooled.all(&self.now(), &statement)).await,
+        }
     }
 }
 
 #[async_trait]
 impl TransactionTrait for Pool {
-    type Transaction = DatabaseTransaction;
+    type Transaction = Transaction;
 
-    async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        self.answered(self.now().begin()).await
+    async fn begin(&self) -> Result<Transaction, DbErr> {
+        self.begin_with_config(None, None).await
     }
 
     async fn begin_with_config(
         &self,
         isolation: Option<IsolationLevel>,
         access: Option<AccessMode>,
-    ) -> Result<DatabaseTransaction, DbErr> {
-        self.answered(self.now().begin_with_config(isolation, access)).await
+    ) -> Result<Transaction, DbErr> {
+        let now = self.now();
+        match &self.0.pooled {
+            None => Ok(self.answered(now.begin_with_config(isolation, access)).await?.into()),
+            Some(pooled) => Ok(self.answered(pooled.begin(&now, isolation, access)).await?.into()),
+        }
     }
 
-    async fn begin_with_options(&self, options: TransactionOptions) -> Result<DatabaseTransaction, DbErr> {
-        self.answered(self.now().begin_with_options(options)).await
+    async fn begin_with_options(&self, options: TransactionOptions) -> Result<Transaction, DbErr> {
+        let now = self.now();
+        match &self.0.pooled {
+            None => Ok(self.answered(now.begin_with_options(options)).await?.into()),
+            Some(_) => self.begin_with_config(options.isolation_level, options.access_mode).await,
+        }
     }
 
     async fn transaction<F, T, E>(&self, work: F) -> Result<T, TransactionError<E>>
     where
-        F: for<'c> FnOnce(&'c DatabaseTransaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+        F: for<'c> FnOnce(&'c Transaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
         T: Send,
         E: std::fmt::Display + std::fmt::Debug + Send,
     {
-        self.now().transaction(work).await
+        self.transaction_with_config(work, None, None).await
     }
 
     async fn transaction_with_config<F, T, E>(
@@ -210,10 +263,11 @@ impl TransactionTrait for Pool {
         access: Option<AccessMode>,
     ) -> Result<T, TransactionError<E>>
     where
-        F: for<'c> FnOnce(&'c DatabaseTransaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
+        F: for<'c> FnOnce(&'c Transaction) -> Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'c>> + Send,
         T: Send,
         E: std::fmt::Display + std::fmt::Debug + Send,
     {
-        self.now().transaction_with_config(work, isolation, access).await
+        let begun = self.begin_with_config(isolation, access).await.map_err(TransactionError::Connection)?;
+        within(begun, work).await
     }
 }

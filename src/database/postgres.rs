@@ -10,7 +10,7 @@ use std::{
 };
 
 use sea_orm::{
-    DatabaseConnection, DbErr,
+    DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{
         self, ConnectOptions as _, Connection, Row as _,
         postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
@@ -18,15 +18,19 @@ use sea_orm::{
 };
 use tokio::time::Instant;
 
-use super::{Access, IDLE_TIMEOUT, LIFETIME_MAX, Options, connection_error};
+use super::{
+    ConnectError, IDLE_TIMEOUT, LIFETIME_MAX, Options, connection_error,
+    pooler::Pooled,
+    settings::{PoolerRefusal, SessionSettings},
+};
+use crate::{config::Pooler, sync::Mutex};
 
 /// The wait for a connection whose statement's caller has left: longer than the cache's database takes to cancel such
 /// a statement, and short enough for the pool to spare the connection.
 pub(super) const ABANDONED_MAX: Duration = Duration::from_millis(500);
 
-/// PostgreSQL (14 and later) checks so often that a statement's client is still connected. Until then, or until the
-/// statement's timeout, an abandoned statement runs on.
-const WATCH_CLIENT: &str = "SET client_connection_check_interval = '500ms'";
+/// Between two errors about a connection pooler.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// When a connection of a pool was last opened, returned or closed.
 #[derive(Debug)]
@@ -61,6 +65,32 @@ impl Pulse {
 pub(super) struct Postgres {
     server: PgConnectOptions,
     options: Options,
+    settings: Arc<SessionSettings>,
+    refused: Arc<NewestRefusal>,
+}
+
+/// Why the newest connection is not used, if a connection pooler is why.
+#[derive(Debug, Default)]
+struct NewestRefusal(Mutex<(Option<PoolerRefusal>, Option<Instant>)>);
+
+impl NewestRefusal {
+    fn now(&self) -> Option<PoolerRefusal> {
+        self.0.lock().0.clone()
+    }
+
+    fn clear(&self) {
+        self.0.lock().0 = None;
+    }
+
+    fn record(&self, refusal: PoolerRefusal) {
+        let (newest, warned_at) = &mut *self.0.lock();
+        if warned_at.is_none_or(|warned_at| warned_at.elapsed() >= WARN_EVERY) {
+            *warned_at = Some(Instant::now());
+            let remedy = refusal.remedy("the database's `pooler`");
+            tracing::error!(%refusal, remedy, "database connections are not used");
+        }
+        *newest = Some(refusal);
+    }
 }
 
 impl Postgres {
@@ -71,18 +101,49 @@ impl Postgres {
         }
         let server = PgConnectOptions::from_str(url).map_err(connection_error)?;
         // The callers measure statements; the statements' texts would only repeat the source.
-        let server = session(server.disable_statement_logging(), options);
-        Ok(Self { server, options: options.clone() })
+        let server = server.disable_statement_logging().application_name(&options.application_name);
+        let settings = SessionSettings::of(options);
+        let server = match options.pooler {
+            Pooler::None => server.options(settings.values().iter().cloned()),
+            // sqlx sends it by itself, and a pooler refuses it.
+            Pooler::Transaction => server.extra_float_digits(None),
+        };
+        Ok(Self { server, options: options.clone(), settings: Arc::new(settings), refused: Arc::default() })
+    }
+
+    /// How statements travel, if a connection pooler stands between.
+    pub(super) fn pooled(&self) -> Option<Arc<Pooled>> {
+        (self.options.pooler == Pooler::Transaction).then(|| Arc::new(Pooled::new(&self.settings)))
     }
 
     /// Opens a connection and closes it, within the time for getting one.
-    pub(super) async fn try_once(&self) -> Result<(), DbErr> {
-        let opened = self.server.connect();
-        let connection = tokio::time::timeout(self.options.acquire_timeout, opened).await.unwrap_or_else(|_| {
-            let waited = self.options.acquire_timeout;
+    pub(super) async fn try_once(&self) -> Result<(), ConnectError> {
+        let opened = async {
+            let mut connection = self.server.connect().await?;
+            let refusal = self.settings.verify(&mut connection).await?;
+            connection.close().await?;
+            Ok(refusal)
+        };
+        let waited = self.options.acquire_timeout;
+        let opened = tokio::time::timeout(waited, opened).await.unwrap_or_else(|_elapsed| {
             Err(std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {waited:?}")).into())
         });
-        connection.map_err(connection_error)?.close().await.map_err(connection_error)
+        match opened {
+            Ok(None) => Ok(()),
+            Ok(Some(refusal)) => Err(refusal.into()),
+            Err(error) => Err(match PoolerRefusal::of_startup(&error) {
+                Some(refusal) => refusal.into(),
+                None => connection_error(error).into(),
+            }),
+        }
+    }
+
+    /// The pooler's part in this failure to get a connection.
+    pub(super) fn refusal(&self, error: &DbErr) -> Option<PoolerRefusal> {
+        match error {
+            DbErr::Conn(RuntimeErr::SqlxError(error)) => PoolerRefusal::of_startup(error),
+            _ => self.refused.now(),
+        }
     }
 
     /// Opens the first connection at once.
@@ -100,6 +161,7 @@ impl Postgres {
     /// limit before it uses the connection again, so as many such statements as connections would block the pool.
     fn pool(&self, pulse: &Arc<Pulse>) -> PgPoolOptions {
         let (opened, taken, returned) = (Arc::clone(pulse), Arc::clone(pulse), Arc::clone(pulse));
+        let (settings, refused) = (Arc::clone(&self.settings), Arc::clone(&self.refused));
         // After it there is time left to open another one.
         let ping_max = (self.options.acquire_timeout / 2).min(ABANDONED_MAX);
         PgPoolOptions::new()
@@ -111,9 +173,16 @@ impl Postgres {
             .test_before_acquire(false)
             .after_connect(move |connection, _| {
                 opened.record();
+                let (settings, refused) = (Arc::clone(&settings), Arc::clone(&refused));
                 Box::pin(async move {
-                    // An older server ends a statement at its timeout.
-                    let _ = sqlx::Executor::execute(connection, WATCH_CLIENT).await;
+                    match settings.verify(connection).await? {
+                        None => refused.clear(),
+                        Some(refusal) => {
+                            refused.record(refusal);
+                            // After an error sqlx would open the next one at once, until the time for getting one is over.
+                            std::future::pending::<()>().await;
+                        }
+                    }
                     Ok(())
                 })
             })
@@ -148,26 +217,4 @@ fn silent() -> sqlx::Error {
 async fn has_no_transaction(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let row = sqlx::Executor::fetch_one(connection, "SELECT now() = statement_timestamp()").await?;
     row.try_get(0)
-}
-
-fn session(postgres: PgConnectOptions, options: &Options) -> PgConnectOptions {
-    let postgres = postgres
-        .application_name(&options.application_name)
-        .options([("statement_timeout", format!("{}ms", options.statement_timeout.as_millis()))])
-        // "already exists, skipping" is for people at a prompt; here it would be logged.
-        .options([("client_min_messages", "warning")]);
-    let commits_wait = match options.access {
-        // A standby that hangs must not delay a load. A purge waits for it all the same: `Pool::begin_durable`.
-        Access::ReadWrite => "local",
-        // A server or a role may have it off, and an acknowledged invalidation must not be lost.
-        Access::Log | Access::Outbox => "on",
-        Access::ReadOnly => return postgres.options([("default_transaction_read_only", "on")]),
-    };
-    postgres.options([
-        ("synchronous_commit", commits_wait.to_owned()),
-        // A transaction whose client has vanished holds its locks until the server notices, by default after two hours.
-        // A lock on the invalidation log's head would block every instance's commits. The limit is shorter than a
-        // statement's, so that a statement that waits for such a lock still gets it.
-        ("idle_in_transaction_session_timeout", format!("{}ms", options.acquire_timeout.as_millis())),
-    ])
 }

@@ -5,7 +5,7 @@
 
 use chrono::NaiveDateTime;
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbErr, Value,
+    ConnectionTrait, DbErr, Value,
     sea_query::{Alias, Expr, Query},
 };
 use serde_json::Value as Json;
@@ -127,7 +127,7 @@ impl RowBatch {
     /// Inserts all rows, and reports their number so far after each statement.
     pub(super) async fn insert(
         self,
-        transaction: &DatabaseTransaction,
+        transaction: &impl ConnectionTrait,
         mut progress: impl FnMut(usize),
     ) -> Result<(), DbErr> {
         let dialect = Dialect::of(transaction);

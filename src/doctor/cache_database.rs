@@ -1,14 +1,19 @@
 //! The cache's database: reachable, migrated and writable, with an invalidation log that this instance can use.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, QueryResult};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use userdata_migrations::{MigrationError, Tables, status};
 
 use super::{
     Findings,
     databases::{Which, failed, one, without_right},
 };
-use crate::{app, clock::Clock, config::Config, database::Dialect};
+use crate::{
+    app,
+    clock::Clock,
+    config::{Config, Pooler},
+    database::{Dialect, Pool},
+};
 
 /// The tables that `serve` writes.
 const WRITTEN: [&str; 5] =
@@ -21,7 +26,7 @@ const CLOCKS_APART_MAX: TimeDelta = TimeDelta::seconds(1);
 
 pub(super) async fn examine(config: &Config, found: &mut Findings) {
     let url = &config.database.url;
-    let which = Which { check: "cache database", setting: "database.url", url, written: true };
+    let which = Which { check: "cache database", database: config.cache_database(), written: true };
     let Some(db) = which.open(found).await else { return };
     found.ok("cache database", format!("{} answers", url.place()));
     let shared = config.sources.database_url.is_none() && Dialect::of(&db).is_sqlite();
@@ -43,7 +48,7 @@ pub(super) async fn examine(config: &Config, found: &mut Findings) {
 }
 
 /// Whether the tables exist.
-async fn migrations(db: &DatabaseConnection, tables: Tables, found: &mut Findings) -> bool {
+async fn migrations(db: &Pool, tables: Tables, found: &mut Findings) -> bool {
     let states = match status(db, tables).await {
         Ok(states) => states,
         Err(error) => {
@@ -71,7 +76,7 @@ async fn migrations(db: &DatabaseConnection, tables: Tables, found: &mut Finding
     missing.is_empty()
 }
 
-async fn writable(db: &DatabaseConnection, found: &mut Findings) -> Result<(), DbErr> {
+async fn writable(db: &Pool, found: &mut Findings) -> Result<(), DbErr> {
     if !Dialect::of(db).is_sqlite() {
         let row = one(db, "SELECT pg_is_in_recovery() AS replica", []).await?;
         if row.is_some_and(|row| row.try_get("", "replica").unwrap_or(false)) {
@@ -90,8 +95,14 @@ async fn writable(db: &DatabaseConnection, found: &mut Findings) -> Result<(), D
 }
 
 /// Whether the server allows the connections of an instance, and of the one that replaces it.
-async fn connections(db: &DatabaseConnection, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
+async fn connections(db: &Pool, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
     if Dialect::of(db).is_sqlite() {
+        return Ok(());
+    }
+    let one_instance = i64::from(app::connections_to_cache_database(config));
+    if config.database.pooler == Pooler::Transaction {
+        let what = format!("an instance opens {one_instance} at most, to the connection pooler");
+        found.ok("database connections", what);
         return Ok(());
     }
     let sql = "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int \
@@ -99,12 +110,14 @@ async fn connections(db: &DatabaseConnection, config: &Config, found: &mut Findi
     let Some(row) = one(db, sql, []).await? else { return Ok(()) };
     let (of_server, of_role): (i32, i32) = (row.try_get("", "of_server")?, row.try_get("", "of_role")?);
     let let_in = i64::from(if of_role < 0 { of_server } else { of_server.min(of_role) });
-    let one = i64::from(app::connections_to_cache_database(config));
-    let what =
-        format!("an instance opens {one} at most, of {let_in} that the server lets in: room for {}", let_in / one);
-    if let_in < 2 * one {
+    let what = format!(
+        "an instance opens {one_instance} at most, of {let_in} that the server lets in: room for {}",
+        let_in / one_instance
+    );
+    if let_in < 2 * one_instance {
         let remedy = "lower database.max_connections and sources.max_connections, or raise max_connections of the server \
-                      (or the role's limit): while an instance is replaced there are two";
+                      (or the role's limit): while an instance is replaced there are two; or put a connection pooler between \
+                      (docs/operating.md)";
         found.warn("database connections", what, remedy);
     } else {
         found.ok("database connections", what);
@@ -112,7 +125,7 @@ async fn connections(db: &DatabaseConnection, config: &Config, found: &mut Findi
     Ok(())
 }
 
-async fn invalidation_log(db: &DatabaseConnection, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
+async fn invalidation_log(db: &Pool, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
     let sql =
         "SELECT position, low_watermark, CAST(lease_ms AS BIGINT) AS lease_ms FROM invalidation_log_head WHERE id = 1";
     let Some(head) = one(db, sql, []).await? else {
@@ -144,12 +157,7 @@ async fn invalidation_log(db: &DatabaseConnection, config: &Config, found: &mut 
 }
 
 /// The newest rows: all there, and readable.
-async fn invalidation_rows(
-    db: &DatabaseConnection,
-    position: i64,
-    low_watermark: i64,
-    found: &mut Findings,
-) -> Result<(), DbErr> {
+async fn invalidation_rows(db: &Pool, position: i64, low_watermark: i64, found: &mut Findings) -> Result<(), DbErr> {
     let after = low_watermark.max(position - LOG_ROWS_MAX);
     let sql =
         "SELECT position, user_hash FROM invalidation_log WHERE position > $1 AND position <= $2 ORDER BY position";
@@ -176,7 +184,7 @@ async fn invalidation_rows(
 }
 
 /// Not for an embedded database, which uses the local clock.
-async fn clock(db: &DatabaseConnection, found: &mut Findings) -> Result<(), DbErr> {
+async fn clock(db: &Pool, found: &mut Findings) -> Result<(), DbErr> {
     if Dialect::of(db).is_sqlite() {
         return Ok(());
     }

@@ -3,32 +3,31 @@
 use std::path::Path;
 
 use rustix::fs::{Access as Rights, access};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement, Value};
+use sea_orm::{ConnectionTrait, DbErr, Statement, Value};
 
 use super::{Findings, REACH_MAX};
 use crate::{
-    config::Secret,
-    database::{self, Access, Dialect, Options},
+    config::DatabaseSetting,
+    database::{self, Access, ConnectError, Dialect, Options, Pool},
     error::with_causes,
 };
 
 pub(super) const HANGS: &str = "the database takes connections and does not answer: is it overloaded, out of disk, or \
     does another session hold locks (pg_stat_activity, pg_locks)?";
 
-/// A database: the name of its finding and its setting.
+/// A database, and the name of its finding.
 #[derive(Clone, Copy)]
 pub(super) struct Which<'a> {
     pub(super) check: &'static str,
-    pub(super) setting: &'static str,
-    pub(super) url: &'a Secret,
+    pub(super) database: DatabaseSetting<'a>,
     /// Whether `serve` writes to it.
     pub(super) written: bool,
 }
 
 impl Which<'_> {
     /// A session that cannot write. A failure is a finding.
-    pub(super) async fn open(self, found: &mut Findings) -> Option<DatabaseConnection> {
-        let Self { check, setting, url, written } = self;
+    pub(super) async fn open(self, found: &mut Findings) -> Option<Pool> {
+        let Self { check, database: DatabaseSetting { url, setting, pooler, pooler_setting }, written } = self;
         let place = url.place();
         if let Some(file) = database::file_of(url.expose()) {
             if !self.can_be_used(&file, found) {
@@ -48,10 +47,15 @@ impl Which<'_> {
             max_connections: 1,
             acquire_timeout: REACH_MAX,
             statement_timeout: REACH_MAX,
+            pooler,
         };
-        match database::connect_once(url.expose(), &options).await {
+        match Pool::connect(url.expose(), &options).await {
             Ok(db) => Some(db),
-            Err(error) => {
+            Err(ConnectError::Pooler(refusal)) => {
+                found.fail(check, format!("{place}: {refusal}"), refusal.remedy(pooler_setting));
+                None
+            }
+            Err(ConnectError::Database(error)) => {
                 let error = with_causes(&error);
                 let who = if written { "role that may write its tables" } else { "role that may read the tables" };
                 found.fail(
@@ -65,7 +69,7 @@ impl Which<'_> {
     }
 
     fn can_be_used(self, file: &Path, found: &mut Findings) -> bool {
-        let Self { check, setting, written, .. } = self;
+        let Self { check, database: DatabaseSetting { setting, .. }, written } = self;
         let (name, directory) = (file.display(), file.parent().filter(|path| *path != Path::new("")));
         let directory = directory.unwrap_or(Path::new("."));
         // With the journal and the shared memory of connections.
@@ -109,7 +113,7 @@ impl Which<'_> {
 
 /// Missing privileges of the role on tables. None for an embedded database, which has no privileges.
 pub(super) async fn without_right<'t>(
-    db: &DatabaseConnection,
+    db: &Pool,
     tables: impl IntoIterator<Item = &'t str>,
     rights: &[&str],
 ) -> Result<Vec<String>, DbErr> {
@@ -132,7 +136,7 @@ pub(super) async fn without_right<'t>(
 
 /// Columns that the role cannot read; privileges can be granted for single columns.
 pub(super) async fn unreadable(
-    db: &DatabaseConnection,
+    db: &Pool,
     columns: impl IntoIterator<Item = (&'static str, Vec<&'static str>)>,
 ) -> Result<Vec<String>, DbErr> {
     let mut unreadable = Vec::new();
@@ -160,7 +164,7 @@ pub(super) async fn unreadable(
 }
 
 async fn all(
-    db: &DatabaseConnection,
+    db: &Pool,
     sql: &str,
     values: impl IntoIterator<Item = Value>,
 ) -> Result<Vec<sea_orm::QueryResult>, DbErr> {
@@ -168,7 +172,7 @@ async fn all(
 }
 
 pub(super) async fn one(
-    db: &DatabaseConnection,
+    db: &Pool,
     sql: &str,
     values: impl IntoIterator<Item = Value>,
 ) -> Result<Option<sea_orm::QueryResult>, DbErr> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::DbErr;
 
 use super::{
     Findings,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     changes::{self, TriggerState},
     config::{Config, Secret},
-    database::{Dialect, ReadServer},
+    database::{Dialect, Pool, ReadServer},
     source_schema::{Catalogue, Cost, Difference, SourceTable, TABLES},
 };
 
@@ -25,13 +25,10 @@ pub(super) async fn examine(config: &Config, found: &mut Findings) {
     if let Some(places) = config.sources.files() {
         return user_files::examine(places, config, found).await;
     }
-    let (setting, url) = match &config.sources.database_url {
-        Some(url) => ("sources.database_url", url),
-        None => ("database.url", &config.database.url),
-    };
-    let which = Which { check: "sources database", setting, url, written: false };
+    let database = config.sources_database();
+    let which = Which { check: "sources database", database, written: false };
     let Some(db) = open(which, config, found).await else { return };
-    if let Err(error) = tables(&db, url, setting, found).await {
+    if let Err(error) = tables(&db, database.url, database.setting, found).await {
         failed("sources database", &error, found);
     }
     if let (Some(_), Err(error)) = (&config.sources.database_url, replica(&db, config, found).await) {
@@ -40,7 +37,7 @@ pub(super) async fn examine(config: &Config, found: &mut Findings) {
 }
 
 /// Whether this is a replica, and then whether its primary is known and can be read.
-async fn replica(db: &DatabaseConnection, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
+async fn replica(db: &Pool, config: &Config, found: &mut Findings) -> Result<(), DbErr> {
     const CHECK: &str = "sources replica";
     if Dialect::of(db).is_sqlite() {
         return Ok(());
@@ -50,11 +47,11 @@ async fn replica(db: &DatabaseConnection, config: &Config, found: &mut Findings)
         return Ok(());
     }
     let remedy = "name its primary in sources.relay_database_url";
-    let Some(url) = &config.sources.relay_database_url else {
+    let Some(database) = config.relay_database() else {
         found.fail(CHECK, "this is a replica, and nothing is read from one whose primary is not known", remedy);
         return Ok(());
     };
-    let which = Which { check: CHECK, setting: "sources.relay_database_url", url, written: false };
+    let which = Which { check: CHECK, database, written: false };
     let Some(primary) = which.open(found).await else { return Ok(()) };
     let named = ReadServer::of(&primary).await?;
     if named.is_replica || named.cluster != server.cluster {
@@ -72,19 +69,19 @@ async fn replica(db: &DatabaseConnection, config: &Config, found: &mut Findings)
 }
 
 /// A session. If the sources share the cache's database, a failure is a finding of that.
-async fn open(which: Which<'_>, config: &Config, found: &mut Findings) -> Option<DatabaseConnection> {
+async fn open(which: Which<'_>, config: &Config, found: &mut Findings) -> Option<Pool> {
     let mut told_elsewhere = Findings::default();
     let shared = config.sources.database_url.is_none();
     which.open(if shared { &mut told_elsewhere } else { found }).await
 }
 
 /// Tables, or columns of them, that the role may not read.
-async fn unreadable_tables(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+async fn unreadable_tables(db: &Pool) -> Result<Vec<String>, DbErr> {
     let read = TABLES.map(|table| (table.name, table.columns().map(|(column, _)| column).collect()));
     unreadable(db, read).await
 }
 
-async fn tables(db: &DatabaseConnection, url: &Secret, setting: &str, found: &mut Findings) -> Result<(), DbErr> {
+async fn tables(db: &Pool, url: &Secret, setting: &str, found: &mut Findings) -> Result<(), DbErr> {
     found.ok("sources database", format!("{} answers", url.place()));
     let catalogue = Catalogue::read(db).await?;
     if !catalogue.knows_users() {
@@ -172,26 +169,22 @@ pub(super) async fn triggers(config: &Config, found: &mut Findings) {
     if !sources.change_feed {
         return found.ok("change triggers", "switched off (sources.change_feed): changes are told by InvalidateCache");
     }
-    let (setting, url) = match (&sources.database_url, &sources.relay_database_url) {
-        (None, _) => ("database.url", &config.database.url),
-        (Some(_), Some(url)) => ("sources.relay_database_url", url),
-        (Some(_), None) => {
-            return found.warn(
-                "change triggers",
-                "changes in the sources do not make themselves known: there is no login that may empty their outbox",
-                "install triggers, and give sources.relay_database_url; or have every change told by InvalidateCache, and \
-                 set sources.change_feed=false",
-            );
-        }
+    let Some(database) = config.outbox_database() else {
+        return found.warn(
+            "change triggers",
+            "changes in the sources do not make themselves known: there is no login that may empty their outbox",
+            "install triggers, and give sources.relay_database_url; or have every change told by InvalidateCache, and \
+             set sources.change_feed=false",
+        );
     };
-    let which = Which { check: "change triggers", setting, url, written: true };
+    let which = Which { check: "change triggers", database, written: true };
     let Some(db) = open(which, config, found).await else { return };
-    if let Err(error) = feed(&db, setting, found).await {
+    if let Err(error) = feed(&db, database.setting, found).await {
         failed("change triggers", &error, found);
     }
 }
 
-async fn feed(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> Result<(), DbErr> {
+async fn feed(db: &Pool, setting: &str, found: &mut Findings) -> Result<(), DbErr> {
     let states = changes::status(db).await?;
     let of = |state| states.iter().filter(|table| table.state == state).map(|table| table.table).collect::<Vec<_>>();
     let (absent, outdated) = (of(TriggerState::Absent), of(TriggerState::Outdated));
@@ -238,7 +231,7 @@ async fn feed(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> R
 }
 
 /// What the relay's role may do, and what must not be copied to other databases.
-async fn requirements(db: &DatabaseConnection, setting: &str, found: &mut Findings) -> Result<(), DbErr> {
+async fn requirements(db: &Pool, setting: &str, found: &mut Findings) -> Result<(), DbErr> {
     for (table, rights) in changes::WRITTEN {
         let without = without_right(db, [table], rights).await?;
         if !without.is_empty() {

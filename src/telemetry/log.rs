@@ -17,9 +17,9 @@ use tracing_subscriber::{
 use super::trace;
 use crate::config::{LogFormat, LogSettings};
 
-/// Appended to every filter: with spans per HTTP/2 frame, a request would cost several times its own work; and sqlx warns
+/// Appended to every filter: with spans per HTTP/2 frame, a request would cost several times its own work; and sqlx tells
 /// of each connection that it closes because it failed, which the statement's own error tells.
-const ALWAYS_OFF: &str = "h2=off,hyper=off,tower=off,sqlx_core::pool=error";
+const ALWAYS_OFF: &str = "h2=off,hyper=off,tower=off,sqlx_core::pool=off";
 
 /// Why nothing is logged.
 #[derive(Debug, thiserror::Error)]

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{Look, UserFileError, copy::Copied, private_folder::CopyFolder};
 use crate::{
     clock::{Clock, Moment},
-    config::SourcesSettings,
+    config::{Pooler, SourcesSettings},
     database::{Access, Options, Pool},
     model::UserId,
     sync::Mutex,
@@ -60,6 +60,7 @@ impl FileCopy {
             max_connections: CONNECTIONS,
             acquire_timeout: OPEN_MAX,
             statement_timeout: OPEN_MAX,
+            pooler: Pooler::None,
         };
         // What a URL gives a meaning.
         let path = folder.file("").display().to_string().replace('%', "%25").replace('?', "%3f").replace('#', "%23");

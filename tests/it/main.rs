@@ -32,6 +32,7 @@ mod notifications;
 mod operating;
 mod overload;
 mod planning_json;
+mod pooler;
 mod pools;
 mod prefetch;
 mod probes;

@@ -6,6 +6,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use tokio::time::{Instant, timeout};
 use userdata::{
     aggregate::sql::SourceDatabase,
+    config::Pooler,
     database::{Access, Options, Pool},
 };
 
@@ -34,6 +35,7 @@ async fn limited(url: &str, limit: Duration) -> Pool {
         max_connections: CONNECTIONS,
         acquire_timeout: limit,
         statement_timeout: limit,
+        pooler: Pooler::None,
     };
     Pool::open(url, &options).await.unwrap()
 }
@@ -157,6 +159,7 @@ async fn no_connection_keeps_a_transaction_whose_begin_was_cancelled() {
             max_connections: CONNECTIONS,
             acquire_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(10),
+            pooler: Pooler::None,
         };
         let pool = Pool::open(&place.url, &options).await.unwrap();
         // Until there is time enough for a transaction to begin: some calls end between its BEGIN and the answer.

@@ -8,6 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 use tokio::time::timeout;
 use userdata::{
     clock::Clock,
+    config::Pooler,
     database::{Access, Options, Pool},
     proto::v1::{CacheStatus, InvalidateCacheRequest},
 };
@@ -32,6 +33,7 @@ async fn pool(postgres: &Postgres, access: Access) -> Pool {
         max_connections: 2,
         acquire_timeout: Duration::from_secs(10),
         statement_timeout: Duration::from_secs(10),
+        pooler: Pooler::None,
     };
     Pool::open(&postgres.url("postgres"), &options).await.unwrap()
 }

@@ -10,12 +10,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sea_orm::{AccessMode, ConnectionTrait, DatabaseTransaction, DbErr, IsolationLevel, TransactionTrait};
+use sea_orm::{AccessMode, DbErr, IsolationLevel, TransactionTrait};
 use tokio::time::Instant;
 
 use super::SourceError;
 use crate::{
-    database::{Pool, ReadServer, Written, unless_refused},
+    database::{Pool, ReadServer, Transaction, Written, unless_refused},
     sync::{
         Mutex,
         time::{sleep, timeout},
@@ -63,7 +63,7 @@ impl Replication {
     }
 
     /// Begins a transaction that sees everything that was committed on the primary before this call.
-    pub(super) async fn begin(&self, pool: &Pool) -> Result<DatabaseTransaction, SourceError> {
+    pub(super) async fn begin(&self, pool: &Pool) -> Result<Transaction, SourceError> {
         let transaction = begin(pool).await?;
         let server = ReadServer::of(&transaction).await?;
         let Some(primary) = &self.primary else {
@@ -80,7 +80,7 @@ impl Replication {
             loop {
                 let server = ReadServer::of(&transaction).await?;
                 // On the same server, where one address leads to several. The next statement takes a new snapshot.
-                transaction.execute_unprepared("ROLLBACK AND CHAIN").await?;
+                transaction.begin_again().await?;
                 if server.has_replayed(&written) {
                     return Ok::<(), DbErr>(());
                 }
@@ -99,10 +99,10 @@ impl Replication {
     /// A replica that was promoted has its own changes from then on, while those of the primary are told.
     async fn begin_unless_promoted(
         &self,
-        transaction: DatabaseTransaction,
+        transaction: Transaction,
         server: &ReadServer,
         primary: &Pool,
-    ) -> Result<DatabaseTransaction, SourceError> {
+    ) -> Result<Transaction, SourceError> {
         let name = (server.cluster, server.started);
         if self.known.lock().primary == Some(name) {
             return Ok(transaction);
@@ -146,7 +146,7 @@ impl Replication {
 }
 
 /// Begins a read-only transaction in which all statements see the same rows.
-pub(super) async fn begin(pool: &Pool) -> Result<DatabaseTransaction, DbErr> {
+pub(super) async fn begin(pool: &Pool) -> Result<Transaction, DbErr> {
     let (isolation, access) = (IsolationLevel::RepeatableRead, AccessMode::ReadOnly);
     unless_refused(pool, pool.begin_with_config(Some(isolation), Some(access))).await
 }

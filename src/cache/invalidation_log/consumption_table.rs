@@ -1,7 +1,7 @@
 //! The statements on `change_feed`.
 
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbErr,
+    ConnectionTrait, DbErr,
     sea_query::{Expr, ExprTrait, Query},
 };
 
@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{consumption::Consumption, table::LogTable};
 use crate::{
+    database::Transaction,
     entity::{
         change_feed::{self, Column},
         invalidation_log_head,
@@ -77,12 +78,7 @@ impl LogTable {
         Ok(true)
     }
 
-    async fn consume(
-        &self,
-        transaction: &DatabaseTransaction,
-        version: i64,
-        next: &Consumption,
-    ) -> Result<bool, DbErr> {
+    async fn consume(&self, transaction: &Transaction, version: i64, next: &Consumption) -> Result<bool, DbErr> {
         let nonces: Vec<String> = next.nonces.iter().map(Uuid::to_string).collect();
         let update = Query::update()
             .table(change_feed::Entity)

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IsolationLevel, QueryFilter, QueryResult,
-    SqlErr, TransactionTrait,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IsolationLevel, QueryFilter, QueryResult, SqlErr,
+    TransactionTrait,
     sea_query::{Expr, ExprTrait, Func, InsertStatement, Order, Query, SubQueryStatement},
 };
 
@@ -22,7 +22,7 @@ use crate::{
         round::{FeedHead, Round},
         rounds::Rounds,
     },
-    database::{Dialect, Pool, SqlFile},
+    database::{Dialect, Pool, SqlFile, Transaction},
     entity::{
         invalidation,
         invalidation_log_head::{self, Column},
@@ -78,34 +78,21 @@ impl LogTable {
     }
 
     /// Inserts the entries at the next positions. Returns the last one.
-    pub(super) async fn insert(
-        &self,
-        transaction: &DatabaseTransaction,
-        entries: &[Invalidation],
-    ) -> Result<Token, DbErr> {
+    pub(super) async fn insert(&self, transaction: &Transaction, entries: &[Invalidation]) -> Result<Token, DbErr> {
         let last = self.take_positions(transaction, entries).await?;
         self.insert_up_to(transaction, entries, last.position).await?;
         Ok(last)
     }
 
     /// Raises the head by so many entries, which takes the lock that orders commits. Returns the last of their positions.
-    async fn take_positions(
-        &self,
-        transaction: &DatabaseTransaction,
-        entries: &[Invalidation],
-    ) -> Result<Token, DbErr> {
+    async fn take_positions(&self, transaction: &Transaction, entries: &[Invalidation]) -> Result<Token, DbErr> {
         let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
         let raised = Expr::col(Column::Position).add(count);
         let (epoch, position) = self.set_head(transaction, Column::Position, raised).await?;
         Ok(Token { epoch, position })
     }
 
-    async fn insert_up_to(
-        &self,
-        transaction: &DatabaseTransaction,
-        entries: &[Invalidation],
-        last: i64,
-    ) -> Result<(), DbErr> {
+    async fn insert_up_to(&self, transaction: &Transaction, entries: &[Invalidation], last: i64) -> Result<(), DbErr> {
         let mut first = last + 1 - i64::try_from(entries.len()).unwrap_or(i64::MAX);
         for some in entries.chunks(INSERTED_AT_ONCE) {
             transaction.execute_raw(self.dialect.build(&insertion(some, first))).await?;
@@ -114,7 +101,7 @@ impl LogTable {
         Ok(())
     }
 
-    pub(super) async fn commit(&self, transaction: DatabaseTransaction) -> Result<(), DbErr> {
+    pub(super) async fn commit(&self, transaction: Transaction) -> Result<(), DbErr> {
         if self.faults.lose(FaultPoint::CommitEndsByItself).await {
             transaction.execute_unprepared("ROLLBACK").await?;
             return Err(DbErr::Custom("broken by a test: (code: 13) database or disk is full".to_owned()));
@@ -123,12 +110,7 @@ impl LogTable {
     }
 
     /// Changes a column of the head, which takes the lock that orders commits. Returns the epoch and the column's new value.
-    async fn set_head(
-        &self,
-        transaction: &DatabaseTransaction,
-        column: Column,
-        value: Expr,
-    ) -> Result<(Arc<str>, i64), DbErr> {
+    async fn set_head(&self, transaction: &Transaction, column: Column, value: Expr) -> Result<(Arc<str>, i64), DbErr> {
         let update = Query::update()
             .table(invalidation_log_head::Entity)
             .value(column, value)
@@ -262,7 +244,7 @@ impl LogTable {
     }
 
     /// A transaction. Its first statement must update the head: that takes the lock that orders the commits.
-    pub(super) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+    pub(super) async fn begin(&self) -> Result<Transaction, DbErr> {
         // Under a stricter default level the head's update would fail instead of wait.
         let isolation = (!self.dialect.is_sqlite()).then_some(IsolationLevel::ReadCommitted);
         self.commits.begin_with_config(isolation, None).await

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use userdata::{
     cache::invalidation_log::{InvalidationLog, LogPools},
     clock::Clock,
-    config,
+    config::{self, Pooler},
     database::{Access, Options, Pool},
     model::{Invalidation, Parameters, Scope, SectionSet, UserDataQuery, UserHash, UserId},
 };
@@ -28,6 +28,7 @@ async fn pool(place: &TestDatabase, schemas: &str) -> Pool {
         max_connections: 2,
         acquire_timeout: Duration::from_secs(10),
         statement_timeout: Duration::from_secs(10),
+        pooler: Pooler::None,
     };
     Pool::open(&format!("{}?options[search_path]={schemas}", place.url), &options).await.unwrap()
 }

@@ -6,6 +6,7 @@
 
 pub mod ai;
 mod needs;
+pub mod pgbouncer;
 pub mod pki;
 pub mod postgres;
 pub mod process;

@@ -34,7 +34,7 @@ impl Postgres {
 
     /// A copy of it that follows it, and takes no writes.
     pub async fn replica(&self) -> Self {
-        let directory = new_directory();
+        let directory = new_directory("postgres");
         let mut copy = as_postgres("pg_basebackup");
         copy.extend(arguments(&["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--dbname"]));
         copy.extend([self.url("postgres").into(), "--pgdata".into(), directory.join("data").into()]);
@@ -119,7 +119,7 @@ pub async fn postgres() -> &'static Postgres {
 
 /// A server of the test's own, to be killed and started again.
 pub async fn own_postgres() -> Postgres {
-    let directory = new_directory();
+    let directory = new_directory("postgres");
     let mut initdb = as_postgres("initdb");
     initdb.extend(arguments(&["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]));
     initdb.extend(arguments(&["--no-sync", "--pgdata"]));
@@ -128,8 +128,8 @@ pub async fn own_postgres() -> Postgres {
     started(directory).await
 }
 
-fn new_directory() -> PathBuf {
-    let directory = tempfile::Builder::new().prefix("userdata-postgres-").tempdir().unwrap().keep();
+pub(crate) fn new_directory(name: &str) -> PathBuf {
+    let directory = tempfile::Builder::new().prefix(&format!("userdata-{name}-")).tempdir().unwrap().keep();
     if running_as_root() {
         // PostgreSQL refuses to run as root.
         run(Command::new("chown").arg("postgres:").arg(&directory));
@@ -151,7 +151,7 @@ async fn started(directory: PathBuf) -> Postgres {
 }
 
 /// The command of one of PostgreSQL's programs; as root, it runs as the user postgres.
-fn as_postgres(program: &str) -> Vec<OsString> {
+pub(crate) fn as_postgres(program: &str) -> Vec<OsString> {
     let program = binary(program, &installed()).into_os_string();
     if !running_as_root() {
         return vec![program];
@@ -161,12 +161,13 @@ fn as_postgres(program: &str) -> Vec<OsString> {
     command
 }
 
-/// Where Debian puts the server, newest version first: not in the PATH.
+/// Where Debian puts the servers, newest version first: not in every PATH.
 fn installed() -> Vec<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut directories: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
     directories.sort();
     directories.reverse();
+    directories.push("/usr/sbin".into());
     directories
 }
 

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 use userdata::{
     clock::Clock,
+    config::Pooler,
     database::{Access, Options, connect},
     demo,
 };
@@ -215,6 +216,7 @@ async fn pool(url: &str, access: Access) -> DatabaseConnection {
         max_connections: 8,
         acquire_timeout: Duration::from_secs(30),
         statement_timeout: Duration::from_secs(30),
+        pooler: Pooler::None,
     };
     connect(url, &options).await.unwrap()
 }

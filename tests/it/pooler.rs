@@ -1,0 +1,74 @@
+//! PgBouncer before PostgreSQL: instances behind it do all that they do without it, and one under which their settings
+//! would not take effect is refused.
+
+mod refused;
+mod statements;
+
+use testkit::{
+    ask::{everything_of, get, invalidate, is_verified, of},
+    command::userdata_with,
+    database::{Kind, TestDatabase, database},
+    pgbouncer::{PgBouncer, pgbouncer},
+    postgres::postgres,
+    server::{Settings, serve},
+    sources::sources_in,
+};
+
+const TRANSACTION: &str = "pool_mode = transaction";
+
+/// A database, and PgBouncer before it.
+async fn behind(settings: &[&str]) -> (TestDatabase, PgBouncer, String) {
+    let database = database(Kind::Postgres).await;
+    let pooler = pgbouncer(postgres().await, settings).await;
+    let url = pooler.url(database.url.rsplit('/').next().unwrap());
+    (database, pooler, url)
+}
+
+/// Two instances, with four callers each, and a change that a trigger tells.
+async fn instances_serve(mode: &str, server_connections: u32) {
+    let (database, _pooler, url) = behind(&[mode, &format!("default_pool_size = {server_connections}")]).await;
+    let sources = sources_in(database).await;
+    let users: Vec<String> = (1..=8).map(|user| user.to_string()).collect();
+    for (user, strategy) in users.iter().zip(11..) {
+        sources.add_user(user, &[strategy]).await;
+    }
+    let environment = [("USERDATA__DATABASE__URL", url.as_str()), ("USERDATA__DATABASE__POOLER", "transaction")];
+    for command in [&["migrate", "up"][..], &["triggers", "install"]] {
+        let ran = userdata_with(command, &environment).await;
+        assert_eq!(ran.exit_code, 0, "{ran:?}");
+    }
+    let settings = Settings::on(&url).with("database.pooler", "transaction").with("sources.change_feed", true);
+    let servers = [serve(settings.clone()).await, serve(settings).await];
+    let clients = [servers[0].client().await, servers[1].client().await];
+    is_verified(&clients[0], 0).await;
+    let callers = (0..8).map(async |caller| {
+        let client = &clients[caller % 2];
+        for turn in 0..10 {
+            let user = &users[(caller + turn) % users.len()];
+            invalidate(client, everything_of(user)).await.unwrap();
+            if turn % 2 == 0 {
+                get(client, of(user)).await.unwrap();
+            }
+        }
+    });
+    futures::future::join_all(callers).await;
+    sources.write(11, 7).await;
+    for client in &clients {
+        is_verified(client, 7).await;
+    }
+    let head = "SELECT position - (SELECT count(*) FROM invalidation_log) AS n FROM invalidation_log_head";
+    let gaps: i64 = sources.database.rows(head).await[0].try_get("", "n").unwrap();
+    assert_eq!(gaps, 0, "each position of the log is a row");
+}
+
+#[tokio::test]
+async fn instances_behind_pgbouncer_in_transaction_mode_lose_no_request() {
+    // Fewer than one instance opens.
+    instances_serve(TRANSACTION, 12).await;
+}
+
+#[tokio::test]
+async fn instances_behind_pgbouncer_in_session_mode_lose_no_request() {
+    // Each connection of an instance keeps one of the server.
+    instances_serve("pool_mode = session", 80).await;
+}
