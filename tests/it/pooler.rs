@@ -4,10 +4,12 @@
 mod refused;
 mod statements;
 
+use userdata::changes;
+
 use testkit::{
     ask::{everything_of, get, invalidate, is_verified, of},
     command::userdata_with,
-    database::{Kind, TestDatabase, database},
+    database::{Kind, TestDatabase, database, migrate_cache},
     pgbouncer::{PgBouncer, pgbouncer},
     postgres::postgres,
     server::{Settings, serve},
@@ -71,4 +73,22 @@ async fn instances_behind_pgbouncer_in_transaction_mode_lose_no_request() {
 async fn instances_behind_pgbouncer_in_session_mode_lose_no_request() {
     // Each connection of an instance keeps one of the server.
     instances_serve("pool_mode = session", 80).await;
+}
+
+#[tokio::test]
+async fn sources_behind_pgbouncer_are_read_and_their_changes_relayed() {
+    let (of_sources, _pooler, url) = behind(&[TRANSACTION, "default_pool_size = 4"]).await;
+    let cache = database(Kind::Postgres).await;
+    migrate_cache(&cache.url).await;
+    let sources = sources_in(of_sources).await;
+    sources.add_user("1", &[11]).await;
+    changes::install(&sources.db).await.unwrap();
+    let settings = Settings::on(&cache.url).with("sources.database_url", &url).with("sources.pooler", "transaction");
+    let settings = settings.with("sources.relay_database_url", &url).with("sources.change_feed", true);
+    let server = serve(settings).await;
+    let client = server.client().await;
+    for count in 0..3 {
+        sources.write(11, count).await;
+        is_verified(&client, count).await;
+    }
 }
