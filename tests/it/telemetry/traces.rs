@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
-use tonic::Request;
-use userdata::proto::v1::{CacheStatus, GetComprehensiveUserDataRequest};
+use tonic::{Code, Request};
+use userdata::{
+    grpc::middleware::auth::digest,
+    proto::v1::{CacheStatus, GetComprehensiveUserDataRequest},
+};
 
 use super::{
     collector::{collector, hex, text},
@@ -148,4 +151,40 @@ async fn a_request_whose_caller_decided_against_it_leaves_no_span() {
     assert_eq!(text(&hit.attributes, "userdata.status").as_deref(), Some("HIT_MEMORY"));
     // Spans are sent in the order in which they ended.
     assert_eq!(collector.spans_of(&trace(1)), []);
+}
+
+#[tokio::test]
+async fn a_caller_decides_about_its_trace_only_once_it_is_admitted() {
+    let (collector, cluster) = (collector().await, cluster(Layout::Sqlite).await);
+    cluster.sources.add_user("1", &[11]).await;
+    let files = tempfile::tempdir().unwrap();
+    let line = |role: &str| format!("{role} {} the-{role}\n", hex(&digest(role)));
+    std::fs::write(files.path().join("tokens"), ["reader", "operator"].map(line).concat()).unwrap();
+    let settings =
+        cluster.settings().with("auth.mode", "token").with("auth.tokens_file", files.path().join("tokens").display());
+    let server = serve(collector.told_by(settings)).await;
+    let client = server.client().await;
+    let ask = async |trace: u32, token: &str| {
+        let mut request = Request::new(of("1"));
+        let headers = request.metadata_mut();
+        headers.insert("traceparent", format!("00-{}-{PARENT}-01", self::trace(trace)).parse().unwrap());
+        headers.insert("tracestate", format!("vendor=state-of-{trace}").parse().unwrap());
+        headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        client.clone().get_comprehensive_user_data(request).await.map_or_else(|status| status.code(), |_| Code::Ok)
+    };
+
+    let refused = [(1, "", Code::Unauthenticated), (2, "guessed", Code::Unauthenticated)];
+    for (trace, token, code) in refused.into_iter().chain([(3, "operator", Code::PermissionDenied)]) {
+        assert_eq!(ask(trace, token).await, code);
+    }
+    assert_eq!(ask(4, "reader").await, Code::Ok);
+
+    let admitted = collector.span_of(&trace(4), GET).await;
+    assert_eq!((admitted.parent_span_id, admitted.trace_state.as_str()), (caller(), "vendor=state-of-4"));
+    // Spans are sent in the order in which they ended.
+    let sent = collector.everything();
+    for refused in 1..=3 {
+        assert_eq!(collector.spans_of(&trace(refused)), []);
+        assert!(!sent.contains(&format!("state-of-{refused}")), "{sent}");
+    }
 }
