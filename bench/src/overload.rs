@@ -36,6 +36,15 @@ pub(crate) struct Options {
     /// Hits per second beside the misses.
     #[arg(long, default_value_t = 300)]
     hits: u32,
+    /// Connections of the crowd, whose callers loop. The peak is measured with as many divided by `times`.
+    #[arg(long, default_value_t = 400)]
+    connections: usize,
+    /// Concurrent requests on each of them.
+    #[arg(long, default_value_t = 8)]
+    requests: usize,
+    /// Only the crowd.
+    #[arg(long)]
+    crowd_only: bool,
 }
 
 /// Looping callers that find the peak: as many as load at once, and as many again that wait.
@@ -44,6 +53,8 @@ const AT_THE_PEAK: usize = 32;
 const WARM: u32 = 500;
 /// Concurrent requests for the peak of hits, and ten times as many.
 const HITS_UNDER_WAY: usize = 64;
+/// With 256 streams on each, more than any phase of them needs at once.
+const CONNECTIONS: usize = 32;
 
 pub(crate) async fn run(options: &Options) {
     println!("{}", machine::description());
@@ -52,9 +63,17 @@ pub(crate) async fn run(options: &Options) {
     Cpus::OfServers.hold(std::process::id());
     let stand = Stand::set_up(Duration::from_millis(options.source_ms)).await;
     Cpus::OfLoad.hold(std::process::id());
-    let callers = Arc::new(Callers::connect(stand.address()).await);
+    let callers = Arc::new(Callers::connect(stand.address(), CONNECTIONS).await);
     stand.warm(&callers, WARM).await;
+    if !options.crowd_only {
+        beyond_the_peak(options, &stand, &callers, phase).await;
+    }
+    crowd(options, &stand, &callers, phase).await;
+    println!("{}", machine::description());
+}
 
+/// Ten times the rate of the peak, on a few connections.
+async fn beyond_the_peak(options: &Options, stand: &Stand, callers: &Arc<Callers>, phase: Duration) {
     let quiet = callers.at_rate(options.hits, Whom::Warm(WARM), phase).await;
     println!("hits alone, {}/s: {}", options.hits, quiet.line());
     let peak = callers.in_a_loop(AT_THE_PEAK, Whom::Cold, phase).await;
@@ -72,19 +91,34 @@ pub(crate) async fn run(options: &Options) {
     println!("hits at the same time: {}", hits.line());
     println!("memory {before} MiB before, peak {} MiB", stand.memory_peak_mib());
 
-    flush(options, &stand, &callers, rate, phase).await;
+    flush(options, stand, callers, rate, phase).await;
 
-    for (name, whom) in [("hits", Whom::Warm(WARM))] {
-        let peak = callers.in_a_loop(HITS_UNDER_WAY, whom, phase).await;
-        let more = callers.in_a_loop(HITS_UNDER_WAY * options.times as usize, whom, phase).await;
-        println!("{name}, {HITS_UNDER_WAY} concurrent: {}", peak.line());
-        println!("{name}, {} times as many: {}", options.times, more.line());
-        println!(
-            "  goodput {:.0} %",
-            100.0 * f64::from(per_second(&more, phase)) / f64::from(per_second(&peak, phase))
-        );
+    let whom = Whom::Warm(WARM);
+    let peak = callers.in_a_loop(HITS_UNDER_WAY, whom, phase).await;
+    let more = callers.in_a_loop(HITS_UNDER_WAY * options.times as usize, whom, phase).await;
+    println!("hits, {HITS_UNDER_WAY} concurrent: {}", peak.line());
+    println!("hits, {} times as many: {}", options.times, more.line());
+    println!("  goodput {:.0} %", share(&more, &peak, phase));
+}
+
+/// Many connections with some requests each, and before that a part of them, as many divided by the factor.
+async fn crowd(options: &Options, stand: &Stand, callers: &Callers, phase: Duration) {
+    let Options { connections, requests, times, .. } = *options;
+    let few = Arc::new(callers.beside(stand.address(), connections.div_ceil(times as usize)).await);
+    let many = Arc::new(callers.beside(stand.address(), connections).await);
+    for (name, whom) in [("hits", Whom::Warm(WARM)), ("misses", Whom::Cold)] {
+        let peak = few.in_a_loop(few.connections() * requests, whom, phase).await;
+        println!("{name}, {} connections with {requests} requests each: {}", few.connections(), peak.line());
+        let more = many.in_a_loop(connections * requests, whom, phase).await;
+        println!("{name}, {connections} connections with {requests} requests each: {}", more.line());
+        println!("  goodput {:.0} %", share(&more, &peak, phase));
     }
-    println!("{}", machine::description());
+    println!("memory: peak {} MiB", stand.memory_peak_mib());
+}
+
+/// In percent.
+fn share(more: &Figures, peak: &Figures, phase: Duration) -> f64 {
+    100.0 * f64::from(per_second(more, phase)) / f64::from(per_second(peak, phase))
 }
 
 /// Everything cached is lost in the middle of the overload; then the load falls to the hits alone.

@@ -18,8 +18,6 @@ use tonic::transport::Endpoint;
 use super::figures::{Called, Figures};
 use testkit::call::{Caller, about};
 
-/// With 256 streams on each, more than any phase needs at once.
-const CONNECTIONS: usize = 32;
 /// Calls begin in small groups: a timer has a resolution of a millisecond.
 const TICK: Duration = Duration::from_millis(2);
 
@@ -37,18 +35,32 @@ pub(super) enum Whom {
 pub(super) struct Callers {
     connections: Vec<Caller>,
     calls: AtomicU32,
-    cold: AtomicU32,
+    /// The next user that was not requested before.
+    cold: Arc<AtomicU32>,
 }
 
 impl Callers {
-    pub(super) async fn connect(address: SocketAddr) -> Self {
+    pub(super) async fn connect(address: SocketAddr, connections: usize) -> Self {
+        // The first users are cached.
+        Self::connected(address, connections, Arc::new(AtomicU32::new(10_000))).await
+    }
+
+    /// On connections of their own. No two ask for the same cold user.
+    pub(super) async fn beside(&self, address: SocketAddr, connections: usize) -> Self {
+        Self::connected(address, connections, Arc::clone(&self.cold)).await
+    }
+
+    async fn connected(address: SocketAddr, number: usize, cold: Arc<AtomicU32>) -> Self {
         let mut connections = Vec::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..number {
             let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
             connections.push(Caller::new(endpoint.tcp_nodelay(true).connect().await.unwrap()));
         }
-        // The first users are cached.
-        Self { connections, calls: AtomicU32::new(0), cold: AtomicU32::new(10_000) }
+        Self { connections, calls: AtomicU32::new(0), cold }
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.connections.len()
     }
 
     pub(super) async fn call(&self, whom: Whom) -> Called {
@@ -58,7 +70,8 @@ impl Callers {
             Whom::Warm(users) => 1 + call % users,
         };
         let asked = Instant::now();
-        let outcome = self.connections[call as usize % CONNECTIONS].ask(about(&user.to_string())).await.map(drop);
+        let outcome =
+            self.connections[call as usize % self.connections.len()].ask(about(&user.to_string())).await.map(drop);
         Called { asked, took: asked.elapsed(), outcome }
     }
 
