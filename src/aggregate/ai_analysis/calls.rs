@@ -270,7 +270,7 @@ impl ModelCalls {
             Ok(Ok(Some(Remembered::Unusable(last)))) => {
                 Ok(self.paused_by(&last, now).map_or(Recalled::Nothing, Recalled::Paused))
             }
-            Ok(Ok(None)) => Ok(Recalled::Nothing),
+            Ok(Ok(Some(Remembered::Unreadable) | None)) => Ok(Recalled::Nothing),
             failed => {
                 tracing::warn!(error = ?failed.map(|found| found.err()), "AI response cache could not be read; the model is asked");
                 Err(Unreadable)

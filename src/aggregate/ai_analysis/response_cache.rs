@@ -48,6 +48,8 @@ pub(super) struct CachedResponse {
 pub(super) enum Remembered {
     Answer(CachedResponse),
     Unusable(UnusableResponse),
+    /// A row that cannot be read: it counts as nothing, and is replaced.
+    Unreadable,
 }
 
 /// The last response to an input, which could not be used.
@@ -111,7 +113,7 @@ impl ResponseCache {
             Ok(found) => found,
             Err(why) => {
                 tracing::warn!(key = key.as_str(), why, "cached AI response cannot be read; the model is asked again");
-                return Ok(None);
+                return Ok(Some(Remembered::Unreadable));
             }
         };
         if last_used_at <= now - USE_WRITTEN_EVERY
@@ -142,7 +144,7 @@ impl ResponseCache {
         match self.find(&fresh.key, fresh.created_at).await? {
             Some(Remembered::Answer(theirs)) => Ok(theirs),
             // The stored one cannot be used or read, or was erased meanwhile.
-            Some(Remembered::Unusable(_)) | None => self.overwrite(user, fresh).await,
+            Some(Remembered::Unusable(_) | Remembered::Unreadable) | None => self.overwrite(user, fresh).await,
         }
     }
 
@@ -160,15 +162,17 @@ impl ResponseCache {
         reason: FailureReason,
         now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
-        let times = match self.find(key, now).await? {
-            Some(Remembered::Answer(_)) => return Ok(()),
-            Some(Remembered::Unusable(before)) => before.times.saturating_add(1),
-            None => 1,
-        };
-        let row = unusable_row(user, key, &UnusableResponse { reason, times, at: now });
         let model = Expr::col((ai_response::Entity, ai_response::Column::Model));
         let no_answer = replacing().action_and_where(model.eq("")).to_owned();
-        self.write(row, no_answer).await.map(|_| ())
+        let (times, conflict) = match self.find(key, now).await? {
+            Some(Remembered::Answer(_)) => return Ok(()),
+            Some(Remembered::Unusable(before)) => (before.times.saturating_add(1), no_answer),
+            None => (1, no_answer),
+            // Its model may be anything. At worst an answer is lost that another process has just stored, and asked again.
+            Some(Remembered::Unreadable) => (1, replacing()),
+        };
+        let row = unusable_row(user, key, &UnusableResponse { reason, times, at: now });
+        self.write(row, conflict).await.map(|_| ())
     }
 
     async fn insert(&self, user: &UserId, fresh: &CachedResponse, conflict: OnConflict) -> Result<u64, DbErr> {

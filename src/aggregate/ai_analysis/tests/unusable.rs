@@ -89,3 +89,18 @@ async fn nothing_is_noted_of_a_user_who_is_erased_meanwhile() {
     setup.idle().await;
     assert_eq!(setup.remembered().await, 0);
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_takes_the_pause_of_a_response_that_cannot_be_used() {
+    let setup = Setup::new([titled("a"), thoughts()]).await;
+    setup.analyse().await.unwrap();
+    for odd in ["response = '{\"unknown\": 1}', model = 'm'", "model = x'ff'", "created_at = '294000-01-01'"] {
+        setup.sql(&format!("UPDATE ai_response_cache SET {odd}")).await;
+        let before = setup.endpoint.calls();
+        for _ in 0..3 {
+            assert_eq!(setup.reason().await, "AI_MALFORMED", "{odd}");
+        }
+        assert_eq!(setup.endpoint.calls() - before, 1, "{odd}: the others wait for the pause to end");
+        setup.clock.advance(MINUTE);
+    }
+}
