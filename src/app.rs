@@ -208,10 +208,13 @@ async fn connect_redis(
     if config.url.is_none() {
         return Ok((None, None));
     }
-    let subscriber = Subscriber::connect(config).map_err(StartError::Redis)?;
-    let redis = RedisTier::connect(config, clock.clone()).map_err(StartError::Redis)?;
+    let subscriber = Subscriber::connect(config).await.map_err(StartError::Redis)?;
+    let redis = RedisTier::connect(config, clock.clone()).await.map_err(StartError::Redis)?;
     // So that the first request can use it.
-    redis.connected_within(REDIS_AT_START).await;
+    if !redis.connected_within(REDIS_AT_START).await {
+        let error = redis.not_connected().line();
+        tracing::warn!(error, "redis is not connected yet; requests skip it until it is");
+    }
     Ok((Some(redis), Some(subscriber)))
 }
 

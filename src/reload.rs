@@ -13,6 +13,7 @@ use file::Reader;
 
 mod error;
 mod file;
+pub(crate) mod pem;
 
 pub use error::ReloadError;
 pub(crate) use file::read_once;

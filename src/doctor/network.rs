@@ -16,8 +16,7 @@ use super::{Findings, REACH_MAX};
 use crate::{
     config::{Config, OpenTelemetry, Secret},
     error::with_causes,
-    grpc,
-    reload::read_once,
+    reload::{pem, read_once},
 };
 
 /// The response to a probe has some hundred bytes.
@@ -113,5 +112,5 @@ async fn tls(authority: Option<&Path>) -> Result<TlsConnector, String> {
 
 async fn roots(file: &Path) -> Result<RootCertStore, String> {
     let pem = read_once(file).await.map_err(|error| with_causes(&error))?;
-    grpc::transport::tls::roots(&pem).map_err(|error| format!("{}: {error}", file.display()))
+    pem::roots(&pem).map_err(|error| format!("{}: {error}", file.display()))
 }

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use futures::poll;
+use futures::{FutureExt as _, poll};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use userdata::{
     aggregate::{
@@ -94,7 +94,8 @@ impl Instance {
         configure(&mut config);
         let faults = Faults::new(gauge);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let redis = faults.during(|| RedisTier::connect(&config.redis, clock.clone()).unwrap());
+        let redis = faults.during(|| RedisTier::connect(&config.redis, clock.clone()).now_or_never());
+        let redis = redis.expect("without files it waits for nothing").unwrap();
         connect(&redis, clock).await;
         let cache = faults.during(|| {
             let guard = Guard::new("ai_analysis", &config.sources, clock.clone());

@@ -68,7 +68,7 @@ impl Population {
             config::RedisSettings { url: Some(Secret::new(redis.url())), ttl: DAY, ..config::RedisSettings::default() };
         // No slow step may fail.
         let config = config::RedisSettings { timeout: Duration::from_secs(10), ..config };
-        let tier = RedisTier::connect(&config, Clock::system()).unwrap();
+        let tier = RedisTier::connect(&config, Clock::system()).await.unwrap();
         assert!(tier.connected_within(Duration::from_secs(10)).await, "Redis runs");
         let first = Instance::start(&borrowed(&settings(&sources, &redis))).await;
         first.get(&user(0)).await;

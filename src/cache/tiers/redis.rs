@@ -9,6 +9,7 @@
 //! is a witness of the invalidation log.
 
 mod client;
+mod connection_errors;
 mod examination;
 pub mod record;
 mod script;
@@ -23,7 +24,7 @@ use std::{future::Future, pin::pin, time::Duration};
 use bytes::Bytes;
 use fred::{
     clients::Client,
-    error::{Error, ErrorKind},
+    error::Error,
     interfaces::{ClientLike, KeysInterface, LuaInterface, PubsubInterface},
     types::{ConnectHandle, Value},
 };
@@ -35,6 +36,7 @@ pub(crate) use subscriber::SubscriberEvent;
 pub(crate) use url::parameters_without_effect;
 pub(in crate::cache) use witness::{LogMark, Witness};
 
+use connection_errors::ConnectionErrors;
 use writes::Writes;
 
 use super::{error::TierError, guard::TierGuard, tier_metrics::WriteOutcome};
@@ -58,6 +60,7 @@ pub struct RedisTier {
     client: Client,
     /// fred's connection task; it ends only on errors that fred considers final.
     connection: Mutex<ConnectHandle>,
+    connection_errors: ConnectionErrors,
     prefix: String,
     /// For invalidation notifications.
     channel: String,
@@ -71,15 +74,17 @@ pub struct RedisTier {
 }
 
 impl RedisTier {
-    /// Starts to connect without waiting. Fails only for a missing or malformed URL. Needs a tokio runtime.
-    pub fn connect(config: &config::RedisSettings, clock: Clock) -> Result<Self, TierError> {
-        let client = client::build(config, config.timeout, client::EVENTS_UNHEARD)?;
+    /// Starts to connect, and waits for nothing but the files that the settings name. Fails only for these and for a
+    /// missing or malformed URL. Needs a tokio runtime.
+    pub async fn connect(config: &config::RedisSettings, clock: Clock) -> Result<Self, TierError> {
+        let client = client::build(config, config.timeout, client::EVENTS_UNHEARD).await?;
         let url = config.url.as_ref().map(config::Secret::expose).unwrap_or_default();
         let parameters = parameters_without_effect(url);
         if !parameters.is_empty() {
             tracing::warn!(?parameters, "redis.url has parameters that have no effect");
         }
         Ok(Self {
+            connection_errors: ConnectionErrors::of(&client),
             connection: Mutex::new(client.connect()),
             client,
             prefix: config.prefix.clone(),
@@ -212,6 +217,12 @@ impl RedisTier {
         tokio::time::timeout(at_most, self.client.wait_for_connect()).await.is_ok_and(|connected| connected.is_ok())
     }
 
+    /// Why there is no connection.
+    #[must_use]
+    pub fn not_connected(&self) -> TierError {
+        self.connection_errors.not_connected().into()
+    }
+
     /// Closes the connection. Later calls fail.
     pub async fn close(&self) {
         // A Redis that hangs must not hold up the shutdown.
@@ -241,7 +252,7 @@ impl RedisTier {
     /// Runs one command with our own timeout: fred's covers neither every command (eval) nor the wait for a connection.
     async fn ask<T>(&self, command: impl Future<Output = Result<T, Error>>) -> Result<T, TierError> {
         if !self.client.is_connected() {
-            return Err(Error::new(ErrorKind::IO, "not connected").into());
+            return Err(self.not_connected());
         }
         let command = self.faults.through(FaultPoint::Redis, command);
         Ok(tokio::time::timeout(self.timeout, command).await.map_err(|_| TierError::Timeout)??)

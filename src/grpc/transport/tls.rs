@@ -8,12 +8,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use rustls::{
-    RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    ServerConfig,
     server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
-use crate::reload::Files;
+use crate::reload::{Files, pem};
 
 /// The files of a server's TLS, all in PEM: its certificate chain, its key and, if callers need certificates, the CAs
 /// that sign them.
@@ -40,7 +39,7 @@ impl ServerTls {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| error.to_string())?;
         let clients = client_ca.map(|client_ca| {
-            let roots = Arc::new(roots(client_ca)?);
+            let roots = Arc::new(pem::roots(client_ca)?);
             WebPkiClientVerifier::builder_with_provider(roots, provider).build().map_err(|error| error.to_string())
         });
         let clients = clients.transpose()?;
@@ -48,10 +47,8 @@ impl ServerTls {
             None => builder.with_no_client_auth(),
             Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
         };
-        // Its error may quote the file.
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "no private key in PEM was found".to_owned())?;
         let mut config = builder
-            .with_single_cert(certificates(cert, "server")?, key)
+            .with_single_cert(pem::certificates(cert, "server")?, pem::private_key(key)?)
             .map_err(|error| format!("the certificate and the key cannot be used together: {error}"))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         if clients.is_some() {
@@ -68,22 +65,5 @@ impl ServerTls {
     /// Judges the certificates of clients. None: clients need none.
     pub(super) fn clients(&self) -> Option<&Arc<dyn ClientCertVerifier>> {
         self.clients.as_ref()
-    }
-}
-
-/// The CAs whose certificates are in `pem`, and no others.
-pub(crate) fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for root in certificates(pem, "CA")? {
-        roots.add(root).map_err(|error| format!("the CA's certificate cannot be used: {error}"))?;
-    }
-    Ok(roots)
-}
-
-fn certificates(pem: &[u8], whose: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(format!("no certificate of the {whose} in PEM was found")),
     }
 }

@@ -36,8 +36,12 @@ pub(super) fn channel(config: &config::RedisSettings) -> String {
 }
 
 /// An unconnected client; `timeout` is for one command.
-pub(super) fn build(config: &config::RedisSettings, timeout: Duration, events_max: usize) -> Result<Client, Error> {
-    let mut config = configured(config)?;
+pub(super) async fn build(
+    config: &config::RedisSettings,
+    timeout: Duration,
+    events_max: usize,
+) -> Result<Client, Error> {
+    let mut config = configured(config).await?;
     // Otherwise the connection task ends if Redis is down at start.
     config.fail_fast = false;
     // 50 ms, 100 ms, .. 1 s, for ever. fred waits for the first delay even before the first attempt.
@@ -73,9 +77,9 @@ pub(super) fn build(config: &config::RedisSettings, timeout: Duration, events_ma
 }
 
 /// fred reads the URL, and makes its own TLS configuration only for the system's authorities.
-fn configured(config: &config::RedisSettings) -> Result<Config, Error> {
+async fn configured(config: &config::RedisSettings) -> Result<Config, Error> {
     let url = config.url.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "no Redis URL"))?.expose();
-    match (url::without_tls(url), tls::config(config)?) {
+    match (url::without_tls(url), tls::config(config).await?) {
         (Some(plain), Some(tls)) => Ok(Config { tls: Some(tls), ..Config::from_url(&plain)? }),
         _ => Config::from_url(url),
     }

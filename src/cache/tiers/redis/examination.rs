@@ -14,6 +14,7 @@ use fred::{
 use super::{
     KEYS_WALKED_AT_ONCE, RedisTier,
     client::{self, EVENTS_MAX},
+    connection_errors::ConnectionErrors,
     record,
 };
 use crate::{
@@ -101,8 +102,8 @@ pub async fn examine(config: &config::RedisSettings, patience: Duration) -> Resu
 
 /// Connects, or returns the last error of the attempts.
 async fn connected(config: &config::RedisSettings, patience: Duration) -> Result<Client, TierError> {
-    let client = client::build(config, patience, EVENTS_MAX)?;
-    let mut errors = client.error_rx();
+    let client = client::build(config, patience, EVENTS_MAX).await?;
+    let errors = ConnectionErrors::of(&client);
     // fred retries for ever.
     let connection = client.connect();
     let connected = tokio::time::timeout(patience, client.wait_for_connect()).await;
@@ -111,11 +112,7 @@ async fn connected(config: &config::RedisSettings, patience: Duration) -> Result
         Ok(Err(error)) => Err(error.into()),
         Err(_) => {
             connection.abort();
-            let mut last: Option<Error> = None;
-            while let Ok((error, _)) = errors.try_recv() {
-                last = Some(error);
-            }
-            Err(last.map_or(TierError::Timeout, TierError::from))
+            Err(errors.not_connected().into())
         }
     }
 }
@@ -127,9 +124,9 @@ async fn refused(
     clock: &Clock,
 ) -> Result<Vec<(&'static str, TierError)>, TierError> {
     let patient = config::RedisSettings { timeout: patience, ..config.clone() };
-    let tier = RedisTier::connect(&patient, clock.clone())?;
+    let tier = RedisTier::connect(&patient, clock.clone()).await?;
     if !tier.connected_within(patience).await {
-        return Err(TierError::Timeout);
+        return Err(tier.not_connected());
     }
     let user = UserId::parse(&format!("doctor {}", uuid::Uuid::new_v4())).expect("it is short and printable");
     let query = UserDataQuery::new(user.clone(), None, Parameters::none());

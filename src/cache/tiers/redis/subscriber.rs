@@ -48,9 +48,10 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// Starts to connect without waiting. Fails only for a missing or malformed URL. Needs a tokio runtime.
-    pub fn connect(config: &config::RedisSettings) -> Result<Self, TierError> {
-        let client = client::build(config, config.timeout, client::EVENTS_MAX)?;
+    /// Starts to connect, and waits for nothing but the files that the settings name. Fails only for these and for a
+    /// missing or malformed URL. Needs a tokio runtime.
+    pub async fn connect(config: &config::RedisSettings) -> Result<Self, TierError> {
+        let client = client::build(config, config.timeout, client::EVENTS_MAX).await?;
         let mut renewal = interval(config.timeout + RENEWAL_PAUSE);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {

@@ -18,21 +18,21 @@ use crate::{
     model::{SectionSet, State, StrategyId},
 };
 
-fn tier(server: &Redis) -> RedisTier {
-    tier_at(server.url())
+async fn tier(server: &Redis) -> RedisTier {
+    tier_at(server.url()).await
 }
 
-fn tier_at(url: String) -> RedisTier {
+async fn tier_at(url: String) -> RedisTier {
     // Longer than the default: on a busy machine an answer takes its time.
     let timeout = Duration::from_millis(500);
     let config = config::RedisSettings { url: Some(Secret::new(url)), timeout, ..config::RedisSettings::default() };
-    RedisTier::connect(&config, Clock::system()).unwrap()
+    RedisTier::connect(&config, Clock::system()).await.unwrap()
 }
 
 /// A server and a tier that is connected to it.
 async fn connected() -> (Redis, RedisTier) {
     let server = redis().await;
-    let tier = tier(&server);
+    let tier = tier(&server).await;
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     (server, tier)
 }
@@ -83,7 +83,7 @@ async fn a_ttl_is_the_shorter_of_the_tiers_and_the_snapshots() {
         prefix: "other".to_owned(),
         ..config::RedisSettings::default()
     };
-    let tier = RedisTier::connect(&config, Clock::system()).unwrap();
+    let tier = RedisTier::connect(&config, Clock::system()).await.unwrap();
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     let hour = snapshot("1", None, 0);
     tier.put(&hour, 0).await.unwrap();
@@ -176,7 +176,7 @@ async fn a_users_records_share_a_slot_of_a_cluster() {
     let server = redis_with(options).await;
     server.until("cluster addslotsrange 0 16383", "OK").await;
     server.until("cluster info", "cluster_state:ok").await;
-    let tier = tier_at(server.url().replace("redis://", "redis-cluster://"));
+    let tier = tier_at(server.url().replace("redis://", "redis-cluster://")).await;
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     check_removal(&tier).await;
     check_purge(&tier).await;
@@ -211,7 +211,7 @@ async fn a_purge_finds_what_the_index_has_lost() {
         timeout: Duration::from_millis(500),
         ..config::RedisSettings::default()
     };
-    let tier = RedisTier::connect(&config, Clock::system()).unwrap();
+    let tier = RedisTier::connect(&config, Clock::system()).await.unwrap();
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     // Several pages.
     let others = "for i = 1, 5000 do redis.call('SET', 'other:' .. i, '1') end";
@@ -308,7 +308,7 @@ async fn publishing_finds_out_that_redis_hangs() {
 async fn a_connection_that_swallows_everything_is_replaced() {
     let server = redis().await;
     let proxy = Proxy::before(server.port).await;
-    let tier = tier_at(format!("redis://{}", proxy.address));
+    let tier = tier_at(format!("redis://{}", proxy.address)).await;
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     let snapshot = snapshot("1", None, 0);
     tier.put(&snapshot, 0).await.unwrap();
@@ -325,7 +325,7 @@ async fn starts_without_redis_and_finds_it_when_it_comes() {
     let mut server = Redis::absent();
     let clock = Clock::system();
     let began = clock.now();
-    let tier = tier(&server);
+    let tier = tier(&server).await;
     let snapshot = snapshot("1", None, 0);
     assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Redis(_))));
     assert!(clock.now().since(began) < Duration::from_millis(100));
@@ -356,6 +356,6 @@ async fn starts_without_redis_and_finds_it_when_it_comes() {
 async fn a_url_that_cannot_be_read_is_refused() {
     for url in [None, Some("not a url"), Some("redis-sentinel://127.0.0.1")] {
         let config = config::RedisSettings { url: url.map(Secret::new), ..config::RedisSettings::default() };
-        assert!(RedisTier::connect(&config, Clock::system()).is_err(), "{url:?}");
+        assert!(RedisTier::connect(&config, Clock::system()).await.is_err(), "{url:?}");
     }
 }

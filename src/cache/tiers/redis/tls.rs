@@ -3,31 +3,32 @@
 //! Nodes of a cluster, and servers that sentinels announce, may be known by addresses only, while their certificates hold
 //! names. So the names can be stated: a certificate then has to be for one of them, whatever address is connected to.
 
-use std::{path::Path, sync::Arc};
+use std::{fmt::Display, path::Path, sync::Arc};
 
 use fred::{
     error::{Error, ErrorKind},
     types::config::TlsConfig,
 };
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use crate::config::RedisSettings;
+use crate::{
+    config::RedisSettings,
+    error::with_causes,
+    reload::{pem, read_once},
+};
 
 /// None without an authority of its own: then the system's are trusted.
-pub(super) fn config(config: &RedisSettings) -> Result<Option<TlsConfig>, Error> {
+pub(super) async fn config(config: &RedisSettings) -> Result<Option<TlsConfig>, Error> {
     let Some(authority) = &config.ca else { return Ok(None) };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates("redis.ca", authority)? {
-        roots.add(certificate).map_err(|error| unusable("redis.ca", authority, &error))?;
-    }
+    let roots = of_file("redis.ca", authority, pem::roots).await?;
     let provider = Arc::new(ring::default_provider());
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .build()
@@ -42,8 +43,8 @@ pub(super) fn config(config: &RedisSettings) -> Result<Option<TlsConfig>, Error>
         .with_custom_certificate_verifier(Arc::new(StatedNames { inner, names }));
     let tls = match (&config.cert, &config.key) {
         (Some(cert), Some(key)) => {
-            let chain = certificates("redis.cert", cert)?;
-            let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable("redis.key", key, &error))?;
+            let chain = of_file("redis.cert", cert, |pem| pem::certificates(pem, "client")).await?;
+            let secret = of_file("redis.key", key, pem::private_key).await?;
             builder.with_client_auth_cert(chain, secret).map_err(|error| unusable("redis.cert", cert, &error))?
         }
         _ => builder.with_no_client_auth(),
@@ -51,16 +52,13 @@ pub(super) fn config(config: &RedisSettings) -> Result<Option<TlsConfig>, Error>
     Ok(Some(tls.into()))
 }
 
-fn certificates(setting: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    match read {
-        Ok(certificates) if certificates.is_empty() => Err(unusable(setting, file, &"no certificate in PEM was found")),
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(unusable(setting, file, &error)),
-    }
+/// What a file holds. It is read on a thread that may block, and not waited for without end.
+async fn of_file<T>(setting: &str, file: &Path, read: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<T, Error> {
+    let content = read_once(file).await.map_err(|error| unusable(setting, file, &with_causes(&error)))?;
+    read(&content).map_err(|error| unusable(setting, file, &error))
 }
 
-fn unusable(setting: &str, file: &Path, error: &dyn std::fmt::Display) -> Error {
+fn unusable(setting: &str, file: &Path, error: &dyn Display) -> Error {
     Error::new(ErrorKind::Tls, format!("{setting} ({}): {error}", file.display()))
 }
 

@@ -20,9 +20,9 @@ fn config(url: String) -> config::RedisSettings {
 async fn connected(server: &Redis, url: String) -> (RedisTier, Subscriber) {
     // Thousands are published one after the other, and a busy machine holds one of them up.
     let patient = config::RedisSettings { timeout: Duration::from_secs(5), ..config(server.url()) };
-    let tier = RedisTier::connect(&patient, Clock::system()).unwrap();
+    let tier = RedisTier::connect(&patient, Clock::system()).await.unwrap();
     assert!(tier.connected_within(Duration::from_secs(10)).await);
-    let mut subscriber = Subscriber::connect(&config(url)).unwrap();
+    let mut subscriber = Subscriber::connect(&config(url)).await.unwrap();
     assert!(matches!(heard(&mut subscriber).await, SubscriberEvent::Gap), "it has missed what came before");
     (tier, subscriber)
 }

@@ -16,15 +16,15 @@ fn settings(url: String) -> config::RedisSettings {
     config::RedisSettings { url: Some(Secret::new(url)), timeout, ..config::RedisSettings::default() }
 }
 
-fn tier_with(config: &config::RedisSettings) -> RedisTier {
-    RedisTier::connect(config, Clock::system()).unwrap()
+async fn tier_with(config: &config::RedisSettings) -> RedisTier {
+    RedisTier::connect(config, Clock::system()).await.unwrap()
 }
 
 /// A tier that logs in as a user `app` with such rights.
 async fn as_user(server: &Redis, acl: &str) -> RedisTier {
     assert_eq!(server.command(acl).await, "+OK", "{acl}");
     let user = acl.split_whitespace().nth(2).unwrap();
-    let tier = tier_at(server.url().replace("redis://", &format!("redis://{user}:PASSWORD@")));
+    let tier = tier_at(server.url().replace("redis://", &format!("redis://{user}:PASSWORD@"))).await;
     assert!(tier.connected_within(WAIT).await);
     tier
 }
@@ -46,7 +46,8 @@ async fn the_rights_that_operators_are_told_to_grant_are_enough() {
     let server = redis().await;
     let tier = as_user(&server, acl).await;
     check_all(&tier).await;
-    let mut subscriber = Subscriber::connect(&settings(server.url().replace("//", "//userdata:PASSWORD@"))).unwrap();
+    let mut subscriber =
+        Subscriber::connect(&settings(server.url().replace("//", "//userdata:PASSWORD@"))).await.unwrap();
     let heard = async {
         loop {
             tier.publish("hello".to_owned()).await.unwrap();
@@ -94,6 +95,26 @@ async fn writes_without_rights_are_skipped_until_they_are_granted_and_reads_go_o
 }
 
 #[tokio::test]
+async fn a_refused_login_is_the_reason_of_every_failed_call() {
+    let server = redis().await;
+    assert_eq!(server.command("ACL SETUSER app on >right ~* &* +@all").await, "+OK");
+    let tier = tier_at(server.url().replace("redis://", "redis://app:wrong@")).await;
+    let refused = |line: &str| line.contains("not connected: ") && line.contains("WRONGPASS");
+    eventually("the refusal is known", || async { refused(&tier.not_connected().line()) }).await;
+    let snapshot = snapshot("1", None, 0);
+    let failed = [
+        tier.publish("1".to_owned()).await.unwrap_err(),
+        tier.put(&snapshot, 0).await.unwrap_err(),
+        tier.get(&snapshot.key).await.unwrap_err(),
+    ];
+    assert!(failed.iter().all(|error| refused(&error.line())), "{failed:?}");
+
+    assert_eq!(server.command("ACL SETUSER app >wrong").await, "+OK");
+    assert!(tier.connected_within(WAIT).await);
+    check_all(&tier).await;
+}
+
+#[tokio::test]
 async fn a_redis_without_memory_is_told_and_tried_with_each_document() {
     let (server, tier) = connected().await;
     assert_eq!(server.command("CONFIG SET maxmemory 1").await, "+OK");
@@ -108,8 +129,8 @@ async fn a_redis_without_memory_is_told_and_tried_with_each_document() {
 async fn sentinels_have_a_password_of_their_own() {
     let group = sentinels().await;
     group.protect("hush").await;
-    let without = tier_at(group.url());
-    let with = tier_at(format!("{}&sentinelPassword=hush", group.url()));
+    let without = tier_at(group.url()).await;
+    let with = tier_at(format!("{}&sentinelPassword=hush", group.url())).await;
     assert!(with.connected_within(WAIT).await);
     check_all(&with).await;
     assert!(!without.client.is_connected());
@@ -143,7 +164,7 @@ async fn an_own_authority_a_client_certificate_and_stated_names_are_enough_for_t
         ..by_address.clone()
     };
     let named = config::RedisSettings { server_names: format!("other.example, {HOST}"), ..trusted.clone() };
-    let tier = tier_with(&named);
+    let tier = tier_with(&named).await;
     assert!(tier.connected_within(WAIT).await);
     check_all(&tier).await;
     let misnamed = config::RedisSettings { server_names: "other.example".to_owned(), ..trusted.clone() };
@@ -151,9 +172,14 @@ async fn an_own_authority_a_client_certificate_and_stated_names_are_enough_for_t
     for (what, config) in
         [("untrusted", &by_address), ("unnamed", &trusted), ("misnamed", &misnamed), ("anonymous", &anonymous)]
     {
-        assert!(!tier_with(config).connected_within(Duration::from_secs(1)).await, "{what}");
+        assert!(!tier_with(config).await.connected_within(Duration::from_secs(1)).await, "{what}");
     }
     let missing = config::RedisSettings { ca: Some(directory.path().join("none.pem")), ..named };
-    let error = RedisTier::connect(&missing, Clock::system()).unwrap_err().line();
+    let error = RedisTier::connect(&missing, Clock::system()).await.unwrap_err().line();
     assert!(error.contains("redis.ca (") && error.contains("none.pem"), "{error}");
+    let fifo = directory.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let hanging = config::RedisSettings { ca: Some(fifo), ..missing };
+    let error = RedisTier::connect(&hanging, Clock::system()).await.unwrap_err().line();
+    assert!(error.contains("it is not a regular file"), "{error}");
 }
