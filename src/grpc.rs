@@ -20,7 +20,7 @@ use self::{
     stack::Stack,
     transport::{
         channel::Opener,
-        connections::{Connections, StayLimits},
+        connections::{ConnectionLimits, Connections},
         http2::{self, Http2Limits, Leave},
         listener,
     },
@@ -102,7 +102,7 @@ impl Server {
             .add_service(reflection().build_v1alpha()?.max_decoding_message_size(config.max_request_bytes));
         let routes = Routes { rpcs, tonic: tonic.prepare() };
         let metrics = Metrics::new(clock.clone(), &telemetry.meter());
-        let limits = StayLimits {
+        let limits = ConnectionLimits {
             connections: config.max_connections,
             first_request: config.first_request_max,
             idle: config.idle_max,

@@ -2,7 +2,10 @@
 //!
 //! Above a limit, that connection loses a call, or the connection that holds most: callers that never finish theirs
 //! cannot keep others out. Connections without an admitted request lose theirs first, the longest before others. If that
-//! is a call that may stay open, the connection ends with it: a peer that gives no room for an answer would keep the call.
+//! is a call that may stay open, the connection ends with it.
+//!
+//! A call that is lost has not ended: its answer may wait for room that the peer does not give (a window of HTTP/2 of 0
+//! bytes). Beyond a few of these, the connection with most of them ends, whoever its peer is.
 
 use std::{cmp::Reverse, collections::HashMap, convert::Infallible, sync::Arc};
 
@@ -10,6 +13,9 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::transport::peer::Peer;
 use crate::sync::Mutex;
+
+/// Calls that are lost and have not ended. An honest peer takes the answer within a round trip; each holds 7 KiB.
+const UNENDED_MAX: usize = 256;
 
 /// Which of its calls a connection loses.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +40,8 @@ struct TakenSlots {
     /// Of the last call.
     number: u64,
     held: usize,
+    /// Calls that are lost and have not ended, without those of connections that end.
+    unended: usize,
     connections: HashMap<u64, ConnectionSlots>,
 }
 
@@ -43,6 +51,7 @@ struct ConnectionSlots {
     held: usize,
     /// The oldest first. At most as many as a connection may have streams.
     slots: Vec<TakenSlot>,
+    unended: usize,
 }
 
 #[derive(Debug)]
@@ -102,15 +111,13 @@ impl Slot {
         while let Some(connection) = taken.too_full(self.connection, &self.slots) {
             taken.lose(connection, self.slots.loses);
         }
+        taken.end_unread();
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.slots
-            .taken
-            .lock()
-            .remove(self.connection, |slots| slots.iter().position(|slot| slot.number == self.number));
+        self.slots.taken.lock().ended(self.connection, self.number);
     }
 }
 
@@ -139,33 +146,58 @@ impl TakenSlots {
         // With one call each they are as many as connections.
         let has_several = |of: &&ConnectionSlots| of.slots.len() > 1 && !of.peer.is_admitted();
         if let (Loses::Newest, Some(of)) = (loses, self.connections.get(&connection).filter(has_several)) {
-            of.peer.is_cut_off();
+            of.peer.cut_off();
         }
         let holds = |slot: &TakenSlot| slot.held > 0;
-        self.remove(connection, |slots| match loses {
+        let is_lost = self.remove(connection, |slots| match loses {
             Loses::Oldest => slots.iter().position(holds),
             Loses::Newest => slots.iter().rposition(holds),
         });
+        if let (true, Some(of)) = (is_lost, self.connections.get_mut(&connection)) {
+            of.unended += 1;
+            self.unended += 1;
+        }
     }
 
-    /// Removes a slot, by its place in the list.
-    fn remove(&mut self, connection: u64, find: impl FnOnce(&[TakenSlot]) -> Option<usize>) {
-        let Some(of) = self.connections.get_mut(&connection) else { return };
-        if let Some(place) = find(&of.slots) {
-            let held = of.slots.remove(place).held;
-            of.held -= held;
-            self.held -= held;
+    /// Ends connections whose peers do not take the ends of their calls.
+    fn end_unread(&mut self) {
+        while self.unended > UNENDED_MAX {
+            let Some(of) = self.connections.values_mut().max_by_key(|of| of.unended) else { return };
+            of.peer.cut_off();
+            self.unended -= std::mem::take(&mut of.unended);
         }
-        if of.slots.is_empty() {
+    }
+
+    fn ended(&mut self, connection: u64, number: u64) {
+        let was_lost = !self.remove(connection, |slots| slots.iter().position(|slot| slot.number == number));
+        let Some(of) = self.connections.get_mut(&connection) else { return };
+        if was_lost && of.unended > 0 {
+            of.unended -= 1;
+            self.unended -= 1;
+        }
+        if of.slots.is_empty() && of.unended == 0 {
             self.connections.remove(&connection);
         }
+    }
+
+    /// Removes a slot, by its place in the list, if there is one.
+    fn remove(&mut self, connection: u64, find: impl FnOnce(&[TakenSlot]) -> Option<usize>) -> bool {
+        let Some(of) = self.connections.get_mut(&connection) else { return false };
+        let Some(place) = find(&of.slots) else { return false };
+        let held = of.slots.remove(place).held;
+        of.held -= held;
+        self.held -= held;
+        true
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grpc::testing::{admitted, stranger};
+    use crate::grpc::{
+        testing::{admitted, unauthenticated},
+        transport::connections::End,
+    };
 
     type Held = (Slot, Lost);
 
@@ -203,23 +235,41 @@ mod tests {
     async fn a_connection_without_an_admitted_request_loses_first_however_little_it_holds() {
         let (slots, caller) = (Slots::new(Loses::Oldest, 100, 30), admitted(1).await);
         let mut callers = [held(&slots, &caller, 10), held(&slots, &caller, 10)];
-        let mut strangers = held(&slots, &stranger(2).await, 1);
+        let mut yielding = held(&slots, &unauthenticated(2).await, 1);
         let mut next = held(&slots, &caller, 10);
         assert_eq!(callers.each_mut().map(is_lost), [false, false]);
-        assert!(is_lost(&mut strangers) && !is_lost(&mut next));
+        assert!(is_lost(&mut yielding) && !is_lost(&mut next));
     }
 
     #[tokio::test]
     async fn calls_that_stay_open_are_refused_beyond_a_connections_share_and_yield_to_other_connections() {
-        let (slots, greedy) = (Slots::new(Loses::Newest, 2, 3), stranger(2).await);
+        let (slots, greedy) = (Slots::new(Loses::Newest, 2, 3), unauthenticated(2).await);
         let mut open: Vec<_> = (0..2).map(|_| slots.admit(&greedy, 1).unwrap()).collect();
         assert!(slots.admit(&greedy, 1).is_none(), "its share is taken");
-        let mut third = slots.admit(&stranger(3).await, 1).unwrap();
-        let mut fourth = slots.admit(&stranger(4).await, 1).expect("it has fewer than another");
+        let mut third = slots.admit(&unauthenticated(3).await, 1).unwrap();
+        let mut fourth = slots.admit(&unauthenticated(4).await, 1).expect("it has fewer than another");
         assert_eq!([is_lost(&mut open[0]), is_lost(&mut open[1])], [false, true]);
-        let mut fifth = slots.admit(&stranger(5).await, 1).expect("as many as others, on a newer connection");
+        let mut fifth = slots.admit(&unauthenticated(5).await, 1).expect("as many as others, on a newer connection");
         let lost = [&mut open[0], &mut third, &mut fourth, &mut fifth].map(is_lost);
         assert_eq!(lost, [true, false, false, false]);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_take_the_ends_of_its_calls_loses_its_connection_also_after_an_admitted_request() {
+        let (slots, reads, unread) = (Slots::new(Loses::Newest, 1000, 10), admitted(1).await, admitted(2).await);
+        let open: Vec<_> = (0..10).map(|_| held(&slots, &reads, 1)).collect();
+        for _ in 0..=UNENDED_MAX {
+            drop(held(&slots, &reads, 1));
+        }
+        assert_eq!(reads.end(), None, "its calls end when they are lost");
+        drop(open);
+        let mut kept: Vec<_> = (0..10 + UNENDED_MAX).map(|_| held(&slots, &unread, 1)).collect();
+        assert_eq!(unread.end(), None);
+        kept.push(held(&slots, &unread, 1));
+        assert_eq!(unread.end(), Some(End::Refused));
+        drop(kept);
+        let taken = slots.taken.lock();
+        assert_eq!((taken.held, taken.unended, taken.connections.len()), (0, 0, 0));
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use super::{
     call::Call,
     method::Method,
     transport::{
-        connections::{Connections, StayLimits},
+        connections::{ConnectionLimits, Connections},
         peer::Peer,
     },
 };
@@ -61,9 +61,9 @@ pub(super) fn call_with(method: Method, headers: &[(&str, &str)], body: TestBody
 }
 
 /// The other end of the nth connection of a server, on which nothing has been admitted.
-pub(super) async fn stranger(number: u64) -> Peer {
+pub(super) async fn unauthenticated(number: u64) -> Peer {
     let limit = Duration::from_secs(60);
-    let limits = StayLimits { connections: 1, first_request: limit, idle: limit };
+    let limits = ConnectionLimits { connections: 1, first_request: limit, idle: limit };
     let connections = Connections::new(limits, Clock::system(), &Meter::none());
     for _ in 1..number {
         drop(connections.enter().await);
@@ -73,7 +73,7 @@ pub(super) async fn stranger(number: u64) -> Peer {
 
 /// The same, of a caller.
 pub(super) async fn admitted(number: u64) -> Peer {
-    let peer = stranger(number).await;
+    let peer = unauthenticated(number).await;
     peer.admit();
     peer
 }

@@ -3,10 +3,9 @@
 pub(super) mod channel;
 mod client_certificate;
 pub mod connections;
+mod guarded_stream;
 pub mod http2;
 pub mod listener;
 pub mod peer;
-pub mod preface;
-mod stranger;
 pub mod tls;
 pub mod write_coalescing;

@@ -46,7 +46,7 @@ async fn with_few_descriptors_fewer_connections_are_accepted_and_cold_documents_
     for user in 2..=20 {
         client.get_comprehensive_user_data(of(&user.to_string())).await.expect("a cold document");
     }
-    let mut newcomer = server.client().await;
-    newcomer.get_comprehensive_user_data(of("21")).await.expect("a newcomer");
+    let mut new = server.client().await;
+    new.get_comprehensive_user_data(of("21")).await.expect("a new caller");
     assert!(!server.log().contains("Too many open files"));
 }

@@ -146,7 +146,7 @@ async fn it_changes_nothing_and_creates_no_file() {
 }
 
 #[tokio::test]
-async fn a_server_that_runs_is_no_conflict_but_a_stranger_is() {
+async fn a_server_that_runs_is_no_conflict_but_another_program_is() {
     let database = with_triggers().await;
     let server = serve(Settings::on(&database.url)).await;
     let log = server.log();

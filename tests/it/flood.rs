@@ -1,4 +1,4 @@
-//! Strangers without credentials, as many as like, with default settings: they cost the server little, and a caller of
+//! Clients without credentials, as many as like, with default settings: they cost the server little, and a caller of
 //! good will is served all the time, on its connection and on new ones.
 //!
 //! Asserted are memory, descriptors and the callers' success. Times only as far as they are the requirement.
@@ -15,24 +15,24 @@ use self::{
 
 /// More than there are places (`server.max_connections`, 1,000).
 const CONNECTIONS: usize = 1100;
-/// For floods that cost processor time, of which the server, not optimised, and the strangers have two cores together.
+/// For floods that cost processor time, of which the server, not optimised, and the attackers have two cores together.
 const WORKING: usize = 100;
-/// What strangers may cost, whatever they do.
+/// What attackers may cost, whatever they do.
 const MEMORY_MIB_MAX: u64 = 64;
 /// Places of connections, and what the rest of the process opens.
 const FILES_MAX: u64 = 1000 + 300;
-/// A newcomer among them is answered, if need be at a further try.
-const NEWCOMERS: usize = 3;
+/// A new caller among them is answered, if need be at a further try.
+const NEW_CALLERS: usize = 3;
 const LOCKED_OUT_MAX: Duration = Duration::from_secs(10);
 const USUALLY: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_cost_little_and_lock_nobody_out() {
+async fn clients_without_credentials_cost_little_and_lock_nobody_out() {
     withstood(&Stage::open().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_cost_little_and_lock_nobody_out_with_tls_and_tokens() {
+async fn clients_without_credentials_cost_little_and_lock_nobody_out_with_tls_and_tokens() {
     withstood(&Stage::secured().await).await;
 }
 
@@ -41,7 +41,12 @@ async fn withstood(stage: &Stage) {
     let caller = stage.caller().await;
     let before = stage.server.memory_mib();
     for flood in Flood::ALL {
-        let connections = if flood.is_work() { WORKING } else { CONNECTIONS };
+        let connections = match flood {
+            // Each is a caller's for an open server, which answers all of its calls.
+            Flood::WatchWithoutWindow => WORKING / 3,
+            flood if flood.is_work() => WORKING,
+            _ => CONNECTIONS,
+        };
         withstands(stage, before, &format!("{flood:?}"), vec![(flood, connections)]).await;
     }
     let part = |flood: Flood| if flood.is_work() { WORKING / 3 } else { CONNECTIONS / 2 };
@@ -64,10 +69,10 @@ async fn withstands(stage: &Stage, memory_before: u64, what: &str, floods: Vec<(
     let attackers = Attackers::begin(&stage.target(), &floods);
     attackers.have_attacked(wanted).await;
     let (mut took, mut memory, mut files) = (Vec::new(), 0, 0);
-    for _ in 0..NEWCOMERS {
+    for _ in 0..NEW_CALLERS {
         let asked = tokio::time::Instant::now();
-        let answered = tokio::time::timeout(LOCKED_OUT_MAX, stage.newcomer_is_answered()).await;
-        assert!(answered.is_ok(), "{what}: a newcomer is locked out");
+        let answered = tokio::time::timeout(LOCKED_OUT_MAX, stage.new_caller_is_answered()).await;
+        assert!(answered.is_ok(), "{what}: a new caller is locked out");
         took.push(asked.elapsed());
         memory = memory.max(stage.server.memory_mib());
         files = files.max(stage.open_files());
@@ -75,10 +80,10 @@ async fn withstands(stage: &Stage, memory_before: u64, what: &str, floods: Vec<(
     drop(attackers);
     took.sort();
     let grown = memory.saturating_sub(memory_before);
-    eprintln!("{what}: {grown} MiB more, {files} files, newcomers {took:?}, {:?} in all", began.elapsed());
+    eprintln!("{what}: {grown} MiB more, {files} files, new callers {took:?}, {:?} in all", began.elapsed());
     assert!(grown <= MEMORY_MIB_MAX, "{what}: {grown} MiB more");
     assert!(files <= FILES_MAX, "{what}: {files} files");
-    // Where the house is full and the processor is not.
+    // Where all connections are in use and the processor is not.
     if !floods.iter().any(|(flood, _)| flood.is_work()) {
         assert!(took[0] <= USUALLY, "{what}: {took:?}");
     }

@@ -292,18 +292,18 @@ async fn with_the_sources_elsewhere_everybody_is_answered_while_the_caches_datab
 
     // An instance that starts now, with a Redis that is not there either.
     let settings = settings.with("redis.url", "redis://127.0.0.1:1");
-    let newcomer = serve(settings).await;
-    let answer = newcomer.caller().await.get("1").await;
+    let joining = serve(settings).await;
+    let answer = joining.caller().await.get("1").await;
     assert_eq!((answer.status(), answer.info.verified), (CacheStatus::Assembled, false));
     assert_eq!(answer.document().user_id, "1");
-    assert_eq!(newcomer.caller().await.ask(strict("1")).await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(joining.caller().await.ask(strict("1")).await.unwrap_err().code(), Code::Unavailable);
 
     postgres.start().await;
     let is_verified = |asked: &TimedCall| asked.outcome.as_ref().is_ok_and(|answer| answer.info.verified);
     check_all_answered(&load.until("verified answers", is_verified).await);
-    let newcomer = newcomer.caller().await;
-    wait_for("the newcomer", async || {
-        let answer = newcomer.get("1").await;
+    let joining = joining.caller().await;
+    wait_for("the joining instance", async || {
+        let answer = joining.get("1").await;
         (answer.info.verified && answer.info.is_cached).then_some(())
     })
     .await;

@@ -37,7 +37,11 @@ impl CallFilter for Auth {
         if call.peer.has_lost_credentials() && call.method != Method::Health {
             return Err(Refusal::Unauthenticated);
         }
-        call.caller = self.admit(call.method, &call.head.headers, call.peer.uri())?;
+        let admitted = self.admit(call.method, &call.head.headers, call.peer.uri());
+        if matches!(admitted, Err(Refusal::Unauthenticated)) {
+            call.peer.refuse();
+        }
+        call.caller = admitted?;
         if call.method.is_ours() {
             call.peer.admit();
         }

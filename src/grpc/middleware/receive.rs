@@ -56,7 +56,7 @@ pub(crate) struct ReceiveLayer {
     /// A message is there within this time, or within the call's deadline if that is sooner.
     pub(crate) arrival_max: Duration,
     pub(crate) slots: Arc<Slots>,
-    /// The same for health, which strangers may call: in calls.
+    /// The same for health, which clients without credentials may call: in calls.
     pub(crate) health_slots: Arc<Slots>,
 }
 

@@ -39,10 +39,11 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// answers of 256 streams. An honest client reads.
 const UNREAD_MAX: usize = 32;
 /// Requests on a connection before one has to be admitted: a health check each second has 30, and a client with a wrong
-/// token learns by one. Without a limit, refusals take the CPU time of callers.
+/// token learns by one. After an admitted request, as many refusals in a row: the token has been revoked. Without a
+/// limit, refusals take the CPU time of callers.
 const REFUSED_MAX: u64 = 32;
 /// One in so many places is left to connections without an admitted request.
-const NEWCOMERS_SHARE: usize = 8;
+const NEW_CONNECTIONS_SHARE: usize = 8;
 /// From GOAWAY until the connection is cut off: its peer needs one round trip.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// The same, if its peer goes on with requests that are refused: the answers so far can be read.
@@ -61,7 +62,7 @@ pub(in crate::grpc) enum End {
     Idle,
     /// Its peer does not read, and has had no request admitted.
     Unread,
-    /// Many requests, and none was admitted.
+    /// Many requests in a row, and none was admitted.
     Refused,
     /// The client's certificate no longer counts.
     Credentials,
@@ -69,7 +70,7 @@ pub(in crate::grpc) enum End {
 
 /// Limits of the connections of a server.
 #[derive(Clone, Copy, Debug)]
-pub struct StayLimits {
+pub struct ConnectionLimits {
     /// Connections at once.
     pub connections: usize,
     /// Until a request has been admitted.
@@ -84,7 +85,7 @@ pub struct Connections(Arc<ConnectionsState>);
 
 #[derive(Debug)]
 struct ConnectionsState {
-    limits: StayLimits,
+    limits: ConnectionLimits,
     clock: Clock,
     places: Arc<Semaphore>,
     list: Mutex<List>,
@@ -96,10 +97,10 @@ struct ConnectionsState {
 #[derive(Debug, Default)]
 struct List {
     number: u64,
-    waiting: BTreeMap<u64, Arc<Stay>>,
-    admitted: BTreeMap<u64, Arc<Stay>>,
+    waiting: BTreeMap<u64, Arc<ConnectionEntry>>,
+    admitted: BTreeMap<u64, Arc<ConnectionEntry>>,
     /// Those among `waiting` whose peer does not read.
-    unread: BTreeMap<u64, Arc<Stay>>,
+    unread: BTreeMap<u64, Arc<ConnectionEntry>>,
     /// Told to yield, and not gone yet.
     yielding: usize,
     warned: Option<Moment>,
@@ -107,15 +108,15 @@ struct List {
 
 /// What is known of one connection.
 #[derive(Debug)]
-pub(in crate::grpc) struct Stay {
+pub(in crate::grpc) struct ConnectionEntry {
     shared: Arc<ConnectionsState>,
     number: u64,
     began: Moment,
     is_admitted: AtomicBool,
-    /// Until one is admitted.
-    requests: AtomicU64,
+    /// In a row: all requests until one is admitted, later those without valid credentials.
+    refused: AtomicU64,
     in_progress: AtomicUsize,
-    /// When the last request ended, in nanoseconds since boot.
+    /// When the last request ended that was not refused, in nanoseconds since boot.
     last_request: AtomicU64,
     end: SetOnce<End>,
 }
@@ -123,14 +124,14 @@ pub(in crate::grpc) struct Stay {
 /// The place of a connection.
 #[derive(Debug)]
 pub struct ConnectionPlace {
-    stay: Arc<Stay>,
+    entry: Arc<ConnectionEntry>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connections {
     /// None yet.
     #[must_use]
-    pub fn new(limits: StayLimits, clock: Clock, meter: &Meter) -> Self {
+    pub fn new(limits: ConnectionLimits, clock: Clock, meter: &Meter) -> Self {
         let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
         let (list, ended) = (Mutex::default(), <[AtomicU64; 6]>::default());
         let shared = Arc::new(ConnectionsState { limits, clock, places, list, ended });
@@ -154,25 +155,25 @@ impl Connections {
         let began = self.0.clock.now();
         let mut list = self.0.list.lock();
         list.number += 1;
-        let stay = Arc::new(Stay {
+        let entry = Arc::new(ConnectionEntry {
             shared: Arc::clone(&self.0),
             number: list.number,
             began,
             is_admitted: AtomicBool::new(false),
-            requests: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             in_progress: AtomicUsize::new(0),
             last_request: AtomicU64::new(began.nanos()),
             end: SetOnce::new(),
         });
-        list.waiting.insert(stay.number, Arc::clone(&stay));
+        list.waiting.insert(entry.number, Arc::clone(&entry));
         drop(list);
-        ConnectionPlace { stay, _permit: permit }
+        ConnectionPlace { entry, _permit: permit }
     }
 
     /// Tells one connection to yield, unless another is about to.
     pub fn make_room(&self) {
         let mut list = self.0.list.lock();
-        let yields = |stay: &Arc<Stay>| stay.end.set(End::Full).is_ok();
+        let yields = |entry: &Arc<ConnectionEntry>| entry.end.set(End::Full).is_ok();
         if list.yielding == 0 && list.longest(self.0.limits.connections).is_some_and(yields) {
             list.yielding = 1;
         }
@@ -200,19 +201,23 @@ impl Connections {
 
 impl List {
     /// The connection whose end costs least, of so many places.
-    fn longest(&self, places: usize) -> Option<&Arc<Stay>> {
-        let stays = |stay: &&Arc<Stay>| !stay.end.initialized();
-        let is_idle = |stay: &&Arc<Stay>| stay.in_progress.load(SeqCst) == 0;
+    fn longest(&self, places: usize) -> Option<&Arc<ConnectionEntry>> {
+        let remains = |entry: &&Arc<ConnectionEntry>| !entry.end.initialized();
+        let is_idle = |entry: &&Arc<ConnectionEntry>| !entry.is_busy();
         let idle = || {
-            let callers = self.admitted.values().filter(stays).filter(is_idle);
-            callers.min_by_key(|stay| stay.last_request.load(Relaxed))
+            let callers = self.admitted.values().filter(remains).filter(is_idle);
+            callers.min_by_key(|entry| entry.last_request.load(Relaxed))
         };
-        let waiting = || self.waiting.values().find(stays);
-        if self.waiting.len() < places / NEWCOMERS_SHARE { idle().or_else(waiting) } else { waiting().or_else(idle) }
+        let waiting = || self.waiting.values().find(remains);
+        if self.waiting.len() < places / NEW_CONNECTIONS_SHARE {
+            idle().or_else(waiting)
+        } else {
+            waiting().or_else(idle)
+        }
     }
 }
 
-impl Stay {
+impl ConnectionEntry {
     pub(super) fn number(&self) -> u64 {
         self.number
     }
@@ -225,43 +230,70 @@ impl Stay {
         self.is_admitted.load(Relaxed)
     }
 
+    /// Whether a caller waits for something. A caller whose credentials no longer count does not.
+    fn is_busy(&self) -> bool {
+        self.in_progress.load(SeqCst) > 0 && !self.was_refused()
+    }
+
+    fn was_refused(&self) -> bool {
+        self.refused.load(Relaxed) > 0
+    }
+
+    /// A request has no valid credentials.
+    pub(super) fn refuse(&self) {
+        if self.is_admitted() {
+            self.count_refused();
+        }
+    }
+
+    fn count_refused(&self) {
+        if self.refused.fetch_add(1, Relaxed) >= REFUSED_MAX {
+            self.cut_off();
+        }
+    }
+
     pub(super) fn admit(&self) {
+        if self.was_refused() {
+            self.refused.store(0, Relaxed);
+        }
         if self.is_admitted() || self.is_admitted.swap(true, SeqCst) {
             return;
         }
         let mut list = self.shared.list.lock();
         list.unread.remove(&self.number);
-        if let Some(stay) = list.waiting.remove(&self.number) {
-            list.admitted.insert(self.number, stay);
+        if let Some(entry) = list.waiting.remove(&self.number) {
+            list.admitted.insert(self.number, entry);
         }
     }
 
-    pub(super) fn is_cut_off(&self) {
+    pub(super) fn cut_off(&self) {
         let _ = self.end.set(End::Refused);
     }
 
     pub(super) fn request_begins(&self) {
         self.in_progress.fetch_add(1, SeqCst);
-        if !self.is_admitted() && self.requests.fetch_add(1, Relaxed) >= REFUSED_MAX {
-            let _ = self.end.set(End::Refused);
+        if !self.is_admitted() {
+            self.count_refused();
         }
     }
 
     pub(super) fn request_ended(&self, now: Moment) {
-        self.last_request.store(now.nanos(), Relaxed);
+        if !self.was_refused() {
+            self.last_request.store(now.nanos(), Relaxed);
+        }
         self.in_progress.fetch_sub(1, SeqCst);
     }
 
-    /// Waits until the connection has stayed for too long.
-    async fn overstays(&self) -> End {
-        let StayLimits { first_request, idle, .. } = self.shared.limits;
+    /// Waits until the connection has been open for too long.
+    async fn times_out(&self) -> End {
+        let ConnectionLimits { first_request, idle, .. } = self.shared.limits;
         loop {
             let (since, limit, end) = match self.is_admitted() {
                 false => (self.began, first_request, End::NoRequest),
                 true => (Moment::from_nanos(self.last_request.load(Relaxed)), idle, End::Idle),
             };
-            let busy = self.is_admitted() && self.in_progress.load(SeqCst) > 0;
-            let so_far = if busy { Duration::ZERO } else { self.shared.clock.now().since(since) };
+            let is_busy = self.is_admitted() && self.is_busy();
+            let so_far = if is_busy { Duration::ZERO } else { self.shared.clock.now().since(since) };
             match limit.checked_sub(so_far).filter(|left| !left.is_zero()) {
                 Some(left) => sleep(left).await,
                 None => return end,
@@ -271,38 +303,38 @@ impl Stay {
 }
 
 impl ConnectionPlace {
-    pub(super) fn stay(&self) -> Arc<Stay> {
-        Arc::clone(&self.stay)
+    pub(super) fn entry(&self) -> Arc<ConnectionEntry> {
+        Arc::clone(&self.entry)
     }
 
     /// Waits until the connection has to end: because of a limit, or because its credentials have ended.
     pub(super) async fn ends(&self, credentials: impl Future<Output = ()>) -> End {
         let end = tokio::select! {
             biased;
-            end = self.stay.end.wait() => *end,
+            end = self.entry.end.wait() => *end,
             () = credentials => End::Credentials,
-            end = self.stay.overstays() => end,
+            end = self.entry.times_out() => end,
         };
         // Another reason may have come first.
-        let _ = self.stay.end.set(end);
-        let end = self.stay.end().unwrap_or(end);
-        self.stay.shared.ended[end as usize].fetch_add(1, Relaxed);
+        let _ = self.entry.end.set(end);
+        let end = self.entry.end().unwrap_or(end);
+        self.entry.shared.ended[end as usize].fetch_add(1, Relaxed);
         end
     }
 
     pub(super) fn is_admitted(&self) -> bool {
-        self.stay.is_admitted()
+        self.entry.is_admitted()
     }
 
     /// Whether nothing more that its peer sends is of interest.
     pub(super) fn is_lost(&self) -> bool {
-        matches!(self.stay.end(), Some(End::Unread | End::Refused))
+        matches!(self.entry.end(), Some(End::Unread | End::Refused))
     }
 
     /// How long the connection may take to end. None: it is cut off.
     pub(super) fn grace(&self, end: End) -> Option<Duration> {
         match end {
-            End::Full if self.stay.is_admitted() => Some(LEAVE_MAX),
+            End::Full | End::Refused if self.entry.is_admitted() => Some(LEAVE_MAX),
             End::Full | End::Unread => None,
             End::NoRequest => Some(LEAVE_MAX),
             End::Refused => Some(ANSWERED_MAX),
@@ -312,11 +344,11 @@ impl ConnectionPlace {
 
     /// Its peer does not take what it is sent.
     pub(super) fn is_unread(&self) {
-        let mut list = self.stay.shared.list.lock();
-        if !list.waiting.contains_key(&self.stay.number) {
+        let mut list = self.entry.shared.list.lock();
+        if !list.waiting.contains_key(&self.entry.number) {
             return;
         }
-        list.unread.insert(self.stay.number, Arc::clone(&self.stay));
+        list.unread.insert(self.entry.number, Arc::clone(&self.entry));
         if list.unread.len() > UNREAD_MAX
             && let Some((_, longest)) = list.unread.pop_first()
         {
@@ -326,17 +358,17 @@ impl ConnectionPlace {
 
     /// Its peer has taken all.
     pub(super) fn is_read(&self) {
-        self.stay.shared.list.lock().unread.remove(&self.stay.number);
+        self.entry.shared.list.lock().unread.remove(&self.entry.number);
     }
 }
 
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
-        let mut list = self.stay.shared.list.lock();
-        list.waiting.remove(&self.stay.number);
-        list.admitted.remove(&self.stay.number);
-        list.unread.remove(&self.stay.number);
-        if self.stay.end() == Some(End::Full) {
+        let mut list = self.entry.shared.list.lock();
+        list.waiting.remove(&self.entry.number);
+        list.admitted.remove(&self.entry.number);
+        list.unread.remove(&self.entry.number);
+        if self.entry.end() == Some(End::Full) {
             list.yielding -= 1;
         }
     }

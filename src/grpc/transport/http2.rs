@@ -29,10 +29,9 @@ use tracing::debug;
 use super::{
     channel::{Channel, Opener},
     connections::ConnectionPlace,
+    guarded_stream::GuardedStream,
     listener::Connection,
     peer::Peer,
-    preface::Prompt,
-    stranger::Stranger,
 };
 use crate::sync::TaskTracker;
 
@@ -135,8 +134,8 @@ where
         }
     };
     let service = ConnectionService(RefCell::new(service(peer)));
-    let stream = Stranger::new(channel, Arc::clone(place), cycles.clone());
-    let connection = settings.serve_connection(TokioIo::new(Prompt::within(limits.preface, stream)), service);
+    let stream = GuardedStream::new(channel, Arc::clone(place), cycles.clone(), limits.preface);
+    let connection = settings.serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let end = tokio::select! {
         biased;

@@ -33,7 +33,7 @@ pub fn incoming(
     let listening = Listening { listener, connections, warned: None };
     stream::unfold(listening, move |mut listening| async move {
         let stream = listening.accept().await;
-        // Only now: a connection yields for a newcomer that is there.
+        // Only now: a connection yields for a new one that is there.
         let place = Arc::new(listening.connections.enter().await);
         let connection = Connection { stream, stalled: None, stall_max, place: Arc::clone(&place) };
         Some(((connection, place), listening))
@@ -151,11 +151,11 @@ mod tests {
     use futures::StreamExt as _;
     use tokio::io::AsyncWriteExt as _;
 
-    use super::{super::connections::StayLimits, *};
+    use super::{super::connections::ConnectionLimits, *};
     use crate::{clock::Clock, telemetry::Meter};
 
-    const LIMITS: StayLimits =
-        StayLimits { connections: 1, first_request: Duration::from_secs(60), idle: Duration::from_secs(60) };
+    const LIMITS: ConnectionLimits =
+        ConnectionLimits { connections: 1, first_request: Duration::from_secs(60), idle: Duration::from_secs(60) };
     const STALL_MAX: Duration = Duration::from_millis(50);
 
     async fn listen() -> (TcpListener, SocketAddr) {

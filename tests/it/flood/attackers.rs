@@ -1,4 +1,4 @@
-//! Strangers: what each does, again and again, whenever its connection has ended.
+//! Attackers: what each does, again and again, whenever its connection has ended.
 
 use std::{
     io,
@@ -25,24 +25,29 @@ use testkit::{
     wire::{DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, call, frame},
 };
 
+const GET: &str = "/userdata.v1.UserDataService/GetComprehensiveUserData";
+const GET_USER_1: [u8; 8] = [0, 0, 0, 0, 3, 0x0a, 1, b'1'];
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
+/// SETTINGS_INITIAL_WINDOW_SIZE: no answer may have data.
+const NO_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 0];
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 const UNKNOWN: &str = "/a.Service/Unknown";
 /// Streams of a connection that has many.
 const STREAMS: u32 = 90;
-/// Before a stranger connects again. All together they take a part of this machine's time, not all of it: the server is
+/// Before an attacker connects again. All together they take a part of this machine's time, not all of it: the server is
 /// built without optimisation, and shares the machine with them.
 const AGAIN: Duration = Duration::from_secs(4);
 /// The one who does nothing but connect.
 const AGAIN_AT_ONCE: Duration = Duration::from_millis(250);
 /// Between PINGs.
 const PING_EVERY: Duration = Duration::from_millis(500);
-/// The stranger who reads nothing lets little be on its way.
+/// The attacker that reads nothing lets little be on its way.
 const RECEIVE_BYTES: u32 = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flood {
     Watch,
+    WatchWithoutWindow,
     Reflection,
     UnknownMethods,
     HalfHandshakes,
@@ -52,8 +57,9 @@ pub(super) enum Flood {
 }
 
 impl Flood {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Watch,
+        Self::WatchWithoutWindow,
         Self::Reflection,
         Self::UnknownMethods,
         Self::HalfHandshakes,
@@ -82,7 +88,7 @@ pub(super) struct Attackers {
 }
 
 impl Attackers {
-    /// So many strangers of each kind.
+    /// So many attackers of each kind.
     pub(super) fn begin(target: &Target, floods: &[(Flood, usize)]) -> Self {
         let begun = Arc::new(AtomicUsize::new(0));
         let kinds = floods.iter().flat_map(|(flood, connections)| std::iter::repeat_n(*flood, *connections));
@@ -126,9 +132,16 @@ impl Target {
             None => Box::new(stream),
             Some(tls) => Box::new(tls.connect(ServerName::try_from(HOST).unwrap(), stream).await?),
         };
-        stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await?;
+        let settings = if flood == Flood::WatchWithoutWindow { &NO_WINDOW[..] } else { &[] };
+        stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, settings)].concat()).await?;
         let did = match flood {
             Flood::Watch => stream.write_all(&calls(WATCH, &[0; 5], END_STREAM, 0)).await,
+            Flood::WatchWithoutWindow => {
+                // Where every caller may ask, the connection counts as a caller's from now on.
+                let get = [frame(HEADERS, END_HEADERS, 1, &call(GET, &[])), frame(DATA, END_STREAM, 1, &GET_USER_1)];
+                stream.write_all(&get.concat()).await?;
+                stream.write_all(&[1, 2].map(|round| calls(WATCH, &[0; 5], END_STREAM, round)).concat()).await
+            }
             // Its side stays open.
             Flood::Reflection => stream.write_all(&calls(REFLECTION, &[0, 0, 0, 0, 2, 0x3a, 0], 0, 0)).await,
             Flood::UnknownMethods => stream.write_all(&calls(UNKNOWN, &[], END_STREAM, 0)).await,

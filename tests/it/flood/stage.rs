@@ -98,7 +98,7 @@ impl Stage {
     }
 
     /// Asks over a connection of its own until it is answered.
-    pub(super) async fn newcomer_is_answered(&self) {
+    pub(super) async fn new_caller_is_answered(&self) {
         loop {
             let answered = async { get(&mut client(self.endpoint().connect().await.ok()?)).await };
             if answered.await.is_some() {
