@@ -91,6 +91,8 @@ enum ConfigCommand {
     Schema,
     /// Print the reference of all settings, as Markdown
     Reference,
+    /// Print a file to begin with: every setting with its meaning and its default, commented out
+    Init,
 }
 
 #[derive(Debug, Subcommand)]
@@ -170,6 +172,7 @@ fn parse_from(
         }
         TopLevelCommand::Config(ConfigCommand::Schema) => Invocation::Local(LocalCommand::ConfigSchema),
         TopLevelCommand::Config(ConfigCommand::Reference) => Invocation::Local(LocalCommand::ConfigReference),
+        TopLevelCommand::Config(ConfigCommand::Init) => Invocation::Local(LocalCommand::ConfigInit),
         TopLevelCommand::Token(TokenCommand::New { role, name, output }) => {
             Invocation::Local(LocalCommand::TokenNew(role, name, output.output))
         }

@@ -20,6 +20,7 @@ mod load;
 mod origin;
 mod otel;
 mod reference;
+mod sample;
 mod schema;
 mod secret;
 mod setting;
@@ -33,6 +34,7 @@ pub use load::{Loaded, environment};
 pub use origin::{Flag, Origin};
 pub use otel::OpenTelemetry;
 pub use reference::reference;
+pub use sample::sample;
 pub use schema::schema;
 pub use secret::Secret;
 pub use setting::Setting;
@@ -79,7 +81,7 @@ setting::sections! {
         /// idle one. Each can use some 150 KiB. Reduced at the start if the process may not have enough file descriptors.
         max_connections: usize = 1000, Count(1..=100_000);
         /// A connection on which no request has been admitted is closed after this. Health checks do not count. Longer
-        /// lets strangers hold connections, shorter makes clients that connect ahead of their requests connect again.
+        /// lets clients without credentials hold connections, shorter makes clients that connect ahead of their requests connect again.
         first_request_max: Duration = seconds(30), Durations(millis(10)..=hours(1));
         /// A connection without a request for this long is closed. Longer keeps connections of clients that are gone.
         idle_max: Duration = minutes(5), Durations(millis(10)..=days(1));

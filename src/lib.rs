@@ -4,6 +4,7 @@
 pub mod sync;
 pub mod mutant;
 pub mod fault;
+pub mod text;
 pub mod config;
 pub mod clock;
 pub mod circuit_breaker;

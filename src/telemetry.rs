@@ -8,6 +8,7 @@ mod log;
 mod meter;
 pub mod names;
 mod per_core;
+mod printable_lines;
 mod process;
 mod push;
 mod quantiles;

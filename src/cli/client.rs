@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use tonic::Code;
 
 use super::{failure::Failure, output::Output};
 
@@ -41,7 +42,8 @@ pub enum ClientCommand {
 pub fn run(command: ClientCommand) -> ExitCode {
     Output::with_stdout(|output| {
         // One call needs no more threads than this one.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::new(Code::Internal, format!("cannot start: {error}")))?;
         runtime.block_on(command.call(output))
     })
 }

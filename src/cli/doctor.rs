@@ -70,17 +70,43 @@ pub fn run(command: &DoctorCommand) -> ExitCode {
 /// A line each, and below it what to do.
 fn lines(findings: &Findings) -> String {
     let mut lines = Vec::new();
+    let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or_default();
     for finding in findings.iter() {
-        lines.push(format!("{:<4}  {:<16}  {}", finding.verdict.name(), finding.check, finding.found));
+        lines.push(format!("{:<4}  {:<width$}  {}", finding.verdict.name(), finding.check, finding.found));
         if !finding.remedy.is_empty() {
-            lines.push(format!("{:<4}  {:<16}  -> {}", "", "", finding.remedy));
+            lines.push(format!("{:<4}  {:<width$}  -> {}", "", "", finding.remedy));
         }
     }
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
-    lines.push(match (count(Verdict::Fail), count(Verdict::Warn)) {
-        (0, 0) => "all is well".to_owned(),
-        (0, warnings) => format!("it can serve; {warnings} could be better"),
-        (failures, warnings) => format!("{failures} do not work, {warnings} could be better"),
-    });
+    lines.push(summary(count(Verdict::Fail), count(Verdict::Warn)));
     lines.join("\n")
+}
+
+fn summary(failures: usize, warnings: usize) -> String {
+    let better = format!("{warnings} could be better");
+    let fails = if failures == 1 { "1 does not work".to_owned() } else { format!("{failures} do not work") };
+    match (failures, warnings) {
+        (0, 0) => "all is well".to_owned(),
+        (0, _) => format!("it can serve; {better}"),
+        (_, 0) => fails,
+        _ => format!("{fails}, {better}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_counts_what_there_is() {
+        for (failures, warnings, line) in [
+            (0, 0, "all is well"),
+            (0, 2, "it can serve; 2 could be better"),
+            (1, 0, "1 does not work"),
+            (2, 0, "2 do not work"),
+            (1, 1, "1 does not work, 1 could be better"),
+        ] {
+            assert_eq!(summary(failures, warnings), line);
+        }
+    }
 }

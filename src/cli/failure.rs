@@ -1,6 +1,6 @@
 //! A failed command: one line for people, and the gRPC code as exit code.
 
-use std::{error::Error, fmt, iter, process::ExitCode};
+use std::{error::Error, fmt, io, iter, process::ExitCode};
 
 use tonic::{
     Code, Status, TimeoutExpired,
@@ -32,6 +32,11 @@ impl Failure {
         // `Uri` adds a path.
         let server = server.to_string();
         Self::new(Code::Unavailable, format!("cannot connect to {}: {cause}", server.trim_end_matches('/')))
+    }
+
+    /// The result cannot be shown: a disk is full, or a terminal is gone.
+    pub(super) fn unwritable(error: &io::Error) -> Self {
+        Self::new(Code::FailedPrecondition, format!("cannot write to stdout: {error}"))
     }
 
     /// The first failure of several calls, some of which may have succeeded.
@@ -72,12 +77,6 @@ impl From<Status> for Failure {
 impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
         Self::new(Code::Internal, format!("the reply has no JSON form: {error}"))
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        Self::new(Code::Unknown, error.to_string())
     }
 }
 

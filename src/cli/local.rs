@@ -21,6 +21,7 @@ pub enum LocalCommand {
     ConfigShow(Box<Loaded>, Format),
     ConfigSchema,
     ConfigReference,
+    ConfigInit,
     TokenNew(Role, String, Format),
     Version(Format),
 }
@@ -38,6 +39,7 @@ fn answer(command: &LocalCommand, output: &mut Output<'_>) -> Result<(), Failure
         }
         LocalCommand::ConfigSchema => output.show(Format::Json, &config::schema(), |_| String::new()),
         LocalCommand::ConfigReference => output.say(config::reference(&flags()).trim_end()),
+        LocalCommand::ConfigInit => output.say(config::sample().trim_end()),
         LocalCommand::TokenNew(role, name, format) => {
             let (token, line) = new_token(*role, name);
             output.show(*format, &json!({ "token": token, "line": line }), |_| {

@@ -12,6 +12,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::failure::Failure;
+use crate::text::is_layout_control;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -79,7 +80,7 @@ impl<'a> Output<'a> {
         match writeln!(self.to, "{text}").and_then(|()| self.to.flush()) {
             // The reader of the pipe has read enough.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(Failure::from),
+            written => written.map_err(|error| Failure::unwritable(&error)),
         }
     }
 }
@@ -91,9 +92,9 @@ pub fn complain(problem: &dyn Display) {
     }
 }
 
-/// Removes control characters: documents contain text of strangers, which must not control the terminal.
+/// Replaces characters that control the terminal or reorder a line: documents contain text of others.
 pub(super) fn printable(text: &str) -> String {
-    text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
+    text.replace(|c: char| is_layout_control(c) && c != '\n', "\u{fffd}")
 }
 
 /// A table with a header, as wide as the terminal at most.
@@ -125,7 +126,7 @@ mod tests {
 
     fn shown(format: Format, terminal: bool) -> String {
         let mut text = Vec::new();
-        let result = json!({ "name": "a\u{1b}[2Jb" });
+        let result = json!({ "name": "a\u{1b}[2J\u{202e}b" });
         let people = |result: &serde_json::Value| format!("name {}", result["name"].as_str().unwrap_or_default());
         Output::to(&mut text, terminal).show(format, &result, people).expect("written");
         String::from_utf8(text).expect("UTF-8")
@@ -134,9 +135,9 @@ mod tests {
     #[test]
     fn json_is_indented_for_people_only_and_nothing_commands_the_terminal() {
         let cases = [
-            (Format::Table, true, "name a\u{fffd}[2Jb\n"),
-            (Format::Json, false, "{\"name\":\"a\\u001b[2Jb\"}\n"),
-            (Format::Json, true, "{\n  \"name\": \"a\\u001b[2Jb\"\n}\n"),
+            (Format::Table, true, "name a\u{fffd}[2J\u{fffd}b\n"),
+            (Format::Json, false, "{\"name\":\"a\\u001b[2J\u{202e}b\"}\n"),
+            (Format::Json, true, "{\n  \"name\": \"a\\u001b[2J\u{202e}b\"\n}\n"),
         ];
         for (format, terminal, expected) in cases {
             assert_eq!(shown(format, terminal), expected);

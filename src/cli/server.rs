@@ -108,10 +108,13 @@ async fn serve(mut config: Config, telemetry: Telemetry) -> ExitCode {
             };
         }
     };
-    let said = Output::with_stdout(|output| output.say(&banner));
-    if said != ExitCode::SUCCESS {
-        return said;
-    }
+    Output::with_stdout(|output| {
+        // A full disk or a closed descriptor must not keep the service from serving.
+        if let Err(failure) = output.say(&banner) {
+            tracing::warn!(%failure, "the banner could not be printed; the server goes on without it");
+        }
+        Ok(())
+    });
     let told = CancellationToken::new();
     // Before serving: from now on a signal means a graceful shutdown.
     let signals = signals();

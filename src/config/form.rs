@@ -6,6 +6,8 @@ use std::{ffi::OsStr, net::SocketAddr, str::FromStr};
 
 use serde_json::{Value as Json, json};
 
+use crate::text::first_unprintable;
+
 mod quantity;
 mod secret;
 mod templates;
@@ -114,7 +116,7 @@ pub(super) struct Text(pub(super) std::ops::RangeInclusive<usize>);
 
 impl Form<String> for Text {
     fn parse(&self, text: &str) -> Option<String> {
-        (self.0.contains(&text.len()) && !text.chars().any(char::is_control)).then(|| text.to_owned())
+        (self.0.contains(&text.len()) && first_unprintable(text).is_none()).then(|| text.to_owned())
     }
     fn show(&self, value: &String) -> String {
         value.clone()
@@ -136,7 +138,7 @@ pub(super) struct Checked {
 
 /// The file is read when it is needed.
 pub(super) const FILE: Checked = Checked {
-    is_valid: |text| !text.is_empty() && !text.chars().any(char::is_control),
+    is_valid: |text| !text.is_empty() && first_unprintable(text).is_none(),
     expected: "the path of a file",
     schema: || json!({ "type": "string", "minLength": 1 }),
 };

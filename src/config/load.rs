@@ -119,7 +119,7 @@ fn secret_in_file(key: &str) -> Option<&'static Setting> {
     Setting::find(key.strip_suffix(IN_FILE)?).filter(|setting| (setting.secret)())
 }
 
-/// Without the line end that editors and secret stores add.
+/// Without the byte order mark and the line end that editors and secret stores add.
 fn read_secret(setting: &'static Setting, path: &str, origin: &Origin) -> Result<String, Problem> {
     let text = fs::read_to_string(path).map_err(|error| Problem::SecretFile {
         origin: origin.clone(),
@@ -127,7 +127,7 @@ fn read_secret(setting: &'static Setting, path: &str, origin: &Origin) -> Result
         path: path.into(),
         cause: error.to_string(),
     })?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    Ok(text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']).to_owned())
 }
 
 #[cfg(test)]

@@ -9,6 +9,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 /// Of requests whose caller has not decided. A trace of each would cost more than the request itself.
 const RATIO: f64 = 0.01;
 const OTLP: &str = "otlp";
+const PROTOCOLS: [&str; 3] =
+    ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"];
+/// `baggage` is not read: nothing here depends on it.
+const PROPAGATORS: [&str; 3] = ["tracecontext", "baggage", "none"];
 
 /// Every variable that is honoured, by us or by the library: name, default, meaning.
 pub(super) const VARIABLES: &[(&str, &str, &str)] = &[
@@ -21,6 +25,8 @@ pub(super) const VARIABLES: &[(&str, &str, &str)] = &[
     ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "as above", "The same for traces only."),
     ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "as above", "The same for metrics only."),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "`grpc`", "Nothing else is spoken; another value is told in the log."),
+    ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "as above", "The same for traces only."),
+    ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "as above", "The same for metrics only."),
     (
         "OTEL_EXPORTER_OTLP_CERTIFICATE",
         "none: whom this machine trusts",
@@ -44,6 +50,7 @@ pub(super) const VARIABLES: &[(&str, &str, &str)] = &[
         "`otlp`",
         "`otlp`, or `none` or `prometheus`: no metrics are sent. They can always be scraped.",
     ),
+    ("OTEL_LOGS_EXPORTER", "`none`", "The log is not sent: it goes to stderr. Another value is told there."),
     ("OTEL_SDK_DISABLED", "`false`", "`true`: nothing is sent. The scrape stays."),
     (
         "OTEL_TRACES_SAMPLER",
@@ -126,9 +133,7 @@ impl OpenTelemetry {
         let metrics_to = sends("METRICS", &mut remarks).filter(|_| !disabled);
         let mut collectors: Vec<String> = traces_to.into_iter().chain(metrics_to).map(str::to_owned).collect();
         collectors.dedup();
-        if let Some(protocol) = said("OTEL_EXPORTER_OTLP_PROTOCOL").filter(|protocol| *protocol != "grpc") {
-            remarks.push(format!("OTEL_EXPORTER_OTLP_PROTOCOL: {protocol} is not spoken here, only grpc"));
-        }
+        remarks.extend(not_spoken(&said));
 
         let file = |name: &str| said(name).map(PathBuf::from);
         let certificate = file("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE");
@@ -154,6 +159,20 @@ impl OpenTelemetry {
             remarks,
         }
     }
+}
+
+/// Values that no part of this program knows.
+fn not_spoken<'a>(said: &impl Fn(&str) -> Option<&'a str>) -> Vec<String> {
+    let protocols = PROTOCOLS.iter().filter_map(|variable| {
+        let protocol = said(variable).filter(|protocol| *protocol != "grpc")?;
+        Some(format!("{variable}: {protocol} is not spoken here, only grpc; name a collector's gRPC port"))
+    });
+    let logs = said("OTEL_LOGS_EXPORTER").filter(|exporter| *exporter != "none");
+    let logs = logs.map(|exporter| format!("OTEL_LOGS_EXPORTER: {exporter} is not known here; the log goes to stderr"));
+    let propagators = said("OTEL_PROPAGATORS").unwrap_or_default().split(',').map(str::trim);
+    let unknown = propagators.filter(|name| !name.is_empty() && !PROPAGATORS.contains(name));
+    let unknown = unknown.map(|name| format!("OTEL_PROPAGATORS: {name} is not known here; tracecontext is"));
+    protocols.chain(logs).chain(unknown).collect()
 }
 
 /// Whether callers decide, and the share of requests about which they have not.
@@ -224,7 +243,18 @@ mod tests {
     fn what_is_not_understood_is_told_and_does_no_harm() {
         let odd = of(&[("OTEL_TRACES_EXPORTER", "zipkin"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]);
         assert_eq!(odd.remarks.len(), 2, "{:?}", odd.remarks);
-        assert!(!of(&[("OTEL_PROPAGATORS", "b3")]).continues_traces);
+        let other = of(&[
+            ("OTEL_PROPAGATORS", "b3"),
+            ("OTEL_LOGS_EXPORTER", "otlp"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+        ]);
+        assert_eq!((other.continues_traces, other.remarks.len()), (false, 3), "{:?}", other.remarks);
+        let usual = of(&[
+            ("OTEL_PROPAGATORS", "tracecontext, baggage"),
+            ("OTEL_LOGS_EXPORTER", "none"),
+            ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc"),
+        ]);
+        assert_eq!(usual.remarks, [""; 0]);
         assert!(of(&[("OTEL_RESOURCE_ATTRIBUTES", "a=b,service.name=x")]).is_named);
     }
 }

@@ -34,15 +34,16 @@ fn described(setting: &Setting, defaults: &Config) -> Json {
     let (doc, expected, variable) = (setting.doc.trim(), (setting.expected)(), setting.variable());
     schema["description"] = format!("{doc} Expected: {expected}. Environment: {variable}.").into();
     if !(setting.secret)() {
-        let kind = schema.get("type").or_else(|| schema.pointer("/anyOf/0/type")).cloned().unwrap_or_default();
-        schema["default"] = default(&kind, (setting.get)(defaults));
+        schema["default"] = default(setting, defaults);
     }
     schema
 }
 
-/// Numbers and switches as such, all else as text.
-fn default(kind: &Json, text: String) -> Json {
-    match kind.as_str() {
+/// The default as the file has it: numbers and switches as such, all else as text.
+pub(super) fn default(setting: &Setting, defaults: &Config) -> Json {
+    let (schema, text) = ((setting.schema)(), (setting.get)(defaults));
+    let kind = schema.get("type").or_else(|| schema.pointer("/anyOf/0/type"));
+    match kind.and_then(Json::as_str) {
         Some("integer" | "number" | "boolean") => serde_json::from_str(&text).unwrap_or(Json::String(text)),
         _ => Json::String(text),
     }

@@ -14,12 +14,13 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-use super::trace;
+use super::{printable_lines::PrintableLines, trace};
 use crate::config::{LogFormat, LogSettings};
 
-/// Appended to every filter: with spans per HTTP/2 frame, a request would cost several times its own work; and sqlx tells
-/// of each connection that it closes because it failed, which the statement's own error tells.
-const ALWAYS_OFF: &str = "h2=off,hyper=off,tower=off,sqlx_core::pool=off";
+/// Appended to every filter: with spans per HTTP/2 frame, a request would cost several times its own work; sqlx tells of
+/// each connection that it closes because it failed, which the statement's own error tells; fred warns of each connection
+/// that ends, idle ones too, while the circuit's line says what matters.
+const ALWAYS_OFF: &str = "h2=off,hyper=off,tower=off,sqlx_core::pool=off,fred=error";
 
 /// Why nothing is logged.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,7 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter = EnvFilter::builder().parse(format!("{},{ALWAYS_OFF}", log.filter))?;
+    let writer = PrintableLines { inner: writer, format: log.format };
     let lines = match log.format {
         LogFormat::Text => fmt::layer().with_writer(writer).with_ansi(colours).boxed(),
         LogFormat::Json => fmt::layer().with_writer(writer).json().flatten_event(true).boxed(),
@@ -64,14 +66,19 @@ mod tests {
 
     /// What is logged by a few events of different origins.
     fn logged(filter: &str, format: LogFormat) -> String {
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let log = LogSettings { filter: filter.to_owned(), format };
-        let subscriber = subscriber(&log, None, Appender(Arc::clone(&written)), false).expect("a filter");
-        tracing::subscriber::with_default(subscriber, || {
+        logged_by(filter, format, || {
             tracing::info!(user.count = 2, "warmed");
             tracing::debug!("detail");
             tracing::error!(target: "h2::proto", "frame");
-        });
+            tracing::warn!(target: "fred::router::responses", "Broadcasting error");
+        })
+    }
+
+    fn logged_by(filter: &str, format: LogFormat, say: impl FnOnce()) -> String {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let log = LogSettings { filter: filter.to_owned(), format };
+        let subscriber = subscriber(&log, None, Appender(Arc::clone(&written)), false).expect("a filter");
+        tracing::subscriber::with_default(subscriber, say);
         let bytes = written.lock().clone();
         String::from_utf8(bytes).expect("UTF-8")
     }
@@ -102,6 +109,26 @@ mod tests {
             let text = logged(filter, LogFormat::Text);
             assert_eq!(text.lines().count(), lines, "{filter}: {text}");
             assert!(!text.contains("frame"), "{filter}: {text}");
+        }
+    }
+
+    #[test]
+    fn characters_without_a_glyph_are_escaped_wherever_they_stand() {
+        let text = "a\u{202e}b\u{2028}c\u{e0041}d\u{9b}é";
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let line = logged_by("info", format, || {
+                tracing::info_span!("request", of = text)
+                    .in_scope(|| tracing::warn!(debug = ?text, display = %text, "{text}"));
+            });
+            assert!(line.lines().count() == 1 && line.contains('é'), "{line}");
+            assert_eq!(crate::text::first_unprintable(line.trim_end()), None, "{line}");
+            if format == LogFormat::Json {
+                let read: serde_json::Value = serde_json::from_str(&line).expect("one JSON object");
+                assert_eq!(
+                    (&read["message"], &read["display"], &read["span"]["of"]),
+                    (&text.into(), &text.into(), &text.into())
+                );
+            }
         }
     }
 

@@ -37,6 +37,7 @@ mod pools;
 mod prefetch;
 mod probes;
 mod read_path;
+mod readme;
 mod redis;
 mod renewal;
 mod replicas;

@@ -34,6 +34,10 @@ const WORDS: &[&str] = &[
     "cooldowns",
     "ledger",
     "flights",
+    "stranger",
+    "strangers",
+    "newcomer",
+    "newcomers",
 ];
 
 /// Names of our own that are English words elsewhere: exactly these identifiers, not in prose.
@@ -47,6 +51,9 @@ const IDENTIFIERS: &[&str] = &[
     "Sight",
     "Seen",
     "Turn",
+    "Stay",
+    "StayLimits",
+    "Prompt",
     "Turns",
     "Reserve",
     "Withheld",
@@ -62,7 +69,7 @@ const IDENTIFIERS: &[&str] = &[
 ];
 
 /// Several words.
-const PHRASES: &[&str] = &["the whole way", "the short way", "left alone"];
+const PHRASES: &[&str] = &["the whole way", "the short way", "left alone", "full house"];
 
 /// What a word of ours is in a standard of others, and the tables by which a database from before 0.1.0 is recognised.
 const STANDARD: &[&str] = &["fencing token", "fencing tokens", "fence_head", "fence_log", "ai_analysis_memo"];

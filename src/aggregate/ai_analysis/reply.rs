@@ -8,7 +8,10 @@ use super::{
     failure::{CallFailure, FailureReason},
     stream,
 };
-use crate::aggregate::value::{path, text};
+use crate::{
+    aggregate::value::{path, text},
+    text::is_unprintable,
+};
 
 /// Limit of nesting, far above that of a correct reply.
 const LEVELS_MAX: usize = 64;
@@ -61,7 +64,7 @@ impl ModelReply {
     /// The model that answered, if the reply names it.
     pub(super) fn model(&self) -> Option<String> {
         let name = text(path(&self.0, "model"))?;
-        let name: String = name.chars().filter(|c| !c.is_control()).take(MODEL_CHARS_MAX).collect();
+        let name: String = name.chars().filter(|c| !is_unprintable(*c)).take(MODEL_CHARS_MAX).collect();
         Some(name).filter(|name| !name.is_empty())
     }
 

@@ -14,11 +14,17 @@ pub(super) fn duration(duration: Option<&Duration>) -> String {
     };
     let seconds = duration.as_secs();
     match seconds {
+        _ if duration.is_zero() => "0s".to_owned(),
         0..60 => format!("{duration:.1?}"),
         60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
         3600..86_400 => format!("{}h {}m", seconds / 3600, seconds / 60 % 60),
         _ => format!("{}d {}h", seconds / 86_400, seconds / 3600 % 24),
     }
+}
+
+/// `1 commit`, `2 commits`.
+pub(super) fn count(number: i64, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
 }
 
 /// The time before `now`. Both are by the server's clock, so that the local one does not matter.
@@ -71,6 +77,7 @@ mod tests {
     #[test]
     fn durations_show_two_units_at_most() {
         let cases = [
+            (0, 0, "0s"),
             (0, 45_200_000, "45.2ms"),
             (3, 140_000_000, "3.1s"),
             (125, 0, "2m 5s"),

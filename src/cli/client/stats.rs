@@ -10,9 +10,12 @@ use super::{
     human,
     target::{Target, UserDataClient},
 };
-use crate::proto::v1::{
-    AccessedEntry, ChangeStats, GetCacheStatsRequest, GetCacheStatsResponse, PrefetchStats, SectionStats, SourceStats,
-    StalenessCheckStats, TierStats,
+use crate::proto::{
+    Duration,
+    v1::{
+        AccessedEntry, ChangeStats, GetCacheStatsRequest, GetCacheStatsResponse, PrefetchStats, SectionStats,
+        SourceStats, StalenessCheckStats, TierStats,
+    },
 };
 
 /// Show statistics of the cache.
@@ -87,13 +90,13 @@ fn head(stats: &GetCacheStatsResponse) -> String {
         (
             "invalidation log",
             format!(
-                "at {}, lease {}, {} commits, {} notifications, {} gaps, {} answers superseded",
+                "at {}, lease {}, {}, {}, {}, {} superseded",
                 log.applied,
                 human::duration(log.lease_remaining.as_ref()),
-                log.commits,
-                log.notifications,
-                log.gaps,
-                stats.superseded
+                human::count(log.commits, "commit", "commits"),
+                human::count(log.notifications, "notification", "notifications"),
+                human::count(log.gaps, "gap", "gaps"),
+                human::count(stats.superseded, "answer", "answers")
             ),
         ),
     ])
@@ -124,13 +127,19 @@ fn changes(changes: Option<&ChangeStats>) -> String {
         None => "off".to_owned(),
         Some(changes) if !changes.active => "no outbox: run `userdata triggers install`".to_owned(),
         Some(changes) => format!(
-            "{} relayed as {} invalidations, {} waiting, the last ones for {}",
+            "{} relayed as {}, {} waiting{}",
             changes.changes,
-            changes.invalidations,
+            human::count(changes.invalidations, "invalidation", "invalidations"),
             human::optional(changes.backlog),
-            human::duration(changes.lag.as_ref())
+            last_waited(changes.lag.as_ref())
         ),
     }
+}
+
+/// Nothing until a change has been relayed.
+fn last_waited(lag: Option<&Duration>) -> String {
+    let lag = lag.filter(|lag| **lag != Duration::default());
+    lag.map(|lag| format!("; the last ones had waited for {}", human::duration(Some(lag)))).unwrap_or_default()
 }
 
 fn staleness_check(stats: Option<&StalenessCheckStats>) -> String {

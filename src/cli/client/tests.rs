@@ -345,7 +345,7 @@ async fn stats_show_tiers_sources_and_the_most_accessed() {
         &["memory", "9", "2.00 KiB", "97.5 %", "closed"],
         &["onboarding", "5"],
         &["gap_analysis", "8", "3"],
-        &["changes", "7 relayed as 6 invalidations, 1 waiting, the last ones for -"],
+        &["changes", "7 relayed as 6 invalidations, 1 waiting"],
         &["staleness check", "30 documents compared, 2 sections stale (for at most -), 0 changes pending, 0 undecided"],
         &["AI calls", "0 made, 0 avoided, 4 shared, 900 tokens sent, 50 received"],
         &["alice", "-", "42"],

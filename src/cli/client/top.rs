@@ -68,7 +68,7 @@ impl TopArgs {
         let asking = ask_again_and_again(&target, interval, answered);
         let showing = async {
             if output.is_terminal() && target.format() == Format::Table {
-                return screen::show(&mut view, &mut answers).await.map_err(Failure::from);
+                return screen::show(&mut view, &mut answers).await.map_err(|error| Failure::unwritable(&error));
             }
             while let Some(answer) = answers.recv().await {
                 view.learn(answer);

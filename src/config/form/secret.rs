@@ -6,6 +6,7 @@ use sea_orm::sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
 use serde_json::{Value as Json, json};
 
 use super::{super::Secret, Form};
+use crate::text::first_unprintable;
 
 const SHOWN: &str = "***";
 
@@ -14,7 +15,9 @@ pub(in crate::config) struct Url(pub(in crate::config) &'static [&'static str]);
 
 impl Form<Secret> for Url {
     fn parse(&self, text: &str) -> Option<Secret> {
-        let (scheme, rest) = text.split_once(':')?;
+        // A variable may end with the line end of the file that it was made from.
+        let text = text.trim();
+        let (scheme, rest) = text.split_once(':').filter(|_| first_unprintable(text).is_none())?;
         (self.0.contains(&scheme) && !rest.is_empty() && is_readable(scheme, text)).then(|| Secret::new(text))
     }
     fn show(&self, _: &Secret) -> String {
@@ -22,7 +25,7 @@ impl Form<Secret> for Url {
     }
     fn expected(&self) -> String {
         format!(
-            "a URL that can be read and begins with {}",
+            "a URL with one host that can be read and begins with {}",
             self.0.iter().map(|scheme| format!("{scheme}:")).collect::<Vec<_>>().join(" or ")
         )
     }

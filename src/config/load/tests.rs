@@ -283,16 +283,17 @@ fn settings_have_to_fit_together() {
 #[test]
 fn secrets_come_from_files_too_and_are_never_shown() {
     let mut secret = tempfile::NamedTempFile::new().expect("temporary file");
-    secret.write_all(b"s3cret\n").expect("written");
+    secret.write_all("\u{feff}s3cret\r\n".as_bytes()).expect("written");
     let path = secret.path().to_str().expect("UTF-8");
 
     let variables = [
         ("USERDATA__AI__API_KEY_FILE", path),
-        ("USERDATA__DATABASE__URL", "postgres://user:s3cret@localhost/userdata"),
+        ("USERDATA__DATABASE__URL", "postgres://user:s3cret@localhost/userdata\n"),
     ];
     let loaded = load("", &variables, &[]).expect("valid");
 
     assert_eq!(loaded.config.ai.api_key.as_ref().expect("read").expose(), "s3cret");
+    assert_eq!(loaded.config.database.url.place(), "postgres://localhost/userdata");
     assert_eq!(loaded.origin("ai.api_key").to_string(), "USERDATA__AI__API_KEY_FILE");
     let shown: String = SETTINGS.iter().map(|setting| (setting.get)(&loaded.config)).collect();
     assert!(!shown.contains("s3cret") && shown.contains("***"), "{shown}");

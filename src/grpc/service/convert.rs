@@ -16,6 +16,7 @@ use crate::{
             Wait, WarmCacheRequest, WarmItem,
         },
     },
+    text::first_unprintable,
 };
 
 mod violations;
@@ -103,8 +104,8 @@ pub fn invalidate(request: InvalidateCacheRequest) -> Result<InvalidateRequest, 
     if request.reason.len() > REASON_BYTES_MAX {
         violations.add("reason", format!("must have at most {REASON_BYTES_MAX} bytes"));
     }
-    if request.reason.chars().any(char::is_control) {
-        violations.add("reason", "must not contain control characters");
+    if let Some(c) = first_unprintable(&request.reason) {
+        violations.add("reason", format_args!("must be printable, and U+{:04X} is not", u32::from(c)));
     }
     let Some(user) = user else { return Err(violations.into()) };
     violations.none()?;

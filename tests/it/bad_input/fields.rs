@@ -156,6 +156,8 @@ async fn every_wrong_field_of_an_invalidation_is_named() {
         ("unknown wait", InvalidateCacheRequest { wait: 9, ..of("1") }, &["wait"]),
         ("a long reason", InvalidateCacheRequest { reason: "r".repeat(256), ..of("1") }, &["reason"]),
         ("a reason of two lines", InvalidateCacheRequest { reason: format!("{MARKER}\n"), ..of("1") }, &["reason"]),
+        ("a reordered reason", InvalidateCacheRequest { reason: format!("{MARKER}\u{202e}"), ..of("1") }, &["reason"]),
+        ("another line", InvalidateCacheRequest { reason: format!("{MARKER}\u{2028}"), ..of("1") }, &["reason"]),
     ];
     for (case, request, expected) in cases {
         assert_fields(case, client.invalidate_cache(request).await, expected);

@@ -1,6 +1,6 @@
 //! `serve`: what it says when it starts, and why it does not.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, process::Command};
 
 use sea_orm::ConnectionTrait;
 use tonic::Code;
@@ -9,11 +9,14 @@ use userdata_migrations::{Tables, up};
 
 use super::{complaint, has_line};
 use testkit::{
-    command::userdata,
+    command::{program, userdata},
     database::{BOTH, Kind, database},
     demo::demo_settings,
+    log_of,
     postgres::postgres,
+    process::{Process, Start},
     proxy::{Network, Proxy},
+    redis::redis,
     server::{Settings, launch, serve},
     wait_for,
 };
@@ -134,6 +137,51 @@ async fn two_servers_share_a_database_that_both_find_empty() {
         let ran = userdata(&["get", "1", "--addr", &format!("http://{}", server.address)]).await;
         assert!(has_line(&ran.output(), &["complete", "true"]));
     }
+}
+
+/// The program, told to write its results where nothing more fits.
+const FULL: [&str; 3] = ["sh", "-c", "exec \"$0\" \"$@\" >/dev/full"];
+
+#[tokio::test]
+async fn results_that_do_not_fit_on_the_disk_are_told_as_such() {
+    let mut command = Command::new(FULL[0]);
+    command.args(&FULL[1..]).arg(program()).args(["config", "reference"]);
+    let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(
+        (ran.status.code(), said.as_str()),
+        (Some(9), "userdata: FAILED_PRECONDITION: cannot write to stdout: No space left on device (os error 28)\n")
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_print_its_banner_says_so_and_serves() {
+    let database = database(Kind::Sqlite).await;
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let flags = ["serve", "--demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+    let mut command: Vec<_> = FULL.map(Into::into).into();
+    command.push(program().into());
+    command.extend(flags.map(Into::into));
+    command.extend(["--database-url".into(), database.url.clone().into()]);
+    let start = Start { command, environment: vec![], log: &log, signal: "TERM", directory: None };
+    let _server = Process::start(start);
+    wait_for("the server to be ready", async || {
+        let log = log_of(&log);
+        let warned = has_line(&log, &["WARN", "the banner could not be printed", "No space left on device"]);
+        (warned && has_line(&log, &["INFO", "ready"])).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_connected_at_the_start_is_told() {
+    let (database, redis) = (database(Kind::Sqlite).await, redis().await);
+    assert_eq!(redis.command("ACL SETUSER app on >right allkeys allchannels +@all").await, "+OK");
+    let url = redis.url().replace("redis://", "redis://app:wrong@");
+    let server = serve(Settings::on(&database.url).with("redis.url", url)).await;
+    assert!(has_line(&server.log(), &["WARN", "redis is not connected yet"]), "{}", server.log());
+    assert!(!server.log().contains("wrong@") && !server.log().contains(":wrong"), "{}", server.log());
 }
 
 /// So that a server can be started with a broken rule; what is released knows no such flag.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
 
-use crate::grpc::method::Method;
+use crate::{grpc::method::Method, text::first_unprintable};
 
 /// Callers are services. More than this would be end users, who do not belong in a file.
 const CALLERS_MAX: usize = 1000;
@@ -58,7 +58,9 @@ impl Role {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallersError {
     /// A line has another form.
-    #[error("line {line}: expected `ROLE {credential} NAME`, with reader, writer or operator as ROLE")]
+    #[error(
+        "line {line}: expected `ROLE {credential} NAME`, with reader, writer or operator as ROLE and a printable NAME"
+    )]
     Form {
         /// Counted from 1.
         line: usize,
@@ -136,7 +138,8 @@ impl<C: PartialEq> Callers<C> {
             }
             let words: Vec<&str> = text.split_whitespace().collect();
             let [role, word, name] = words[..] else { return Err(CallersError::Form { line, credential }) };
-            let (Some(role), Some(parsed)) = (Role::named(role), parse(word)) else {
+            let name = Some(name).filter(|name| first_unprintable(name).is_none());
+            let (Some(role), Some(parsed), Some(name)) = (Role::named(role), parse(word), name) else {
                 return Err(CallersError::Form { line, credential });
             };
             if callers.iter().any(|caller| caller.credential == parsed) {

@@ -180,9 +180,17 @@ fn an_invalidation_is_parsed_or_each_bad_field_named() {
         ("strategy_id", InvalidateCacheRequest { strategy_id: Some(0), ..request.clone() }),
         ("wait", InvalidateCacheRequest { wait: 3, ..request.clone() }),
         ("reason", InvalidateCacheRequest { reason: "x".repeat(256), ..request.clone() }),
-        ("reason", InvalidateCacheRequest { reason: "a\nb".into(), ..request }),
+        ("reason", InvalidateCacheRequest { reason: "a\nb".into(), ..request.clone() }),
     ] {
         assert_eq!(fields(invalidate(request)), [field]);
+    }
+    for (hidden, named) in
+        [("\u{7}", "U+0007"), ("\u{202e}", "U+202E"), ("\u{2028}", "U+2028"), ("\u{e0041}", "U+E0041")]
+    {
+        let refused =
+            invalidate(InvalidateCacheRequest { reason: format!("a{hidden}b"), ..request.clone() }).unwrap_err();
+        let expected = Refusal::invalid("reason", &format!("must be printable, and {named} is not"));
+        assert_eq!(format!("{refused:?}"), format!("{expected:?}"));
     }
 }
 
