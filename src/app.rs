@@ -30,6 +30,7 @@ use crate::{
     config::{Config, RedisSettings},
     grpc::{self, security::Security, service::health::Health},
     lease::Leases,
+    privacy::{MasterKeys, UserKeys},
     probes,
     sync::TaskTracker,
     telemetry::Telemetry,
@@ -43,7 +44,7 @@ mod error;
 mod readiness;
 
 pub use databases::connect_single;
-pub(crate) use databases::connections_to_cache_database;
+pub(crate) use databases::{connect_keys, connections_to_cache_database, keys_options};
 pub use error::{RunError, StartError};
 
 /// How long the start waits for Redis.
@@ -218,6 +219,16 @@ async fn connect_redis(
     Ok((Some(redis), Some(subscriber)))
 }
 
+async fn connect_user_keys(
+    config: &Config,
+    databases: &Databases,
+    clock: &Clock,
+) -> Result<Option<Arc<UserKeys>>, StartError> {
+    let (Some(pool), Some(file)) = (&databases.keys, &config.privacy.master_key_file) else { return Ok(None) };
+    let masters = MasterKeys::read(file).await?;
+    Ok(Some(Arc::new(UserKeys::new(pool.clone(), masters, &config.privacy, clock.clone()))))
+}
+
 /// Where this process runs: after it another one may. None if the system chooses the port.
 fn place(config: &Config) -> Option<String> {
     let listen = config.server.listen;
@@ -253,7 +264,9 @@ async fn connect_cache(
     // Best effort: without it, the first asker waits for the heartbeats of the process that was here before.
     let _ = tokio::time::timeout(timeout, leases.release_predecessors()).await;
     let ai_guard = Guard::new("ai_analysis", &config.sources, clock.clone()).with_metrics(&meter);
-    let responses = ResponseCache::new(databases.cache.clone());
+    let user_keys = connect_user_keys(config, databases, clock).await?;
+    let responses =
+        ResponseCache::new(databases.cache.clone()).encrypted_by(user_keys.clone().filter(|_| config.privacy.encrypt));
     let ai = AiAnalysis::new(&config.ai, ai_guard, responses, Arc::clone(&leases), clock.clone(), tasks.clone())?;
     let sources = connect_sources(config, databases, clock)?;
     let parts = CacheParts {
@@ -265,6 +278,7 @@ async fn connect_cache(
         leases,
         redis,
         database,
+        user_keys,
         aggregator: Aggregator::new(sources, ai, &config.sources, clock.clone()),
         clock: clock.clone(),
         stop: stop.clone(),

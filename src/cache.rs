@@ -11,6 +11,7 @@ pub(crate) mod change_feed;
 pub(crate) mod counters;
 mod feed_validity;
 mod file_validity;
+mod invalidation;
 pub mod invalidation_log;
 pub(crate) mod load;
 mod metrics;
@@ -32,7 +33,7 @@ use tracing::{field::Empty, info_span};
 use self::{
     change_feed::ChangeFeed,
     counters::Counters,
-    invalidation_log::{InvalidationLog, InvalidationLogError, LogValidity},
+    invalidation_log::{InvalidationLog, LogValidity},
     load::{
         Loads,
         admission::Admission,
@@ -43,7 +44,7 @@ use self::{
     },
     readers::Readers,
     samples::Samples,
-    tiers::{Tiers, database::DatabaseTier, memory::MemoryValue, redis::RedisTier},
+    tiers::{RemoteTiers, Tiers, database::DatabaseTier, memory::MemoryValue, redis::RedisTier},
     watched_files::WatchedFiles,
 };
 pub use self::{
@@ -57,8 +58,9 @@ use crate::{
     config::Config,
     error::{Error, Unavailable},
     lease::Leases,
-    model::{CacheStatus, Scope, SectionSet, Served, Snapshot, State, Tier, Token, UserDataQuery},
+    model::{CacheStatus, SectionSet, Served, Snapshot, State, Tier, Token, UserDataQuery},
     mutant::{self, Mutant},
+    privacy::UserKeys,
     sync::TaskTracker,
     telemetry::{Meter, trace},
 };
@@ -71,6 +73,8 @@ pub struct CacheParts {
     pub leases: Arc<Leases>,
     pub redis: Option<RedisTier>,
     pub database: DatabaseTier,
+    /// None: nothing is encrypted, nor was before.
+    pub user_keys: Option<Arc<UserKeys>>,
     pub aggregator: Aggregator,
     /// The sources' outbox, if the change feed is on.
     pub outbox: Option<Outbox>,
@@ -102,6 +106,7 @@ pub struct UserDataCache {
     pub(crate) counters: Arc<Counters>,
     pub(crate) aggregator: Arc<Aggregator>,
     pub(crate) leases: Arc<Leases>,
+    pub(crate) user_keys: Option<Arc<UserKeys>>,
     pub(crate) outbox: Option<Outbox>,
     /// None: changes of the sources do not make themselves known.
     pub(crate) feed: Option<Arc<ChangeFeed>>,
@@ -115,7 +120,7 @@ impl UserDataCache {
     /// Connects the parts; `tasks` owns every load and every background write.
     #[must_use]
     pub fn new(parts: CacheParts, tasks: &TaskTracker) -> Self {
-        let CacheParts { config, leases, redis, database, outbox, clock, stop, meter, .. } = parts;
+        let CacheParts { config, leases, redis, database, user_keys, outbox, clock, stop, meter, .. } = parts;
         let (log, aggregator) = (Arc::new(parts.invalidation_log), Arc::new(parts.aggregator.with_metrics(&meter)));
         aggregator.ai().heed(Arc::clone(&log) as _);
         if config.prefetch.enabled {
@@ -131,9 +136,12 @@ impl UserDataCache {
         if let Some(feed) = &feed {
             log.follow(Arc::clone(feed));
         }
+        if let Some(keys) = &user_keys {
+            log.drop_keys_of_erased(Arc::clone(keys));
+        }
         let counters = Arc::new(Counters::new(clock.now()));
-        let tiers = Tiers::new(&config, redis, database, Arc::clone(&log), &meter, tasks.clone(), clock.clone());
-        let tiers = Arc::new(tiers);
+        let remote = RemoteTiers { redis, database, encryption: user_keys.clone().filter(|_| config.privacy.encrypt) };
+        let tiers = Arc::new(Tiers::new(&config, remote, Arc::clone(&log), &meter, tasks.clone(), clock.clone()));
         let loader = Loader {
             config: config.clone(),
             tiers: Arc::clone(&tiers),
@@ -162,6 +170,7 @@ impl UserDataCache {
             counters,
             aggregator,
             leases,
+            user_keys,
             outbox,
             feed,
             files,
@@ -207,39 +216,6 @@ impl UserDataCache {
     pub async fn refresh(&self, query: &UserDataQuery, options: &ReadOptions) -> Result<Served, Error> {
         let validity = self.validity(query, options).await?;
         self.load_from_sources(query, options, validity, LoadMode::Refresh).await
-    }
-
-    /// Outdates everything read before this call. `Ok` means that the invalidation is durable.
-    pub async fn invalidate(&self, mut scope: Scope, options: InvalidateOptions) -> Result<Invalidated, Error> {
-        if options.purge && scope.sections.is_all() {
-            scope.sections = SectionSet::ERASED;
-            self.readers.forget(&scope.user);
-        }
-        let appended = match self.log.append(scope.hashed()).await {
-            Ok(appended) => appended,
-            Err(error) => {
-                tracing::error!(%error, "invalidation not durable; the caller gets an error and local copies are dropped");
-                self.tiers.drop_unconfirmed(&scope).await;
-                return Err(match error {
-                    InvalidationLogError::Closed => unavailable(Unavailable::Draining),
-                    _ => unavailable(Unavailable::InvalidationNotDurable),
-                });
-            }
-        };
-        let removing = async {
-            match options.purge {
-                true => self.tiers.purge(&scope, self.aggregator.ai()).await,
-                // The other sections of a snapshot are still valid.
-                false if !scope.sections.is_all() => Ok(0),
-                false => Ok(self.tiers.drop_copies(&scope, appended.token.position).await),
-            }
-        };
-        let (removed, ()) = tokio::join!(removing, self.tiers.notify());
-        let removed = removed?;
-        if options.wait_all && !mutant::on(Mutant::WaitAllDoesNotWait) {
-            self.log.wait_for_all(&appended).await;
-        }
-        Ok(Invalidated { removed, token: appended.token })
     }
 
     /// The document, if memory has it and nothing has to be waited for, not even the log. The hot path, and the

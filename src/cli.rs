@@ -13,16 +13,19 @@ use crate::{
 };
 
 pub mod client;
+mod databases;
 pub mod doctor;
 pub mod failure;
+mod keys;
 pub mod local;
+mod migrate;
 pub mod output;
 pub mod server;
 pub mod server_side;
 
 use local::LocalCommand;
 use output::Format;
-use server_side::{Configured, Migration, ServerCommand, Settings, Triggers};
+use server_side::{Configured, Keys, Migration, ServerCommand, Settings, Triggers};
 
 #[derive(Debug)]
 pub enum Invocation {
@@ -58,6 +61,8 @@ enum TopLevelCommand {
     Migrate(Configured<Migration>),
     /// Install or remove triggers on the sources' tables, which turn changes into invalidations
     Triggers(Configured<Triggers>),
+    /// The keys by which stored values are encrypted, and the master key that wraps them
+    Keys(Configured<Keys>),
     #[command(flatten)]
     Client(client::ClientCommand),
     /// Check, show or describe the configuration
@@ -158,6 +163,12 @@ fn parse_from(
         }
         TopLevelCommand::Triggers(Configured { action, settings }) => {
             Invocation::Server(ServerCommand::Triggers(action, load(settings)?))
+        }
+        TopLevelCommand::Keys(Configured { action: Keys::New { name }, .. }) => {
+            Invocation::Local(LocalCommand::KeysNew(name))
+        }
+        TopLevelCommand::Keys(Configured { action, settings }) => {
+            Invocation::Server(ServerCommand::Keys(action, load(settings)?))
         }
         TopLevelCommand::Demo(DemoCommand::Seed(settings)) => {
             Invocation::Server(ServerCommand::DemoSeed(load(settings)?))

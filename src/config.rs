@@ -199,6 +199,27 @@ setting::sections! {
         access_counts_max: usize = 100_000, Count(1..=10_000_000);
     }
 
+    /// Encryption of what is stored about users, by a key for each user.
+    privacy: PrivacySettings {
+        /// Encrypts documents in Redis and in the table, the rows kept beside them, and cached AI responses (AES-256-GCM).
+        /// Documents in memory stay in clear. What was stored in clear before is not used, and is deleted by the sweep.
+        encrypt: bool = false, SWITCH;
+        /// The database of the users' keys, `postgres://..` or `sqlite://..`, the same for all instances. Not the database of
+        /// what they encrypt: each backup would hold both. A purge deletes the user's key also if `privacy.encrypt` is off.
+        keys_url: Option<Secret> = None, Optional(Url(SQL));
+        /// `transaction`: `privacy.keys_url` names a connection pooler.
+        pooler: Pooler = Pooler::None, Choice(POOLERS);
+        /// The file of the master keys, which wrap the users' keys: lines `NAME KEY`, the one in use first. `userdata keys
+        /// new NAME` writes one. Without it, nothing that is encrypted can be read.
+        master_key_file: Option<PathBuf> = None, Optional(FILE);
+        /// How long a look-up in the key database may take. Until its circuit opens, a request waits for it.
+        timeout: Duration = millis(200), Durations(millis(1)..=seconds(30));
+        /// How long an instance holds a key in memory. An erasure drops it at once.
+        keys_cached_for: Duration = minutes(5), Durations(millis(1)..=hours(24));
+        /// Keys in memory at most. Each takes some 200 bytes; without it, a value costs a look-up in the key database.
+        keys_cached_max: usize = 10_000, Count(16..=10_000_000);
+    }
+
     /// The local copy of the invalidation log.
     invalidation_log: InvalidationLogSettings {
         /// How often the log is read. Without Redis, this is how long an invalidation takes to reach other instances.

@@ -3,8 +3,8 @@
 //!
 //! Areas are checked concurrently, each with a timeout: an area that hangs is a finding.
 //! Invariant: nothing is changed. Database sessions cannot write, a missing embedded database is not created, and the AI
-//! endpoint gets no request that costs money, unless [`AiCheck::Ask`] asks for one. Redis is the exception: it gets a record
-//! of the doctor's own, which is removed.
+//! endpoint gets no request that costs money, unless [`AiCheck::Ask`] asks for one. Redis and the key database are the
+//! exceptions: they get a record and a key of the doctor's own, which are removed.
 
 mod ai;
 mod cache_database;
@@ -12,6 +12,7 @@ mod certificates;
 mod clocks;
 mod databases;
 mod descriptors;
+mod keys;
 mod network;
 mod redis;
 mod settings;
@@ -98,7 +99,7 @@ impl Findings {
 pub async fn examine(loaded: &Loaded, ai: AiCheck) -> Findings {
     let config = &loaded.config;
     let telemetry = OpenTelemetry::of_process();
-    let areas: [futures::future::BoxFuture<'_, Findings>; 9] = [
+    let areas: [futures::future::BoxFuture<'_, Findings>; 10] = [
         Box::pin(within("configuration", "look at the disks of its files", async |found| {
             settings::examine(loaded, &telemetry, found);
             descriptors::examine(config, found);
@@ -112,6 +113,7 @@ pub async fn examine(loaded: &Loaded, ai: AiCheck) -> Findings {
         })),
         Box::pin(within("sources database", databases::HANGS, async |found| sources::examine(config, found).await)),
         Box::pin(within("change triggers", databases::HANGS, async |found| sources::triggers(config, found).await)),
+        Box::pin(within("key database", databases::HANGS, async |found| keys::examine(config, found).await)),
         Box::pin(within("redis", redis::HANGS, async |found| redis::examine(&config.redis, found).await)),
         Box::pin(within_time(
             ai.takes_at_most(config, AREA_MAX),

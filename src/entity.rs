@@ -6,3 +6,4 @@ pub mod change_feed;
 pub mod invalidation;
 pub mod invalidation_log_head;
 pub mod load_lease;
+pub mod user_key;

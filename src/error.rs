@@ -92,9 +92,9 @@ pub enum Unavailable {
     /// An invalidation could not be made durable. Local copies were dropped nevertheless.
     #[error("the invalidation could not be made durable")]
     InvalidationNotDurable,
-    /// A purge could not clean a tier. Its invalidation holds.
+    /// A purge could not clean a tier, or delete the user's key (`keys`). Its invalidation holds.
     #[error("a tier could not be purged")]
-    PurgeIncomplete { tier: crate::model::Tier },
+    PurgeIncomplete { tier: &'static str },
     /// The invalidation log could not be read, and the caller wants nothing unverified.
     #[error("freshness cannot be verified")]
     FreshnessUnverified,

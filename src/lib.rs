@@ -15,6 +15,7 @@ pub mod planning_json;
 pub mod model;
 pub mod database;
 pub mod entity;
+pub mod privacy;
 pub mod user_files;
 pub mod source_schema;
 pub mod changes;

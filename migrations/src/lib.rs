@@ -5,10 +5,11 @@
 //! two dialects differ in types and defaults and a builder would hide what is created. Each works with the code before
 //! it and the code after it.
 //!
-//! There are two sets: our own tables, and the planning application's tables, which are only ever created in the
-//! embedded database and in tests.
+//! There are three sets: our own tables; the keys of users, in a database of their own; and the planning application's
+//! tables, which are only ever created in the embedded database and in tests.
 
 mod cache;
+mod keys;
 mod lock;
 mod refusal;
 mod script;
@@ -28,6 +29,8 @@ pub enum Tables {
     Cache,
     /// Our own, and the planning application's with the outbox.
     CacheAndSources,
+    /// The keys of users. Never in the database of what they encrypt.
+    Keys,
 }
 
 impl Tables {
@@ -36,6 +39,7 @@ impl Tables {
         match self {
             Self::Cache => &[cache::SET],
             Self::CacheAndSources => &[cache::SET, sources::SET],
+            Self::Keys => &[keys::SET],
         }
     }
 }

@@ -25,6 +25,14 @@ pub enum MigrationError {
          give the cache a file of its own in database.url"
     )]
     ApplicationsTables { found: &'static str },
+    #[error(
+        "{found} is in this database: keys need a database of their own (privacy.keys_url), or each backup would hold \
+         them together with what they encrypt"
+    )]
+    KeysBesideDocuments {
+        /// A table of the cache's or the application's.
+        found: &'static str,
+    },
     #[error("the database could not be migrated")]
     Database(#[from] DbErr),
 }
@@ -32,11 +40,22 @@ pub enum MigrationError {
 /// The table whose name the planning application may use as well.
 const OUR_TABLE: &str = "comprehensive_user_data_cache";
 
+/// One table of each other set: keys never stand beside them.
+const BESIDE_KEYS: [&str; 2] = ["invalidation_log_head", "onboarding_sessions"];
+
 /// Tables that have other names since the first release.
 const RENAMED: [&str; 3] = ["fence_head", "fence_log", "ai_analysis_memo"];
 
 /// Refuses a database that these tables cannot be created or used in. Changes nothing.
 pub async fn refuse_unusable(db: &impl ConnectionTrait, tables: Tables) -> Result<(), MigrationError> {
+    if tables == Tables::Keys {
+        for found in BESIDE_KEYS {
+            if !columns_of(db, found).await?.is_empty() {
+                return Err(MigrationError::KeysBesideDocuments { found });
+            }
+        }
+        return Ok(());
+    }
     let columns = columns_of(db, OUR_TABLE).await?;
     if !columns.is_empty() && !columns.iter().any(|column| column == "strategy_key") {
         return Err(MigrationError::ForeignTable);

@@ -12,7 +12,7 @@ use crate::{
     cache::invalidation_log::LogPools,
     changes,
     clock::Clock,
-    config::{Config, DatabaseSetting, Pooler},
+    config::{Config, DatabaseSetting, Pooler, PrivacySettings},
     database::{self, Access, ConnectError, Dialect, Pool},
     demo,
     telemetry::Meter,
@@ -28,6 +28,13 @@ const OUTBOX_CONNECTIONS: u32 = 4;
 /// source, so that a database that does not answer is recognized.
 const SOURCES_CONNECT: Duration = Duration::from_secs(2);
 
+/// A look-up takes less than a millisecond; an instance makes one for each user it meets.
+const KEYS_CONNECTIONS: u32 = 4;
+
+/// For a write of a key: to make one, or to delete it.
+const KEYS_WRITE_MAX: Duration = Duration::from_secs(5);
+
+const KEYS: &str = "the key database (privacy.keys_url)";
 const LOG: &str = "the invalidation log (database.url)";
 
 /// The pools. Connections are opened when they are needed, so none of the databases has to be up.
@@ -42,6 +49,8 @@ pub(super) struct Databases {
     pub(super) sources_primary: Option<Pool>,
     /// None: no change feed.
     pub(super) outbox: Option<Pool>,
+    /// None: nothing is encrypted.
+    pub(super) keys: Option<Pool>,
 }
 
 impl Databases {
@@ -79,6 +88,10 @@ impl Databases {
                 }
                 _ => None,
             },
+            keys: match config.key_database() {
+                Some(database) => Some(open(KEYS, database, &keys_options(&config.privacy)).await?),
+                None => None,
+            },
             outbox: match outbox_database {
                 Some(database) => Some(open("the outbox (sources.relay_database_url)", database, &outbox).await?),
                 None => None,
@@ -96,6 +109,7 @@ impl Databases {
             (self.sources.as_ref(), Some(config.sources_database())),
             (self.sources_primary.as_ref(), config.relay_database()),
             (self.outbox.as_ref(), config.outbox_database()),
+            (self.keys.as_ref(), config.key_database()),
         ];
         let refused = pools.into_iter().filter_map(|(pool, database)| Some((pool?, database?)));
         let refused = refused.map(async |(pool, database)| (pool.refused_by_pooler().await, database));
@@ -121,6 +135,7 @@ impl Databases {
         ];
         let pools = of_cache.into_iter().chain(of_sources);
         let pools = pools.chain(self.outbox.iter().map(|pool| ("outbox", pool)));
+        let pools = pools.chain(self.keys.iter().map(|pool| ("keys", pool)));
         database::observe(&pools.map(|(name, pool)| (name, pool.clone())).collect::<Vec<_>>(), meter);
     }
 
@@ -133,9 +148,9 @@ impl Databases {
     }
 
     pub(super) async fn close(self) {
-        let Self { cache, log_reads, log_commits, sources, sources_primary, outbox } = self;
-        let of_sources = [sources, sources_primary, outbox].into_iter().flatten();
-        for pool in [cache, log_reads, log_commits].into_iter().chain(of_sources) {
+        let Self { cache, log_reads, log_commits, sources, sources_primary, outbox, keys } = self;
+        let others = [sources, sources_primary, outbox, keys].into_iter().flatten();
+        for pool in [cache, log_reads, log_commits].into_iter().chain(others) {
             pool.close().await;
         }
     }
@@ -148,6 +163,12 @@ pub(crate) fn connections_to_cache_database(config: &Config) -> u32 {
     let outbox = if shared && sources.change_feed { OUTBOX_CONNECTIONS } else { 0 };
     let of_sources = if shared { sources.max_connections } else { 0 };
     config.database.max_connections + LOG_READ_CONNECTIONS + LOG_COMMIT_CONNECTIONS + of_sources + outbox
+}
+
+/// As the service uses the key database.
+pub(crate) fn keys_options(privacy: &PrivacySettings) -> database::Options {
+    let options = options(Access::ReadWrite, KEYS_CONNECTIONS, privacy.timeout.max(KEYS_WRITE_MAX));
+    database::Options { pooler: privacy.pooler, ..options }
 }
 
 fn options(access: Access, max_connections: u32, timeout: Duration) -> database::Options {
@@ -179,6 +200,25 @@ pub async fn connect_single(
     access: Access,
     timeout: Duration,
 ) -> Result<Pool, StartError> {
+    connect_checked(what, database, access, timeout, Tables::CacheAndSources).await
+}
+
+/// The same for the key database.
+pub(crate) async fn connect_keys(
+    database: DatabaseSetting<'_>,
+    access: Access,
+    timeout: Duration,
+) -> Result<Pool, StartError> {
+    connect_checked(KEYS, database, access, timeout, Tables::Keys).await
+}
+
+async fn connect_checked(
+    what: &'static str,
+    database: DatabaseSetting<'_>,
+    access: Access,
+    timeout: Duration,
+    tables: Tables,
+) -> Result<Pool, StartError> {
     let DatabaseSetting { url, setting, pooler, pooler_setting } = database;
     let connect = async |access| {
         let options = database::Options { pooler, ..options(access, 1, timeout) };
@@ -189,15 +229,28 @@ pub async fn connect_single(
     };
     if access == Access::ReadWrite && database::file_of(url.expose()).is_some_and(|file| file.exists()) {
         let as_it_is = connect(Access::ReadOnly).await?;
-        userdata_migrations::refuse_unusable(&as_it_is, Tables::CacheAndSources).await?;
+        userdata_migrations::refuse_unusable(&as_it_is, tables).await?;
         as_it_is.close().await;
     }
     connect(access).await
 }
 
+/// Creates the table of keys in a file, which belongs to this process.
+async fn prepare_keys(config: &Config) -> Result<(), StartError> {
+    let in_file = |of: &DatabaseSetting<'_>| Dialect::of_url(of.url.expose()).is_sqlite();
+    let Some(database) = config.key_database().filter(in_file) else { return Ok(()) };
+    let database = connect_keys(database, Access::ReadWrite, config.sources.hard_timeout).await?;
+    for name in userdata_migrations::up(&database, Tables::Keys).await? {
+        tracing::info!(name, "key database migrated");
+    }
+    database.close().await;
+    Ok(())
+}
+
 /// Migrates the embedded database, which belongs to this process. The demo also migrates and seeds a database server,
 /// if the sources are in the cache's database.
 pub(super) async fn prepare(config: &Config) -> Result<(), StartError> {
+    prepare_keys(config).await?;
     let cache = config.cache_database();
     let shared = config.sources.database_url.is_none();
     let seeding = config.demo.enabled && shared;

@@ -9,6 +9,7 @@ use crate::{
     changes::InstallError,
     database::PoolerRefusal,
     grpc,
+    privacy::MasterKeyError,
     reload::ReloadError,
     user_files::UserFileError,
 };
@@ -34,6 +35,8 @@ pub enum StartError {
     Triggers(#[from] InstallError),
     #[error(transparent)]
     UserFiles(#[from] UserFileError),
+    #[error(transparent)]
+    MasterKeys(#[from] MasterKeyError),
     #[error("redis.url cannot be used")]
     Redis(#[source] TierError),
     #[error(transparent)]

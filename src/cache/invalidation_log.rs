@@ -69,6 +69,7 @@ use crate::{
     fault::FaultPoint,
     model::{CacheKey, Scope, Token, UserHash},
     mutant::{self, Mutant},
+    privacy::UserKeys,
     proto::v1::InvalidationLogStats,
     sync::{
         self, RwLock, TaskTracker,
@@ -208,6 +209,11 @@ impl InvalidationLog {
     pub(super) fn follow(&self, feed: Arc<ChangeFeed>) {
         // Called once, when the cache is made.
         let _ = self.feed.set(feed);
+    }
+
+    /// From now on drops the keys of users whom any instance erases.
+    pub(super) fn drop_keys_of_erased(&self, keys: Arc<UserKeys>) {
+        self.erasures.lock().drop_keys_from(keys);
     }
 
     /// The rounds of the change feed, in the log's database. None in SQLite.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{UserDataCache, counters::count, tiers::tier_metrics::WriteOutcome, watched_files::FileLevels};
 use crate::{
     model::{CacheStatus, Tier},
+    privacy::KeyCounts,
     telemetry::{
         Meter, Observe,
         names::{self, Instrument},
@@ -60,6 +61,7 @@ impl UserDataCache {
         read(&names::LOAD_ACTIVE, |cache, observe| observe(&[], number(cache.loads.under_way())));
         read(&names::LOAD_WAITERS, |cache, observe| observe(&[], number(cache.loads.waiting())));
         observe_jobs(read);
+        observe_keys(read);
         observe_log(read);
     }
 
@@ -80,6 +82,9 @@ impl UserDataCache {
             observe(&["redis_writes"], level(redis.writes_state()));
         }
         observe(&[Tier::Database.name()], level(self.tiers.database.guard.breaker.state()));
+        if let Some(keys) = &self.tiers.encryption {
+            observe(&["keys"], level(keys.state()));
+        }
         for (source, _, state) in self.aggregator.levels() {
             observe(&[source], level(state));
         }
@@ -104,6 +109,22 @@ fn observe_ai(read: impl Fn(&'static Instrument, ReadMetric)) {
         let ai = cache.aggregator.ai().metrics();
         observe(&["ok"], number(ai.avoided));
         observe(&["invalid"], number(ai.paused));
+    });
+}
+
+/// All zero without keys.
+fn observe_keys(read: impl Fn(&'static Instrument, ReadMetric)) {
+    read(&names::USER_KEYS, |cache, observe| {
+        let counts = cache.user_keys.as_ref().map(|keys| keys.counts()).unwrap_or_default();
+        let KeyCounts { read, made, deleted, failed, unreadable } = counts;
+        for (outcome, count) in
+            [("read", read), ("made", made), ("deleted", deleted), ("failed", failed), ("unreadable", unreadable)]
+        {
+            observe(&[outcome], number(count));
+        }
+    });
+    read(&names::USER_KEYS_HELD, |cache, observe| {
+        observe(&[], number(cache.user_keys.as_ref().map_or(0, |keys| keys.held())));
     });
 }
 

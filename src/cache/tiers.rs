@@ -7,11 +7,13 @@
 
 pub mod access_counts;
 pub mod database;
+mod encrypted_record;
 pub(crate) mod error;
 pub(super) mod fallback;
 pub(super) mod guard;
 pub(super) mod lookup;
 pub mod memory;
+pub mod record;
 pub mod redis;
 mod store;
 pub mod tier_metrics;
@@ -26,13 +28,14 @@ use self::{
 };
 use super::{
     counters::{Counter, count},
-    invalidation_log::{InvalidationLog, witness::RedisWitness},
+    invalidation_log::{InvalidationLog, LogValidity, witness::RedisWitness},
 };
 use crate::{
     clock::Clock,
     config::{self, Config},
     fault::Faults,
     model::Tier,
+    privacy::UserKeys,
     proto::v1::TierStats,
     sync::TaskTracker,
     telemetry::Meter,
@@ -40,6 +43,13 @@ use crate::{
 
 /// Background writes at once; beyond it a document is not stored, which costs a load later.
 const WRITES_MAX: usize = 256;
+
+/// The tiers outside the process, and how what they store is encrypted; none: it is in clear.
+pub(super) struct RemoteTiers {
+    pub(super) redis: Option<RedisTier>,
+    pub(super) database: DatabaseTier,
+    pub(super) encryption: Option<Arc<UserKeys>>,
+}
 
 /// Memory, Redis, the cache table and the access counts.
 #[derive(Debug)]
@@ -53,6 +63,8 @@ pub(crate) struct Tiers {
     pub(super) superseded: Counter,
     memory_config: config::MemorySettings,
     database_config: config::DatabaseSettings,
+    /// None: what is stored is in clear.
+    pub(super) encryption: Option<Arc<UserKeys>>,
     log: Arc<InvalidationLog>,
     /// Background writes share it, a purge holds it alone.
     storing: RwLock<()>,
@@ -65,14 +77,13 @@ pub(crate) struct Tiers {
 impl Tiers {
     pub(super) fn new(
         config: &Config,
-        redis: Option<RedisTier>,
-        database: DatabaseTier,
+        RemoteTiers { redis, database, encryption }: RemoteTiers,
         log: Arc<InvalidationLog>,
         meter: &Meter,
         tasks: TaskTracker,
         clock: Clock,
     ) -> Self {
-        let redis = redis.map(|redis| Arc::new(redis.with_metrics(meter)));
+        let redis = redis.map(|redis| Arc::new(redis.with_metrics(meter).encrypted_by(encryption.clone())));
         if let Some(redis) = &redis {
             log.witness_by(RedisWitness::new(Arc::clone(redis), config, clock.clone()));
         }
@@ -80,7 +91,8 @@ impl Tiers {
             memory: MemoryTier::new(&config.memory),
             memory_metrics: TierMetrics::new(Tier::Memory, meter),
             redis,
-            database: database.with_metrics(meter),
+            database: database.with_metrics(meter).encrypted_by(encryption.clone()),
+            encryption,
             access_counts: AccessCounts::new(config.database.access_counts_max, clock.clone()),
             superseded: Counter::default(),
             memory_config: config.memory.clone(),
@@ -122,7 +134,16 @@ impl Tiers {
                 self.log.keep_witness().await;
             }
         };
-        tokio::join!(redis, self.database.probe());
+        tokio::join!(redis, self.database.probe(), self.probe_keys());
+    }
+
+    /// Drops all keys from memory while erasures may be unknown here.
+    async fn probe_keys(&self) {
+        let Some(keys) = &self.encryption else { return };
+        if self.log.lease_validity() != LogValidity::Verified {
+            keys.forget_all();
+        }
+        keys.probe().await;
     }
 
     pub(super) async fn close(&self) {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
+use tonic::Code;
 
 use super::{
     failure::Failure,
@@ -12,6 +13,7 @@ use super::{
 use crate::{
     config::{self, Loaded, SETTINGS},
     grpc::middleware::auth::{Role, digest},
+    privacy::new_master_key,
 };
 
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub enum LocalCommand {
     ConfigReference,
     ConfigInit,
     TokenNew(Role, String, Format),
+    /// With the name of the master key.
+    KeysNew(String),
     Version(Format),
 }
 
@@ -46,6 +50,13 @@ fn answer(command: &LocalCommand, output: &mut Output<'_>) -> Result<(), Failure
                 pairs([("token", token.clone()), ("line for auth.tokens_file", line.clone())])
             })
         }
+        LocalCommand::KeysNew(name) => match new_master_key(name) {
+            Some(line) => output.say(&line),
+            None => Err(Failure::new(
+                Code::InvalidArgument,
+                "the name has to be one printable word of 64 characters at most",
+            )),
+        },
         LocalCommand::Version(format) => {
             let version = env!("CARGO_PKG_VERSION");
             output.show(*format, &json!({ "version": version }), |_| format!("userdata {version}"))

@@ -1,4 +1,4 @@
-//! Runs the commands on the server's side: serving, migrating, installing triggers, seeding.
+//! Runs the commands on the server's side: serving, installing triggers, seeding; others have files of their own.
 
 use std::{collections::BTreeSet, io, mem::ManuallyDrop, net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -9,19 +9,21 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
-use userdata_migrations::{MigrationError, Tables};
+use userdata_migrations::Tables;
 
 use super::{
+    databases::{failed, not_migrated, open},
     failure::Failure,
+    keys, migrate,
     output::{Output, complain, pairs, table},
-    server_side::{Migration, ServerCommand, Triggers},
+    server_side::{ServerCommand, Triggers},
 };
 use crate::{
     app::{App, RunError, StartError, connect_single, descriptors},
     changes::{self, InstallError, Progress, TriggerState},
     clock::Clock,
-    config::{self, Config, DatabaseSetting, OpenTelemetry},
-    database::{Access, Dialect, Pool},
+    config::{self, Config, OpenTelemetry},
+    database::{Access, Dialect},
     demo,
     error::with_causes,
     telemetry::{self, Telemetry},
@@ -63,10 +65,13 @@ pub fn run(command: ServerCommand) -> ExitCode {
     let ended = match command {
         ServerCommand::Serve(loaded) => runtime.block_on(serve(loaded.config, telemetry)),
         ServerCommand::Migrate(migration, loaded) => {
-            Output::with_stdout(|output| runtime.block_on(migrate(migration, &loaded.config, output)))
+            Output::with_stdout(|output| runtime.block_on(migrate::run(migration, &loaded.config, output)))
         }
         ServerCommand::Triggers(triggers, loaded) => {
             Output::with_stdout(|output| runtime.block_on(change_triggers(triggers, &loaded.config, output)))
+        }
+        ServerCommand::Keys(what, loaded) => {
+            Output::with_stdout(|output| runtime.block_on(keys::run(what, &loaded.config, output)))
         }
         ServerCommand::DemoSeed(loaded) => Output::with_stdout(|output| runtime.block_on(seed(&loaded.config, output))),
     };
@@ -98,14 +103,14 @@ async fn serve(mut config: Config, telemetry: Telemetry) -> ExitCode {
         Ok(app) => app,
         Err(error) => {
             complain(&with_causes(&error));
-            return if matches!(
+            let cannot_work = matches!(
                 error,
-                StartError::InvalidationLog(_) | StartError::Security(_) | StartError::Pooler { .. }
-            ) {
-                EX_CONFIG.into()
-            } else {
-                ExitCode::FAILURE
-            };
+                StartError::InvalidationLog(_)
+                    | StartError::Security(_)
+                    | StartError::Pooler { .. }
+                    | StartError::MasterKeys(_)
+            );
+            return if cannot_work { EX_CONFIG.into() } else { ExitCode::FAILURE };
         }
     };
     Output::with_stdout(|output| {
@@ -236,36 +241,6 @@ async fn either(one: &mut Signal, other: &mut Signal) {
     }
 }
 
-async fn migrate(migration: Migration, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
-    let database = open(config.cache_database(), Access::ReadWrite, config).await?;
-    // In a database server, the tables of the sources belong to the planning application.
-    let embedded = Dialect::of(&database).is_sqlite() && config.sources.database_url.is_none();
-    let tables = if embedded { Tables::CacheAndSources } else { Tables::Cache };
-    match migration {
-        Migration::Up => {
-            let applied = userdata_migrations::up(&database, tables).await.map_err(not_migrated)?;
-            output.say(&listed(&applied, "applied", "nothing to apply: the tables are up to date"))
-        }
-        Migration::Down { steps } => {
-            if embedded {
-                // The triggers write into a table that is dropped.
-                changes::remove(&database).await.map_err(failed)?;
-            }
-            let undone = userdata_migrations::down(&database, tables, steps).await.map_err(not_migrated)?;
-            output.say(&listed(&undone, "taken back", "nothing to take back"))
-        }
-        Migration::Status(of) => {
-            let states = userdata_migrations::status(&database, tables).await.map_err(not_migrated)?;
-            let rows: Vec<_> =
-                states.iter().map(|state| json!({"name": state.name, "applied": state.applied})).collect();
-            output.show(of.output, &rows, |_| {
-                let word = |applied| if applied { "applied" } else { "missing" }.to_owned();
-                table(["migration", "state"], states.iter().map(|state| [state.name.clone(), word(state.applied)]))
-            })
-        }
-    }
-}
-
 async fn change_triggers(what: Triggers, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     refuse_files(config, "triggers are not needed")?;
     let named = config.relay_database().unwrap_or(config.sources_database());
@@ -325,15 +300,6 @@ async fn seed(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     })
 }
 
-async fn open(named: DatabaseSetting<'_>, access: Access, config: &Config) -> Result<Pool, Failure> {
-    let opened = connect_single("the database", named, access, config.sources.hard_timeout).await;
-    opened.map_err(|error| match error {
-        StartError::Migration(error) => not_migrated(error),
-        error @ StartError::Pooler { .. } => Failure::new(Code::FailedPrecondition, error.to_string()),
-        error => Failure::new(Code::Unavailable, format!("{}: {}", named.url.place(), with_causes(&error))),
-    })
-}
-
 /// Commands that write to the sources have nothing to do where each user has a file: those are only read.
 fn refuse_files(config: &Config, why: &str) -> Result<(), Failure> {
     match config.sources.files() {
@@ -343,23 +309,4 @@ fn refuse_files(config: &Config, why: &str) -> Result<(), Failure> {
             Err(Failure::new(Code::FailedPrecondition, message))
         }
     }
-}
-
-fn listed(names: &[String], what: &str, nothing: &str) -> String {
-    if names.is_empty() {
-        return nothing.to_owned();
-    }
-    names.iter().map(|name| format!("{what} {name}")).collect::<Vec<_>>().join("\n")
-}
-
-/// UNAVAILABLE, so that a script retries, only if the database could not be reached.
-fn not_migrated(error: MigrationError) -> Failure {
-    match error {
-        MigrationError::Database(_) => failed(error),
-        _ => Failure::new(Code::FailedPrecondition, error.to_string()),
-    }
-}
-
-fn failed(error: impl std::error::Error) -> Failure {
-    Failure::new(Code::Unavailable, with_causes(&error))
 }

@@ -14,14 +14,18 @@ pub enum ServerCommand {
     Serve(Box<Loaded>),
     Migrate(Migration, Box<Loaded>),
     Triggers(Triggers, Box<Loaded>),
+    Keys(Keys, Box<Loaded>),
     DemoSeed(Box<Loaded>),
 }
 
 impl ServerCommand {
     #[must_use]
     pub fn config(&self) -> &Config {
-        let (Self::Serve(loaded) | Self::Migrate(_, loaded) | Self::Triggers(_, loaded) | Self::DemoSeed(loaded)) =
-            self;
+        let (Self::Serve(loaded)
+        | Self::Migrate(_, loaded)
+        | Self::Triggers(_, loaded)
+        | Self::Keys(_, loaded)
+        | Self::DemoSeed(loaded)) = self;
         &loaded.config
     }
 }
@@ -48,6 +52,19 @@ pub enum Triggers {
     Status(OutputArgs),
     /// Drop the triggers; the outbox stays
     Remove,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Keys {
+    /// Write a new master key: a line for privacy.master_key_file
+    New {
+        /// Its name, such as the month; it stands beside each key that it wraps
+        name: String,
+    },
+    /// Show how many users' keys each master key wraps
+    Status(OutputArgs),
+    /// Wrap all users' keys by the first master key of the file; safe to repeat, and while instances run
+    Rotate,
 }
 
 /// An action, and the configuration flags before or after it.

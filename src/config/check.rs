@@ -71,6 +71,41 @@ pub(super) const RULES: &[Rule] = &[
         holds: |config| config.database.ttl <= config.database.stale_if_error,
     },
     Rule {
+        left: "privacy.encrypt",
+        must: "needs",
+        right: "privacy.keys_url",
+        otherwise: "The users' keys would have no place.",
+        holds: |config| !config.privacy.encrypt || config.privacy.keys_url.is_some(),
+    },
+    Rule {
+        left: "privacy.keys_url",
+        must: "needs",
+        right: "privacy.master_key_file",
+        otherwise: "A reader of the key database could read everything.",
+        holds: |config| config.privacy.keys_url.is_none() || config.privacy.master_key_file.is_some(),
+    },
+    Rule {
+        left: "privacy.master_key_file",
+        must: "needs",
+        right: "privacy.keys_url",
+        otherwise: "It would have no effect.",
+        holds: |config| config.privacy.master_key_file.is_none() || config.privacy.keys_url.is_some(),
+    },
+    Rule {
+        left: "privacy.keys_url",
+        must: "must not be the database of",
+        right: "database.url",
+        otherwise: "Each backup would hold the keys together with what they encrypt.",
+        holds: |config| is_elsewhere(config.privacy.keys_url.as_ref(), Some(&config.database.url)),
+    },
+    Rule {
+        left: "privacy.keys_url",
+        must: "must not be the database of",
+        right: "sources.database_url",
+        otherwise: "The sources' database is the planning application's.",
+        holds: |config| is_elsewhere(config.privacy.keys_url.as_ref(), config.sources.database_url.as_ref()),
+    },
+    Rule {
         left: "loads.budget",
         must: "must be at least 500ms longer than",
         right: "sources.hard_timeout",
@@ -213,6 +248,11 @@ pub(super) const RULES: &[Rule] = &[
         holds: |config| config.auth.mode != AuthMode::Mtls || config.tls.client_ca.is_some(),
     },
 ];
+
+/// By what the URLs say. Two names of one database are told apart by its tables, before keys are created there.
+fn is_elsewhere(one: Option<&Secret>, other: Option<&Secret>) -> bool {
+    one.zip(other).is_none_or(|(one, other)| one.place() != other.place())
+}
 
 fn is_redis_by_tls(url: &Secret) -> bool {
     ["rediss", "valkeys"].iter().any(|scheme| url.expose().starts_with(scheme))

@@ -24,6 +24,17 @@ impl Config {
         }
     }
 
+    /// Of the users' keys, if there is one.
+    #[must_use]
+    pub fn key_database(&self) -> Option<DatabaseSetting<'_>> {
+        Some(DatabaseSetting {
+            url: self.privacy.keys_url.as_ref()?,
+            setting: "privacy.keys_url",
+            pooler: self.privacy.pooler,
+            pooler_setting: "privacy.pooler",
+        })
+    }
+
     /// Of the sources.
     #[must_use]
     pub fn sources_database(&self) -> DatabaseSetting<'_> {

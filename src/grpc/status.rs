@@ -178,7 +178,7 @@ fn unavailable(why: &Unavailable, retry_after: Duration) -> Status {
     let mut details = match why {
         Unavailable::SourceFailed { source_name } => info_about("SOURCE_FAILED", [("source", *source_name)]),
         Unavailable::InvalidationNotDurable => info("INVALIDATION_NOT_DURABLE"),
-        Unavailable::PurgeIncomplete { tier } => info_about("PURGE_INCOMPLETE", [("tier", tier.name())]),
+        Unavailable::PurgeIncomplete { tier } => info_about("PURGE_INCOMPLETE", [("tier", *tier)]),
         Unavailable::FreshnessUnverified => info("FRESHNESS_UNVERIFIED"),
         Unavailable::ChangeFeedUnreadable => info("CHANGE_FEED_UNREADABLE"),
         Unavailable::TokenAhead => info("TOKEN_AHEAD"),
@@ -210,7 +210,6 @@ fn info_about<V: Into<String>>(reason: &str, metadata: impl IntoIterator<Item = 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Tier;
 
     fn unavailable_for(reason: Unavailable, retry_after: Duration) -> Error {
         Error::Unavailable { reason, retry_after, cause: None }
@@ -235,7 +234,7 @@ mod tests {
                 "INVALIDATION_NOT_DURABLE",
             ),
             (
-                unavailable_for(Unavailable::PurgeIncomplete { tier: Tier::Redis }, second),
+                unavailable_for(Unavailable::PurgeIncomplete { tier: "redis" }, second),
                 Code::Unavailable,
                 "PURGE_INCOMPLETE",
             ),
@@ -312,7 +311,7 @@ mod tests {
     #[test]
     fn an_incomplete_purge_names_the_tier_and_a_failed_source_itself() {
         for (reason, key, value) in [
-            (Unavailable::PurgeIncomplete { tier: Tier::Redis }, "tier", "redis"),
+            (Unavailable::PurgeIncomplete { tier: "redis" }, "tier", "redis"),
             (Unavailable::SourceFailed { source_name: "strategy" }, "source", "strategy"),
         ] {
             let status = of_error(&unavailable_for(reason, Duration::from_secs(1)), &RequestId::create());

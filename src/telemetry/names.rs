@@ -110,7 +110,7 @@ pub const CODE_NAMES: &[&str] = &[
 const CODE: Attribute = Attribute { name: "rpc.response.status_code", values: CODE_NAMES };
 const POOL: Attribute = Attribute {
     name: "db.client.connection.pool.name",
-    values: &["cache", "invalidation_log", "invalidation_log_commits", "sources", "outbox"],
+    values: &["cache", "invalidation_log", "invalidation_log_commits", "sources", "outbox", "keys"],
 };
 
 /// Writes, for each `NAME = "name", kind, "unit", "description", [attributes];`, a constant, and the list of all.
@@ -241,12 +241,18 @@ instruments! {
         "Invalidations committed by this instance", [];
     LOG_GAPS = "userdata.invalidation_log.gaps", Counter, "{gap}",
         "Losses found in the log: a gap, or another epoch than before; the database has lost commits", [];
+    USER_KEYS = "userdata.user_keys", Counter, "{key}",
+        "Keys of users read from the key database, made and deleted; failed: a look-up gave no key though there may be one; \
+         unreadable: a stored value whose key is deleted, or that was changed",
+        [Attribute { name: "outcome", values: &["read", "made", "deleted", "failed", "unreadable"] }];
+    USER_KEYS_HELD = "userdata.user_keys.held", UpDownCounter, "{key}",
+        "Keys of users in memory", [];
     CIRCUIT_STATE = "userdata.circuit_breaker.state", Gauge, "{state}",
         "0: closed (in use), 1: half-open (probing), 2: open after failures",
         [Attribute {
             name: "dependency",
             values: &[
-                "redis", "redis_writes", "database", "onboarding", "strategy", "ai_analysis", "gap_analysis", "performance",
+                "redis", "redis_writes", "database", "keys", "onboarding", "strategy", "ai_analysis", "gap_analysis", "performance",
                 "recommendations",
             ],
         }];

@@ -35,6 +35,7 @@ mod planning_json;
 mod pooler;
 mod pools;
 mod prefetch;
+mod privacy;
 mod probes;
 mod read_path;
 mod readme;

@@ -125,6 +125,7 @@ impl Instance {
                 leases,
                 redis: Some(redis),
                 database: rows,
+                user_keys: None,
                 aggregator: Aggregator::new(sources, ai.unwrap(), &config.sources, clock.clone()),
                 outbox: None,
                 clock: clock.clone(),

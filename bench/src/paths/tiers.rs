@@ -1,4 +1,4 @@
-//! A hit in Redis, in SQLite and in PostgreSQL, one call at a time, beside the plain GET of the same record and the
+//! A hit in Redis, in SQLite and in PostgreSQL, and in an encrypted Redis, one call at a time, beside the plain GET of the same record and the
 //! plain SELECT of the same row with the same client libraries.
 //!
 //! The instance keeps documents in memory for a millisecond, and is asked for each again when that is over. What a hit
@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use fred::interfaces::{ClientLike as _, KeysInterface as _};
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
-use userdata::clock::Clock;
+use tempfile::TempDir;
+use userdata::{clock::Clock, privacy::new_master_key};
 
 use super::{
     Scale,
@@ -49,19 +50,23 @@ struct Row {
 
 pub(super) async fn table(scale: Scale) -> String {
     let calls = scale.of(800, 90);
-    let redis = redis().await;
+    let (redis, other_redis) = (redis().await, redis().await);
     let (sqlite, postgres) = (demo_database(Kind::Sqlite).await, demo_database(Kind::Postgres).await);
-    // One name for both: an instance that assembles all documents first.
-    for (database, redis) in [(&sqlite, Some(&redis)), (&postgres, None)] {
-        let first = start(database, redis, LONG).await;
+    let (encrypted, keys) = (demo_database(Kind::Sqlite).await, Keys::new());
+    // One name for all: an instance that assembles all documents first.
+    for (database, redis, keys) in
+        [(&sqlite, Some(&redis), None), (&postgres, None, None), (&encrypted, Some(&other_redis), Some(&keys))]
+    {
+        let first = start(database, redis, LONG, keys).await;
         ask(&first, USERS);
         database.wait_for_documents(i64::try_from(USERS).unwrap()).await;
     }
-    let in_memory = start(&sqlite, Some(&redis), LONG).await;
-    let in_redis = start(&sqlite, Some(&redis), "1ms").await;
-    let in_sqlite = start(&sqlite, None, "1ms").await;
-    let in_postgres = start(&postgres, None, "1ms").await;
-    let plain_redis = PlainRedis::connect(&redis).await;
+    let in_memory = start(&sqlite, Some(&redis), LONG, None).await;
+    let in_redis = start(&sqlite, Some(&redis), "1ms", None).await;
+    let in_sqlite = start(&sqlite, None, "1ms", None).await;
+    let in_postgres = start(&postgres, None, "1ms", None).await;
+    let in_encrypted_redis = start(&encrypted, Some(&other_redis), "1ms", Some(&keys)).await;
+    let (plain_redis, plain_encrypted) = (PlainRedis::connect(&redis).await, PlainRedis::connect(&other_redis).await);
     let (plain_sqlite, plain_postgres) = (sqlite.connect_read_only().await, postgres.connect_read_only().await);
 
     let redis_asked = counted_by_redis(&in_redis, &redis, calls).await;
@@ -72,14 +77,19 @@ pub(super) async fn table(scale: Scale) -> String {
         row("Redis", &redis_asked),
         row("SQLite", "the same statement"),
         row("PostgreSQL", &postgres_asked),
+        row("Redis, encrypted", "the same"),
     ];
     ask(&in_memory, USERS);
     for round in 0..scale.rounds() {
         for place in 0..rows.len() {
             let place = (place + round) % rows.len();
-            let (instance, tier) =
-                [(&in_memory, "memory"), (&in_redis, "redis"), (&in_sqlite, "database"), (&in_postgres, "database")]
-                    [place];
+            let (instance, tier) = [
+                (&in_memory, "memory"),
+                (&in_redis, "redis"),
+                (&in_sqlite, "database"),
+                (&in_postgres, "database"),
+                (&in_encrypted_redis, "redis"),
+            ][place];
             let (before, cpu) = (instance.hits(tier).await, instance.cpu());
             let ran = ask(instance, calls);
             let cpu = instance.cpu() - cpu;
@@ -91,6 +101,7 @@ pub(super) async fn table(scale: Scale) -> String {
                 1 => row.plain.push(plain_redis.gets(calls).await),
                 2 => row.plain.push(selects(&plain_sqlite, calls).await),
                 3 => row.plain.push(selects(&plain_postgres, calls).await),
+                4 => row.plain.push(plain_encrypted.gets(calls).await),
                 _ => {}
             }
             eprintln!("round {}, {}: {ran:?}, plain {:?}", round + 1, row.name, row.plain.last());
@@ -120,7 +131,24 @@ pub(super) async fn table(scale: Scale) -> String {
     )
 }
 
-async fn start(database: &TestDatabase, redis: Option<&Redis>, in_memory_for: &str) -> Instance {
+/// A key database in a file, and the file of a master key.
+struct Keys {
+    url: String,
+    master_key_file: String,
+    _folder: TempDir,
+}
+
+impl Keys {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let master_key_file = format!("{}/master", folder.path().display());
+        std::fs::write(&master_key_file, new_master_key("bench").unwrap()).unwrap();
+        let url = format!("sqlite://{}/keys.db?mode=rwc", folder.path().display());
+        Self { url, master_key_file, _folder: folder }
+    }
+}
+
+async fn start(database: &TestDatabase, redis: Option<&Redis>, in_memory_for: &str, keys: Option<&Keys>) -> Instance {
     let url = redis.map(Redis::url);
     let mut settings = vec![
         ("database.url", database.url.as_str()),
@@ -131,6 +159,11 @@ async fn start(database: &TestDatabase, redis: Option<&Redis>, in_memory_for: &s
         ("sources.change_feed", "false"),
     ];
     settings.extend(url.as_deref().map(|url| ("redis.url", url)));
+    if let Some(keys) = keys {
+        let named =
+            [("privacy.keys_url", keys.url.as_str()), ("privacy.master_key_file", keys.master_key_file.as_str())];
+        settings.extend(named.into_iter().chain([("privacy.encrypt", "true")]));
+    }
     Instance::start(&settings).await
 }
 

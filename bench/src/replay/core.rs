@@ -160,6 +160,7 @@ impl Core {
             leases,
             redis: None,
             database: rows,
+            user_keys: None,
             aggregator: Aggregator::new(sources, analysis.unwrap(), &config.sources, clock.clone()),
             outbox: Some(Outbox::new(pool(&url).await.into())),
             clock: clock.clone(),

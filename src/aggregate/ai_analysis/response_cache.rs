@@ -4,6 +4,10 @@
 //! A row without a model's name says that the last response could not be used, and how often that happened in a row. It
 //! never replaces an answer. Code from before these rows cannot read them, and asks again.
 
+mod encrypted;
+
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
     ActiveValue::Set,
@@ -19,6 +23,7 @@ use crate::{
     database::{self, Dialect, Pool, read_time},
     entity::ai_response,
     model::UserId,
+    privacy::{KeyError, UserKeys},
     proto::v1::AiAnalysisResults,
 };
 
@@ -30,6 +35,17 @@ const UNUSED_MAX: TimeDelta = TimeDelta::days(30);
 #[derive(Clone, Debug)]
 pub struct ResponseCache {
     pool: Pool,
+    /// None: responses are in clear.
+    encryption: Option<Arc<UserKeys>>,
+}
+
+/// Why the table could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ResponseCacheError {
+    #[error(transparent)]
+    Database(#[from] DbErr),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
 }
 
 /// An answer and its origin.
@@ -84,7 +100,14 @@ impl CachedResponse {
 impl ResponseCache {
     #[must_use]
     pub fn new(pool: Pool) -> Self {
-        Self { pool }
+        Self { pool, encryption: None }
+    }
+
+    /// Encrypts responses by the keys of the users whose loads have caused them. What says that a response could not be used
+    /// stays in clear: it holds a reason from a closed list, and a number.
+    #[must_use]
+    pub fn encrypted_by(self, encryption: Option<Arc<UserKeys>>) -> Self {
+        Self { encryption, ..self }
     }
 
     /// A condition: a response is stored under a key.
@@ -94,13 +117,17 @@ impl ResponseCache {
     }
 
     /// What is stored under a key. Notes its use.
-    pub(super) async fn find(&self, key: &ResponseKey, now: DateTime<Utc>) -> Result<Option<Remembered>, DbErr> {
+    pub(super) async fn find(
+        &self,
+        key: &ResponseKey,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Remembered>, ResponseCacheError> {
         use ai_response::Column;
         let dialect = Dialect::of(&self.pool);
         let times = [Column::CreatedAt, Column::LastUsedAt].map(|time| dialect.time_text(Expr::col(time)));
         let [created_at, last_used_at] = times;
         let stored = Query::select()
-            .columns([Column::Model, Column::PromptVersion, Column::Response])
+            .columns([Column::UserId, Column::Model, Column::PromptVersion, Column::Response])
             .columns([Column::PromptTokens, Column::CompletionTokens])
             .expr_as(created_at, "created_at")
             .expr_as(last_used_at, "last_used_at")
@@ -108,7 +135,10 @@ impl ResponseCache {
             .and_where(Expr::col(Column::RequestHash).eq(key.as_str()))
             .to_owned();
         let Some(row) = self.pool.query_one_raw(dialect.build(&stored)).await? else { return Ok(None) };
-        let found = StoredResponse::of(&row).and_then(|row| Ok((row.last_used_at, row.read(key)?)));
+        let found = match StoredResponse::of(&row) {
+            Ok(row) => self.decrypted(row, key).await?.and_then(|row| Ok((row.last_used_at, row.read(key)?))),
+            Err(why) => Err(why),
+        };
         let (last_used_at, remembered) = match found {
             Ok(found) => found,
             Err(why) => {
@@ -135,7 +165,11 @@ impl ResponseCache {
     }
 
     /// Stores a new response, unless another process was first: then returns the stored one.
-    pub(super) async fn keep(&self, user: &UserId, fresh: CachedResponse) -> Result<CachedResponse, DbErr> {
+    pub(super) async fn keep(
+        &self,
+        user: &UserId,
+        fresh: CachedResponse,
+    ) -> Result<CachedResponse, ResponseCacheError> {
         let first = OnConflict::column(ai_response::Column::RequestHash).do_nothing().to_owned();
         let rows = self.insert(user, &fresh, first).await?;
         if rows > 0 {
@@ -149,7 +183,11 @@ impl ResponseCache {
     }
 
     /// Stores a new response in place of any other.
-    pub(super) async fn overwrite(&self, user: &UserId, fresh: CachedResponse) -> Result<CachedResponse, DbErr> {
+    pub(super) async fn overwrite(
+        &self,
+        user: &UserId,
+        fresh: CachedResponse,
+    ) -> Result<CachedResponse, ResponseCacheError> {
         self.insert(user, &fresh, replacing()).await?;
         Ok(fresh)
     }
@@ -161,7 +199,7 @@ impl ResponseCache {
         key: &ResponseKey,
         reason: FailureReason,
         now: DateTime<Utc>,
-    ) -> Result<(), DbErr> {
+    ) -> Result<(), ResponseCacheError> {
         let model = Expr::col((ai_response::Entity, ai_response::Column::Model));
         let no_answer = replacing().action_and_where(model.eq("")).to_owned();
         let (times, conflict) = match self.find(key, now).await? {
@@ -172,11 +210,33 @@ impl ResponseCache {
             Some(Remembered::Unreadable) => (1, replacing()),
         };
         let row = unusable_row(user, key, &UnusableResponse { reason, times, at: now });
-        self.write(row, conflict).await.map(|_| ())
+        self.write(row, conflict).await?;
+        Ok(())
     }
 
-    async fn insert(&self, user: &UserId, fresh: &CachedResponse, conflict: OnConflict) -> Result<u64, DbErr> {
-        self.write(row(user, fresh), conflict).await
+    async fn insert(
+        &self,
+        user: &UserId,
+        fresh: &CachedResponse,
+        conflict: OnConflict,
+    ) -> Result<u64, ResponseCacheError> {
+        let mut row = row(user, fresh);
+        if let Some(keys) = &self.encryption {
+            row.response = Set(encrypted::encrypt(fresh.answer.as_json(), user, &fresh.key, keys).await?);
+        }
+        Ok(self.write(row, conflict).await?)
+    }
+
+    /// The row with its response in clear, or why it cannot be read.
+    async fn decrypted(
+        &self,
+        row: StoredResponse,
+        key: &ResponseKey,
+    ) -> Result<Result<StoredResponse, String>, ResponseCacheError> {
+        // Without a model's name the row says that a response could not be used.
+        let Some(keys) = self.encryption.as_ref().filter(|_| !row.model.is_empty()) else { return Ok(Ok(row)) };
+        let response = encrypted::decrypt(&row.response, &row.user, key, keys).await?;
+        Ok(response.map(|response| StoredResponse { response, ..row }))
     }
 
     /// Repeats while another writer holds the database, because the call is already paid for.
@@ -236,6 +296,7 @@ fn replacing() -> OnConflict {
 
 /// A row, whatever stands in it. What cannot be read is asked for again, and replaced.
 struct StoredResponse {
+    user: String,
     model: String,
     prompt_version: String,
     response: Json,
@@ -251,15 +312,16 @@ impl StoredResponse {
                 prompt_tokens: row.try_get("", "prompt_tokens")?,
                 completion_tokens: row.try_get("", "completion_tokens")?,
             };
-            let texts = (row.try_get("", "model")?, row.try_get("", "prompt_version")?, row.try_get("", "response")?);
+            let texts = (row.try_get("", "user_id")?, row.try_get("", "model")?, row.try_get("", "prompt_version")?);
             let times: [String; 2] = [row.try_get("", "created_at")?, row.try_get("", "last_used_at")?];
-            Ok((texts, usage, times))
+            Ok((texts, row.try_get("", "response")?, usage, times))
         };
-        let ((model, prompt_version, response), usage, times) = columns().map_err(|_| "a column of another type")?;
+        let ((user, model, prompt_version), response, usage, times) =
+            columns().map_err(|_| "a column of another type")?;
         let [Some(created_at), Some(last_used_at)] = times.map(|time| read_time(&time)) else {
             return Err("a time out of range".to_owned());
         };
-        Ok(Self { model, prompt_version, response, usage, created_at, last_used_at })
+        Ok(Self { user, model, prompt_version, response, usage, created_at, last_used_at })
     }
 
     fn read(self, key: &ResponseKey) -> Result<Remembered, String> {

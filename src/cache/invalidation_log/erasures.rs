@@ -1,6 +1,6 @@
 //! Which users any instance has erased a short while ago, so that nothing made from their data is remembered afterwards.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
@@ -9,6 +9,7 @@ use crate::{
     aggregate::ai_analysis::Erasures,
     clock::Moment,
     model::{Invalidation, SectionSet, UserHash, UserId},
+    privacy::UserKeys,
 };
 
 /// A call to a model begins so long after its input was read, at most: a load ends before that.
@@ -24,9 +25,15 @@ pub(super) struct RecentErasures {
     users: HashMap<UserHash, Moment>,
     /// Until then erasures may be missing from `users`.
     unknown_until: Option<Moment>,
+    /// Where the keys of erased users are dropped. None: nothing is encrypted.
+    keys: Option<Arc<UserKeys>>,
 }
 
 impl RecentErasures {
+    pub(super) fn drop_keys_from(&mut self, keys: Arc<UserKeys>) {
+        self.keys = Some(keys);
+    }
+
     /// Notes the erasures among entries that are applied now.
     pub(super) fn note(&mut self, rows: &[LogRow], now: Moment) {
         for row in rows {
@@ -34,6 +41,9 @@ impl RecentErasures {
                 && scope.sections == SectionSet::ERASED
             {
                 self.users.insert(scope.user, now);
+                if let Some(keys) = &self.keys {
+                    keys.forget(scope.user);
+                }
             }
         }
         if self.users.len() > KEPT_MAX {
@@ -48,6 +58,9 @@ impl RecentErasures {
     /// Entries up to now were not read.
     pub(super) fn miss(&mut self, now: Moment) {
         self.unknown_until = Some(now);
+        if let Some(keys) = &self.keys {
+            keys.forget_all();
+        }
     }
 
     fn may_have(&self, user: UserHash, since: Moment) -> bool {

@@ -8,17 +8,24 @@ mod accesses;
 mod row;
 mod statements;
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, QueryOrder, QuerySelect, Statement, sea_query::Expr};
 
 use self::{
     accesses::{Accessed, AccessedRow},
-    row::StoredRow,
+    row::{EncryptedRow, RowContent, StoredRow},
     statements::Statements,
 };
-use super::{error::TierError, guard::TierGuard, tier_metrics::WriteOutcome};
+use super::{encrypted_record, error::TierError, guard::TierGuard, tier_metrics::WriteOutcome};
 use crate::{
     clock::Clock,
     config,
@@ -26,6 +33,7 @@ use crate::{
     entity::cache_entry,
     fault::{FaultPoint, Faults},
     model::{CacheKey, Scope, Snapshot, StrategyId, Tier, UserId},
+    privacy::{UserKey, UserKeys},
     proto::v1::AccessedEntry,
     telemetry::Meter,
 };
@@ -45,6 +53,10 @@ pub struct DatabaseTier {
     statements: Statements,
     timeout: Duration,
     sweep_batch: u64,
+    /// None: rows are in clear.
+    encryption: Option<Arc<UserKeys>>,
+    /// Whether there may be rows in clear though rows are encrypted.
+    may_be_in_clear: AtomicBool,
     clock: Clock,
     pub(in crate::cache) guard: TierGuard,
     reach: Reach,
@@ -66,6 +78,8 @@ impl DatabaseTier {
             pool,
             timeout: config.timeout,
             sweep_batch: config.sweep_batch,
+            encryption: None,
+            may_be_in_clear: AtomicBool::new(true),
             guard: TierGuard::new(Tier::Database, clock.clone()),
             reach: Reach::default(),
             faults: Faults::here(),
@@ -77,6 +91,12 @@ impl DatabaseTier {
     #[must_use]
     pub fn with_metrics(self, meter: &Meter) -> Self {
         Self { guard: self.guard.with_metrics(meter), ..self }
+    }
+
+    /// Encrypts rows by their users' keys.
+    #[must_use]
+    pub fn encrypted_by(self, encryption: Option<Arc<UserKeys>>) -> Self {
+        Self { encryption, ..self }
     }
 
     /// The stored snapshot, valid or not, expired or not. One statement.
@@ -91,13 +111,20 @@ impl DatabaseTier {
         let row = within(self.timeout, self.faults.through(FaultPoint::Row, self.pool.query_one_raw(read))).await;
         self.learn(&row);
         let Some(row) = row? else { return Ok(None) };
-        StoredRow::read(&row)?.into_snapshot(key, asked_at).map(Some)
+        match &self.encryption {
+            None => StoredRow::read(&row)?.into_snapshot(key, asked_at).map(Some),
+            Some(keys) => {
+                let row = EncryptedRow::read(&row)?;
+                let snapshot = encrypted_record::from_row(&row.document, key, keys).await?;
+                row.expiring(&snapshot, asked_at).map(Some)
+            }
+        }
     }
 
     /// A condition: the key has a row that `get` can serve. It is evaluated in the statement that takes a lease.
     #[must_use]
     pub fn is_stored(&self, key: &CacheKey, last_invalidation: i64) -> Expr {
-        self.statements.is_stored(key, last_invalidation)
+        self.statements.is_stored(key, last_invalidation, RowContent::format(self.encryption.is_some()))
     }
 
     /// Whether the circuit is closed, for others that use this database.
@@ -111,18 +138,40 @@ impl DatabaseTier {
         self.reach.set(self.guard.breaker.is_closed());
     }
 
+    /// As [`Self::put_by`], by the user's key if rows are encrypted.
+    pub async fn put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
+        match &self.encryption {
+            None => self.put_by(None, snapshot, last_invalidation).await,
+            Some(keys) => self.put_by(Some(&*keys.of(&snapshot.key.user).await?), snapshot, last_invalidation).await,
+        }
+    }
+
     /// Stores a snapshot until it expires, unless the row there is newer, or complete and valid where this one is partial.
     /// A row below the position of the scope's last invalidation counts as invalid.
-    pub async fn put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
-        let written = self.try_put(snapshot, last_invalidation).await;
+    pub async fn put_by(
+        &self,
+        key: Option<&UserKey>,
+        snapshot: &Snapshot,
+        last_invalidation: i64,
+    ) -> Result<(), TierError> {
+        let written = self.try_put(key, snapshot, last_invalidation).await;
         self.guard.metrics.wrote(WriteOutcome::of(&written));
         written
     }
 
-    async fn try_put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
+    async fn try_put(
+        &self,
+        key: Option<&UserKey>,
+        snapshot: &Snapshot,
+        last_invalidation: i64,
+    ) -> Result<(), TierError> {
         self.guard.admit()?;
         let life = (snapshot.expires_at - self.clock.utc()).num_microseconds().unwrap_or(i64::MAX);
-        let upsert = self.statements.upsert(snapshot, life, last_invalidation)?;
+        let content = match key {
+            None => RowContent::in_clear(snapshot)?,
+            Some(key) => RowContent::encrypted(encrypted_record::to_row(snapshot, key)),
+        };
+        let upsert = self.statements.upsert(snapshot, content, life, last_invalidation);
         self.write(upsert, BACKGROUND_TIMEOUT).await.map(|_| ())
     }
 
@@ -155,9 +204,25 @@ impl DatabaseTier {
         Ok(rows)
     }
 
-    /// Deletes expired rows created longer ago than `older_than`, in batches. Returns how many.
+    /// Deletes expired rows created longer ago than `older_than`, in batches, and what is in clear if rows are encrypted,
+    /// AI responses included.
+    /// Returns how many.
     pub async fn sweep(&self, older_than: Duration, batch: u64) -> Result<u64, TierError> {
-        self.delete_expired(Some(older_than), None, batch).await
+        let expired = self.delete_expired(Some(older_than), None, batch).await?;
+        Ok(expired + self.delete_in_clear(batch).await?)
+    }
+
+    /// Until a sweep has found none. Instances that do not encrypt yet write further ones, so the last one that starts
+    /// deletes the last of them.
+    async fn delete_in_clear(&self, batch: u64) -> Result<u64, TierError> {
+        let mut deleted = 0;
+        while self.encryption.is_some() && self.may_be_in_clear.load(Ordering::Relaxed) {
+            let rows = self.write(self.statements.delete_in_clear(batch), BACKGROUND_TIMEOUT).await?;
+            let responses = self.write(self.statements.delete_ai_responses_in_clear(batch), BACKGROUND_TIMEOUT).await?;
+            deleted += rows + responses;
+            self.may_be_in_clear.store(rows.max(responses) == batch, Ordering::Relaxed);
+        }
+        Ok(deleted)
     }
 
     /// Deletes expired rows, at most `limit` or all, in batches. Returns how many.

@@ -2,6 +2,8 @@
 
 use std::{error::Error as _, sync::Arc};
 
+use crate::privacy::KeyError;
+
 /// The text holds no payload.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TierError {
@@ -14,6 +16,9 @@ pub enum TierError {
     Redis(#[source] fred::error::Error),
     #[error("the database failed")]
     Database(#[source] Arc<sea_orm::DbErr>),
+    /// The value may be readable later.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     #[error("unreadable: {0}")]
     Garbage(String),
 }

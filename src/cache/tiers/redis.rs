@@ -11,7 +11,6 @@
 mod client;
 mod connection_errors;
 mod examination;
-pub mod record;
 mod script;
 mod subscriber;
 mod tls;
@@ -19,7 +18,7 @@ mod url;
 mod witness;
 mod writes;
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fred::{
@@ -39,12 +38,13 @@ pub(in crate::cache) use witness::{LogMark, Witness};
 use connection_errors::ConnectionErrors;
 use writes::Writes;
 
-use super::{error::TierError, guard::TierGuard, tier_metrics::WriteOutcome};
+use super::{encrypted_record, error::TierError, guard::TierGuard, record, tier_metrics::WriteOutcome};
 use crate::{
     clock::Clock,
     config,
     fault::{FaultPoint, Faults},
     model::{CacheKey, Scope, Snapshot, Tier, UserId},
+    privacy::{UserKey, UserKeys},
     sync::Mutex,
     telemetry::Meter,
 };
@@ -67,6 +67,8 @@ pub struct RedisTier {
     ttl: Duration,
     timeout: Duration,
     compress_above: usize,
+    /// None: records are in clear.
+    encryption: Option<Arc<UserKeys>>,
     clock: Clock,
     pub(in crate::cache) guard: TierGuard,
     writes: Writes,
@@ -92,6 +94,7 @@ impl RedisTier {
             ttl: config.ttl,
             timeout: config.timeout,
             compress_above: config.compress_above,
+            encryption: None,
             guard: TierGuard::new(Tier::Redis, clock.clone()),
             writes: Writes::new(clock.clone()),
             faults: Faults::here(),
@@ -105,6 +108,12 @@ impl RedisTier {
         Self { guard: self.guard.with_metrics(meter), ..self }
     }
 
+    /// Encrypts records by their users' keys.
+    #[must_use]
+    pub fn encrypted_by(self, encryption: Option<Arc<UserKeys>>) -> Self {
+        Self { encryption, ..self }
+    }
+
     /// The stored snapshot, valid or not. Deletes unreadable values.
     pub async fn get(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
         // Pinned here: passed by value, the future would be copied into each caller's.
@@ -116,7 +125,7 @@ impl RedisTier {
         let answer = self.ask(self.client.get::<Option<Bytes>, _>(&name)).await;
         self.guard.report(&answer);
         let found = match answer {
-            Ok(Some(bytes)) => record::decode(&bytes, key).map(Some).map_err(TierError::from),
+            Ok(Some(bytes)) => self.decoded(&bytes, key).await.map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
@@ -127,9 +136,29 @@ impl RedisTier {
         found
     }
 
+    async fn decoded(&self, bytes: &Bytes, key: &CacheKey) -> Result<Snapshot, TierError> {
+        match &self.encryption {
+            None => Ok(record::decode(bytes, key)?),
+            Some(keys) => encrypted_record::from_redis(bytes, key, keys).await,
+        }
+    }
+
+    /// As [`Self::put_by`], by the user's key if records are encrypted.
+    pub async fn put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
+        match &self.encryption {
+            None => self.put_by(None, snapshot, last_invalidation).await,
+            Some(keys) => self.put_by(Some(&*keys.of(&snapshot.key.user).await?), snapshot, last_invalidation).await,
+        }
+    }
+
     /// Stores a snapshot until it expires, unless the stored one is newer, or complete where this one is partial. A stored
     /// one that was read below the position of the key's last invalidation counts as nothing. One round trip.
-    pub async fn put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
+    pub async fn put_by(
+        &self,
+        key: Option<&UserKey>,
+        snapshot: &Snapshot,
+        last_invalidation: i64,
+    ) -> Result<(), TierError> {
         let left = (snapshot.expires_at - self.clock.utc()).to_std().unwrap_or_default();
         let life_ms = u64::try_from(left.min(self.ttl).as_millis()).unwrap_or(u64::MAX);
         if life_ms == 0 {
@@ -138,8 +167,12 @@ impl RedisTier {
         let names = self.names(&snapshot.key.user);
         let keys = vec![names.record(&snapshot.key), names.index()];
         let strategy = snapshot.key.strategy.map_or(0, crate::model::StrategyId::get);
+        let record = match key {
+            None => record::encode(snapshot, self.compress_above),
+            Some(key) => encrypted_record::to_redis(snapshot, self.compress_above, key),
+        };
         let arguments = vec![
-            record::encode(snapshot, self.compress_above).into(),
+            record.into(),
             life_ms.to_string().into(),
             format!("{strategy}:{}", snapshot.key.hash).into(),
             last_invalidation.to_string().into(),

@@ -19,6 +19,7 @@ use crate::{
     lease::Lease,
     model::{CacheKey, Scope, SectionSet, Snapshot, Tier},
     mutant::{self, Mutant},
+    privacy::UserKey,
     telemetry::trace,
 };
 
@@ -97,6 +98,9 @@ impl Tiers {
     }
 
     async fn store(&self, snapshot: &Snapshot, only: Option<Tier>) {
+        let Ok(key) = self.key_of(snapshot, only).await else { return };
+        // Order: the view after the key. What an erasure outdates is encrypted only by a key from before this instance has
+        // applied the erasure. The erasure deletes that one.
         let view = self.log.view(&snapshot.key);
         if !view.admits(snapshot, SectionSet::ALL) {
             self.superseded.add(1);
@@ -110,12 +114,32 @@ impl Tiers {
         if let Some(redis) = self.redis.as_ref().filter(|_| only != Some(Tier::Database)) {
             // Order: the witness first. The document would be revived by a database that has lost what came before it.
             if self.log.raise_witness(snapshot.read_position_max()).await {
-                let _ = redis.put(snapshot, view.last_invalidation()).instrument(info_span!("write redis")).await;
+                let _ = redis
+                    .put_by(key.as_deref(), snapshot, view.last_invalidation())
+                    .instrument(info_span!("write redis"))
+                    .await;
             }
         }
         if only != Some(Tier::Redis) {
-            let _ = self.database.put(snapshot, below).instrument(info_span!("write database")).await;
+            let _ =
+                self.database.put_by(key.as_deref(), snapshot, below).instrument(info_span!("write database")).await;
         }
+    }
+
+    /// The key to encrypt by; none if documents are stored in clear. A failure is that of each tier.
+    async fn key_of(&self, snapshot: &Snapshot, only: Option<Tier>) -> Result<Option<Arc<UserKey>>, ()> {
+        let Some(keys) = &self.encryption else { return Ok(None) };
+        let error = match keys.of(&snapshot.key.user).await {
+            Ok(key) => return Ok(Some(key)),
+            Err(error) => TierError::Keys(error),
+        };
+        let redis = self.redis.as_ref().filter(|_| only != Some(Tier::Database)).map(|redis| &redis.guard.metrics);
+        let database = Some(&self.database.guard.metrics).filter(|_| only != Some(Tier::Redis));
+        for metrics in redis.into_iter().chain(database) {
+            metrics.wrote(WriteOutcome::Skipped);
+            metrics.failed(&error);
+        }
+        Err(())
     }
 
     /// Drops the copies in memory and Redis after an invalidation that could not be made durable.
@@ -143,7 +167,7 @@ impl Tiers {
             move |error: TierError| {
                 tracing::error!(%error, tier = Tier::name(tier), "purge incomplete: a tier could not be cleaned");
                 Error::Unavailable {
-                    reason: Unavailable::PurgeIncomplete { tier },
+                    reason: Unavailable::PurgeIncomplete { tier: Tier::name(tier) },
                     retry_after: Duration::from_secs(1),
                     cause: None,
                 }

@@ -7,6 +7,7 @@ use super::error::TierError;
 use crate::{
     cache::counters::{Counter, count, share},
     model::Tier,
+    privacy::KeyError,
     proto::v1::TierStats,
     sync::Mutex,
     telemetry::{DurationHistogram, Meter, Quantiles, names::LOOKUP_DURATION},
@@ -34,7 +35,7 @@ pub struct TierMetrics {
 pub enum WriteOutcome {
     Done,
     Failed,
-    /// Not tried: the tier holds a newer snapshot, or its circuit is open.
+    /// Not tried: the tier holds a newer snapshot, its circuit is open, or the user's key is not to be had.
     Skipped,
 }
 
@@ -85,9 +86,11 @@ impl TierMetrics {
     pub fn failed(&self, error: &TierError) {
         match error {
             // The call was skipped; the error that opened the circuit stays visible.
-            TierError::Open => return,
+            TierError::Open | TierError::Keys(KeyError::Open) => return,
             TierError::Garbage(_) => self.garbage.add(1),
-            TierError::Timeout | TierError::Redis(_) | TierError::Database(_) => self.errors.add(1),
+            TierError::Timeout | TierError::Redis(_) | TierError::Database(_) | TierError::Keys(_) => {
+                self.errors.add(1);
+            }
         }
         let line = error.line().chars().take(ERROR_CHARS_MAX).collect();
         *self.last_error.lock() = line;
@@ -124,7 +127,7 @@ impl WriteOutcome {
     pub fn of(written: &Result<(), TierError>) -> Self {
         match written {
             Ok(()) => Self::Done,
-            Err(TierError::Open) => Self::Skipped,
+            Err(TierError::Open | TierError::Keys(_)) => Self::Skipped,
             Err(_) => Self::Failed,
         }
     }

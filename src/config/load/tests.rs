@@ -52,6 +52,7 @@ fn every_setting_is_documented_and_refuses_nonsense() {
         "tls.client_ca",
         "auth.tokens_file",
         "auth.principals_file",
+        "privacy.master_key_file",
         "sources.file_copies_in",
     ];
     for setting in SETTINGS {

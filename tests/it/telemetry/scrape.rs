@@ -8,6 +8,7 @@ use std::{
 
 use tonic::Code;
 use userdata::{
+    privacy::new_master_key,
     proto::v1::CacheStatus,
     telemetry::names::{self, INSTRUMENTS, Instrument, InstrumentKind},
 };
@@ -20,10 +21,15 @@ use testkit::{
     wait_for,
 };
 
-/// A server that has everything that can be measured: Redis, and the change feed's pool.
+/// A server that has everything that can be measured: Redis, the change feed's pool, and the key database.
 pub(super) async fn served() -> (Cluster, Server) {
     let cluster = cluster(Layout::Sqlite).await.with_redis().await;
-    let server = serve(cluster.settings().with("sources.change_feed", true)).await;
+    let folder = std::path::Path::new(cluster.database().file()).parent().unwrap();
+    let (keys, master) = (folder.join("keys.db"), folder.join("master"));
+    std::fs::write(&master, new_master_key("a").unwrap()).unwrap();
+    let settings = cluster.settings().with("sources.change_feed", true).with("privacy.encrypt", true);
+    let settings = settings.with("privacy.keys_url", format!("sqlite://{}?mode=rwc", keys.display()));
+    let server = serve(settings.with("privacy.master_key_file", master.display())).await;
     (cluster, server)
 }
 

@@ -193,6 +193,7 @@ impl Member {
                 leases: Arc::clone(&leases),
                 redis: None,
                 database: rows,
+                user_keys: None,
                 aggregator: assembled(&config, &cache_pool, &sources_pool, leases, &clock),
                 outbox: Some(Outbox::new(relay_pool)),
                 clock: clock.clone(),

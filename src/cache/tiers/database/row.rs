@@ -1,6 +1,7 @@
-//! Conversion between snapshots and rows: one JSON column for the document, one for the facts of its sections.
+//! Conversion between snapshots and rows: one JSON column for the document, one for the facts of its sections. Of an
+//! encrypted row, the first one holds both.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
@@ -15,13 +16,15 @@ use crate::{
     model::{
         CacheKey, Generator, SealedSection, Section, Snapshot, State, StrategyId,
         document::encode_sections,
-        snapshot::{Part, SectionFacts},
+        snapshot::{Part, Sealed, SectionFacts},
     },
     proto::v1::ComprehensiveUserData,
 };
 
-/// The version of the row's format; other versions are not read.
-pub(super) const FORMAT: i32 = 1;
+/// A row whose document and facts are JSON in clear.
+pub(super) const IN_CLEAR: i32 = 1;
+/// A row whose document is an encrypted record, and has the facts in it.
+const ENCRYPTED: i32 = 2;
 /// Of a row whose document an invalidation has dropped: it only counts accesses.
 pub(super) const COUNTS_ONLY: i32 = 0;
 
@@ -43,10 +46,7 @@ pub(super) struct StoredRow {
 impl StoredRow {
     /// Reads the format first, because it defines the other columns.
     pub(super) fn read(row: &QueryResult) -> Result<Self, TierError> {
-        let format: i32 = row.try_get("", "format").map_err(unreadable)?;
-        if format != FORMAT {
-            return Err(TierError::Garbage(format!("a row of format {format}")));
-        }
+        check_format(row, IN_CLEAR)?;
         let as_of: String = row.try_get("", "as_of").map_err(unreadable)?;
         let as_of = read_time(&as_of).ok_or_else(|| TierError::Garbage("a time out of range".to_owned()))?;
         let columns = || -> Result<Self, DbErr> {
@@ -85,11 +85,76 @@ impl StoredRow {
                 _ => return Err(TierError::Garbage("section facts that do not fit the document".to_owned())),
             }
         }
-        let expires_at = asked_at
-            .checked_add_signed(TimeDelta::microseconds(self.micros_left as i64))
-            .ok_or_else(|| TierError::Garbage("an expiry out of range".to_owned()))?;
+        let expires_at = expiry(asked_at, self.micros_left)?;
         Ok(Snapshot::seal(key.clone(), self.epoch.into(), self.as_of, expires_at, parts))
     }
+}
+
+/// The columns of the read statement that count if the row is encrypted: all else is in the encrypted record.
+pub(super) struct EncryptedRow {
+    pub(super) document: String,
+    micros_left: f64,
+}
+
+impl EncryptedRow {
+    pub(super) fn read(row: &QueryResult) -> Result<Self, TierError> {
+        check_format(row, ENCRYPTED)?;
+        Ok(Self {
+            document: row.try_get("", "document").map_err(unreadable)?,
+            micros_left: row.try_get("", "micros_left").map_err(unreadable)?,
+        })
+    }
+
+    /// The snapshot with the row's expiry, which is by the database's clock.
+    pub(super) fn expiring(&self, snapshot: &Snapshot, asked_at: DateTime<Utc>) -> Result<Snapshot, TierError> {
+        let sealed = Sealed {
+            key: snapshot.key.clone(),
+            epoch: Arc::clone(&snapshot.epoch),
+            payload: snapshot.payload.clone(),
+            sections: snapshot.sections.clone(),
+            as_of: snapshot.as_of,
+            expires_at: expiry(asked_at, self.micros_left)?,
+        };
+        Ok(sealed.into())
+    }
+}
+
+/// What a row holds of a document.
+pub(super) struct RowContent {
+    pub(super) document: String,
+    pub(super) sections: String,
+    pub(super) format: i32,
+}
+
+impl RowContent {
+    pub(super) fn in_clear(snapshot: &Snapshot) -> Result<Self, TierError> {
+        let (document, sections) = (document_json(snapshot)?, sections_json(snapshot)?);
+        Ok(Self { document, sections, format: IN_CLEAR })
+    }
+
+    pub(super) fn encrypted(document: String) -> Self {
+        Self { document, sections: "[]".to_owned(), format: ENCRYPTED }
+    }
+
+    /// The format of the rows that are read and written.
+    pub(super) fn format(encrypted: bool) -> i32 {
+        if encrypted { ENCRYPTED } else { IN_CLEAR }
+    }
+}
+
+fn check_format(row: &QueryResult, expected: i32) -> Result<(), TierError> {
+    let format: i32 = row.try_get("", "format").map_err(unreadable)?;
+    match format {
+        _ if format == expected => Ok(()),
+        IN_CLEAR => Err(TierError::Garbage("a row in clear, and privacy.encrypt is on".to_owned())),
+        ENCRYPTED => Err(TierError::Garbage("an encrypted row, and privacy.encrypt is off".to_owned())),
+        other => Err(TierError::Garbage(format!("a row of format {other}"))),
+    }
+}
+
+fn expiry(asked_at: DateTime<Utc>, micros_left: f64) -> Result<DateTime<Utc>, TierError> {
+    let expiry = asked_at.checked_add_signed(TimeDelta::microseconds(micros_left as i64));
+    expiry.ok_or_else(|| TierError::Garbage("an expiry out of range".to_owned()))
 }
 
 /// SQLite accepts values of any type in any column.
@@ -97,14 +162,14 @@ fn unreadable(_: DbErr) -> TierError {
     TierError::Garbage("a column of another type".to_owned())
 }
 
-pub(super) fn document_json(snapshot: &Snapshot) -> Result<String, TierError> {
+fn document_json(snapshot: &Snapshot) -> Result<String, TierError> {
     let document = ComprehensiveUserData::decode(snapshot.payload.clone())
         .map_err(|_| TierError::Garbage("a sealed document that does not decode".to_owned()))?;
     // The error itself would quote the document.
     serde_json::to_string(&document).map_err(|_| TierError::Garbage("a document without JSON form".to_owned()))
 }
 
-pub(super) fn sections_json(snapshot: &Snapshot) -> Result<String, TierError> {
+fn sections_json(snapshot: &Snapshot) -> Result<String, TierError> {
     let stored: Vec<StoredSection> = snapshot.sections.iter().map(StoredSection::of).collect();
     serde_json::to_string(&stored).map_err(|_| TierError::Garbage("section facts without JSON form".to_owned()))
 }

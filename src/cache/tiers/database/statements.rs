@@ -13,16 +13,16 @@ use sea_orm::{
 
 use super::{
     accesses::AccessedRow,
-    row::{self, strategy_key},
+    row::{self, RowContent, strategy_key},
 };
 use crate::{
-    cache::tiers::error::TierError,
     database::{Dialect, SqlFile, parameter},
     entity::{
         ai_response,
         cache_entry::{Column, Entity},
     },
     model::{CacheKey, Scope, Snapshot, StrategyId, UserId},
+    privacy::SEALED_PREFIX,
 };
 
 /// Adds a JSON array of [`AccessedRow`]s to their rows.
@@ -53,36 +53,38 @@ impl Statements {
     pub(super) fn upsert(
         &self,
         snapshot: &Snapshot,
+        content: RowContent,
         life_micros: i64,
         last_invalidation: i64,
-    ) -> Result<Statement, TierError> {
+    ) -> Statement {
         let key = &snapshot.key;
         let values = [
             key.user.as_str().into(),
             strategy_key(key.strategy).into(),
             key.hash.to_string().into(),
             key.strategy.map(StrategyId::get).into(),
-            row::document_json(snapshot)?.into(),
-            row::sections_json(snapshot)?.into(),
+            content.document.into(),
+            content.sections.into(),
             snapshot.read_position_max().into(),
             self.dialect.time(snapshot.as_of),
             snapshot.epoch.to_string().into(),
             snapshot.complete().into(),
-            row::FORMAT.into(),
+            content.format.into(),
             life_micros.into(),
             last_invalidation.into(),
         ];
-        Ok(self.dialect.statement(&self.upsert, values))
+        self.dialect.statement(&self.upsert, values)
     }
 
-    /// Whether a key has a row that is fresh and was read no earlier than `last_invalidation`.
-    pub(super) fn is_stored(&self, key: &CacheKey, last_invalidation: i64) -> Expr {
+    /// Whether a key has a row of this format that is fresh and was read no earlier than `last_invalidation`.
+    pub(super) fn is_stored(&self, key: &CacheKey, last_invalidation: i64, format: i32) -> Expr {
         let row = Entity::find()
             .select_only()
             .expr(Expr::cust("1"))
             .filter(Column::UserId.eq(key.user.as_str()))
             .filter(Column::StrategyKey.eq(strategy_key(key.strategy)))
             .filter(Column::DataHash.eq(key.hash.to_string()))
+            .filter(Column::Format.eq(format))
             .filter(Column::ReadPosition.gte(last_invalidation))
             .filter(Expr::col(Column::ExpiresAt).gt(self.dialect.now()));
         Expr::exists(row.into_query())
@@ -132,6 +134,31 @@ impl Statements {
             .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
             .to_owned();
         Entity::delete_many().filter(Column::Id.in_subquery(expired)).build(self.dialect.backend())
+    }
+
+    /// Deletes rows whose document is in clear.
+    pub(super) fn delete_in_clear(&self, rows_max: u64) -> Statement {
+        let in_clear = Query::select()
+            .column(Column::Id)
+            .from(Entity)
+            .and_where(Expr::col(Column::Format).eq(row::IN_CLEAR))
+            .limit(rows_max)
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .to_owned();
+        Entity::delete_many().filter(Column::Id.in_subquery(in_clear)).build(self.dialect.backend())
+    }
+
+    /// Deletes AI responses in clear, except what says that one could not be used.
+    pub(super) fn delete_ai_responses_in_clear(&self, rows_max: u64) -> Statement {
+        use ai_response::{Column, Entity};
+        let in_clear = Query::select()
+            .column(Column::RequestHash)
+            .from(Entity)
+            .and_where(Expr::col(Column::Model).ne(""))
+            .and_where(Expr::col(Column::Response).cast_as("TEXT").not_like(format!("{SEALED_PREFIX}%")))
+            .limit(rows_max)
+            .to_owned();
+        Entity::delete_many().filter(Column::RequestHash.in_subquery(in_clear)).build(self.dialect.backend())
     }
 
     /// How many rows there are, and how many of them have expired.
@@ -217,6 +244,7 @@ fn replaces(dialect: Dialect, last_invalidation: Expr) -> Expr {
     let is_useless = stored(Column::ExpiresAt)
         .lte(dialect.now())
         .or(stored(Column::ReadPosition).lt(last_invalidation))
+        .or(stored(Column::Format).ne(excluded(Column::Format)))
         .or(is_of_the_future);
     let is_at_one_position = excluded(Column::ReadPosition).eq(stored(Column::ReadPosition));
     let is_newer = excluded(Column::ReadPosition)

@@ -15,10 +15,9 @@ use super::{
     KEYS_WALKED_AT_ONCE, RedisTier,
     client::{self, EVENTS_MAX},
     connection_errors::ConnectionErrors,
-    record,
 };
 use crate::{
-    cache::tiers::error::TierError,
+    cache::tiers::{error::TierError, record},
     clock::Clock,
     config,
     model::{Parameters, Scope, SectionSet, Snapshot, UserDataQuery, UserId},

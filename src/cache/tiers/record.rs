@@ -1,4 +1,4 @@
-//! The format of a snapshot in a Redis value.
+//! The format of a snapshot in a Redis value; encrypted, also in a row of the table (encrypted_record.rs).
 //!
 //! | bytes | |
 //! |---|---|
@@ -27,6 +27,8 @@ pub use self::header::RecordError;
 use crate::model::{CacheKey, Snapshot, snapshot::Sealed};
 
 const SIGNATURE: [u8; 5] = *b"UDSN\x02";
+/// Before a record that is encrypted.
+pub(super) const ENCRYPTED_SIGNATURE: [u8; 5] = *b"UDSN\x03";
 const HEAD: usize = 38;
 /// What the script compares.
 pub(super) const HEAD_COMPARED: usize = 34;
@@ -104,7 +106,8 @@ pub fn decode(record: &Bytes, key: &CacheKey) -> Result<Snapshot, RecordError> {
 
 /// The head of a record: when its document was assembled, and the digest of its log. None if it is none of this layout.
 pub(super) fn assembled(head: &[u8]) -> Option<(DateTime<Utc>, [u8; 8])> {
-    let is_ours = head.len() >= HEAD_COMPARED && head.starts_with(&SIGNATURE);
+    let is_signed = head.starts_with(&SIGNATURE) || head.starts_with(&ENCRYPTED_SIGNATURE);
+    let is_ours = head.len() >= HEAD_COMPARED && is_signed;
     let as_of = is_ours.then(|| DateTime::from_timestamp_micros(i64::from_be_bytes(array(&head[10..18])))).flatten()?;
     Some((as_of, array(&head[26..34])))
 }
