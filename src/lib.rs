@@ -30,6 +30,8 @@ pub mod probes;
 pub mod app;
 pub mod doctor;
 pub mod cli;
+#[cfg(feature = "mutants")]
+pub mod fuzzing;
 
 #[cfg(test)]
 mod testing;

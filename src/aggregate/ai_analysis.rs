@@ -22,7 +22,7 @@ mod input;
 mod object;
 mod prompt;
 mod refusal;
-mod reply;
+pub(crate) mod reply;
 mod response_cache;
 mod rules;
 mod sample;

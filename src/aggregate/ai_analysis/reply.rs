@@ -82,3 +82,19 @@ fn levels(value: &Json) -> usize {
         _ => 0,
     }
 }
+
+/// Reads an endpoint's answer as it is, and as the text of a model. What is accepted is accepted again from the cache.
+#[cfg(feature = "mutants")]
+pub(crate) fn read_answer(bytes: &[u8]) {
+    let envelope = ModelReply::read(bytes).and_then(|reply| {
+        reply.model();
+        reply.usage();
+        reply.answer()
+    });
+    let bare = ModelAnswer::read(&String::from_utf8_lossy(bytes));
+    for answer in [envelope, bare].into_iter().flatten() {
+        let results = answer.results();
+        let stored = serde_json::from_str(&answer.as_json().to_string()).expect("JSON");
+        assert_eq!(ModelAnswer::check(stored).expect("a checked answer").results(), results);
+    }
+}

@@ -5,7 +5,7 @@
 //! run in the background or for an operator, with a timeout of their own.
 
 mod accesses;
-mod row;
+pub(crate) mod row;
 mod statements;
 
 use std::{

@@ -228,3 +228,17 @@ impl StoredSection {
         })
     }
 }
+
+/// The columns of JSON as a snapshot, and what is read of them when that is written. None if they are no row of `key`.
+#[cfg(feature = "mutants")]
+pub(crate) fn read_twice(document: String, sections: String, key: &CacheKey) -> Option<(Snapshot, Snapshot)> {
+    let read = |document, sections| {
+        let (epoch, as_of, micros_left) = (String::new(), DateTime::UNIX_EPOCH, 1e6);
+        StoredRow { document, sections, epoch, as_of, micros_left }.into_snapshot(key, DateTime::UNIX_EPOCH)
+    };
+    let snapshot = read(document, sections).ok()?;
+    let written = document_json(&snapshot).and_then(|document| Ok((document, sections_json(&snapshot)?)));
+    let (document, sections) = written.expect("what was read can be written");
+    let again = read(document, sections).expect("what was written can be read");
+    Some((snapshot, again))
+}
