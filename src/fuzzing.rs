@@ -6,7 +6,7 @@ use prost::Message as _;
 
 use crate::{
     aggregate::ai_analysis::reply,
-    cache::tiers::{database::row, redis::record},
+    cache::tiers::{database::row, record},
     grpc::{refusal::Refusal, service::convert},
     model::{CacheKey, Parameters, Snapshot, Token, UserDataQuery, UserId},
     proto::v1::{GetComprehensiveUserDataRequest, InvalidateCacheRequest, WarmCacheRequest},
