@@ -80,6 +80,7 @@ impl UserDataCache {
         if let Some(redis) = &self.tiers.redis {
             observe(&[Tier::Redis.name()], level(redis.guard.breaker.state()));
             observe(&["redis_writes"], level(redis.writes_state()));
+            observe(&["redis_nodes"], level(redis.nodes_state()));
         }
         observe(&[Tier::Database.name()], level(self.tiers.database.guard.breaker.state()));
         if let Some(keys) = &self.tiers.encryption {

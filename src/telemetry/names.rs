@@ -252,8 +252,8 @@ instruments! {
         [Attribute {
             name: "dependency",
             values: &[
-                "redis", "redis_writes", "database", "keys", "onboarding", "strategy", "ai_analysis", "gap_analysis", "performance",
-                "recommendations",
+                "redis", "redis_writes", "redis_nodes", "database", "keys", "onboarding", "strategy", "ai_analysis",
+                "gap_analysis", "performance", "recommendations",
             ],
         }];
 

@@ -120,13 +120,13 @@ impl InvalidationLog {
                 return None;
             }
             // Order: first the witness, then the head.
-            let held = witness.redis.witness(&epoch).await.ok()?;
-            let has_it = match held {
-                None => true,
-                Some(held) => self.is_in_log(&epoch, held).await.ok()?,
-            };
-            if has_it {
-                if let Some(Witness::Of(mark)) = held {
+            let held = witness.redis.witnesses(&epoch).await.ok()?;
+            let mut has_all = true;
+            for one in &held {
+                has_all = has_all && self.is_in_log(&epoch, *one).await.ok()?;
+            }
+            if has_all {
+                if let Some(Witness::Of(mark)) = held.last().copied() {
                     witness.set_raised(Arc::clone(&epoch), mark.position, Some(mark));
                 }
                 witness.state.lock().compared = Some(Arc::clone(&epoch));
@@ -248,7 +248,8 @@ impl InvalidationLog {
     /// Whether Redis says that another epoch has followed this one.
     pub(super) async fn has_ended(&self, epoch: &str) -> bool {
         let Some(witness) = self.witness.get() else { return false };
-        matches!(self.while_reading(witness.redis.witness(epoch)).await, Some(Ok(Some(Witness::Ended))))
+        let told = self.while_reading(witness.redis.witnesses(epoch)).await;
+        matches!(told, Some(Ok(told)) if told.contains(&Witness::Ended))
     }
 
     /// Marks the epoch as ended, where Redis can be reached.

@@ -11,6 +11,7 @@
 mod client;
 mod connection_errors;
 mod examination;
+mod nodes;
 mod script;
 mod subscriber;
 mod tls;
@@ -18,14 +19,14 @@ mod url;
 mod witness;
 mod writes;
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fred::{
     clients::Client,
-    error::Error,
+    error::{Error, ErrorKind},
     interfaces::{ClientLike, KeysInterface, LuaInterface, PubsubInterface},
-    types::{ConnectHandle, Value},
+    types::Value,
 };
 use sha2::{Digest, Sha256};
 
@@ -35,7 +36,7 @@ pub(crate) use subscriber::SubscriberEvent;
 pub(crate) use url::parameters_without_effect;
 pub(in crate::cache) use witness::{LogMark, Witness};
 
-use connection_errors::ConnectionErrors;
+use nodes::{Node, Nodes};
 use writes::Writes;
 
 use super::{encrypted_record, error::TierError, guard::TierGuard, record, tier_metrics::WriteOutcome};
@@ -45,7 +46,6 @@ use crate::{
     fault::{FaultPoint, Faults},
     model::{CacheKey, Scope, Snapshot, Tier, UserId},
     privacy::{UserKey, UserKeys},
-    sync::Mutex,
     telemetry::Meter,
 };
 
@@ -57,10 +57,7 @@ const USER_HASH_BYTES: usize = 16;
 /// Snapshots in Redis.
 #[derive(Debug)]
 pub struct RedisTier {
-    client: Client,
-    /// fred's connection task; it ends only on errors that fred considers final.
-    connection: Mutex<ConnectHandle>,
-    connection_errors: ConnectionErrors,
+    nodes: Nodes,
     prefix: String,
     /// For invalidation notifications.
     channel: String,
@@ -79,16 +76,14 @@ impl RedisTier {
     /// Starts to connect, and waits for nothing but the files that the settings name. Fails only for these and for a
     /// missing or malformed URL. Needs a tokio runtime.
     pub async fn connect(config: &config::RedisSettings, clock: Clock) -> Result<Self, TierError> {
-        let client = client::build(config, config.timeout, client::EVENTS_UNHEARD).await?;
+        let nodes = Nodes::connect(config, clock.clone()).await?;
         let url = config.url.as_ref().map(config::Secret::expose).unwrap_or_default();
         let parameters = parameters_without_effect(url);
         if !parameters.is_empty() {
             tracing::warn!(?parameters, "redis.url has parameters that have no effect");
         }
         Ok(Self {
-            connection_errors: ConnectionErrors::of(&client),
-            connection: Mutex::new(client.connect()),
-            client,
+            nodes,
             prefix: config.prefix.clone(),
             channel: client::channel(config),
             ttl: config.ttl,
@@ -122,8 +117,9 @@ impl RedisTier {
 
     async fn look_up(&self, key: &CacheKey) -> Result<Option<Snapshot>, TierError> {
         let name = self.names(&key.user).record(key);
-        let answer = self.ask(self.client.get::<Option<Bytes>, _>(&name)).await;
-        self.guard.report(&answer);
+        let node = self.nodes.of(&name);
+        let answer = self.ask(node.as_deref(), async |client| client.get::<Option<Bytes>, _>(&name).await).await;
+        self.report(node.as_deref(), &answer);
         let found = match answer {
             Ok(Some(bytes)) => self.decoded(&bytes, key).await.map(Some),
             Ok(None) => Ok(None),
@@ -131,7 +127,7 @@ impl RedisTier {
         };
         if let Err(TierError::Garbage(_)) = found {
             // Best effort. Otherwise each lookup finds it again, and as a newer record it might never be replaced.
-            let _ = self.ask(self.client.unlink::<i64, _>(&name)).await;
+            let _ = self.ask(node.as_deref(), async |client| client.unlink::<i64, _>(&name).await).await;
         }
         found
     }
@@ -213,14 +209,23 @@ impl RedisTier {
         erased.inspect_err(|error| self.guard.metrics.failed(error))
     }
 
+    /// On every server: before a slot moved, its keys were elsewhere.
     async fn erase(&self, pattern: &str) -> Result<u64, TierError> {
+        let mut erased = 0;
+        for node in self.nodes.all().ok_or_else(|| not_connected(None))? {
+            erased += self.erase_at(&node, pattern).await?;
+        }
+        Ok(erased)
+    }
+
+    async fn erase_at(&self, node: &Node, pattern: &str) -> Result<u64, TierError> {
         let (mut cursor, mut erased) = ("0".to_owned(), 0);
         loop {
-            let page = self.client.scan_page(cursor, pattern, Some(KEYS_WALKED_AT_ONCE), None);
+            let page = async |client: &Client| client.scan_page(cursor, pattern, Some(KEYS_WALKED_AT_ONCE), None).await;
             let names: Vec<String>;
-            (cursor, names) = self.ask(Box::pin(page)).await?;
+            (cursor, names) = self.ask(Some(node), page).await?;
             if !names.is_empty() {
-                erased += self.ask(Box::pin(self.client.unlink::<u64, _>(names))).await?;
+                erased += self.ask(Some(node), async |client| client.unlink::<u64, _>(names).await).await?;
             }
             if cursor == "0" {
                 return Ok(erased);
@@ -230,72 +235,94 @@ impl RedisTier {
 
     /// Sends a message to every [`Subscriber`], best effort.
     pub async fn publish(&self, message: String) -> Result<(), TierError> {
-        let publishing = self.client.publish::<i64, _, _>(self.channel.as_str(), message);
-        self.tell(Box::pin(publishing)).await.map(|_receivers| ())
+        let node = self.nodes.any();
+        let publishing = async |client: &Client| client.publish::<i64, _, _>(self.channel.as_str(), message).await;
+        self.tell(node.as_deref(), publishing).await.map(|_receivers| ())
     }
 
-    /// Probes an open circuit if the pause is over.
+    /// Looks after the connections, and probes an open circuit if the pause is over.
     pub async fn probe(&self) {
+        self.nodes.refresh().await;
         if !self.guard.breaker.start_probe() {
             return;
         }
-        self.revive();
-        let answer = self.ask(self.client.ping::<String>(None)).await;
+        let answer = self.ask(self.nodes.any().as_deref(), async |client| client.ping::<String>(None).await).await;
         self.guard.report(&answer);
+    }
+
+    /// Whether a node of a cluster is left out, as the state of a circuit.
+    pub(in crate::cache) fn nodes_state(&self) -> &'static str {
+        if self.nodes.are_all_connected() { "closed" } else { "open" }
     }
 
     /// Whether the first connection succeeds within `at_most`. Nothing depends on it; a start that waits some
     /// milliseconds finds what other instances have stored.
     pub async fn connected_within(&self, at_most: Duration) -> bool {
-        tokio::time::timeout(at_most, self.client.wait_for_connect()).await.is_ok_and(|connected| connected.is_ok())
+        tokio::time::timeout(at_most, self.nodes.connected()).await.is_ok()
     }
 
     /// Why there is no connection.
     #[must_use]
     pub fn not_connected(&self) -> TierError {
-        self.connection_errors.not_connected().into()
+        not_connected(self.nodes.any().as_deref())
     }
 
-    /// Closes the connection. Later calls fail.
+    /// Closes the connections. Later calls fail.
     pub async fn close(&self) {
-        // A Redis that hangs must not hold up the shutdown.
-        let _ = tokio::time::timeout(client::CONNECT_TIMEOUT, self.client.quit()).await;
-        self.connection.lock().abort();
+        self.nodes.close().await;
     }
 
     /// Runs a script that writes; it obeys the circuit breaker without moving it.
     async fn run(&self, script: &'static str, keys: Vec<String>, arguments: Vec<Value>) -> Result<u64, TierError> {
         self.guard.admit()?;
-        // Boxed: fred's future has 20 KB, also as a part of another future.
-        let answer = self.ask(Box::pin(self.client.eval(script, keys, arguments))).await;
+        let node = keys.first().and_then(|key| self.nodes.of(key));
+        let answer = self.ask(node.as_deref(), async |client| client.eval(script, keys, arguments).await).await;
         answer.inspect_err(|error| self.guard.metrics.failed(error))
     }
 
     /// Runs a command that accompanies invalidations. A Redis that hangs must not cost each of them the timeout until a
     /// read opens the circuit. One that refuses may still answer reads.
-    async fn tell<T>(&self, command: impl Future<Output = Result<T, Error>>) -> Result<T, TierError> {
+    async fn tell<T>(
+        &self,
+        node: Option<&Node>,
+        command: impl AsyncFnOnce(&Client) -> Result<T, Error>,
+    ) -> Result<T, TierError> {
         self.guard.admit()?;
-        let answer = self.ask(command).await;
+        let answer = self.ask(node, command).await;
         if matches!(answer, Ok(_) | Err(TierError::Timeout)) {
-            self.guard.report(&answer);
+            self.report(node, &answer);
         }
         answer.inspect_err(|error| self.guard.metrics.failed(error))
     }
 
     /// Runs one command with our own timeout: fred's covers neither every command (eval) nor the wait for a connection.
-    async fn ask<T>(&self, command: impl Future<Output = Result<T, Error>>) -> Result<T, TierError> {
-        if !self.client.is_connected() {
-            return Err(self.not_connected());
+    async fn ask<T>(
+        &self,
+        node: Option<&Node>,
+        command: impl AsyncFnOnce(&Client) -> Result<T, Error>,
+    ) -> Result<T, TierError> {
+        let client = node.map(|node| &node.client).filter(|client| client.is_connected());
+        let client = client.ok_or_else(|| not_connected(node))?;
+        // Boxed: fred's future has 20 KB, also as a part of another future.
+        let command = self.faults.through(FaultPoint::Redis, Box::pin(command(client)));
+        let answer = tokio::time::timeout(self.timeout, command).await.map_err(|_| TierError::Timeout)?;
+        if answer.as_ref().is_err_and(Error::is_moved) {
+            self.nodes.have_moved();
         }
-        let command = self.faults.through(FaultPoint::Redis, command);
-        Ok(tokio::time::timeout(self.timeout, command).await.map_err(|_| TierError::Timeout)??)
+        Ok(answer?)
     }
 
-    /// Restarts fred's connection task if it has ended.
-    fn revive(&self) {
-        let mut connection = self.connection.lock();
-        if connection.is_finished() {
-            *connection = self.client.connect();
+    /// Moves the circuit breaker. What one node of a cluster does not answer costs its share of the documents, not the tier.
+    fn report<T>(&self, node: Option<&Node>, answer: &Result<T, TierError>) {
+        let is_of_the_node = match answer {
+            Err(TierError::Timeout) => true,
+            Err(TierError::Redis(error)) => {
+                matches!(error.kind(), ErrorKind::IO | ErrorKind::Canceled) || error.is_moved() || error.is_ask()
+            }
+            _ => false,
+        };
+        if !(is_of_the_node && self.nodes.has_others(node)) {
+            self.guard.report(answer);
         }
     }
 
@@ -303,6 +330,12 @@ impl RedisTier {
         let digest = Sha256::digest(user.as_str());
         Names { base: format!("{}:{{{}}}:", self.prefix, hex::encode(&digest[..USER_HASH_BYTES])) }
     }
+}
+
+/// None: no node is known to have the key.
+fn not_connected(node: Option<&Node>) -> TierError {
+    let unknown = || Error::new(ErrorKind::IO, "not connected: the slots of the cluster are not known yet");
+    node.map_or_else(unknown, |node| node.errors.not_connected()).into()
 }
 
 /// The keys of a user.

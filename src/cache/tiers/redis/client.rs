@@ -35,13 +35,17 @@ pub(super) fn channel(config: &config::RedisSettings) -> String {
     format!("{}:notifications", config.prefix)
 }
 
-/// An unconnected client; `timeout` is for one command.
+/// An unconnected client for what the URL names; `timeout` is for one command.
 pub(super) async fn build(
     config: &config::RedisSettings,
     timeout: Duration,
     events_max: usize,
 ) -> Result<Client, Error> {
-    let mut config = configured(config).await?;
+    of(configured(config).await?, timeout, events_max)
+}
+
+/// An unconnected client.
+pub(super) fn of(mut config: Config, timeout: Duration, events_max: usize) -> Result<Client, Error> {
     // Otherwise the connection task ends if Redis is down at start.
     config.fail_fast = false;
     // 50 ms, 100 ms, .. 1 s, for ever. fred waits for the first delay even before the first attempt.
@@ -77,7 +81,7 @@ pub(super) async fn build(
 }
 
 /// fred reads the URL, and makes its own TLS configuration only for the system's authorities.
-async fn configured(config: &config::RedisSettings) -> Result<Config, Error> {
+pub(super) async fn configured(config: &config::RedisSettings) -> Result<Config, Error> {
     let url = config.url.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "no Redis URL"))?.expose();
     match (url::without_tls(url), tls::config(config).await?) {
         (Some(plain), Some(tls)) => Ok(Config { tls: Some(tls), ..Config::from_url(&plain)? }),

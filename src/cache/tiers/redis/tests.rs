@@ -1,6 +1,7 @@
 //! The tier against a real Redis: keys, replacement rules, and the cost of a broken one.
 
 mod access;
+mod shards;
 
 use chrono::TimeDelta;
 use servers::{
@@ -16,6 +17,7 @@ use crate::{
     },
     config::Secret,
     model::{SectionSet, State, StrategyId},
+    sync::Mutex,
 };
 
 async fn tier(server: &Redis) -> RedisTier {
@@ -35,6 +37,10 @@ async fn connected() -> (Redis, RedisTier) {
     let tier = tier(&server).await;
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     (server, tier)
+}
+
+fn client(tier: &RedisTier) -> Client {
+    tier.nodes.any().unwrap().client.clone()
 }
 
 async fn probed_until_closed(tier: &RedisTier) {
@@ -59,7 +65,7 @@ async fn what_was_put_is_found_under_the_designs_key_and_expires() {
     assert_eq!(*tier.get(&hour.key).await.unwrap().unwrap(), *hour);
 
     let name = format!("comprehensive_user_data:{{6b86b273ff34fce19d6b804eff5a3f57}}:{}", hour.key.hash);
-    let left: i64 = tier.client.pttl(&name).await.unwrap();
+    let left: i64 = client(&tier).pttl(&name).await.unwrap();
     assert!((3_590_000..=3_600_000).contains(&left), "{left}");
 
     let brief = sealed("1", Some(2), 0, TimeDelta::milliseconds(200), parts(5));
@@ -87,7 +93,7 @@ async fn a_ttl_is_the_shorter_of_the_tiers_and_the_snapshots() {
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     let hour = snapshot("1", None, 0);
     tier.put(&hour, 0).await.unwrap();
-    let left: i64 = tier.client.pttl(tier.names(&hour.key.user).record(&hour.key)).await.unwrap();
+    let left: i64 = client(&tier).pttl(tier.names(&hour.key.user).record(&hour.key)).await.unwrap();
     assert!((50_000..=60_000).contains(&left), "{left}");
 }
 
@@ -144,17 +150,17 @@ async fn garbage_is_a_miss_that_heals() {
     *broken.last_mut().unwrap() ^= 1;
     let other = record::encode(&crate::cache::testing::snapshot("2", None, 0), 0);
     for garbage in [Bytes::from_static(b"hello"), Bytes::new(), broken.into(), other] {
-        let _: () = tier.client.set(&name, garbage, None, None, false).await.unwrap();
+        let _: () = client(&tier).set(&name, garbage, None, None, false).await.unwrap();
         assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Garbage(_))));
         assert!(tier.get(&snapshot.key).await.unwrap().is_none(), "it is gone");
     }
     // Other types, under the record's name and under the index's.
     let index = tier.names(&snapshot.key.user).index();
     for _ in 0..FAILURES_MAX {
-        let _: i64 = fred::interfaces::ListInterface::lpush(&tier.client, &name, "x").await.unwrap();
+        let _: i64 = fred::interfaces::ListInterface::lpush(&client(&tier), &name, "x").await.unwrap();
         assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Garbage(_))));
     }
-    let _: i64 = fred::interfaces::ListInterface::lpush(&tier.client, &index, "x").await.unwrap();
+    let _: i64 = fred::interfaces::ListInterface::lpush(&client(&tier), &index, "x").await.unwrap();
     tier.put(&snapshot, 0).await.unwrap();
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
     assert_eq!(tier.remove(&scope("1", None)).await.unwrap(), 1);
@@ -215,7 +221,7 @@ async fn a_purge_finds_what_the_index_has_lost() {
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     // Several pages.
     let others = "for i = 1, 5000 do redis.call('SET', 'other:' .. i, '1') end";
-    let _: Value = tier.client.eval(others, Vec::<String>::new(), Vec::<String>::new()).await.unwrap();
+    let _: Value = client(&tier).eval(others, Vec::<String>::new(), Vec::<String>::new()).await.unwrap();
     check_purge(&tier).await;
     server.until("dbsize", "5002").await;
 }
@@ -226,7 +232,7 @@ async fn check_purge(tier: &RedisTier) {
         tier.put(&snapshot(user, strategy, 0), 0).await.unwrap();
     }
     let user = UserId::parse("5").unwrap();
-    assert_eq!(tier.client.unlink::<u64, _>(tier.names(&user).index()).await.unwrap(), 1);
+    assert_eq!(client(&tier).unlink::<u64, _>(tier.names(&user).index()).await.unwrap(), 1);
     assert_eq!(tier.remove(&scope("5", None)).await.unwrap(), 0, "it asks the index");
     assert_eq!(tier.purge(&user).await.unwrap(), 2);
     for (key, left) in [(key("5", None), false), (key("5", Some(1)), false), (key("6", None), true)] {
@@ -258,8 +264,8 @@ async fn the_index_forgets_what_has_expired() {
     }
     eventually("they expire", || async { tier.get(&key("1", Some(20))).await.unwrap().is_none() }).await;
     tier.put(&snapshot("1", None, 0), 0).await.unwrap();
-    assert_eq!(tier.client.zcard::<i64, _>(&index).await.unwrap(), 1);
-    let left: i64 = tier.client.pttl(&index).await.unwrap();
+    assert_eq!(client(&tier).zcard::<i64, _>(&index).await.unwrap(), 1);
+    let left: i64 = client(&tier).pttl(&index).await.unwrap();
     assert!(left > 3_590_000, "the index lives as long as its longest record: {left}");
 }
 

@@ -1,24 +1,31 @@
 //! What Redis knows of the invalidation log: for each epoch, how far the log had come, and which entry is there.
 //!
 //! Redis survives a restore of the log's database, and so do the documents in it. The witness tells that commits are lost.
+//!
+//! A cluster has three witnesses of each epoch, of which two are enough: one shard that is away must not hide a loss from
+//! the documents of the others.
 
 use std::time::Duration;
 
-use fred::{interfaces::LuaInterface, types::Value};
+use fred::{
+    interfaces::LuaInterface,
+    types::{FromValue, Value},
+};
+use futures::future::join_all;
 
 use super::{RedisTier, script};
 use crate::cache::tiers::error::TierError;
 
 /// An entry of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::cache) struct LogMark {
     pub(in crate::cache) position: i64,
     /// None: not known.
     pub(in crate::cache) nonce: Option<i64>,
 }
 
-/// What Redis has of an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What Redis has of an epoch, in the order of what it tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::cache) enum Witness {
     /// The log has had this entry.
     Of(LogMark),
@@ -29,10 +36,17 @@ pub(in crate::cache) enum Witness {
 /// Position, nonce, and whether the epoch has ended.
 type Fields = Vec<Option<String>>;
 
+/// Parts of the keys of a cluster's witnesses. Their slots are in the middle of each third: 2731, 8192 and 13653.
+const PLACES: [&str; 3] = ["ivh", "fjl", "drc"];
+
 impl RedisTier {
-    pub(in crate::cache) async fn witness(&self, epoch: &str) -> Result<Option<Witness>, TierError> {
-        let reading = self.client.eval::<Fields, _, _, _>(script::WITNESS, vec![self.witness_key(epoch)], no_values());
-        Ok(Witness::of(&self.tell(Box::pin(reading)).await?))
+    /// All that is told of the epoch, what tells most last. A log that lacks any of it has lost it.
+    pub(in crate::cache) async fn witnesses(&self, epoch: &str) -> Result<Vec<Witness>, TierError> {
+        let found: Vec<Fields> = self.at_witnesses(script::WITNESS, epoch, Vec::new()).await?;
+        let mut found: Vec<Witness> = found.iter().filter_map(Witness::of).collect();
+        found.sort();
+        found.dedup();
+        Ok(found)
     }
 
     /// Raises the epoch's witness to `mark` and lets it live for `life`. Changes nothing, and returns what stands there, if
@@ -52,20 +66,50 @@ impl RedisTier {
             text(known.and_then(|known| known.nonce)).into(),
             millis(life).into(),
         ];
-        let raising =
-            self.client.eval::<Option<Fields>, _, _, _>(script::RAISE_WITNESS, vec![self.witness_key(epoch)], values);
-        Ok(self.tell(Box::pin(raising)).await?.as_ref().and_then(Witness::of))
+        let held: Vec<Option<Fields>> = self.at_witnesses(script::RAISE_WITNESS, epoch, values).await?;
+        let held: Vec<Witness> = held.iter().flatten().filter_map(Witness::of).collect();
+        // The lowest first: once it is known, the next attempt raises it. Only then do most stand as high as the highest.
+        Ok(held.iter().find(|held| **held == Witness::Ended).or(held.iter().min()).copied())
     }
 
     /// Marks the epoch as one that another has followed. It stays marked.
     pub(in crate::cache) async fn end_witness(&self, epoch: &str, life: Duration) -> Result<(), TierError> {
-        let values: Vec<Value> = vec![millis(life).into()];
-        let ending = self.client.eval::<i64, _, _, _>(script::END_WITNESS, vec![self.witness_key(epoch)], values);
-        self.tell(Box::pin(ending)).await.map(|_ended| ())
+        self.at_witnesses(script::END_WITNESS, epoch, vec![millis(life).into()]).await.map(|_ended: Vec<i64>| ())
     }
 
-    fn witness_key(&self, epoch: &str) -> String {
-        format!("{}:log:{epoch}", self.prefix)
+    /// Runs a script at the witness of an epoch, or in a cluster at its three witnesses. Fails unless most of them have
+    /// answered: what most were told, and what most tell, have one in common, whichever node is away.
+    async fn at_witnesses<T: FromValue>(
+        &self,
+        script: &'static str,
+        epoch: &str,
+        values: Vec<Value>,
+    ) -> Result<Vec<T>, TierError> {
+        let keys = self.witness_keys(epoch);
+        let most = keys.len() / 2 + 1;
+        let answers = join_all(keys.into_iter().map(async |key| {
+            let (node, values) = (self.nodes.of(&key), values.clone());
+            self.tell(node.as_deref(), async |client| client.eval(script, vec![key], values).await).await
+        }));
+        let (mut answered, mut failed) = (Vec::new(), None);
+        for answer in answers.await {
+            match answer {
+                Ok(answer) => answered.push(answer),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if answered.len() < most => Err(error),
+            _ => Ok(answered),
+        }
+    }
+
+    fn witness_keys(&self, epoch: &str) -> Vec<String> {
+        let key = format!("{}:log:{epoch}", self.prefix);
+        match self.nodes.is_cluster() {
+            true => PLACES.map(|place| format!("{key}:{{{place}}}")).to_vec(),
+            false => vec![key],
+        }
     }
 }
 
@@ -77,10 +121,6 @@ impl Witness {
         }
         Some(Self::Of(LogMark { position: number(0)?, nonce: number(1) }))
     }
-}
-
-fn no_values() -> Vec<Value> {
-    Vec::new()
 }
 
 fn millis(life: Duration) -> String {

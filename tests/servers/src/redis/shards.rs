@@ -19,8 +19,11 @@ pub struct Shards {
 pub async fn shards() -> Shards {
     let node = |_| async {
         // The bus has a port of its own here: ten thousand above the other one, there may be none.
-        redis_with("--cluster-enabled yes --cluster-port BUS --cluster-node-timeout 1000 --repl-diskless-sync-delay 0")
-            .await
+        redis_with(
+            "--cluster-enabled yes --cluster-port BUS --cluster-node-timeout 1000 --repl-diskless-sync-delay 0 \
+             --cluster-require-full-coverage no",
+        )
+        .await
     };
     let mut masters = join_all((0..=MASTERS).map(node)).await;
     let (first, bus) = (masters[0].port, masters[0].bus);
@@ -77,5 +80,20 @@ impl Shards {
     pub async fn keys(&self) -> Vec<u64> {
         let keys = async |node: &Redis| node.keys_of_users().await.unsigned_abs();
         join_all(self.masters.iter().map(keys)).await
+    }
+
+    /// Gives all slots of a master but one to another: without any it would become a replica. What it held is lost, as a
+    /// cache may lose it.
+    pub async fn move_slots(&self, from: usize, to: usize) {
+        let (from_node, to_node) = (&self.masters[from], &self.masters[to]);
+        let id = to_node.reply("CLUSTER MYID").await.unwrap();
+        let id = id.lines().nth(1).unwrap().to_owned();
+        from_node.command("FLUSHALL").await;
+        let slots = from * SLOTS / MASTERS..(from + 1) * SLOTS / MASTERS - 1;
+        for node in [to_node, from_node] {
+            for slot in slots.clone() {
+                cluster(node, &format!("SETSLOT {slot} NODE {id}")).await;
+            }
+        }
     }
 }

@@ -133,7 +133,7 @@ async fn sentinels_have_a_password_of_their_own() {
     let with = tier_at(format!("{}&sentinelPassword=hush", group.url())).await;
     assert!(with.connected_within(WAIT).await);
     check_all(&with).await;
-    assert!(!without.client.is_connected());
+    assert!(!client(&without).is_connected());
 }
 
 /// Options for TLS on a second port, certified by an authority of its own for [`HOST`].

@@ -1,0 +1,59 @@
+//! A cluster of three masters, of which one is away.
+
+use servers::redis::shards::{Shards, shards};
+
+use super::*;
+
+const LIFE: Duration = Duration::from_secs(60);
+
+/// A tier that knows the cluster's slots.
+async fn tier_of(shards: &Shards) -> RedisTier {
+    let tier = tier_at(shards.url()).await;
+    eventually("the slots are known", || async {
+        tier.probe().await;
+        tier.nodes.all().is_some()
+    })
+    .await;
+    tier
+}
+
+async fn raised(shards: &Shards, position: i64, known: Option<LogMark>) -> LogMark {
+    let tier = tier_of(shards).await;
+    let mark = LogMark { position, nonce: Some(position) };
+    eventually("the witness is raised", || async {
+        matches!(tier.raise_witness("log", mark, known, LIFE).await, Ok(None))
+    })
+    .await;
+    mark
+}
+
+/// What instances that begin now are told of the log.
+async fn told(shards: &Shards) -> Vec<Witness> {
+    let tier = tier_of(shards).await;
+    let told = Mutex::new(Vec::new());
+    eventually("the witnesses answer", || async {
+        tier.probe().await;
+        let found = tier.witnesses("log").await;
+        found.map(|found| *told.lock() = found).is_ok()
+    })
+    .await;
+    told.into_inner()
+}
+
+/// What was written while one shard was away is told while another one is.
+#[tokio::test]
+async fn the_witness_of_the_log_is_told_whichever_shard_is_away() {
+    let mut shards = shards().await;
+    let mut mark = raised(&shards, 10, None).await;
+    for away in 0..3 {
+        shards.masters[away].kill().await;
+        assert_eq!(told(&shards).await.last(), Some(&Witness::Of(mark)), "without {away}");
+        let known = mark;
+        mark = raised(&shards, 11 + i64::try_from(away).unwrap(), Some(known)).await;
+        shards.masters[away].start().await;
+        shards.are_whole().await;
+    }
+    let tier = tier_of(&shards).await;
+    eventually("the epoch is ended", || async { tier.end_witness("log", LIFE).await.is_ok() }).await;
+    assert!(told(&shards).await.contains(&Witness::Ended));
+}
