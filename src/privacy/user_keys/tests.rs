@@ -186,8 +186,8 @@ async fn a_master_key_is_replaced_and_every_value_is_still_read() {
         for (user, value) in users.iter().zip(&values) {
             assert!(reads(&after, user, value).await);
         }
-        let stranger = setup.masters(&[&new_master_key("third").unwrap()]).await;
-        let failed = rotate(&pool, &stranger).await.unwrap();
+        let without = setup.masters(&[&new_master_key("third").unwrap()]).await;
+        let failed = rotate(&pool, &without).await.unwrap();
         assert_eq!((failed.wrapped, failed.failed), (0, 3));
         assert!(failed.last_failure.unwrap().contains("new"));
     }
