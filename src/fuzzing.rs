@@ -7,7 +7,7 @@ use prost::Message as _;
 use crate::{
     aggregate::ai_analysis::reply,
     cache::tiers::{database::row, record},
-    grpc::{refusal::Refusal, service::convert},
+    grpc::{refusal::Refusal, service::convert, transport::guarded_stream},
     model::{CacheKey, Parameters, Snapshot, Token, UserDataQuery, UserId},
     proto::v1::{GetComprehensiveUserDataRequest, InvalidateCacheRequest, WarmCacheRequest},
 };
@@ -65,6 +65,12 @@ pub fn request(input: &[u8]) {
     if let Ok(Err(refusal)) = refused {
         assert!(matches!(refusal, Refusal::Invalid(violations) if !violations.is_empty()));
     }
+}
+
+/// What a connection begins with, in pieces.
+pub fn preface(input: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(guarded_stream::read_in_pieces(input));
 }
 
 fn key() -> CacheKey {

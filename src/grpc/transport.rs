@@ -3,7 +3,7 @@
 pub(super) mod channel;
 mod client_certificate;
 pub mod connections;
-mod guarded_stream;
+pub(crate) mod guarded_stream;
 pub mod http2;
 pub mod listener;
 pub mod peer;

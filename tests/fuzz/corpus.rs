@@ -6,8 +6,9 @@ use userdata::fuzzing;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 5] = [
+const TARGETS: [(&str, Target); 6] = [
     ("ai_answer", fuzzing::ai_answer),
+    ("preface", fuzzing::preface),
     ("record", fuzzing::record),
     ("request", fuzzing::request),
     ("row", fuzzing::row),

@@ -136,6 +136,33 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
     }
 }
 
+/// Sends the input in pieces, whose size its first byte says, and reads it. All of it arrives, and nothing else.
+#[cfg(feature = "mutants")]
+pub(crate) async fn read_in_pieces(input: &[u8]) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let Some((size, input)) = input.split_first() else { return };
+    let limits =
+        super::connections::ConnectionLimits { connections: 1, first_request: Duration::MAX, idle: Duration::MAX };
+    let connections =
+        super::connections::Connections::new(limits, crate::clock::Clock::system(), &crate::telemetry::Meter::none());
+    let place = Arc::new(connections.enter().await);
+    let ((mut peer, stream), cycles) = (tokio::io::duplex(2 * READ_BYTES), PollCycles::default());
+    let mut stream = GuardedStream::new(stream, place, cycles.clone(), Duration::from_secs(60));
+    let sending = async {
+        for piece in input.chunks(usize::from(*size).max(1)) {
+            peer.write_all(piece).await.expect("it is read");
+            tokio::task::yield_now().await;
+        }
+        drop(peer);
+    };
+    let mut read = Vec::new();
+    let mut reading = std::pin::pin!(stream.read_to_end(&mut read));
+    let ((), ended) = tokio::join!(sending, cycles.run(reading.as_mut()));
+    ended.expect("a peer that is in time");
+    assert_eq!(read, input);
+}
+
 #[cfg(test)]
 mod tests {
     use std::pin::pin;

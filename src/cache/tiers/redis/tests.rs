@@ -232,7 +232,7 @@ async fn check_purge(tier: &RedisTier) {
         tier.put(&snapshot(user, strategy, 0), 0).await.unwrap();
     }
     let user = UserId::parse("5").unwrap();
-    assert_eq!(client(&tier).unlink::<u64, _>(tier.names(&user).index()).await.unwrap(), 1);
+    assert_eq!(client(tier).unlink::<u64, _>(tier.names(&user).index()).await.unwrap(), 1);
     assert_eq!(tier.remove(&scope("5", None)).await.unwrap(), 0, "it asks the index");
     assert_eq!(tier.purge(&user).await.unwrap(), 2);
     for (key, left) in [(key("5", None), false), (key("5", Some(1)), false), (key("6", None), true)] {
