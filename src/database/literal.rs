@@ -61,6 +61,8 @@ fn literal(value: &Value) -> Result<String, DbErr> {
         Value::Int(value) => number(*value, "INT4"),
         Value::BigInt(value) => number(*value, "INT8"),
         Value::Unsigned(value) => number(*value, "INT8"),
+        // LIMIT and OFFSET. One beyond INT8 is refused by the server.
+        Value::BigUnsigned(value) => number(*value, "INT8"),
         Value::Double(value) => number(*value, "FLOAT8"),
         Value::String(None) => "CAST(NULL AS TEXT)".to_owned(),
         Value::String(Some(text)) => format!("convert_from({}, 'UTF8')", bytes(text.as_bytes())),
@@ -90,6 +92,7 @@ mod tests {
 
     #[test]
     fn a_value_stands_where_its_parameter_did() {
+        assert_eq!(text("LIMIT $1", [500_u64.into()]).unwrap(), "LIMIT CAST('500' AS INT8)");
         let eleven = (1..=11).map(Value::from);
         assert_eq!(text("$11 + $1::int", eleven).unwrap(), "CAST('11' AS INT4) + CAST('1' AS INT4)::int");
     }

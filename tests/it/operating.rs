@@ -26,6 +26,7 @@ fn commands(document: &str) -> Vec<String> {
 #[tokio::test]
 async fn an_operator_gets_through_all_tasks_with_the_documents_commands() {
     let (cache, planning) = (database(Kind::Postgres).await, demo_database(Kind::Postgres).await);
+    let keys = database(Kind::Postgres).await;
     let redis = redis_with("--maxmemory 64mb --maxmemory-policy allkeys-lru").await;
     let directory = tempfile::Builder::new().prefix("userdata-operating-").tempdir().unwrap();
     Authority::new(directory.path(), "internal").certify_server();
@@ -36,6 +37,7 @@ async fn an_operator_gets_through_all_tasks_with_the_documents_commands() {
     let replaced = [
         ("postgres://userdata@db/userdata", cache.url.clone()),
         ("postgres://owner@planning/app", planning.url.clone()),
+        ("postgres://userdata@keys.internal/userdata_keys", keys.url.clone()),
         ("redis://cache:6379", redis.url()),
         ("userdata.internal", HOST.to_owned()),
         (":50052", format!(":{}", free_port())),

@@ -4,10 +4,16 @@
 mod refused;
 mod statements;
 
-use userdata::changes;
+use userdata::{
+    changes,
+    privacy::new_master_key,
+    proto::v1::{CacheStatus, CleanupCacheRequest, GetCacheStatsRequest, WarmCacheRequest},
+};
+use userdata_migrations::{Tables, up};
 
 use testkit::{
     ask::{everything_of, get, invalidate, is_verified, of},
+    cluster::{Layout, cluster},
     command::userdata_with,
     database::{Kind, TestDatabase, database, migrate_cache},
     pgbouncer::{PgBouncer, pgbouncer},
@@ -58,6 +64,12 @@ async fn instances_serve(mode: &str, server_connections: u32) {
     for client in &clients {
         is_verified(client, 7).await;
     }
+    for mut client in clients {
+        let listed = GetCacheStatsRequest { most_accessed_limit: 5, ..Default::default() };
+        client.get_cache_stats(listed).await.unwrap();
+        client.cleanup_cache(CleanupCacheRequest { limit: 5 }).await.unwrap();
+        client.warm_cache(WarmCacheRequest { most_accessed: 5, ..Default::default() }).await.unwrap();
+    }
     let head = "SELECT position - (SELECT count(*) FROM invalidation_log) AS n FROM invalidation_log_head";
     let gaps: i64 = sources.database.rows(head).await[0].try_get("", "n").unwrap();
     assert_eq!(gaps, 0, "each position of the log is a row");
@@ -91,4 +103,34 @@ async fn sources_behind_pgbouncer_are_read_and_their_changes_relayed() {
         sources.write(11, count).await;
         is_verified(&client, count).await;
     }
+}
+
+#[tokio::test]
+async fn keys_of_users_behind_pgbouncer_are_made_read_and_wrapped_again() {
+    let (keys, _pooler, url) = behind(&[TRANSACTION]).await;
+    up(&keys.connect().await, Tables::Keys).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let masters = folder.path().join("masters");
+    let (first, second) = (new_master_key("first").unwrap(), new_master_key("second").unwrap());
+    std::fs::write(&masters, &*first).unwrap();
+    let cluster = cluster(Layout::Postgres).await;
+    cluster.sources.add_user("1", &[11]).await;
+    let settings = cluster.settings().with("privacy.encrypt", true).with("privacy.keys_url", &url);
+    let settings = settings.with("privacy.pooler", "transaction").with("privacy.master_key_file", masters.display());
+    let writes = serve(settings.clone()).await;
+    get(&writes.client().await, of("1")).await.unwrap();
+    cluster.has_stored(1).await;
+    let reads = serve(settings).await;
+    assert_eq!(get(&reads.client().await, of("1")).await.unwrap().status, CacheStatus::HitDatabase);
+
+    std::fs::write(&masters, format!("{}\n{}", &*second, &*first)).unwrap();
+    let masters = masters.display().to_string();
+    let environment = [
+        ("USERDATA__DATABASE__URL", cluster.database().url.as_str()),
+        ("USERDATA__PRIVACY__KEYS_URL", url.as_str()),
+        ("USERDATA__PRIVACY__POOLER", "transaction"),
+        ("USERDATA__PRIVACY__MASTER_KEY_FILE", masters.as_str()),
+    ];
+    let ran = userdata_with(&["keys", "rotate"], &environment).await;
+    assert_eq!(ran.exit_code, 0, "{ran:?}");
 }

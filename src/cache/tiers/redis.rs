@@ -209,11 +209,15 @@ impl RedisTier {
         erased.inspect_err(|error| self.guard.metrics.failed(error))
     }
 
-    /// On every server: before a slot moved, its keys were elsewhere.
+    /// On every server that has keys now. Fails if slots moved meanwhile, and their keys with them.
     async fn erase(&self, pattern: &str) -> Result<u64, TierError> {
+        let before = self.nodes.owners_now().await.ok_or_else(|| not_connected(None))?;
         let mut erased = 0;
         for node in self.nodes.all().ok_or_else(|| not_connected(None))? {
             erased += self.erase_at(&node, pattern).await?;
+        }
+        if self.nodes.owners_now().await != Some(before) {
+            return Err(Error::new(ErrorKind::Cluster, "slots moved meanwhile").into());
         }
         Ok(erased)
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     aggregate::ai_analysis::AiAnalysis,
-    cache::invalidation_log::LogView,
+    cache::invalidation_log::{LogValidity, LogView},
     error::{Error, Missing, Unavailable},
     fault::FaultPoint,
     lease::Lease,
@@ -98,7 +98,16 @@ impl Tiers {
     }
 
     async fn store(&self, snapshot: &Snapshot, only: Option<Tier>) {
+        // An erasure that this instance has not applied is acknowledged without it once its lease has lapsed. Nothing is
+        // encrypted by a key that is made after that: it would be left.
+        if self.encryption.is_some() && self.log.renewed_lease_validity().await != LogValidity::Verified {
+            return;
+        }
         let Ok(key) = self.key_of(snapshot, only).await else { return };
+        // Order: after the key. The erasure deletes the keys of users a second time after all leases have lapsed.
+        if key.is_some() && self.log.lease_validity() != LogValidity::Verified {
+            return;
+        }
         // Order: the view after the key. What an erasure outdates is encrypted only by a key from before this instance has
         // applied the erasure. The erasure deletes that one.
         let view = self.log.view(&snapshot.key);

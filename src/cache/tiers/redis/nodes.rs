@@ -122,6 +122,17 @@ impl Nodes {
         slots::are_all(map.owners.iter().map(|(range, _)| range)).then(|| map.masters())
     }
 
+    /// Asks which master has which slots. Empty for a single server; None without an answer.
+    pub(super) async fn owners_now(&self) -> Option<Vec<(SlotRange, Option<Server>)>> {
+        if !self.is_cluster() {
+            return Some(Vec::new());
+        }
+        self.ask_for_slots().await.then(|| {
+            let map = self.map();
+            map.owners.iter().map(|(range, node)| (range.clone(), node.server.clone())).collect()
+        })
+    }
+
     /// Whether another server than this one can be reached.
     pub(super) fn has_others(&self, than: Option<&Node>) -> bool {
         let is_other = |node: &Node| than.is_none_or(|than| !std::ptr::eq(than, node));
@@ -179,8 +190,8 @@ impl Nodes {
         Arc::clone(&self.map.read())
     }
 
-    /// Asks one server after the other.
-    async fn ask_for_slots(&self) {
+    /// Asks one server after the other. Whether one has answered.
+    async fn ask_for_slots(&self) -> bool {
         let map = self.map();
         for node in map.nodes.iter().filter(|node| node.client.is_connected()) {
             let command = CustomCommand::new_static("CLUSTER", None, false);
@@ -190,11 +201,14 @@ impl Nodes {
             let Some(owned) = slots::read(answer, asked).filter(|owned| !owned.is_empty()) else { continue };
             *self.asked_at.lock() = Some(self.clock.now());
             match self.with_owners(&map, owned) {
-                Ok(map) => *self.map.write() = Arc::new(map),
+                Ok(map) => {
+                    *self.map.write() = Arc::new(map);
+                    return true;
+                }
                 Err(error) => tracing::warn!(%error, "redis cluster names a node that no client can be made for"),
             }
-            return;
         }
+        false
     }
 
     /// Keeps the clients of servers that are still there; the others end with their last command.

@@ -56,4 +56,12 @@ async fn the_witness_of_the_log_is_told_whichever_shard_is_away() {
     let tier = tier_of(&shards).await;
     eventually("the epoch is ended", || async { tier.end_witness("log", LIFE).await.is_ok() }).await;
     assert!(told(&shards).await.contains(&Witness::Ended));
+
+    // The third alone may lack what the two others were told.
+    for away in 0..2 {
+        shards.masters[away].kill().await;
+    }
+    eventually("both are known to be away", || async { !tier.nodes.has_others(tier.nodes.any().as_deref()) }).await;
+    assert!(tier.witnesses("log").await.is_err());
+    assert!(tier.end_witness("other", LIFE).await.is_err());
 }
