@@ -1,10 +1,15 @@
 //! Erasure deletes the key: on every instance, for every copy.
 
+use tokio_util::task::TaskTracker;
 use tonic::Code;
 use userdata::proto::v1::InvalidateCacheRequest;
 
 use super::*;
-use testkit::ask::reason;
+use testkit::{
+    ask::reason,
+    postgres::postgres,
+    proxy::{Network, Proxy},
+};
 
 /// What a backup of the cache's database contains.
 const TABLES: [&str; 4] =
@@ -129,4 +134,30 @@ async fn a_purge_that_cannot_delete_the_key_says_so_and_succeeds_once_it_can() {
     keys.database.open().await;
     wait_for("the purge to succeed", async || invalidate(&client, purge("1")).await.ok()).await;
     assert_eq!(keys.ids().await.len(), 0);
+}
+
+/// It does not know of the erasure, which is acknowledged without it once its lease has lapsed.
+#[tokio::test]
+async fn an_instance_that_cannot_read_the_log_stores_nothing_of_an_erased_user() {
+    let cluster = with_users(Layout::PostgresBesidePostgres).await.with_redis().await;
+    let keys = key_database(Kind::Postgres).await;
+    let endpoint = FakeAi::saying([Say::answer(&valid_answer()), Say::answer(&valid_answer())]).await;
+    endpoint.hold();
+    let settings = keys.encrypting(cluster.settings());
+    let settings = settings.with("ai.base_url", endpoint.base_url()).with("ai.model", "fake-1");
+    let erasing = serve(settings.clone()).await;
+    let proxy = Proxy::before(postgres().await.port).await;
+    let cut_off = settings.with("database.url", proxy.url(&cluster.database().url));
+    let mut cut_off = serve(cut_off).await;
+    let client = cut_off.client().await;
+    let loading = TaskTracker::new().spawn(async move { get(&client, of("1")).await });
+    endpoint.called(1).await;
+    proxy.set(Network::Refuse);
+    invalidate(&erasing.client().await, purge("1")).await.unwrap();
+    endpoint.release();
+    loading.await.unwrap().unwrap();
+    // What is behind the answer ends before the process does.
+    cut_off.terminate().await;
+    let redis = cluster.redis.as_ref().unwrap();
+    assert_eq!(redis.keys_of_users().await, 0);
 }
