@@ -7,7 +7,10 @@ use fred::{
     error::{Error, ErrorKind},
     types::{
         Builder,
-        config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig, UnresponsiveConfig},
+        config::{
+            Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, Server, ServerConfig, TcpConfig,
+            UnresponsiveConfig,
+        },
     },
 };
 
@@ -42,6 +45,11 @@ pub(super) async fn build(
     events_max: usize,
 ) -> Result<Client, Error> {
     of(configured(config).await?, timeout, events_max)
+}
+
+/// Of one node of a cluster.
+pub(super) fn at(cluster: &Config, node: &Server) -> Config {
+    Config { server: ServerConfig::Centralized { server: node.clone() }, ..cluster.clone() }
 }
 
 /// An unconnected client.

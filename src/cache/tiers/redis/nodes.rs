@@ -156,7 +156,7 @@ impl Nodes {
         if !self.is_cluster() {
             return;
         }
-        let is_whole = !map.owners.is_empty() && map.owners.iter().all(|(_, node)| node.client.is_connected());
+        let is_whole = !map.owners.is_empty() && self.are_all_connected();
         let now = self.clock.now();
         let is_due = self.asked_at.lock().is_none_or(|at| now.since(at) >= ASKED_EVERY);
         if self.has_moved.swap(false, Ordering::Relaxed) || !is_whole || is_due {
@@ -249,10 +249,7 @@ impl NodeMap {
 
 impl Node {
     fn connect(config: &Config, server: Option<Server>, timeout: Duration) -> Result<Self, Error> {
-        let mut config = config.clone();
-        if let Some(server) = &server {
-            config.server = ServerConfig::Centralized { server: server.clone() };
-        }
+        let config = server.as_ref().map_or_else(|| config.clone(), |server| client::at(config, server));
         let client = client::of(config, timeout, client::EVENTS_UNHEARD)?;
         // Order: before it connects.
         let errors = ConnectionErrors::of(&client);

@@ -179,9 +179,7 @@ impl Subscriber {
 /// The nodes of a cluster that the URL names, or what it names.
 fn places(config: Config) -> Vec<Config> {
     let ServerConfig::Clustered { hosts, .. } = &config.server else { return vec![config] };
-    let at =
-        |server: &Server| Config { server: ServerConfig::Centralized { server: server.clone() }, ..config.clone() };
-    hosts.iter().map(at).collect()
+    hosts.iter().map(|node| client::at(&config, node)).collect()
 }
 
 impl Drop for Subscriber {
