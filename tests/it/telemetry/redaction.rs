@@ -219,9 +219,14 @@ async fn nothing_of_users_callers_and_secrets_is_told_anywhere() {
     }
 
     // What is stored is not what was stored.
-    let keys = redis.reply("KEYS *").await.unwrap();
-    let record = keys.lines().find(|key| key.starts_with("comprehensive_user_data:{") && key.matches(':').count() == 2);
-    redis.command(&format!("SET {} {}", record.expect("a record"), marked("garbage"))).await;
+    let (keys, record) = wait_for("the last document in Redis", async || {
+        let keys = redis.reply("KEYS *").await.unwrap();
+        let is_record = |key: &&str| key.starts_with("comprehensive_user_data:{") && key.matches(':').count() == 2;
+        let record = keys.lines().find(is_record)?.to_owned();
+        Some((keys, record))
+    })
+    .await;
+    redis.command(&format!("SET {record} {}", marked("garbage"))).await;
     caller.get(asking.clone()).await;
     // Sources that fail, with the user's own values in the statement.
     break_table(&cluster.sources.db, "content_recommendations").await;
