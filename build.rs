@@ -7,7 +7,12 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const PROTOS: [&str; 2] = ["userdata/v1/user_data_service.proto", "userdata/v1/comprehensive_user_data.proto"];
+/// The last one describes the details of errors, which arrive as `Any`: no file imports it, and reflection needs it.
+const PROTOS: [&str; 3] = [
+    "userdata/v1/user_data_service.proto",
+    "userdata/v1/comprehensive_user_data.proto",
+    "google/rpc/error_details.proto",
+];
 /// They only describe options; no code needs them.
 const OPTIONS_ONLY: [&str; 2] = ["google/protobuf/descriptor.proto", "google/api/field_behavior.proto"];
 

@@ -1,10 +1,17 @@
 //! Reflection tells a client that has no files everything it needs, in both versions of the protocol.
 
 use futures::{StreamExt, stream};
-use prost_reflect::{DescriptorPool, MessageDescriptor, Value};
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Value, prost_types::FileDescriptorProto};
 use tonic_reflection::pb::{v1, v1alpha};
 
-use testkit::{database::Kind, demo::serve_demo, server::Server};
+use testkit::{
+    ask::{get, of},
+    database::Kind,
+    demo::serve_demo,
+    server::Server,
+};
+use userdata::proto::google::rpc;
 
 const SERVICE: &str = "userdata.v1.UserDataService";
 const HEALTH: &str = "grpc.health.v1.Health";
@@ -17,6 +24,7 @@ const REQUIRED: i32 = 2;
 trait Reflection {
     async fn services(&self) -> Vec<String>;
     async fn files_with(&self, symbol: &str) -> Vec<Vec<u8>>;
+    async fn files_named(&self, name: &str) -> Vec<Vec<u8>>;
 }
 
 /// The two versions differ in their package alone, so their clients are told apart by module only.
@@ -59,6 +67,17 @@ macro_rules! reflection {
                 };
                 files.file_descriptor_proto
             }
+
+            async fn files_named(&self, name: &str) -> Vec<Vec<u8>> {
+                use $version::{
+                    server_reflection_request::MessageRequest::FileByFilename,
+                    server_reflection_response::MessageResponse::FileDescriptorResponse,
+                };
+                let FileDescriptorResponse(files) = self.ask(FileByFilename(name.to_owned())).await else {
+                    panic!("the file {name}")
+                };
+                files.file_descriptor_proto
+            }
         }
     };
 }
@@ -81,6 +100,48 @@ async fn reflection_lists_and_describes_the_service_in_both_versions() {
     let (_database, server) = serve_demo(Kind::Sqlite, &[]).await;
     lists_and_describes(V1(&server)).await;
     lists_and_describes(V1Alpha(&server)).await;
+}
+
+/// The descriptor of a message, from the files that a client fetches: the message's own, and what they import.
+async fn described(reflection: &impl Reflection, message: &str) -> MessageDescriptor {
+    let mut files: Vec<FileDescriptorProto> = Vec::new();
+    let mut fetched = reflection.files_with(message).await;
+    while let Some(bytes) = fetched.pop() {
+        let file = FileDescriptorProto::decode(&bytes[..]).unwrap();
+        if files.iter().any(|known| known.name() == file.name()) {
+            continue;
+        }
+        for import in &file.dependency {
+            fetched.extend(reflection.files_named(import).await);
+        }
+        files.push(file);
+    }
+    let mut pool = DescriptorPool::new();
+    pool.add_file_descriptor_protos(files).unwrap();
+    pool.get_message_by_name(message).unwrap_or_else(|| panic!("{message} is described"))
+}
+
+async fn reads_errors(reflection: impl Reflection, server: &Server) {
+    for (user, message, field, expected) in [
+        ("", "google.rpc.ErrorInfo", "reason", "INVALID_ARGUMENT"),
+        ("", "google.rpc.BadRequest", "field_violations", "user_id"),
+        ("nobody", "google.rpc.ErrorInfo", "reason", "USER_NOT_FOUND"),
+        ("nobody", "google.rpc.ResourceInfo", "resource_type", "userdata.v1/User"),
+    ] {
+        let refused = get(&server.client().await, of(user)).await.unwrap_err();
+        let details = rpc::Status::decode(refused.details()).unwrap().details;
+        let detail = details.iter().find(|detail| detail.type_url == format!("type.googleapis.com/{message}")).unwrap();
+        let read = DynamicMessage::decode(described(&reflection, message).await, &detail.value[..]).unwrap();
+        let said = read.get_field_by_name(field).unwrap().to_string();
+        assert!(said.contains(expected), "{message}.{field}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn the_details_of_errors_can_be_read_by_reflection_alone_in_both_versions() {
+    let (_database, server) = serve_demo(Kind::Sqlite, &[]).await;
+    reads_errors(V1(&server), &server).await;
+    reads_errors(V1Alpha(&server), &server).await;
 }
 
 /// The messages that a caller fills in: inputs of the methods, and ours within them.
