@@ -32,6 +32,7 @@ pub mod call;
 pub mod method;
 pub mod metrics;
 pub mod middleware;
+pub mod reason;
 pub mod refusal;
 pub mod request_id;
 pub mod routes;

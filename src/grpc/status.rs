@@ -7,10 +7,11 @@
 use std::{collections::HashMap, time::Duration};
 
 use http::HeaderMap;
-use tonic::{Code, Status};
+use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use super::{
+    reason::Reason,
     refusal::{Refusal, Violation},
     request_id::RequestId,
 };
@@ -22,6 +23,8 @@ use crate::{
 const DOMAIN: &str = "userdata";
 /// Tells gRPC's own retry policies how long to wait; they do not read `RetryInfo`.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// Tells them not to repeat the call: a policy goes by codes, and this code has other reasons to repeat.
+const NO_RETRY: &str = "-1";
 /// In an answer about compression.
 const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 /// The end of prost's message about a message that is nested deeper than 100 levels, its limit.
@@ -41,7 +44,7 @@ pub fn of(refusal: &Refusal, id: &RequestId) -> Status {
         Refusal::MessageTooLarge { bytes, bytes_max } => message_too_large(*bytes, *bytes_max),
         Refusal::Unreadable => unreadable(id),
         Refusal::NotOneMessage => not_one_message(),
-        Refusal::Abandoned => Status::cancelled("the request ended before its message"),
+        Refusal::Abandoned => plain(Reason::Cancelled, "the request ended before its message"),
         Refusal::Panicked => internal(id),
         Refusal::Failed(error) => of_error(error, id),
     }
@@ -64,42 +67,41 @@ fn field_violation(violation: &Violation) -> FieldViolation {
 
 fn invalid(violations: Vec<FieldViolation>) -> Status {
     let message: Vec<_> = violations.iter().map(|v| format!("{} {}", v.field, v.description)).collect();
-    let mut details = info("INVALID_ARGUMENT");
+    let mut details = info(Reason::InvalidArgument);
     details.set_bad_request(violations);
-    Status::with_error_details(Code::InvalidArgument, message.join("; "), details)
+    status(Reason::InvalidArgument, message.join("; "), details)
 }
 
 fn overloaded(retry_after: Duration) -> Status {
-    let mut details = info("OVERLOADED");
+    let mut details = info(Reason::Overloaded);
     details.set_retry_info(Some(retry_after));
-    let mut status = Status::with_error_details(Code::ResourceExhausted, "overloaded", details);
+    let mut status = status(Reason::Overloaded, "overloaded", details);
     let milliseconds = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
     status.metadata_mut().insert(PUSHBACK, milliseconds.into());
     status
 }
 
 fn unauthenticated() -> Status {
-    Status::with_error_details(
-        Code::Unauthenticated,
+    plain(
+        Reason::Unauthenticated,
         "credentials are required: a valid token (`authorization: Bearer TOKEN`) or client certificate, as the server is configured",
-        info("UNAUTHENTICATED"),
     )
 }
 
 fn forbidden(role: &'static str, method: &'static str) -> Status {
-    let details = info_about("PERMISSION_DENIED", [("role", role), ("method", method)]);
-    Status::with_error_details(Code::PermissionDenied, format!("the role {role} does not entitle to {method}"), details)
+    let details = info_about(Reason::PermissionDenied, [("role", role), ("method", method)]);
+    status(Reason::PermissionDenied, format!("the role {role} does not entitle to {method}"), details)
 }
 
 fn deadline_exceeded() -> Status {
-    Status::with_error_details(Code::DeadlineExceeded, "deadline exceeded", info("DEADLINE_EXCEEDED"))
+    plain(Reason::DeadlineExceeded, "deadline exceeded")
 }
 
 /// In tonic's words, which refuses a compressed message by the same limit.
 fn message_too_large(bytes: usize, bytes_max: usize) -> Status {
     let message =
         format!("Error, decoded message length too large: found {bytes} bytes, the limit is: {bytes_max} bytes");
-    Status::with_error_details(Code::OutOfRange, message, info("MESSAGE_TOO_LARGE"))
+    plain(Reason::MessageTooLarge, message)
 }
 
 /// The decoder's own message lists every level on the way to the mistake, so it may not fit into a header.
@@ -109,16 +111,15 @@ fn unreadable(id: &RequestId) -> Status {
 
 /// The code that gRPC's own list has for it.
 fn not_one_message() -> Status {
-    let message = "the method takes exactly one message";
-    Status::with_error_details(Code::Unimplemented, message, info("NOT_ONE_MESSAGE"))
+    plain(Reason::NotOneMessage, "the method takes exactly one message")
 }
 
 /// tonic's headers name the encodings that there are. Its words quote the caller.
 fn unsupported_compression(headers: &HeaderMap) -> Status {
     let accepted = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("identity");
     let message = format!("the message's compression (grpc-encoding) is not supported; supported are: {accepted}");
-    let details = info_about("COMPRESSION_UNSUPPORTED", [("supported", accepted)]);
-    Status::with_error_details(Code::Unimplemented, message, details)
+    let details = info_about(Reason::CompressionUnsupported, [("supported", accepted)]);
+    status(Reason::CompressionUnsupported, message, details)
 }
 
 fn internal(id: &RequestId) -> Status {
@@ -126,25 +127,23 @@ fn internal(id: &RequestId) -> Status {
 }
 
 fn internal_because(what: &str, id: &RequestId) -> Status {
-    let mut details = info("INTERNAL");
+    let mut details = info(Reason::Internal);
     details.set_request_info(id.as_str(), "");
-    Status::with_error_details(Code::Internal, format!("{what}, request {}", id.as_str()), details)
+    status(Reason::Internal, format!("{what}, request {}", id.as_str()), details)
 }
 
 /// Adds the details that every error carries to an error of tonic's own (a message too large, an unknown method).
 pub fn complete(headers: &mut HeaderMap, id: &RequestId) {
-    let Some(status) = Status::from_header_map(headers) else { return };
-    if status.code() == Code::Ok || !status.details().is_empty() {
+    let Some(tonics) = Status::from_header_map(headers) else { return };
+    if tonics.code() == Code::Ok || !tonics.details().is_empty() {
         return;
     }
-    let complete = match status.code() {
-        Code::Internal if status.message().ends_with(TOO_DEEP) => invalid(vec![too_deep()]),
+    let complete = match tonics.code() {
+        Code::Internal if tonics.message().ends_with(TOO_DEEP) => invalid(vec![too_deep()]),
         Code::Internal => unreadable(id),
         Code::Unimplemented if headers.contains_key(ACCEPT_ENCODING) => unsupported_compression(headers),
-        Code::Unimplemented => {
-            Status::with_error_details(Code::Unimplemented, "there is no such method", info("UNIMPLEMENTED"))
-        }
-        code => Status::with_error_details(code, status.message(), info(reason_of_tonics(code))),
+        Code::Unimplemented => plain(Reason::Unimplemented, "there is no such method"),
+        code => Status::with_error_details(code, tonics.message(), info(reason_of_tonics(code))),
     };
     complete.add_header(headers).expect("messages are percent-encoded and details base64");
 }
@@ -154,62 +153,74 @@ fn too_deep() -> FieldViolation {
     FieldViolation::new("parameters", CanonicalError::TooDeep.to_string())
 }
 
-fn reason_of_tonics(code: Code) -> &'static str {
+fn reason_of_tonics(code: Code) -> Reason {
     match code {
-        Code::OutOfRange | Code::ResourceExhausted => "MESSAGE_TOO_LARGE",
-        Code::NotFound => "SERVICE_NOT_FOUND",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::Cancelled => "CANCELLED",
-        _ => "UNKNOWN",
+        Code::OutOfRange | Code::ResourceExhausted => Reason::MessageTooLarge,
+        Code::NotFound => Reason::ServiceNotFound,
+        Code::InvalidArgument => Reason::InvalidArgument,
+        Code::Cancelled => Reason::Cancelled,
+        _ => Reason::Unknown,
     }
 }
 
 fn not_found(what: Missing) -> Status {
     let (reason, resource_type) = match what {
-        Missing::User => ("USER_NOT_FOUND", "userdata.v1/User"),
-        Missing::Strategy => ("STRATEGY_NOT_FOUND", "userdata.v1/Strategy"),
+        Missing::User => (Reason::UserNotFound, "userdata.v1/User"),
+        Missing::Strategy => (Reason::StrategyNotFound, "userdata.v1/Strategy"),
     };
     let mut details = info(reason);
     details.set_resource_info(resource_type, "", "", "");
-    Status::with_error_details(Code::NotFound, format!("{what} not found"), details)
+    status(reason, format!("{what} not found"), details)
 }
 
 fn unavailable(why: &Unavailable, retry_after: Duration) -> Status {
-    let mut details = match why {
-        Unavailable::SourceFailed { source_name } => info_about("SOURCE_FAILED", [("source", *source_name)]),
-        Unavailable::InvalidationNotDurable => info("INVALIDATION_NOT_DURABLE"),
-        Unavailable::PurgeIncomplete { tier } => info_about("PURGE_INCOMPLETE", [("tier", *tier)]),
-        Unavailable::FreshnessUnverified => info("FRESHNESS_UNVERIFIED"),
-        Unavailable::ChangeFeedUnreadable => info("CHANGE_FEED_UNREADABLE"),
-        Unavailable::TokenAhead => info("TOKEN_AHEAD"),
-        Unavailable::DatabaseDown => info("DATABASE_DOWN"),
-        Unavailable::Draining => info("DRAINING"),
+    let (reason, about) = match why {
+        Unavailable::SourceFailed { source_name } => (Reason::SourceFailed, Some(("source", *source_name))),
+        Unavailable::InvalidationNotDurable => (Reason::InvalidationNotDurable, None),
+        Unavailable::PurgeIncomplete { tier } => (Reason::PurgeIncomplete, Some(("tier", *tier))),
+        Unavailable::FreshnessUnverified => (Reason::FreshnessUnverified, None),
+        Unavailable::ChangeFeedUnreadable => (Reason::ChangeFeedUnreadable, None),
+        Unavailable::TokenAhead => (Reason::TokenAhead, None),
+        Unavailable::DatabaseDown => (Reason::DatabaseDown, None),
+        Unavailable::Draining => (Reason::Draining, None),
     };
+    let mut details = info_about(reason, about);
     details.set_retry_info(Some(retry_after));
-    Status::with_error_details(Code::Unavailable, why.to_string(), details)
+    status(reason, why.to_string(), details)
 }
 
 fn too_large(bytes: usize, sections: &[(Section, usize)]) -> Status {
     let sizes: Vec<_> = sections.iter().map(|(section, bytes)| (section.as_str_name(), bytes.to_string())).collect();
     let listed: Vec<_> = sizes.iter().map(|(section, bytes)| format!("{section} {bytes}")).collect();
     let message = format!("the reply would have {bytes} bytes; select fewer sections ({})", listed.join(", "));
-    let details = info_about("RESPONSE_TOO_LARGE", sizes.into_iter().chain([("bytes", bytes.to_string())]));
-    Status::with_error_details(Code::ResourceExhausted, message, details)
+    let details = info_about(Reason::ResponseTooLarge, sizes.into_iter().chain([("bytes", bytes.to_string())]));
+    let mut status = status(Reason::ResponseTooLarge, message, details);
+    status.metadata_mut().insert(PUSHBACK, MetadataValue::from_static(NO_RETRY));
+    status
 }
 
-fn info(reason: &str) -> ErrorDetails {
-    ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new())
+fn plain(reason: Reason, message: impl Into<String>) -> Status {
+    status(reason, message, info(reason))
 }
 
-fn info_about<V: Into<String>>(reason: &str, metadata: impl IntoIterator<Item = (&'static str, V)>) -> ErrorDetails {
+fn status(reason: Reason, message: impl Into<String>, details: ErrorDetails) -> Status {
+    Status::with_error_details(reason.code(), message, details)
+}
+
+fn info(reason: Reason) -> ErrorDetails {
+    ErrorDetails::with_error_info(reason.name(), DOMAIN, HashMap::new())
+}
+
+fn info_about<V: Into<String>>(reason: Reason, metadata: impl IntoIterator<Item = (&'static str, V)>) -> ErrorDetails {
     let metadata: HashMap<String, String> =
         metadata.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
-    ErrorDetails::with_error_info(reason, DOMAIN, metadata)
+    ErrorDetails::with_error_info(reason.name(), DOMAIN, metadata)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grpc::reason::Repeat;
 
     fn unavailable_for(reason: Unavailable, retry_after: Duration) -> Error {
         Error::Unavailable { reason, retry_after, cause: None }
@@ -255,6 +266,8 @@ mod tests {
                 _ => None,
             };
             assert_eq!(status.get_details_retry_info().and_then(|info| info.retry_delay), retry, "{reason}");
+            let repeat = Reason::ALL.iter().find(|known| known.name() == reason).map(|known| known.repeat());
+            assert_eq!(repeat == Some(Repeat::AfterRetryInfo), retry.is_some(), "{reason}: as the document says");
         }
     }
 
@@ -271,6 +284,7 @@ mod tests {
             (Refusal::MessageTooLarge { bytes: 2, bytes_max: 1 }, Code::OutOfRange, "MESSAGE_TOO_LARGE"),
             (Refusal::Unreadable, Code::Internal, "INTERNAL"),
             (Refusal::NotOneMessage, Code::Unimplemented, "NOT_ONE_MESSAGE"),
+            (Refusal::Abandoned, Code::Cancelled, "CANCELLED"),
             (Refusal::Panicked, Code::Internal, "INTERNAL"),
         ] {
             let status = of(&refusal, &id);
@@ -326,6 +340,7 @@ mod tests {
         assert!(status.message().contains("SECTION_ONBOARDING 4900000"), "{}", status.message());
         let metadata = status.get_details_error_info().unwrap().metadata;
         assert_eq!((metadata["SECTION_ONBOARDING"].as_str(), metadata["bytes"].as_str()), ("4900000", "5000000"));
+        assert_eq!(status.metadata().get(PUSHBACK).unwrap(), NO_RETRY, "a retry policy would ask in vain");
     }
 
     #[test]
