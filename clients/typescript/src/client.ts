@@ -119,7 +119,8 @@ export class UserDataClient {
     warm(selection: WarmSelection, options: WarmOptions = {}): AsyncGenerator<WarmProgress, void, undefined> {
         const request = warmRequest(selection, options);
         const timeoutMs = deadline(options.timeoutMs ?? WARM_TIMEOUT_DEFAULT_MS);
-        const send = (signal: AbortSignal) => this.#service.warmCache(request, { signal, timeoutMs });
+        const headers = options.headers ?? {};
+        const send = (signal: AbortSignal) => this.#service.warmCache(request, { signal, timeoutMs, headers });
         return progress(() => this.#calls.begin(options.signal), send);
     }
 
@@ -135,15 +136,20 @@ export class UserDataClient {
 
     async #repeated<T>(
         options: CallOptions,
-        send: (call: { timeoutMs: number; signal: AbortSignal }) => Promise<T>,
+        send: (call: {
+            timeoutMs: number;
+            signal: AbortSignal;
+            headers: Readonly<Record<string, string>>;
+        }) => Promise<T>,
     ): Promise<T> {
         const timeoutMs = deadline(options.timeoutMs ?? this.#timeoutMs);
+        const headers = options.headers ?? {};
         const { signal, done } = this.#calls.begin(options.signal);
         const retries = { attempts: this.#attempts, timeoutMs, signal, clock: this.#clock };
         try {
             return await repeated(retries, async (timeoutMs) => {
                 try {
-                    return await send({ timeoutMs, signal });
+                    return await send({ timeoutMs, signal, headers });
                 } catch (error) {
                     throw failed(error, signal);
                 }

@@ -26,6 +26,8 @@ export interface CallOptions {
     signal?: AbortSignal | undefined;
     /** The deadline of this call, repetitions included. */
     timeoutMs?: number | undefined;
+    /** More headers, such as `x-request-id` (an id of your own for the server's log) and `traceparent`. */
+    headers?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface GetOptions extends CallOptions {

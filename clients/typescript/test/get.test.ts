@@ -100,6 +100,12 @@ describe("get", () => {
         assert.equal(other.cache.status, CacheStatus.ASSEMBLED);
     });
 
+    test("passes headers, so that caller and log have one id", async () => {
+        const headers = { "x-request-id": "abc-1" };
+        assert.equal((await client.get("1", { headers })).requestId, "abc-1");
+        await assert.rejects(client.get("999999", { headers }), { requestId: "abc-1" });
+    });
+
     test("reads the sources if the caller wants nothing cached", async () => {
         await client.get("4");
         assert.equal((await client.get("4", { refresh: true })).cache.status, CacheStatus.REFRESHED);
