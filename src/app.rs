@@ -29,6 +29,7 @@ use crate::{
     clock::Clock,
     config::{Config, RedisSettings},
     grpc::{self, security::Security, service::health::Health},
+    http,
     lease::Leases,
     privacy::{MasterKeys, UserKeys},
     probes,
@@ -64,7 +65,18 @@ pub struct App {
     /// Receives the notifications of other instances. None: no Redis.
     subscriber: Option<Subscriber>,
     server: grpc::Server,
+    /// None: no HTTP.
+    http: Option<http::HttpServer>,
     background: Background,
+}
+
+/// The ports of an instance, bound.
+#[derive(Debug)]
+pub struct Listeners {
+    pub grpc: TcpListener,
+    /// If `http.listen` is set.
+    pub http: Option<TcpListener>,
+    pub probes: TcpListener,
 }
 
 /// What runs beside requests, and how it is stopped.
@@ -92,11 +104,14 @@ impl App {
         let (redis, subscriber) = connect_redis(&config.redis, &clock).await?;
         let cache = connect_cache(&config, &telemetry, &databases, redis, &clock, &background).await?;
         let server =
-            grpc::Server::new(Arc::clone(&cache), &config.server, security, clock, tasks.clone(), &telemetry).await?;
+            grpc::Server::new(Arc::clone(&cache), &config.server, security, clock.clone(), tasks.clone(), &telemetry)
+                .await?;
+        let http = config.http.listen.is_some();
+        let http = http.then(|| http::HttpServer::beside(&server, &cache, &config, clock, &telemetry.meter()));
 
         cache.observe(&telemetry.meter());
         databases.observe(&telemetry.meter());
-        Ok(Self { config, telemetry, databases, cache, subscriber, server, background })
+        Ok(Self { config, telemetry, databases, cache, subscriber, server, http, background })
     }
 
     /// The cache, for measurements without a network.
@@ -108,11 +123,10 @@ impl App {
     /// Serves until `shutdown` and `server.drain_delay` longer, then stops within `server.drain`.
     pub async fn run(
         self,
-        listener: TcpListener,
-        probes_listener: TcpListener,
+        listeners: Listeners,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), RunError> {
-        let Self { config, telemetry, databases, cache, subscriber, server, background } = self;
+        let Self { config, telemetry, databases, cache, subscriber, server, http, background } = self;
         let Background { loads, tasks, stop } = background;
         let cause = Arc::new(StopCause::default());
         let leaving = leave(shutdown, server.health(), config.server.drain_delay);
@@ -123,11 +137,16 @@ impl App {
         }
         let sources_elsewhere = config.sources.database_url.is_some();
         let weak = Arc::downgrade(&cache);
-        probes::serve(probes_listener, server.health(), weak, telemetry.scrape(), &tasks, &stop);
+        probes::serve(listeners.probes, server.health(), weak, telemetry.scrape(), &tasks, &stop);
         tasks.spawn(readiness::report_ready(Arc::clone(&cache), server.health(), sources_elsewhere, stop.clone()));
 
         // On shutdown: health says NOT_SERVING, and after the delay the listener closes and requests in progress finish.
-        let served = server.serve(listener, shutdown).await;
+        let beside = async {
+            if let (Some(http), Some(listener)) = (http, listeners.http) {
+                http.serve(listener).await;
+            }
+        };
+        let served = server.serve(listeners.grpc, beside, shutdown).await;
 
         // The time that requests have left of it; all of it if they ended for another reason.
         let until = cause.at.get().copied().unwrap_or_else(Instant::now) + config.server.drain;

@@ -44,7 +44,12 @@ use self::{
     },
     readers::Readers,
     samples::Samples,
-    tiers::{RemoteTiers, Tiers, database::DatabaseTier, memory::MemoryValue, redis::RedisTier},
+    tiers::{
+        RemoteTiers, Tiers,
+        database::DatabaseTier,
+        memory::{JsonDocuments, MemoryValue},
+        redis::RedisTier,
+    },
     watched_files::WatchedFiles,
 };
 pub use self::{
@@ -404,6 +409,12 @@ impl UserDataCache {
         Ok(Served { snapshot, status, verified, changes_known: self.knows_changes(), token })
     }
 
+    #[must_use]
+    pub(crate) fn json_documents(&self) -> Arc<JsonDocuments> {
+        Arc::clone(self.tiers.memory.json())
+    }
+
+    /// The log of invalidations, which decides what is valid.
     #[must_use]
     pub fn invalidation_log(&self) -> &Arc<InvalidationLog> {
         &self.log

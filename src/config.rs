@@ -26,10 +26,10 @@ mod secret;
 mod setting;
 mod template;
 
-pub use choices::{AuthMode, LogFormat, MemoryEngine, Pooler, Structured, TokenLimitField};
+pub use choices::{AuthMode, HttpCompat, LogFormat, MemoryEngine, Pooler, Structured, TokenLimitField};
 pub use databases::DatabaseSetting;
 pub use error::{ConfigError, Problem};
-pub use form::read_duration;
+pub use form::{WebOrigin, read_duration};
 pub use load::{Loaded, environment};
 pub use origin::{Flag, Origin};
 pub use otel::OpenTelemetry;
@@ -42,7 +42,8 @@ pub use template::FileTemplate;
 
 use form::{
     Bytes, Choice, Count, DAY, Durations, ENDPOINT, FILE, FILTER, HeaderLines, KIB, LISTEN_ON, MIB, Number, Optional,
-    SWITCH, SecretText, Templates, Text, Url, UrlOrTemplate, days, hours, loopback, millis, minutes, seconds,
+    OriginList, SWITCH, SecretText, Templates, Text, Url, UrlOrTemplate, days, hours, loopback, millis, minutes,
+    seconds,
 };
 
 const REDIS: &[&str] =
@@ -120,6 +121,23 @@ setting::sections! {
         tokens_file: Option<PathBuf> = None, Optional(FILE);
         /// For `mtls`: one line `ROLE URI NAME` per caller. The URI is the only one in the caller's certificate.
         principals_file: Option<PathBuf> = None, Optional(FILE);
+    }
+
+    /// HTTP beside gRPC, on a port of its own: Connect's protocol for all RPCs, and the planning application's routes.
+    /// Callers, limits and deadlines are those of gRPC; `server.max_connections` is for both ports together.
+    http: HttpSettings {
+        /// The address of the HTTP port. None: no HTTP. An address other than loopback needs TLS and authentication.
+        listen: Option<SocketAddr> = None, Optional(LISTEN_ON);
+        /// The callers of the application's routes: `new`, or `aug22` for those of August 2025, whose user ids are
+        /// numbers.
+        compat: HttpCompat = HttpCompat::New, Choice(&[("new", HttpCompat::New), ("aug22", HttpCompat::Aug22)]);
+        /// Origins whose web pages may call, such as `https://app.example`, separated by commas. None: no page of
+        /// another origin.
+        allowed_origins: Vec<WebOrigin> = Vec::new(), OriginList;
+        /// A connection of HTTP/1.1 without a complete head of a request for this long is closed.
+        keep_alive: Duration = seconds(60), Durations(millis(10)..=hours(1));
+        /// The share of `memory.max_bytes` for documents as JSON, kept beside the documents. Less renders more often.
+        json_share: f64 = 0.25, Number(0.0..=0.9);
     }
 
     /// The HTTP port for metrics, liveness and readiness.

@@ -13,7 +13,7 @@ use tonic_reflection::server::Builder as Reflection;
 use tracing::warn;
 
 use self::{
-    metrics::Metrics,
+    metrics::{Metrics, Protocol},
     routes::Routes,
     security::Security,
     service::{UserDataRpcs, UserDataServer, health::Health},
@@ -21,8 +21,9 @@ use self::{
     transport::{
         channel::Opener,
         connections::{ConnectionLimits, Connections},
-        http2::{self, Http2Limits, Leave},
-        listener,
+        http_server::{HttpLimits, Leave},
+        port::Port,
+        tls::Spoken,
     },
 };
 use crate::{cache::UserDataCache, clock::Clock, config, proto, sync::TaskTracker, telemetry::Telemetry};
@@ -51,11 +52,7 @@ const DRAIN_SHARE: f64 = 0.75;
 pub struct Server {
     stack: Stack,
     health: Health,
-    tracker: TaskTracker,
-    opener: Opener,
-    connections: Connections,
-    write_stall_max: Duration,
-    http2: Http2Limits,
+    port: Port,
     drain: Duration,
 }
 
@@ -102,20 +99,28 @@ impl Server {
             .add_service(reflection().build_v1()?.max_decoding_message_size(config.max_request_bytes))
             .add_service(reflection().build_v1alpha()?.max_decoding_message_size(config.max_request_bytes));
         let routes = Routes { rpcs, tonic: tonic.prepare() };
-        let metrics = Metrics::new(clock.clone(), &telemetry.meter());
+        let metrics = Metrics::new(Protocol::Grpc, clock.clone(), &telemetry.meter());
         let limits = ConnectionLimits {
             connections: config.max_connections,
             first_request: config.first_request_max,
             idle: config.idle_max,
         };
+        let port = Port {
+            opener: Opener { tls: security.tls, coalesce_writes: config.coalesce_writes, spoken: Spoken::Http2 },
+            connections: Connections::new(limits, clock, &telemetry.meter()),
+            write_stall_max: config.write_stall_max,
+            limits: HttpLimits {
+                preface: config.preface_max,
+                keep_alive: config.idle_max,
+                streams: config.max_concurrent_streams,
+            },
+            tracker,
+            leave: Leave::default(),
+        };
         Ok(Self {
             stack: Stack::new(config, metrics, telemetry.sampling(), security.auth, routes),
             health,
-            tracker,
-            opener: Opener { tls: security.tls, coalesce_writes: config.coalesce_writes },
-            connections: Connections::new(limits, clock, &telemetry.meter()),
-            write_stall_max: config.write_stall_max,
-            http2: Http2Limits { preface: config.preface_max, streams: config.max_concurrent_streams },
+            port,
             drain: config.drain.mul_f64(DRAIN_SHARE),
         })
     }
@@ -138,15 +143,23 @@ impl Server {
         self.stack.clone()
     }
 
-    /// Serves until `shutdown`, then finishes the requests in flight. To be awaited to its end: dropped halfway, it
-    /// closes the listener and leaves connections running.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let leave = Leave::default();
-        let Leave { leaving, cut_off } = leave.clone();
-        let incoming = listener::incoming(listener, self.connections, self.write_stall_max);
+    /// Another port, with the same layers, services and limits; it leaves with this one.
+    #[must_use]
+    pub(crate) fn port_of_both_versions(&self, keep_alive: Duration) -> Port {
+        self.port.of_both_versions(keep_alive)
+    }
+
+    /// Serves until `shutdown`, then finishes the requests in flight; `beside` serves the other ports. To be awaited to
+    /// its end: dropped halfway, it closes the listener and leaves connections running.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        beside: impl Future<Output = ()>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ServeError> {
+        let Leave { leaving, cut_off } = self.port.leave.clone();
         let stack = self.stack.clone();
-        let service = move |peer| stack.service(peer);
-        let serving = http2::serve(incoming, self.opener, service, self.http2, &self.tracker, leave);
+        let serving = self.port.serve(listener, move |peer| stack.service(peer));
         let drained = async {
             shutdown.await;
             self.health.leaving().await;
@@ -157,7 +170,7 @@ impl Server {
 
         tokio::select! {
             biased;
-            () = serving => Ok(()),
+            _ = async { tokio::join!(serving, beside) } => Ok(()),
             () = drained => {
                 warn!("requests did not finish in time; closing their connections");
                 cut_off.cancel();

@@ -26,6 +26,7 @@ pub mod cache;
 pub mod background;
 pub mod demo;
 pub mod grpc;
+pub mod http;
 pub mod probes;
 pub mod app;
 pub mod doctor;

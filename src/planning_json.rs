@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::proto::v1::ComprehensiveUserData;
 
 /// The generation of the application whose callers read the document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallerGeneration {
     /// August 2025: a user id in digits is a number.
     Aug22,

@@ -87,8 +87,9 @@ impl Tiers {
         if let Some(redis) = &redis {
             log.witness_by(RedisWitness::new(Arc::clone(redis), config, clock.clone()));
         }
+        let json_share = if config.http.listen.is_some() { config.http.json_share } else { 0.0 };
         Self {
-            memory: MemoryTier::new(&config.memory),
+            memory: MemoryTier::with_json(&config.memory, json_share),
             memory_metrics: TierMetrics::new(Tier::Memory, meter),
             redis,
             database: database.with_metrics(meter).encrypted_by(encryption.clone()),

@@ -109,9 +109,9 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [
 }
 
 /// Names and values, one pair a line, values in one column.
-pub fn pairs<const N: usize>(pairs: [(&str, String); N]) -> String {
+pub fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).add_rows(pairs.map(|(name, value)| [name.to_owned(), value]));
+    table.load_style(presets::NOTHING).add_rows(pairs.into_iter().map(|(name, value)| [name.to_owned(), value]));
     if let Some(names) = table.column_mut(0) {
         names.set_padding((0, 1));
     }

@@ -19,7 +19,7 @@ use super::{
     server_side::{ServerCommand, Triggers},
 };
 use crate::{
-    app::{App, RunError, StartError, connect_single, descriptors},
+    app::{App, Listeners, RunError, StartError, connect_single, descriptors},
     changes::{self, InstallError, Progress, TriggerState},
     clock::Clock,
     config::{self, Config, OpenTelemetry},
@@ -87,12 +87,17 @@ async fn serve(mut config: Config, telemetry: Telemetry) -> ExitCode {
     let listening = async {
         let listener = listen("server.listen", config.server.listen).await?;
         let probes_listener = listen("metrics.listen", config.metrics.listen).await?;
+        let http = match config.http.listen {
+            Some(address) => Some(listen("http.listen", address).await?),
+            None => None,
+        };
         let address = |listener: &TcpListener| listener.local_addr().map_err(|error| error.to_string());
         let (files, changes) = tokio::join!(describe_files(&config), describe_changes(&config));
-        let banner = banner(&config, files, changes, address(&listener)?, address(&probes_listener)?);
-        Ok::<_, String>((listener, probes_listener, banner))
+        let http_address = http.as_ref().map(address).transpose()?;
+        let banner = banner(&config, files, changes, address(&listener)?, http_address, address(&probes_listener)?);
+        Ok::<_, String>((Listeners { grpc: listener, http, probes: probes_listener }, banner))
     };
-    let (listener, probes_listener, banner) = match listening.await {
+    let (listeners, banner) = match listening.await {
         Ok(listening) => listening,
         Err(error) => {
             complain(&error);
@@ -124,7 +129,7 @@ async fn serve(mut config: Config, telemetry: Telemetry) -> ExitCode {
     // Before serving: from now on a signal means a graceful shutdown.
     let signals = signals();
     tokio::select! {
-        ended = app.run(listener, probes_listener, told.clone().cancelled_owned()) => match ended {
+        ended = app.run(listeners, told.clone().cancelled_owned()) => match ended {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 complain(&with_causes(&error));
@@ -156,7 +161,14 @@ async fn describe_files(config: &Config) -> Option<String> {
 }
 
 /// Addresses, storage, tiers, and the next command to try.
-fn banner(config: &Config, files: Option<String>, changes: String, address: SocketAddr, probes: SocketAddr) -> String {
+fn banner(
+    config: &Config,
+    files: Option<String>,
+    changes: String,
+    address: SocketAddr,
+    http: Option<SocketAddr>,
+    probes: SocketAddr,
+) -> String {
     let redis = if config.redis.url.is_some() { "Redis" } else { "no Redis" };
     let sources = match &config.sources.database_url {
         Some(_) if files.is_some() => files.unwrap_or_default(),
@@ -173,8 +185,12 @@ fn banner(config: &Config, files: Option<String>, changes: String, address: Sock
     } else {
         format!(" --addr {scheme}://{address}")
     };
-    pairs([
+    let http = http.map(|http| {
+        format!("{scheme}://{http}: Connect, and the application's routes ({scheme}://{http}/openapi.json)")
+    });
+    let lines = [
         ("userdata", format!("listening on {scheme}://{address}")),
+        ("HTTP", http.unwrap_or_default()),
         ("storage", config.database.url.place()),
         ("tiers", format!("memory, {redis}, database")),
         ("sources", sources),
@@ -182,7 +198,8 @@ fn banner(config: &Config, files: Option<String>, changes: String, address: Sock
         ("AI", ai.to_owned()),
         ("probes", format!("http://{probes}/healthz, /readyz and /metrics")),
         ("try", format!("{program} get 1{target}")),
-    ])
+    ];
+    pairs(lines.into_iter().filter(|(_, value)| !value.is_empty()))
 }
 
 /// How this instance learns that the sources have changed.

@@ -90,6 +90,9 @@ pub(super) struct Settings {
     /// Address of the gRPC port
     #[arg(long, global = true, value_name = "ADDRESS")]
     listen: Option<String>,
+    /// Address of the HTTP port: Connect, and the planning application's routes
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    http_listen: Option<String>,
     /// Address of the port for metrics, liveness and readiness
     #[arg(long, global = true, value_name = "ADDRESS")]
     metrics_listen: Option<String>,
@@ -135,10 +138,11 @@ impl Settings {
     }
 
     /// The flags that are settings: flag, key, and the value if it was given.
-    fn named(&self) -> [(&'static str, &'static str, Option<String>); 8] {
+    fn named(&self) -> [(&'static str, &'static str, Option<String>); 9] {
         let on = |given: bool| given.then(|| "true".to_owned());
         [
             ("--listen", "server.listen", self.listen.clone()),
+            ("--http-listen", "http.listen", self.http_listen.clone()),
             ("--metrics-listen", "metrics.listen", self.metrics_listen.clone()),
             ("--database-url", "database.url", self.database_url.clone()),
             ("--redis-url", "redis.url", self.redis_url.clone()),

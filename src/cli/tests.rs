@@ -16,12 +16,14 @@ fn the_command_line_is_consistent() {
 
 #[test]
 fn flags_become_settings() {
-    let line = "userdata serve --listen 127.0.0.1:1 --metrics-listen 127.0.0.1:2 --database-url sqlite://a \
+    let line = "userdata serve --listen 127.0.0.1:1 --metrics-listen 127.0.0.1:2 --http-listen 127.0.0.1:3 \
+                --database-url sqlite://a \
                 --redis-url redis://b --sources-database-url postgres://c --demo --demo-as-of 2026-01-31 \
                 --set memory.ttl=1s --set invalidation_log.poll=50ms";
     let Ok(Invocation::Server(server_side::ServerCommand::Serve(loaded))) = parsed(line, &[]) else { panic!("serve") };
     let config = &loaded.config;
     assert_eq!((config.server.listen.port(), config.metrics.listen.port()), (1, 2));
+    assert_eq!(config.http.listen.map(|listen| listen.port()), Some(3));
     assert_eq!(config.database.url.expose(), "sqlite://a");
     assert_eq!(config.redis.url.as_ref().map(config::Secret::expose), Some("redis://b"));
     assert_eq!(config.sources.database_url.as_ref().map(config::Secret::expose), Some("postgres://c"));
@@ -29,7 +31,7 @@ fn flags_become_settings() {
     assert_eq!(config.demo.as_of, chrono::NaiveDate::from_ymd_opt(2026, 1, 31));
     assert_eq!(config.memory.ttl.as_secs(), 1);
     assert_eq!(config.invalidation_log.poll.as_millis(), 50);
-    assert_eq!(loaded.origins.len(), 9);
+    assert_eq!(loaded.origins.len(), 10);
 }
 
 #[test]

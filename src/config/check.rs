@@ -280,12 +280,15 @@ impl Loaded {
             return Ok(());
         }
         let guarded = config.tls.cert.is_some() && config.auth.mode != AuthMode::None;
+        const GUARD: &str = "needs TLS (tls.cert, tls.key) and auth.mode";
         let listeners = [
-            ("server.listen", config.server.listen, guarded, "needs TLS (tls.cert, tls.key) and auth.mode"),
-            ("metrics.listen", config.metrics.listen, config.metrics.allow_remote, "needs metrics.allow_remote"),
+            Some(("server.listen", config.server.listen, guarded, GUARD)),
+            config.http.listen.map(|listen| ("http.listen", listen, guarded, GUARD)),
+            Some(("metrics.listen", config.metrics.listen, config.metrics.allow_remote, "needs metrics.allow_remote")),
         ];
         let problems: Vec<_> = listeners
             .into_iter()
+            .flatten()
             .filter(|(_, address, allowed, _)| !allowed && !address.ip().is_loopback())
             .map(|(key, _, _, needs)| Problem::Remote { origin: self.origin(key).clone(), key, needs })
             .collect();

@@ -9,6 +9,15 @@ pub enum MemoryEngine {
     QuickCache,
 }
 
+/// Which callers of the planning application's routes there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpCompat {
+    /// Since June 2026: user ids are text.
+    New,
+    /// Of August 2025: a user id in digits is a number.
+    Aug22,
+}
+
 /// What stands between a database's clients and its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooler {

@@ -8,10 +8,13 @@ use serde_json::{Value as Json, json};
 
 use crate::text::first_unprintable;
 
+mod origins;
 mod quantity;
 mod secret;
 mod templates;
 
+pub(super) use origins::OriginList;
+pub use origins::WebOrigin;
 pub use quantity::read_duration;
 pub(super) use quantity::{Bytes, Count, Durations, KIB, MIB, Number, days, hours, millis, minutes, seconds};
 pub(super) use secret::{HeaderLines, SecretText, Url};

@@ -75,6 +75,12 @@ impl Method {
         !matches!(self, Self::Health | Self::Reflection | Self::Unknown)
     }
 
+    /// Whether it only reads: the contract's NO_SIDE_EFFECTS.
+    #[must_use]
+    pub fn has_no_side_effects(self) -> bool {
+        matches!(self, Self::Get | Self::Stats)
+    }
+
     /// Whether its requests are one message each.
     #[must_use]
     pub fn has_one_message(self) -> bool {

@@ -24,9 +24,28 @@ pub const CODES: &[&str] = names::CALL_DURATION.attributes[2].values;
 /// The server's counts since it started.
 #[derive(Debug)]
 pub struct Metrics {
+    protocol: Protocol,
     methods: [MethodMetrics; Method::ALL.len()],
     meter: Meter,
     clock: Clock,
+}
+
+/// How requests come: the semantic conventions' `rpc.system.name`, and a name of ours for HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Grpc,
+    /// Connect's protocol and the planning application's routes.
+    Http,
+}
+
+impl Protocol {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Http => "http",
+        }
+    }
 }
 
 /// The counts of one method.
@@ -47,9 +66,10 @@ struct RequestCounts {
 impl Metrics {
     /// All at zero.
     #[must_use]
-    pub fn new(clock: Clock, meter: &Meter) -> Arc<Self> {
+    pub fn new(protocol: Protocol, clock: Clock, meter: &Meter) -> Arc<Self> {
         let metrics = Arc::new(Self {
-            methods: Method::ALL.map(|of| MethodMetrics::new(of, meter)),
+            protocol,
+            methods: Method::ALL.map(|of| MethodMetrics::new(protocol, of, meter)),
             meter: meter.clone(),
             clock,
         });
@@ -58,7 +78,7 @@ impl Metrics {
             let Some(metrics) = read.upgrade() else { return };
             for method in Method::ALL {
                 #[expect(clippy::cast_precision_loss, reason = "requests at once are few")]
-                observe(&[method.name()], metrics.method(method).in_flight() as f64);
+                observe(&[protocol.name(), method.name()], metrics.method(method).in_flight() as f64);
             }
         });
         metrics
@@ -87,10 +107,10 @@ impl Metrics {
 }
 
 impl MethodMetrics {
-    fn new(method: Method, meter: &Meter) -> Self {
+    fn new(protocol: Protocol, method: Method, meter: &Meter) -> Self {
         let bound = |code: &&'static str| {
             let is_expected = method.may_end_with(code);
-            if is_expected { OnceLock::from(durations(meter, method, code)) } else { OnceLock::new() }
+            if is_expected { OnceLock::from(durations(meter, protocol, method, code)) } else { OnceLock::new() }
         };
         Self { counts: PerCore::default(), durations: CODES.iter().map(bound).collect() }
     }
@@ -108,8 +128,8 @@ impl MethodMetrics {
     }
 }
 
-fn durations(meter: &Meter, method: Method, code: &'static str) -> DurationHistogram {
-    meter.durations(&names::CALL_DURATION, &["grpc", method.name(), code])
+fn durations(meter: &Meter, protocol: Protocol, method: Method, code: &'static str) -> DurationHistogram {
+    meter.durations(&names::CALL_DURATION, &[protocol.name(), method.name(), code])
 }
 
 /// A request that is being answered: abandoned, unless it is said to have ended otherwise.
@@ -161,7 +181,8 @@ impl Drop for RequestRecord {
         let counts = of.counts.mine();
         counts.in_flight.fetch_sub(1, Relaxed);
         counts.outcomes[self.outcome as usize].fetch_add(1, Relaxed);
-        let unexpected = || durations(&self.metrics.meter, self.method, CODES[self.code as usize]);
+        let unexpected =
+            || durations(&self.metrics.meter, self.metrics.protocol, self.method, CODES[self.code as usize]);
         of.durations[self.code as usize].get_or_init(unexpected).record(took);
     }
 }
@@ -200,7 +221,7 @@ mod tests {
     fn a_call_is_in_flight_until_it_is_dropped_and_then_counted_once() {
         let clock = Clock::system();
         let telemetry = Telemetry::quiet();
-        let metrics = Metrics::new(clock.clone(), &telemetry.meter());
+        let metrics = Metrics::new(Protocol::Grpc, clock.clone(), &telemetry.meter());
         let mut call = metrics.begin(Method::Get);
         let left = metrics.begin(Method::Get);
         assert_eq!(metrics.method(Method::Get).in_flight(), 2);

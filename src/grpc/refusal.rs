@@ -42,6 +42,11 @@ pub struct Violation {
     pub description: String,
 }
 
+/// The error of a request's body that knows why its request is refused.
+#[derive(Debug, thiserror::Error)]
+#[error("the message is refused")]
+pub struct RefusedMessage(pub Refusal);
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -10,6 +10,7 @@ use http::{Request, Response};
 use tower::{BoxError, Service, ServiceBuilder};
 
 use super::{
+    answer::CallService,
     metrics::Metrics,
     middleware::{
         FilterLayer,
@@ -71,7 +72,7 @@ impl Stack {
         }
     }
 
-    /// The service for the requests of one connection.
+    /// The service for the requests of one connection of gRPC.
     pub fn service<B>(
         &self,
         peer: Peer,
@@ -88,6 +89,30 @@ impl Stack {
             .layer(RequestIdLayer)
             // Nothing below has to understand another protocol.
             .layer(FilterLayer(ContentType))
+            .service(self.calls())
+    }
+
+    /// The service for the requests of one connection that another protocol has translated to gRPC; `metrics` counts
+    /// them.
+    pub(crate) fn translated<B>(
+        &self,
+        metrics: Arc<Metrics>,
+        peer: Peer,
+    ) -> impl Service<Request<B>, Response = Response<ResponseBody>, Error = Infallible, Future: Send + Unpin + 'static>
+    + Send
+    + use<B>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
+        ServiceBuilder::new().layer(MetricsLayer { metrics, peer }).layer(RequestIdLayer).service(self.calls())
+    }
+
+    /// The layers and services that are the same for every protocol.
+    fn calls<B>(&self) -> impl CallService<B, Future: Send + Unpin + 'static> + Send + use<B>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
+        ServiceBuilder::new()
             // A panic of anything below fails one request, not its connection.
             .layer(CatchPanicLayer)
             // A malformed timeout is refused even if a hit were ready; the deadline bounds all that waits below.

@@ -118,7 +118,7 @@ async fn run(config: config::ServerSettings) -> Running {
     let address = listener.local_addr().unwrap();
     let (health, metrics) = (server.health(), server.metrics());
     let (shutdown, told) = oneshot::channel();
-    let ended = TaskTracker::new().spawn(server.serve(listener, async {
+    let ended = TaskTracker::new().spawn(server.serve(listener, std::future::ready(()), async {
         if told.await.is_err() {
             future::pending().await
         }

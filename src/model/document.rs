@@ -9,6 +9,21 @@ use prost::Message as _;
 use super::{Section, section::DOCUMENT_ORDER};
 use crate::proto::v1::ComprehensiveUserData;
 
+/// The names of a section's fields.
+#[must_use]
+pub fn fields(section: Section) -> &'static [&'static str] {
+    match section {
+        Section::Derived => &["user_id", "industry", "target_audience", "business_goals", "platform_preferences"],
+        Section::Onboarding => &["onboarding_data", "website_analysis", "competitor_analysis", "keyword_analysis"],
+        Section::Strategy => &["strategy_data", "strategy_analysis", "quality_indicators"],
+        Section::AiAnalysis => &["ai_analysis_results"],
+        Section::GapAnalysis => &["gap_analysis"],
+        Section::Performance => &["performance_data"],
+        Section::Recommendations => &["recommendations_data"],
+        Section::Unspecified => &[],
+    }
+}
+
 /// Moves the fields of a section into a document of their own.
 #[must_use]
 pub fn take(document: &mut ComprehensiveUserData, section: Section) -> ComprehensiveUserData {

@@ -6,7 +6,9 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Chain};
 use prost::{
     DecodeError, Message,
-    encoding::{DecodeContext, WireType, encode_key, encode_varint, message::encode_repeated, skip_field},
+    encoding::{
+        DecodeContext, WireType, encode_key, encode_varint, encoded_len_varint, message::encode_repeated, skip_field,
+    },
 };
 
 use super::v1::{CacheInfo, SectionReport};
@@ -57,6 +59,27 @@ impl SealedResponse {
     #[must_use]
     pub fn data(&self) -> &Bytes {
         &self.data
+    }
+
+    /// The response without its document, encoded.
+    #[must_use]
+    pub fn other_fields(&self) -> &[u8] {
+        let before_data = 1 + encoded_len_varint(self.data.len() as u64);
+        let end = self.head.len().saturating_sub(before_data);
+        self.head.get(PREFIX_BYTES..end).unwrap_or_default()
+    }
+
+    /// The response without its prefix, in two pieces; the second one is shared.
+    #[must_use]
+    pub fn into_message(self) -> Chain<Bytes, Bytes> {
+        self.head.slice(PREFIX_BYTES.min(self.head.len())..).chain(self.data)
+    }
+
+    /// The response that [`Self::into_pieces`] has taken apart.
+    #[must_use]
+    pub fn of_pieces(pieces: Chain<Bytes, Bytes>) -> Self {
+        let (head, data) = pieces.into_inner();
+        Self { head, data }
     }
 
     /// The response on the wire with its prefix, in two pieces; the second one is shared.
@@ -118,6 +141,12 @@ mod tests {
         let (data_hash, complete) = (lasting.data_hash, lasting.complete);
         assert_eq!(read.cache_info, Some(CacheInfo { data_hash, complete, ..passing }));
         assert_eq!(read.sections, reports);
+
+        let others = GetComprehensiveUserDataResponse::decode(sealed.other_fields()).expect("decodes");
+        assert_eq!((others.data, others.cache_info.is_some(), others.sections.len()), (None, true, 2));
+        let mut message = sealed.clone().into_message();
+        assert_eq!(message.copy_to_bytes(message.remaining()), bytes);
+        assert_eq!(SealedResponse::of_pieces(sealed.clone().into_pieces()), sealed);
 
         let mut framed = sealed.into_pieces();
         let framed = framed.copy_to_bytes(framed.remaining());

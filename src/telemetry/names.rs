@@ -74,6 +74,7 @@ const SECTION: Attribute = Attribute {
     name: "section",
     values: &["onboarding", "strategy", "ai_analysis", "gap_analysis", "performance", "recommendations", "derived"],
 };
+const PROTOCOL: Attribute = Attribute { name: "rpc.system.name", values: &["grpc", "http"] };
 const METHOD: Attribute = Attribute {
     name: "rpc.method",
     values: &[
@@ -132,9 +133,9 @@ macro_rules! instruments {
 instruments! {
     CALL_DURATION = "rpc.server.call.duration", Histogram(CALL_SECONDS), "s",
         "Time from a request's head to the last byte of its response, or until the caller left (CANCELLED)",
-        [Attribute { name: "rpc.system.name", values: &["grpc"] }, METHOD, CODE];
+        [PROTOCOL, METHOD, CODE];
     REQUESTS_IN_FLIGHT = "userdata.requests.in_flight", UpDownCounter, "{request}",
-        "Requests in progress", [METHOD];
+        "Requests in progress", [PROTOCOL, METHOD];
     CONNECTIONS = "userdata.connections", UpDownCounter, "{connection}",
         "Connections of callers, by whether a request has been admitted on them", [Attribute {
             name: "state",

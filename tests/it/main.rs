@@ -24,6 +24,7 @@ mod faults;
 mod flood;
 mod generations;
 mod herd;
+mod http;
 mod kept_rows;
 mod lines;
 mod load_lease;

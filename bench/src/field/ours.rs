@@ -7,7 +7,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::{Channel, Endpoint};
 use userdata::{
-    app::App,
+    app::{App, Listeners},
     config::{Config, Secret},
     proto::v1::{
         GetCacheStatsRequest, GetCacheStatsResponse, GetComprehensiveUserDataRequest, InvalidateCacheRequest,
@@ -41,7 +41,8 @@ impl Ours {
         let endpoint = Endpoint::from_shared(format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let stop = CancellationToken::new();
         let app = Box::pin(App::connect(config, Telemetry::quiet())).await.unwrap();
-        let running = app.run(listener, probes_listener, stop.clone().cancelled_owned());
+        let listeners = Listeners { grpc: listener, http: None, probes: probes_listener };
+        let running = app.run(listeners, stop.clone().cancelled_owned());
         let ended = TaskTracker::new().spawn(async move { Box::pin(running).await.unwrap() });
         let client = UserDataServiceClient::new(endpoint.tcp_nodelay(true).connect().await.unwrap());
         let ours = Self { client, stop, ended };

@@ -7,11 +7,18 @@
 
 mod engine;
 mod entry;
+mod json;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use self::engine::Engine;
-pub use self::entry::{MemoryEntry, MemoryValue, Unread};
+pub use self::{
+    entry::{MemoryEntry, MemoryValue, Unread},
+    json::{JsonDocument, JsonDocuments, JsonEpoch, JsonForm},
+};
 use crate::{
     config,
     model::{CacheKey, Scope},
@@ -23,12 +30,38 @@ pub struct MemoryTier {
     engine: Engine,
     writer: Mutex<()>,
     evictions: AtomicU64,
+    json: Arc<JsonDocuments>,
 }
 
 impl MemoryTier {
     #[must_use]
     pub fn new(config: &config::MemorySettings) -> Self {
-        Self { engine: Engine::new(config), writer: Mutex::new(()), evictions: AtomicU64::new(0) }
+        Self::with_json(config, 0.0)
+    }
+
+    /// With a share of its bytes for documents as JSON.
+    #[must_use]
+    pub fn with_json(config: &config::MemorySettings, share: f64) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a share"
+        )]
+        let json_bytes = (config.max_bytes as f64 * share) as u64;
+        let documents = config::MemorySettings { max_bytes: config.max_bytes - json_bytes, ..config.clone() };
+        Self {
+            engine: Engine::new(&documents),
+            writer: Mutex::new(()),
+            evictions: AtomicU64::new(0),
+            json: Arc::new(JsonDocuments::new(json_bytes, config.ttl)),
+        }
+    }
+
+    /// The documents that were asked for as JSON.
+    #[must_use]
+    pub fn json(&self) -> &Arc<JsonDocuments> {
+        &self.json
     }
 
     /// The entry of a key, expired or not.
@@ -63,11 +96,13 @@ impl MemoryTier {
             key.user == scope.user
                 && (scope.strategy.is_none() || key.strategy.is_none() || key.strategy == scope.strategy)
         };
+        self.json.clear();
         let _writing = self.writer.lock();
         self.engine.remove(is_in_scope);
     }
 
     pub fn clear(&self) {
+        self.json.clear();
         let _writing = self.writer.lock();
         self.engine.clear();
     }

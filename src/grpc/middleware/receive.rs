@@ -23,7 +23,7 @@ use futures::{
 use http::HeaderMap;
 use http_body::Body;
 use tokio::time::{Instant, sleep_until};
-use tower::{Layer, Service};
+use tower::{BoxError, Layer, Service};
 
 use self::arriving::Arriving;
 use crate::grpc::{
@@ -86,7 +86,7 @@ impl<S> Layer<S> for ReceiveLayer {
 
 impl<B, S> Service<Call<B>> for ReceiveService<S>
 where
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     S: CallService<B> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
@@ -132,7 +132,7 @@ async fn later<B, S>(
     until: Instant,
 ) -> Result<Answer, Infallible>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
     S: CallService<B>,
 {
     let (is_ours, own_bytes) = (call.method.is_ours(), CALL_BYTES + header_bytes(call.headers()));

@@ -11,7 +11,10 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, buf::Chain};
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Either},
+};
 use http::{HeaderMap, HeaderValue};
 use http_body::{Body as _, Frame, SizeHint};
 use tonic::{Code, Status, body::Body};
@@ -74,6 +77,14 @@ impl ResponseBody {
     /// A document that is there.
     pub(super) fn sealed(reply: SealedResponse, record: RequestRecord) -> Self {
         Self { rest: Some(Rest::Sealed(Some(reply.into_pieces()))), record }
+    }
+
+    /// The document and the record of its request, if it is a document that is there; else itself.
+    pub(crate) fn into_sealed(mut self) -> Either<(SealedResponse, RequestRecord), Self> {
+        match self.rest.take() {
+            Some(Rest::Sealed(Some(pieces))) => Either::Left((SealedResponse::of_pieces(pieces), self.record)),
+            rest => Either::Right(Self { rest, ..self }),
+        }
     }
 
     /// No body: the headers said it all, and `record` knows the end.

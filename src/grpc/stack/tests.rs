@@ -179,7 +179,7 @@ const GRPC: (&str, &str) = ("content-type", "application/grpc");
 
 fn stack_with(config: &config::ServerSettings, auth: super::Auth, rpcs: Option<Arc<UserDataRpcs>>) -> Stack {
     let telemetry = Telemetry::quiet();
-    let metrics = Metrics::new(Clock::system(), &telemetry.meter());
+    let metrics = Metrics::new(crate::grpc::metrics::Protocol::Grpc, Clock::system(), &telemetry.meter());
     let routes = Routes { rpcs, tonic: tonic::service::Routes::default() };
     Stack::new(config, metrics, telemetry.sampling(), auth, routes)
 }

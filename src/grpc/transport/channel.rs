@@ -1,4 +1,4 @@
-//! An accepted connection with its encryption, ready for HTTP/2.
+//! An accepted connection with its encryption, ready for HTTP/1.1 or HTTP/2.
 //!
 //! Below it is the [`Connection`] with its limits. A handshake that does not finish in time is ended.
 
@@ -13,20 +13,23 @@ use std::{
 use rustls::pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     client_certificate::ClientCertificate,
     listener::Connection,
-    tls::ServerTls,
+    tls::{ServerTls, Spoken},
     write_coalescing::{Coalesced, PollCycles},
 };
 use crate::reload::Reloaded;
 
 /// Two round trips and a signature take far less.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// A client may send one byte alone.
+const PEEK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The stream below TLS.
 type Below = Coalesced<Connection>;
@@ -37,6 +40,14 @@ pub(in crate::grpc) struct Opener {
     /// None: channels are not encrypted.
     pub(in crate::grpc) tls: Option<Reloaded<ServerTls>>,
     pub(in crate::grpc) coalesce_writes: bool,
+    pub(in crate::grpc) spoken: Spoken,
+}
+
+/// The version of HTTP on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    Http1,
+    Http2,
 }
 
 impl Opener {
@@ -44,9 +55,27 @@ impl Opener {
     pub(super) async fn open(&mut self, connection: Connection) -> io::Result<Channel> {
         let below = if self.coalesce_writes { Coalesced::new } else { Coalesced::switched_off }(connection);
         let Some(tls) = &mut self.tls else { return Ok(Channel::Plain(below)) };
-        let handshake = TlsAcceptor::from(tls.current().config()).accept(below);
+        let handshake = TlsAcceptor::from(tls.current().config(self.spoken)).accept(below);
         let stream = timeout(HANDSHAKE_MAX, handshake).await.map_err(|_| io::ErrorKind::TimedOut)??;
         Ok(Channel::Encrypted(Box::new(stream)))
+    }
+
+    /// What the other end speaks. Without TLS its first bytes tell, which have `first_bytes_max` to arrive.
+    pub(super) async fn version(&self, channel: &mut Channel, first_bytes_max: Duration) -> io::Result<Version> {
+        if self.spoken == Spoken::Http2 {
+            return Ok(Version::Http2);
+        }
+        let version = match channel {
+            Channel::Plain(stream) => timeout(first_bytes_max, version_of(stream.stream()))
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??,
+            Channel::Encrypted(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Version::Http2,
+            Channel::Encrypted(_) => Version::Http1,
+        };
+        if version == Version::Http1 {
+            channel.write_at_once();
+        }
+        Ok(version)
     }
 
     /// The certificate of the other end, to be judged again later.
@@ -56,7 +85,20 @@ impl Opener {
     }
 }
 
-/// A connection below HTTP/2.
+/// HTTP/2 begins with `PRI *`, and no method of HTTP/1.1 that is served with `PR`.
+async fn version_of(connection: &Connection) -> io::Result<Version> {
+    let mut first = [0; 2];
+    loop {
+        match connection.peek(&mut first).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            1 if first[0] == b'P' => sleep(PEEK_AGAIN).await,
+            _ if &first == b"PR" => return Ok(Version::Http2),
+            _ => return Ok(Version::Http1),
+        }
+    }
+}
+
+/// A connection below HTTP.
 #[derive(Debug)]
 pub(in crate::grpc) enum Channel {
     /// As it came.
@@ -66,6 +108,14 @@ pub(in crate::grpc) enum Channel {
 }
 
 impl Channel {
+    /// HTTP/1.1 does not read in every poll cycle, so held bytes would wait for ever.
+    fn write_at_once(&mut self) {
+        match self {
+            Self::Plain(stream) => stream.switch_off(),
+            Self::Encrypted(stream) => stream.get_mut().0.switch_off(),
+        }
+    }
+
     /// From now on its writes wait for poll cycles, which the result begins.
     pub(super) fn in_poll_cycles(&mut self) -> PollCycles {
         match self {

@@ -89,6 +89,11 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
+    /// Waits for the first bytes, and leaves them there. Returns how many of `bytes` there are.
+    pub(super) async fn peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.stream.peek(bytes).await
+    }
+
     /// Judges a write's result: one that has been pending for too long fails.
     fn unless_stalled<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {

@@ -24,10 +24,19 @@ pub fn files(cert: PathBuf, key: PathBuf, client_ca: Option<PathBuf>) -> Files<S
     })
 }
 
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::grpc) enum Spoken {
+    /// gRPC's port: a client of HTTP/1.1 gets no answer that it understands.
+    Http2,
+    Http1And2,
+}
+
 /// TLS as the files say.
 #[derive(Debug)]
 pub struct ServerTls {
-    config: Arc<ServerConfig>,
+    http2: Arc<ServerConfig>,
+    http1_and_2: Arc<ServerConfig>,
     /// None: clients need no certificate.
     clients: Option<Arc<dyn ClientCertVerifier>>,
 }
@@ -50,16 +59,21 @@ impl ServerTls {
         let mut config = builder
             .with_single_cert(pem::certificates(cert, "server")?, pem::private_key(key)?)
             .map_err(|error| format!("the certificate and the key cannot be used together: {error}"))?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
         if clients.is_some() {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        Ok(Self { config: Arc::new(config), clients })
+        let mut http1_and_2 = config.clone();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        http1_and_2.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { http2: Arc::new(config), http1_and_2: Arc::new(http1_and_2), clients })
     }
 
-    pub(super) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
+    pub(super) fn config(&self, spoken: Spoken) -> Arc<ServerConfig> {
+        Arc::clone(match spoken {
+            Spoken::Http2 => &self.http2,
+            Spoken::Http1And2 => &self.http1_and_2,
+        })
     }
 
     /// Judges the certificates of clients. None: clients need none.

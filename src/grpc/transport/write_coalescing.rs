@@ -91,6 +91,15 @@ impl<S> Coalesced<S> {
         Self { bytes_max: 0, ..Self::new(stream) }
     }
 
+    /// Passes every further write on at once.
+    pub fn switch_off(&mut self) {
+        self.bytes_max = 0;
+    }
+
+    pub(super) fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// From now on the result begins poll cycles, not every read.
     pub fn in_poll_cycles(&mut self) -> PollCycles {
         self.cycles.insert(PollCycles::default()).clone()
@@ -169,6 +178,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Coalesced<S> {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.bytes_max == 0 {
+            // Held before it was switched off.
+            ready!(this.poll_send(context))?;
+        }
         if this.unsent() == 0 {
             return Pin::new(&mut this.stream).poll_flush(context);
         }

@@ -21,13 +21,14 @@ use testkit::{
     wait_for,
 };
 
-/// A server that has everything that can be measured: Redis, the change feed's pool, and the key database.
+/// A server that has everything that can be measured: Redis, the change feed's pool, the key database, and HTTP.
 pub(super) async fn served() -> (Cluster, Server) {
     let cluster = cluster(Layout::Sqlite).await.with_redis().await;
     let folder = std::path::Path::new(cluster.database().file()).parent().unwrap();
     let (keys, master) = (folder.join("keys.db"), folder.join("master"));
     std::fs::write(&master, new_master_key("a").unwrap()).unwrap();
     let settings = cluster.settings().with("sources.change_feed", true).with("privacy.encrypt", true);
+    let settings = settings.with("http.listen", "127.0.0.1:0");
     let settings = settings.with("privacy.keys_url", format!("sqlite://{}?mode=rwc", keys.display()));
     let server = serve(settings.with("privacy.master_key_file", master.display())).await;
     (cluster, server)

@@ -14,6 +14,7 @@ pub mod database;
 pub mod demo;
 pub mod generations;
 pub mod get;
+pub mod http;
 pub mod inputs;
 pub mod instance;
 pub mod lines;

@@ -159,6 +159,14 @@ impl Server {
         (head.split(' ').nth(1).expect("a status").parse().unwrap(), body.to_owned())
     }
 
+    /// Where it serves HTTP, if `http.listen` is set.
+    pub fn http_address(&self) -> SocketAddr {
+        let log = self.log();
+        let line = log.lines().find(|line| line.starts_with("HTTP ")).expect("the port is printed");
+        let (_, after) = line.split_once("://").expect("a URL");
+        after.split_once(": ").expect("a word on it").0.parse().unwrap()
+    }
+
     /// What it has in memory, in MiB.
     pub fn memory_mib(&self) -> u64 {
         let pid = self.process.as_ref().expect("it runs").pid();

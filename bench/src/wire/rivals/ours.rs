@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use userdata::{
-    app::App,
+    app::{App, Listeners},
     config::{Config, Secret},
     telemetry::Telemetry,
 };
@@ -28,7 +28,8 @@ impl Ours {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let app = Box::pin(App::connect(config, telemetry)).await.unwrap();
-        let running = app.run(listener, probes_listener, stop.clone().cancelled_owned());
+        let listeners = Listeners { grpc: listener, http: None, probes: probes_listener };
+        let running = app.run(listeners, stop.clone().cancelled_owned());
         let ended = TaskTracker::new().spawn(async move { Box::pin(running).await.unwrap() });
         Self { address, stop, ended }
     }

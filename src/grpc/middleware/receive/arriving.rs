@@ -8,7 +8,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
 
-use crate::grpc::refusal::Refusal;
+use tower::BoxError;
+
+use crate::grpc::refusal::{Refusal, RefusedMessage};
 
 /// gRPC's prefix of a message: one byte for compression, four for its length.
 const PREFIX_BYTES: usize = 5;
@@ -24,7 +26,11 @@ pub(super) struct Arriving<B> {
     all: BytesMut,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Arriving<B> {
+fn why(error: BoxError) -> Refusal {
+    error.downcast::<RefusedMessage>().map_or(Refusal::Abandoned, |refused| refused.0)
+}
+
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Arriving<B> {
     pub(super) fn new(body: B, bytes_max: usize) -> Self {
         Self { body, bytes_max, first: Bytes::new(), all: BytesMut::new() }
     }
@@ -37,7 +43,7 @@ impl<B: Body<Data = Bytes> + Unpin> Arriving<B> {
             }
             match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 None => return Poll::Ready(self.whole()),
-                Some(Err(_)) => return Poll::Ready(Err(Refusal::Abandoned)),
+                Some(Err(error)) => return Poll::Ready(Err(why(error.into()))),
                 // Trailers of a request have no meaning in gRPC.
                 Some(Ok(frame)) => self.add(frame.into_data().unwrap_or_default())?,
             }
