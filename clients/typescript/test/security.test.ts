@@ -8,7 +8,7 @@ import { after, before, describe, test } from "node:test";
 
 import { PermissionDeniedError, UnauthenticatedError, UnavailableError, UserData } from "@userdata/client";
 
-import { Server } from "./support/server.js";
+import { PATIENCE_MS, Server } from "./support/server.js";
 
 describe("a server with TLS and callers", () => {
     const directory = mkdtempSync(join(tmpdir(), "userdata-tls-"));
@@ -48,7 +48,7 @@ describe("a server with TLS and callers", () => {
         options: Parameters<typeof UserData.connect>[0],
         work: (client: UserData) => Promise<unknown>,
     ) {
-        const client = UserData.connect({ address: server.address, attempts: 1, ...options });
+        const client = UserData.connect({ address: server.address, attempts: 1, timeoutMs: PATIENCE_MS, ...options });
         try {
             await work(client);
         } finally {
@@ -89,7 +89,7 @@ describe("a server with TLS and callers", () => {
 
     test("the environment names address, token and CA", async () => {
         Object.assign(process.env, { USERDATA_ADDR: server.address, USERDATA_TOKEN: token, USERDATA_TLS_CA: cert });
-        const client = UserData.fromEnv();
+        const client = UserData.fromEnv({ timeoutMs: PATIENCE_MS });
         assert.equal((await client.get("1")).data.userId, "1");
         client.close();
     });

@@ -10,6 +10,9 @@ import { Freshness, UserData, type ConnectOptions } from "@userdata/client";
 
 const BINARY = resolve(process.env["USERDATA_BIN"] ?? "../../target/debug/userdata");
 
+/** On a busy machine a first load takes seconds. */
+export const PATIENCE_MS = 60_000;
+
 export class Server {
     private constructor(
         private readonly child: ChildProcess,
@@ -35,7 +38,7 @@ export class Server {
 
     /** A client. Its first call is over, and has read all notes of the demo's own writes: what is cached then stays so. */
     async client(options: ConnectOptions = {}): Promise<UserData> {
-        const client = UserData.connect({ address: this.address, ...options });
+        const client = UserData.connect({ address: this.address, timeoutMs: PATIENCE_MS, ...options });
         await client.get("29", { freshness: Freshness.LINEARIZABLE });
         return client;
     }
