@@ -21,7 +21,10 @@ mod tiers;
 use clap::{Args, ValueEnum};
 use userdata::clock::Clock;
 
-pub(crate) use self::slow::slow_view;
+pub(crate) use self::{
+    drive::{Call, Until, closed},
+    slow::slow_view,
+};
 use crate::machine;
 
 /// Tables and durations.

@@ -31,13 +31,13 @@ const DOCUMENT_BYTES_MIN: u32 = 256;
 
 /// A request of one method for one user.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
+pub(crate) struct Call {
     pub(super) method: Method,
     pub(super) user: String,
 }
 
 impl Call {
-    pub(super) fn get(user: impl Into<String>) -> Self {
+    pub(crate) fn get(user: impl Into<String>) -> Self {
         Self { method: Method::Get, user: user.into() }
     }
 
@@ -59,23 +59,23 @@ impl Call {
 
 /// The result of a load.
 #[derive(Debug)]
-pub(super) struct Ran {
+pub(crate) struct Ran {
     /// Latencies of the gets, sorted.
     times: Vec<Duration>,
     /// Calls of both kinds.
-    pub(super) calls: u64,
+    pub(crate) calls: u64,
     pub(super) took: Duration,
     /// Lateness of the generator, sorted; empty in a closed loop.
     late: Vec<Duration>,
 }
 
 impl Ran {
-    pub(super) fn per_second(&self) -> f64 {
+    pub(crate) fn per_second(&self) -> f64 {
         as_f64(self.calls) / self.took.as_secs_f64()
     }
 
     /// In milliseconds: the quantile of the latencies.
-    pub(super) fn ms(&self, share: f64) -> f64 {
+    pub(crate) fn ms(&self, share: f64) -> f64 {
         quantile(&self.times, share).as_secs_f64() * 1e3
     }
 
@@ -87,19 +87,21 @@ impl Ran {
 
 /// The end of a closed loop.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Until {
+pub(crate) enum Until {
     Calls(u64),
     After(Duration),
 }
 
 /// As many concurrent calls as connections times streams; the next call follows each answer.
-pub(super) fn closed(
+pub(crate) fn closed(
     address: SocketAddr,
     (connections, streams): (usize, usize),
     until: Until,
     call: impl Fn(u64) -> Call + Sync,
 ) -> Ran {
     let (clock, next, all) = (Clock::system(), AtomicU64::new(0), Mutex::new(Vec::new()));
+    // One after the other, before the time counts: many at once overflow the server's queue.
+    let connected: Vec<_> = (0..connections).map(|_| connect(address)).collect();
     let began = clock.now();
     let another = || {
         let number = next.fetch_add(1, Relaxed);
@@ -110,13 +112,13 @@ pub(super) fn closed(
         goes_on.then(|| call(number))
     };
     thread::scope(|scope| {
-        for _ in 0..connections {
-            scope.spawn(|| {
-                let (mut sender, mut receiver) = connect(address);
+        for (mut sender, mut receiver) in connected {
+            let (clock, another, all) = (&clock, &another, &all);
+            scope.spawn(move || {
                 let (mut begun, mut times) = (Vec::new(), Vec::new());
                 let mut free = streams;
                 loop {
-                    for call in std::iter::from_fn(&another).take(free) {
+                    for call in std::iter::from_fn(another).take(free) {
                         sender.call(call.method, &call.body());
                         begun.push(clock.now());
                     }
