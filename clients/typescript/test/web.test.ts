@@ -1,13 +1,62 @@
-/** The browser entry, against Connect's own server: that it composes its parts. */
+/** The browser entry: against a server, and what needs an answer of the test's choice against Connect's own server. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Code, ConnectError } from "@connectrpc/connect";
 
-import { CacheStatus, NotFoundError, UnavailableError, UserData } from "@userdata/client/web";
+import {
+    CacheStatus,
+    InvalidArgumentError,
+    NotFoundError,
+    Section,
+    UnavailableError,
+    UserData,
+} from "@userdata/client/web";
 
+import { PATIENCE_MS, Server } from "./support/server.js";
 import { reply, withAnswers } from "./support/wire.js";
+
+test("the browser entry makes all calls over a server's HTTP listener", async () => {
+    const server = await Server.start();
+    try {
+        (await server.client()).close();
+        const client = UserData.connect({ address: server.httpAddress, timeoutMs: PATIENCE_MS });
+        const document = await client.get("1");
+        assert.equal(document.data.industry, "Technology");
+        assert.equal(document.section(Section.STRATEGY)?.section, Section.STRATEGY);
+        assert.match(document.requestId ?? "", /^\S+$/);
+
+        const session = client.session();
+        await session.invalidate("1");
+        assert.equal((await session.get("1")).cache.isCached, false);
+        assert.equal((await session.get("1")).cache.isCached, true);
+
+        await assert.rejects(client.get("999999"), (error: unknown) => {
+            assert.ok(error instanceof NotFoundError);
+            assert.equal(error.reason, "USER_NOT_FOUND");
+            return true;
+        });
+        await assert.rejects(client.get(""), (error: unknown) => {
+            assert.ok(error instanceof InvalidArgumentError);
+            assert.equal(error.fieldViolations[0]?.field, "user_id");
+            return true;
+        });
+
+        const users = [];
+        for await (const { userId, error } of client.warm(["2", "999999"])) {
+            users.push([userId, error?.reason]);
+        }
+        assert.deepEqual(users.sort(), [
+            ["2", undefined],
+            ["999999", "USER_NOT_FOUND"],
+        ]);
+        assert.ok((await client.stats({ instanceOnly: true })).requests > 0n);
+        assert.equal(await client.cleanup(), 0);
+    } finally {
+        await server.stop();
+    }
+});
 
 test("the browser entry calls over fetch, with its token, and gives the same errors", async () => {
     const tokens: (string | null)[] = [];

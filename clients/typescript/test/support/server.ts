@@ -18,6 +18,8 @@ export class Server {
         private readonly child: ChildProcess,
         private readonly directory: string,
         readonly address: string,
+        /** Of the HTTP listener. */
+        readonly httpAddress: string,
     ) {}
 
     /** Serves once this returns. `settings` are those of `--set`. */
@@ -26,14 +28,19 @@ export class Server {
         const set = settings.flatMap((setting) => ["--set", setting]);
         const child = spawn(
             BINARY,
-            [["serve", "--demo", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"], set].flat(),
+            [
+                ["serve", "--demo", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"],
+                ["--metrics-listen", "127.0.0.1:0"],
+                set,
+            ].flat(),
             // The database is in the working directory. No setting of the machine's own applies.
             { cwd: directory, stdio: ["ignore", "pipe", "pipe"], env: {} },
         );
         // Also when a test fails in a way that runs no `after`, and when the runner ends this process.
         process.on("exit", () => child.kill("SIGKILL"));
         process.once("SIGTERM", () => process.exit(1));
-        return new Server(child, directory, await listening(child));
+        const [address, httpAddress] = await listening(child);
+        return new Server(child, directory, address, httpAddress);
     }
 
     /** A client. Its first call is over, and has read all notes of the demo's own writes: what is cached then stays so. */
@@ -53,15 +60,16 @@ export class Server {
     }
 }
 
-/** The address in the banner. It is printed once the port is open. */
-function listening(child: ChildProcess): Promise<string> {
+/** The two addresses in the banner. It is printed once the ports are open. */
+function listening(child: ChildProcess): Promise<[string, string]> {
     return new Promise((resolve, reject) => {
         let output = "";
         const read = (chunk: Buffer) => {
             output += chunk.toString();
             const address = /listening on (\S+)\s/.exec(output)?.[1];
-            if (address !== undefined) {
-                resolve(address);
+            const httpAddress = /HTTP +(\S+): /.exec(output)?.[1];
+            if (address !== undefined && httpAddress !== undefined) {
+                resolve([address, httpAddress]);
             }
         };
         child.stdout?.on("data", read);
