@@ -138,16 +138,8 @@ impl DatabaseTier {
         self.reach.set(self.guard.breaker.is_closed());
     }
 
-    /// As [`Self::put_by`], by the user's key if rows are encrypted.
-    pub async fn put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
-        match &self.encryption {
-            None => self.put_by(None, snapshot, last_invalidation).await,
-            Some(keys) => self.put_by(Some(&*keys.of(&snapshot.key.user).await?), snapshot, last_invalidation).await,
-        }
-    }
-
     /// Stores a snapshot until it expires, unless the row there is newer, or complete and valid where this one is partial.
-    /// A row below the position of the scope's last invalidation counts as invalid.
+    /// A row below the position of the scope's last invalidation counts as invalid. Encrypted if there is a key.
     pub async fn put_by(
         &self,
         key: Option<&UserKey>,

@@ -139,16 +139,9 @@ impl RedisTier {
         }
     }
 
-    /// As [`Self::put_by`], by the user's key if records are encrypted.
-    pub async fn put(&self, snapshot: &Snapshot, last_invalidation: i64) -> Result<(), TierError> {
-        match &self.encryption {
-            None => self.put_by(None, snapshot, last_invalidation).await,
-            Some(keys) => self.put_by(Some(&*keys.of(&snapshot.key.user).await?), snapshot, last_invalidation).await,
-        }
-    }
-
     /// Stores a snapshot until it expires, unless the stored one is newer, or complete where this one is partial. A stored
-    /// one that was read below the position of the key's last invalidation counts as nothing. One round trip.
+    /// one that was read below the position of the key's last invalidation counts as nothing. Encrypted if there is a key.
+    /// One round trip.
     pub async fn put_by(
         &self,
         key: Option<&UserKey>,

@@ -76,7 +76,7 @@ async fn run(tier: &DatabaseTier, sql: &str) {
 async fn what_was_put_is_found_again(tier: DatabaseTier) {
     assert!(tier.get(&key("1", None)).await.unwrap().is_none());
     for snapshot in [snapshot("1", None, 3), partial("1", Some(7), 3), snapshot("usér 😀 '\"", Some(i64::MAX), 3)] {
-        tier.put(&snapshot, 0).await.unwrap();
+        tier.put_by(None, &snapshot, 0).await.unwrap();
         let found = tier.get(&snapshot.key).await.unwrap().unwrap();
         assert_eq!(found.key, snapshot.key);
         assert_eq!(found.payload, snapshot.payload, "the same bytes, through JSON and back");
@@ -93,7 +93,7 @@ async fn what_was_put_is_found_again(tier: DatabaseTier) {
 
 async fn an_expired_row_is_found_with_the_time_since(tier: DatabaseTier) {
     let expired = sealed("1", None, 3600, TimeDelta::minutes(-10), parts(5));
-    tier.put(&expired, 0).await.unwrap();
+    tier.put_by(None, &expired, 0).await.unwrap();
     let found = tier.get(&expired.key).await.unwrap().unwrap();
     let drift = (found.expires_at - expired.expires_at).abs();
     assert!(drift < TimeDelta::seconds(1), "{drift}");
@@ -126,8 +126,8 @@ async fn neither_older_nor_partial_replaces_newer_and_complete(tier: DatabaseTie
         (other_log, partial("1", None, 10), 0, true),
     ] {
         run(&tier, "DELETE FROM comprehensive_user_data_cache").await;
-        tier.put(&there, 0).await.unwrap();
-        tier.put(&late, last_invalidation).await.unwrap();
+        tier.put_by(None, &there, 0).await.unwrap();
+        tier.put_by(None, &late, last_invalidation).await.unwrap();
         let kept = tier.get(&there.key).await.unwrap().unwrap();
         let expected = if replaces { &late } else { &there };
         assert_eq!((kept.as_of, kept.complete()), (expected.as_of, expected.complete()), "{last_invalidation}");
@@ -141,9 +141,9 @@ fn read_at(position: i64, age_s: i64) -> Snapshot {
 }
 
 async fn a_replaced_row_keeps_its_accesses(tier: DatabaseTier) {
-    tier.put(&snapshot("1", None, 10), 0).await.unwrap();
+    tier.put_by(None, &snapshot("1", None, 10), 0).await.unwrap();
     tier.add_accesses(&[(key("1", None), 7, tier.clock.utc())]).await.unwrap();
-    tier.put(&snapshot("1", None, 5), 0).await.unwrap();
+    tier.put_by(None, &snapshot("1", None, 5), 0).await.unwrap();
     assert_eq!(tier.most_accessed(5).await.unwrap()[0].access_count, 7);
 }
 
@@ -164,11 +164,11 @@ async fn garbage_is_a_counted_miss(tier: DatabaseTier) {
         "sections = '[{\"section\": \"SECTION_DERIVED\"}]'",
     ];
     for change in broken {
-        tier.put(&snapshot, i64::MAX).await.unwrap();
+        tier.put_by(None, &snapshot, i64::MAX).await.unwrap();
         run(&tier, &format!("UPDATE comprehensive_user_data_cache SET {change}")).await;
         let found = tier.get(&snapshot.key).await;
         assert!(matches!(found, Err(TierError::Garbage(_))), "{change}: {found:?}");
-        tier.put(&snapshot, 0).await.unwrap();
+        tier.put_by(None, &snapshot, 0).await.unwrap();
         assert!(tier.get(&snapshot.key).await.unwrap().is_some(), "the next assembly heals it");
     }
     let stats = tier.guard.stats();
@@ -185,7 +185,7 @@ async fn removal_is_by_scope_and_position(tier: DatabaseTier) {
         (scope("3", None), 6, [true, true, true, true]),
     ] {
         for (user, strategy) in [("1", None), ("1", Some(1)), ("1", Some(2)), ("2", None)] {
-            tier.put(&snapshot(user, strategy, 0), 0).await.unwrap();
+            tier.put_by(None, &snapshot(user, strategy, 0), 0).await.unwrap();
         }
         let removed = left.iter().filter(|left| !**left).count() as u64;
         assert_eq!(tier.remove(&scope, below).await.unwrap(), removed, "{scope:?}");
@@ -196,7 +196,7 @@ async fn removal_is_by_scope_and_position(tier: DatabaseTier) {
 }
 
 async fn access_counts_outlive_an_invalidation_and_no_purge(tier: DatabaseTier) {
-    tier.put(&snapshot("1", None, 10), 0).await.unwrap();
+    tier.put_by(None, &snapshot("1", None, 10), 0).await.unwrap();
     tier.add_accesses(&[(key("1", None), 7, tier.clock.utc())]).await.unwrap();
     assert_eq!(
         (tier.remove(&scope("1", None), 6).await.unwrap(), tier.remove(&scope("1", None), 7).await.unwrap()),
@@ -208,7 +208,7 @@ async fn access_counts_outlive_an_invalidation_and_no_purge(tier: DatabaseTier) 
     tier.add_accesses(&[(key("1", None), 1, tier.clock.utc())]).await.unwrap();
     assert_eq!(tier.most_accessed(5).await.unwrap()[0].access_count, 8);
     // Also by an instance that does not know the invalidation yet.
-    tier.put(&snapshot("1", None, 20), 0).await.unwrap();
+    tier.put_by(None, &snapshot("1", None, 20), 0).await.unwrap();
     assert_eq!(tier.most_accessed(5).await.unwrap()[0].access_count, 8);
     assert!(tier.get(&key("1", None)).await.unwrap().is_some());
     tier.remove(&scope("1", None), 6).await.unwrap();
@@ -223,8 +223,8 @@ async fn access_counts_outlive_an_invalidation_and_no_purge(tier: DatabaseTier) 
 
 async fn a_purge_deletes_rows_and_ai_responses(tier: DatabaseTier) {
     for user in ["1", "2"] {
-        tier.put(&snapshot(user, None, 0), 0).await.unwrap();
-        tier.put(&snapshot(user, Some(1), 0), 0).await.unwrap();
+        tier.put_by(None, &snapshot(user, None, 0), 0).await.unwrap();
+        tier.put_by(None, &snapshot(user, Some(1), 0), 0).await.unwrap();
         let response = format!(
             "INSERT INTO ai_response_cache VALUES \
              ('of {user}', '{user}', 'model', '1', '{{}}', NULL, NULL, '2025-01-01 00:00:00', '2025-01-01 00:00:00')"
@@ -248,7 +248,7 @@ async fn the_sweep_takes_what_is_old_and_cleanup_what_is_expired(tier: DatabaseT
         strategies.map(move |n| sealed("1", Some(n), 0, life, parts(5)))
     };
     for snapshot in rows(1..=7, TimeDelta::minutes(-1)).chain(rows(8..=15, TimeDelta::hours(1))) {
-        tier.put(&snapshot, 0).await.unwrap();
+        tier.put_by(None, &snapshot, 0).await.unwrap();
     }
     // Created just now: nothing is a day old, however expired it is.
     assert_eq!(tier.sweep(Duration::from_secs(24 * 3600), 3).await.unwrap(), 0);
@@ -260,7 +260,7 @@ async fn the_sweep_takes_what_is_old_and_cleanup_what_is_expired(tier: DatabaseT
     assert_eq!(tier.sweep(Duration::from_secs(24 * 3600), 3).await.unwrap(), 4);
     assert_eq!(tier.counts().await.unwrap(), RowCounts { total: 11, expired: 3 });
     for snapshot in rows(1..=7, TimeDelta::minutes(-1)) {
-        tier.put(&snapshot, 0).await.unwrap();
+        tier.put_by(None, &snapshot, 0).await.unwrap();
     }
     assert_eq!(tier.cleanup(Some(0)).await.unwrap(), 0);
     assert_eq!(tier.cleanup(Some(5)).await.unwrap(), 5);
@@ -272,7 +272,7 @@ async fn accesses_are_added_and_listed(tier: DatabaseTier) {
     let clock = Clock::system();
     let counts = AccessCounts::new(100, clock.clone());
     for (strategy, accesses) in [(1, 3), (2, 5), (3, 0), (4, 3)] {
-        tier.put(&snapshot("é\"1", Some(strategy), 0), 0).await.unwrap();
+        tier.put_by(None, &snapshot("é\"1", Some(strategy), 0), 0).await.unwrap();
         (0..accesses).for_each(|_| counts.count(&key("é\"1", Some(strategy))));
         clock.advance(Duration::from_secs(60));
     }
@@ -297,7 +297,7 @@ async fn queries_without_parameters_are_recognized(tier: DatabaseTier) {
     let now = tier.clock.utc();
     let with_parameters = Snapshot::seal(query.key().clone(), "log".into(), now, now + TimeDelta::hours(1), parts(1));
     for (snapshot, accesses) in [(with_parameters, 9), (snapshot("1", None, 0), 5), (snapshot("1", Some(3), 0), 7)] {
-        tier.put(&snapshot, 0).await.unwrap();
+        tier.put_by(None, &snapshot, 0).await.unwrap();
         tier.add_accesses(&[(snapshot.key.clone(), accesses, now)]).await.unwrap();
     }
     let warmable = tier.most_accessed_without_parameters(10).await.unwrap();
@@ -307,7 +307,7 @@ async fn queries_without_parameters_are_recognized(tier: DatabaseTier) {
 
 async fn access_counts_survive_a_failing_flush(tier: DatabaseTier) {
     let counts = AccessCounts::new(2, Clock::system());
-    tier.put(&snapshot("1", None, 0), 0).await.unwrap();
+    tier.put_by(None, &snapshot("1", None, 0), 0).await.unwrap();
     for user in ["1", "1", "2", "3", "4"] {
         counts.count(&key(user, None));
     }
@@ -328,7 +328,7 @@ async fn a_missing_table_opens_the_breaker_and_a_probe_closes_it(tier: DatabaseT
         assert!(matches!(tier.get(&key("1", None)).await, Err(TierError::Database(_))));
     }
     assert!(matches!(tier.get(&key("1", None)).await, Err(TierError::Open)));
-    assert!(matches!(tier.put(&snapshot("1", None, 0), 0).await, Err(TierError::Open)));
+    assert!(matches!(tier.put_by(None, &snapshot("1", None, 0), 0).await, Err(TierError::Open)));
     assert!(
         tier.guard.stats().last_error.contains("comprehensive_user_data_cache"),
         "{}",
@@ -398,13 +398,13 @@ async fn a_write_waits_for_sqlites_other_writer() {
         tokio::time::sleep(Duration::from_millis(350)).await;
         writing.commit().await.unwrap();
     };
-    let (stored, ()) = tokio::join!(tier.put(&snapshot, 0), release);
+    let (stored, ()) = tokio::join!(tier.put_by(None, &snapshot, 0), release);
     stored.unwrap();
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
 
     let _writing = sea_orm::TransactionTrait::begin(&other).await.unwrap();
     _writing.execute_unprepared("DELETE FROM ai_response_cache").await.unwrap();
-    let refused = tier.put(&snapshot, 0).await;
+    let refused = tier.put_by(None, &snapshot, 0).await;
     assert!(matches!(&refused, Err(TierError::Database(error)) if database::is_busy(error)), "{refused:?}");
     assert!(tier.get(&snapshot.key).await.unwrap().is_some(), "reading goes on");
     assert_eq!(tier.guard.stats().breaker_state, "closed");

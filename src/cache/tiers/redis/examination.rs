@@ -132,7 +132,7 @@ async fn refused(
     let now = clock.utc();
     let snapshot = Snapshot::seal(query.key().clone(), "doctor".into(), now, now + LATELY, Vec::new());
     let scope = Scope { user: user.clone(), strategy: None, sections: SectionSet::ALL };
-    let stored = tier.put(&snapshot, 0).await;
+    let stored = tier.put_by(None, &snapshot, 0).await;
     let found = match tier.get(&snapshot.key).await {
         Ok(None) if stored.is_ok() => Err(TierError::Garbage("what was stored is not there".to_owned())),
         found => found.map(drop),

@@ -61,7 +61,7 @@ async fn what_was_put_is_found_under_the_designs_key_and_expires() {
     let (_server, tier) = connected().await;
     assert!(tier.get(&key("1", None)).await.unwrap().is_none());
     let hour = snapshot("1", None, 0);
-    tier.put(&hour, 0).await.unwrap();
+    tier.put_by(None, &hour, 0).await.unwrap();
     assert_eq!(*tier.get(&hour.key).await.unwrap().unwrap(), *hour);
 
     let name = format!("comprehensive_user_data:{{6b86b273ff34fce19d6b804eff5a3f57}}:{}", hour.key.hash);
@@ -69,10 +69,10 @@ async fn what_was_put_is_found_under_the_designs_key_and_expires() {
     assert!((3_590_000..=3_600_000).contains(&left), "{left}");
 
     let brief = sealed("1", Some(2), 0, TimeDelta::milliseconds(200), parts(5));
-    tier.put(&brief, 0).await.unwrap();
+    tier.put_by(None, &brief, 0).await.unwrap();
     eventually("it expires", || async { tier.get(&brief.key).await.unwrap().is_none() }).await;
     let gone = sealed("1", Some(3), 0, TimeDelta::milliseconds(-1), parts(5));
-    tier.put(&gone, 0).await.unwrap();
+    tier.put_by(None, &gone, 0).await.unwrap();
     assert!(tier.get(&gone.key).await.unwrap().is_none());
 
     let stats = tier.guard.stats();
@@ -92,7 +92,7 @@ async fn a_ttl_is_the_shorter_of_the_tiers_and_the_snapshots() {
     let tier = RedisTier::connect(&config, Clock::system()).await.unwrap();
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     let hour = snapshot("1", None, 0);
-    tier.put(&hour, 0).await.unwrap();
+    tier.put_by(None, &hour, 0).await.unwrap();
     let left: i64 = client(&tier).pttl(tier.names(&hour.key.user).record(&hour.key)).await.unwrap();
     assert!((50_000..=60_000).contains(&left), "{left}");
 }
@@ -122,8 +122,8 @@ async fn neither_older_nor_partial_replaces_newer_and_complete() {
         (read_at(6, 20), snapshot("1", None, 0), 0, false),
     ] {
         let (_server, tier) = connected().await;
-        tier.put(&there, 0).await.unwrap();
-        tier.put(&late, last_invalidation).await.unwrap();
+        tier.put_by(None, &there, 0).await.unwrap();
+        tier.put_by(None, &late, last_invalidation).await.unwrap();
         let kept = tier.get(&there.key).await.unwrap().unwrap();
         let expected = if replaces { &late } else { &there };
         assert_eq!(kept.as_of, expected.as_of);
@@ -135,7 +135,7 @@ async fn neither_older_nor_partial_replaces_newer_and_complete() {
 async fn a_partial_snapshot_keeps_its_states() {
     let (_server, tier) = connected().await;
     let partial = partial("1", None, 0);
-    tier.put(&partial, 0).await.unwrap();
+    tier.put_by(None, &partial, 0).await.unwrap();
     let found = tier.get(&partial.key).await.unwrap().unwrap();
     let failed = found.section(crate::model::Section::Performance).unwrap();
     assert_eq!((failed.facts.state, failed.facts.reason.as_str()), (State::Failed, "TIMEOUT"));
@@ -161,7 +161,7 @@ async fn garbage_is_a_miss_that_heals() {
         assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Garbage(_))));
     }
     let _: i64 = fred::interfaces::ListInterface::lpush(&client(&tier), &index, "x").await.unwrap();
-    tier.put(&snapshot, 0).await.unwrap();
+    tier.put_by(None, &snapshot, 0).await.unwrap();
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
     assert_eq!(tier.remove(&scope("1", None)).await.unwrap(), 1);
     assert_eq!((tier.guard.stats().garbage, tier.guard.stats().errors), (4 + u64::from(FAILURES_MAX).cast_signed(), 0));
@@ -198,7 +198,7 @@ async fn check_removal(tier: &RedisTier) {
         (scope("3", None), 0, [true, true, true, true]),
     ] {
         for (user, strategy) in [("1", None), ("1", Some(1)), ("1", Some(2)), ("2", None)] {
-            tier.put(&snapshot(user, strategy, 0), 0).await.unwrap();
+            tier.put_by(None, &snapshot(user, strategy, 0), 0).await.unwrap();
         }
         assert_eq!(tier.remove(&scope).await.unwrap(), removed, "{scope:?}");
         for (key, left) in keys.iter().zip(left) {
@@ -229,7 +229,7 @@ async fn a_purge_finds_what_the_index_has_lost() {
 /// Leaves a record and an index of user 6.
 async fn check_purge(tier: &RedisTier) {
     for (user, strategy) in [("5", None), ("5", Some(1)), ("6", None)] {
-        tier.put(&snapshot(user, strategy, 0), 0).await.unwrap();
+        tier.put_by(None, &snapshot(user, strategy, 0), 0).await.unwrap();
     }
     let user = UserId::parse("5").unwrap();
     assert_eq!(client(tier).unlink::<u64, _>(tier.names(&user).index()).await.unwrap(), 1);
@@ -245,10 +245,10 @@ async fn check_purge(tier: &RedisTier) {
 async fn a_redis_without_memory_is_still_read() {
     let (server, tier) = connected().await;
     let snapshot = snapshot("1", None, 0);
-    tier.put(&snapshot, 0).await.unwrap();
+    tier.put_by(None, &snapshot, 0).await.unwrap();
     server.until("config set maxmemory 1", "OK").await;
     for _ in 0..=FAILURES_MAX {
-        assert!(matches!(tier.put(&snapshot, 0).await, Err(TierError::Redis(_))));
+        assert!(matches!(tier.put_by(None, &snapshot, 0).await, Err(TierError::Redis(_))));
     }
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
     assert_eq!(tier.remove(&scope("1", None)).await.unwrap(), 1);
@@ -260,10 +260,10 @@ async fn the_index_forgets_what_has_expired() {
     let (_server, tier) = connected().await;
     let index = tier.names(&UserId::parse("1").unwrap()).index();
     for strategy in 1..=20 {
-        tier.put(&sealed("1", Some(strategy), 0, TimeDelta::milliseconds(100), parts(5)), 0).await.unwrap();
+        tier.put_by(None, &sealed("1", Some(strategy), 0, TimeDelta::milliseconds(100), parts(5)), 0).await.unwrap();
     }
     eventually("they expire", || async { tier.get(&key("1", Some(20))).await.unwrap().is_none() }).await;
-    tier.put(&snapshot("1", None, 0), 0).await.unwrap();
+    tier.put_by(None, &snapshot("1", None, 0), 0).await.unwrap();
     assert_eq!(client(&tier).zcard::<i64, _>(&index).await.unwrap(), 1);
     let left: i64 = client(&tier).pttl(&index).await.unwrap();
     assert!(left > 3_590_000, "the index lives as long as its longest record: {left}");
@@ -273,7 +273,7 @@ async fn the_index_forgets_what_has_expired() {
 async fn a_redis_that_hangs_costs_the_timeout_until_the_breaker_opens() {
     let (server, tier) = connected().await;
     let snapshot = snapshot("1", None, 0);
-    tier.put(&snapshot, 0).await.unwrap();
+    tier.put_by(None, &snapshot, 0).await.unwrap();
     server.freeze();
     let clock = Clock::system();
     for _ in 0..FAILURES_MAX {
@@ -285,7 +285,7 @@ async fn a_redis_that_hangs_costs_the_timeout_until_the_breaker_opens() {
     assert_eq!(tier.guard.stats().breaker_state, "open");
     let began = clock.now();
     assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Open)));
-    assert!(matches!(tier.put(&snapshot, 0).await, Err(TierError::Open)));
+    assert!(matches!(tier.put_by(None, &snapshot, 0).await, Err(TierError::Open)));
     assert!(matches!(tier.remove(&scope("1", None)).await, Err(TierError::Open)));
     assert!(matches!(tier.publish(String::new()).await, Err(TierError::Open)));
     assert!(clock.now().since(began) < tier.timeout, "none of them waited");
@@ -317,7 +317,7 @@ async fn a_connection_that_swallows_everything_is_replaced() {
     let tier = tier_at(format!("redis://{}", proxy.address)).await;
     assert!(tier.connected_within(Duration::from_secs(10)).await);
     let snapshot = snapshot("1", None, 0);
-    tier.put(&snapshot, 0).await.unwrap();
+    tier.put_by(None, &snapshot, 0).await.unwrap();
     proxy.silence();
     for _ in 0..FAILURES_MAX {
         assert!(matches!(tier.get(&snapshot.key).await, Err(TierError::Timeout)));
@@ -342,7 +342,7 @@ async fn starts_without_redis_and_finds_it_when_it_comes() {
 
     server.start().await;
     probed_until_closed(&tier).await;
-    tier.put(&snapshot, 0).await.unwrap();
+    tier.put_by(None, &snapshot, 0).await.unwrap();
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
 
     server.kill().await;

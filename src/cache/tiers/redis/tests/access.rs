@@ -32,10 +32,10 @@ async fn as_user(server: &Redis, acl: &str) -> RedisTier {
 /// Everything that an instance does.
 async fn check_all(tier: &RedisTier) {
     let snapshot = snapshot("1", None, 0);
-    tier.put(&snapshot, 0).await.unwrap();
+    tier.put_by(None, &snapshot, 0).await.unwrap();
     assert!(tier.get(&snapshot.key).await.unwrap().is_some());
     assert_eq!(tier.remove(&scope("1", None)).await.unwrap(), 1);
-    tier.put(&snapshot, 0).await.unwrap();
+    tier.put_by(None, &snapshot, 0).await.unwrap();
     assert!(tier.purge(&snapshot.key.user).await.unwrap() > 0);
     tier.publish("1".to_owned()).await.unwrap();
 }
@@ -74,7 +74,7 @@ async fn writes_without_rights_are_skipped_until_they_are_granted_and_reads_go_o
     let tier = as_user(&server, "ACL SETUSER app on >PASSWORD ~* &* +@all -@scripting").await;
     let snapshot = snapshot("1", None, 0);
     for _ in 0..FAILURES_MAX {
-        let refused = tier.put(&snapshot, 0).await.unwrap_err().line();
+        let refused = tier.put_by(None, &snapshot, 0).await.unwrap_err().line();
         assert!(refused.contains("NOPERM"), "{refused}");
         assert!(tier.get(&snapshot.key).await.unwrap().is_none(), "reads go on");
     }
@@ -85,12 +85,12 @@ async fn writes_without_rights_are_skipped_until_they_are_granted_and_reads_go_o
     };
     let before = tried().await;
     assert!(before.is_some());
-    assert!(matches!(tier.put(&snapshot, 0).await, Err(TierError::Open)));
+    assert!(matches!(tier.put_by(None, &snapshot, 0).await, Err(TierError::Open)));
     assert_eq!(tried().await, before, "it is not even tried");
 
     assert_eq!(server.command("ACL SETUSER app +@scripting").await, "+OK");
     tier.clock.advance(Duration::from_secs(5));
-    tier.put(&snapshot, 0).await.unwrap();
+    tier.put_by(None, &snapshot, 0).await.unwrap();
     assert_eq!(tier.writes_state(), "closed");
 }
 
@@ -104,7 +104,7 @@ async fn a_refused_login_is_the_reason_of_every_failed_call() {
     let snapshot = snapshot("1", None, 0);
     let failed = [
         tier.publish("1".to_owned()).await.unwrap_err(),
-        tier.put(&snapshot, 0).await.unwrap_err(),
+        tier.put_by(None, &snapshot, 0).await.unwrap_err(),
         tier.get(&snapshot.key).await.unwrap_err(),
     ];
     assert!(failed.iter().all(|error| refused(&error.line())), "{failed:?}");
@@ -119,7 +119,7 @@ async fn a_redis_without_memory_is_told_and_tried_with_each_document() {
     let (server, tier) = connected().await;
     assert_eq!(server.command("CONFIG SET maxmemory 1").await, "+OK");
     for _ in 0..=FAILURES_MAX {
-        let refused = tier.put(&snapshot("1", None, 0), 0).await.unwrap_err().line();
+        let refused = tier.put_by(None, &snapshot("1", None, 0), 0).await.unwrap_err().line();
         assert!(refused.contains("OOM"), "{refused}");
     }
     assert_eq!(tier.writes_state(), "closed");
