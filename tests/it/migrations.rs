@@ -173,6 +173,7 @@ async fn columns_and_indexes_are_as_designed() {
         "uq_cache_user_strategy_hash",
         "ix_cache_expires_at",
         "ix_cache_access",
+        "ix_cache_in_clear",
         "ix_ai_response_cache_user_id",
         "ix_ai_response_cache_last_used_at",
     ];

@@ -167,11 +167,11 @@ async fn what_was_stored_in_clear_before_is_not_used_and_is_swept() {
             get(&client, of(user)).await.unwrap();
         }
         wait_for("rows", async || (cluster.rows().await == 2).then_some(())).await;
-        let response = "INSERT INTO ai_response_cache \
+        let responses_in_clear = "INSERT INTO ai_response_cache \
              (request_hash, user_id, model, prompt_version, response, created_at, last_used_at) \
              VALUES ('a', '1', 'm', '1', '{}', '2099-01-01 00:00:00', '2099-01-01 00:00:00'), \
                     ('b', '1', '', '', '{\"unusable\": {}}', '2099-01-01 00:00:00', '2099-01-01 00:00:00')";
-        cluster.cache.execute_unprepared(response).await.unwrap();
+        cluster.cache.execute_unprepared(responses_in_clear).await.unwrap();
         before.terminate().await;
 
         let after = serve(keys.encrypting(cluster.settings()).with("database.sweep_every", "100ms")).await;
@@ -185,5 +185,14 @@ async fn what_was_stored_in_clear_before_is_not_used_and_is_swept() {
         let notes = "SELECT COUNT(*) FROM ai_response_cache";
         assert_eq!(count(&cluster.cache, notes).await, 1, "what says only that a response could not be used is kept");
         wait_for("the encrypted row", async || (cluster.rows().await == 1).then_some(())).await;
+
+        // As an instance that does not encrypt yet writes, after sweeps that have found nothing more.
+        for statement in
+            ["UPDATE comprehensive_user_data_cache SET format = 1", "DELETE FROM ai_response_cache", responses_in_clear]
+        {
+            cluster.cache.execute_unprepared(statement).await.unwrap();
+        }
+        wait_for("a later sweep", async || (count(&cluster.cache, left).await == 0).then_some(())).await;
+        wait_for("a later sweep", async || (count(&cluster.cache, responses).await == 0).then_some(())).await;
     }
 }

@@ -26,6 +26,8 @@ CREATE TABLE comprehensive_user_data_cache (
 CREATE INDEX ix_cache_expires_at ON comprehensive_user_data_cache (expires_at);
 -- For the most accessed, in statistics and warming.
 CREATE INDEX ix_cache_access ON comprehensive_user_data_cache (access_count DESC, last_accessed DESC);
+-- What is in clear although values are encrypted. Else it is of no use, and each row costs it an entry.
+CREATE INDEX ix_cache_in_clear ON comprehensive_user_data_cache (id) WHERE format = 1;
 
 -- Validated AI responses, by a hash of the request.
 CREATE TABLE ai_response_cache (

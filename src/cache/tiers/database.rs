@@ -8,16 +8,9 @@ mod accesses;
 pub(crate) mod row;
 mod statements;
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, QueryOrder, QuerySelect, Statement, sea_query::Expr};
 
 use self::{
@@ -35,6 +28,7 @@ use crate::{
     model::{CacheKey, Scope, Snapshot, StrategyId, Tier, UserId},
     privacy::{UserKey, UserKeys},
     proto::v1::AccessedEntry,
+    sync::Mutex,
     telemetry::Meter,
 };
 
@@ -42,6 +36,8 @@ use crate::{
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Before SQLite's write-ahead log is tried to be emptied again: a reader needed it.
 const JOURNAL_PAUSE: Duration = Duration::from_millis(50);
+/// AI responses have the time of the instance that stores them. No clock is as wrong as this.
+const CLOCKS_APART: TimeDelta = TimeDelta::hours(1);
 /// Rows per statement in the search for queries without parameters.
 const WARMABLE_PAGE: u64 = 500;
 /// Rows in all: further ones are rarely accessed.
@@ -55,8 +51,8 @@ pub struct DatabaseTier {
     sweep_batch: u64,
     /// None: rows are in clear.
     encryption: Option<Arc<UserKeys>>,
-    /// Whether there may be rows in clear though rows are encrypted.
-    may_be_in_clear: AtomicBool,
+    /// AI responses in clear that were stored before this are deleted, if values are encrypted. None: none are yet.
+    encrypted_until: Mutex<Option<DateTime<Utc>>>,
     clock: Clock,
     pub(in crate::cache) guard: TierGuard,
     reach: Reach,
@@ -79,7 +75,7 @@ impl DatabaseTier {
             timeout: config.timeout,
             sweep_batch: config.sweep_batch,
             encryption: None,
-            may_be_in_clear: AtomicBool::new(true),
+            encrypted_until: Mutex::new(None),
             guard: TierGuard::new(Tier::Database, clock.clone()),
             reach: Reach::default(),
             faults: Faults::here(),
@@ -204,16 +200,24 @@ impl DatabaseTier {
         Ok(expired + self.delete_in_clear(batch).await?)
     }
 
-    /// Until a sweep has found none. Instances that do not encrypt yet write further ones, so the last one that starts
-    /// deletes the last of them.
+    /// Each time, because instances that do not encrypt yet write further ones. Rows in clear have an index, AI responses
+    /// one by their last use: only the first time, all of them are read.
     async fn delete_in_clear(&self, batch: u64) -> Result<u64, TierError> {
-        let mut deleted = 0;
-        while self.encryption.is_some() && self.may_be_in_clear.load(Ordering::Relaxed) {
-            let rows = self.write(self.statements.delete_in_clear(batch), BACKGROUND_TIMEOUT).await?;
-            let responses = self.write(self.statements.delete_ai_responses_in_clear(batch), BACKGROUND_TIMEOUT).await?;
-            deleted += rows + responses;
-            self.may_be_in_clear.store(rows.max(responses) == batch, Ordering::Relaxed);
+        if self.encryption.is_none() {
+            return Ok(0);
         }
+        let (since, began) = (*self.encrypted_until.lock(), self.clock.utc());
+        let mut deleted = 0;
+        loop {
+            let rows = self.write(self.statements.delete_in_clear(batch), BACKGROUND_TIMEOUT).await?;
+            let responses = self.statements.delete_ai_responses_in_clear(since, batch);
+            let responses = self.write(responses, BACKGROUND_TIMEOUT).await?;
+            deleted += rows + responses;
+            if rows.max(responses) < batch {
+                break;
+            }
+        }
+        *self.encrypted_until.lock() = Some(began - CLOCKS_APART);
         Ok(deleted)
     }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait, EntityTrait, QueryFilter, QuerySelect, QueryTrait, Statement,
     sea_query::{
@@ -136,24 +137,25 @@ impl Statements {
         Entity::delete_many().filter(Column::Id.in_subquery(expired)).build(self.dialect.backend())
     }
 
-    /// Deletes rows whose document is in clear.
+    /// Deletes rows whose document is in clear. The format is a part of the text: only then the index of these rows is used.
     pub(super) fn delete_in_clear(&self, rows_max: u64) -> Statement {
         let in_clear = Query::select()
             .column(Column::Id)
             .from(Entity)
-            .and_where(Expr::col(Column::Format).eq(row::IN_CLEAR))
+            .and_where(Expr::col(Column::Format).eq(Expr::cust(row::IN_CLEAR.to_string())))
             .limit(rows_max)
             .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
             .to_owned();
         Entity::delete_many().filter(Column::Id.in_subquery(in_clear)).build(self.dialect.backend())
     }
 
-    /// Deletes AI responses in clear, except what says that one could not be used.
-    pub(super) fn delete_ai_responses_in_clear(&self, rows_max: u64) -> Statement {
+    /// Deletes AI responses in clear that were used since then, except what says that one could not be used.
+    pub(super) fn delete_ai_responses_in_clear(&self, since: Option<DateTime<Utc>>, rows_max: u64) -> Statement {
         use ai_response::{Column, Entity};
         let in_clear = Query::select()
             .column(Column::RequestHash)
             .from(Entity)
+            .and_where_option(since.map(|since| Expr::col(Column::LastUsedAt).gte(since.naive_utc())))
             .and_where(Expr::col(Column::Model).ne(""))
             .and_where(Expr::col(Column::Response).cast_as("TEXT").not_like(format!("{SEALED_PREFIX}%")))
             .limit(rows_max)
