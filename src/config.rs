@@ -21,6 +21,7 @@ mod origin;
 mod otel;
 mod reference;
 mod sample;
+mod same_database;
 mod schema;
 mod secret;
 mod setting;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{AuthMode, Config, ConfigError, Loaded, Problem, Secret, Setting, form::is_exposed};
+use super::{
+    AuthMode, Config, ConfigError, Loaded, Problem, Secret, Setting, form::is_exposed, same_database::is_same_database,
+};
 
 /// For the parts of a load other than its slowest source.
 const LOAD_OVERHEAD: Duration = Duration::from_millis(500);
@@ -249,9 +251,8 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// By what the URLs say. Two names of one database are told apart by its tables, before keys are created there.
 fn is_elsewhere(one: Option<&Secret>, other: Option<&Secret>) -> bool {
-    one.zip(other).is_none_or(|(one, other)| one.place() != other.place())
+    one.zip(other).is_none_or(|(one, other)| !is_same_database(one, other))
 }
 
 fn is_redis_by_tls(url: &Secret) -> bool {
