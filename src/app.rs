@@ -97,12 +97,14 @@ impl App {
         let (tasks, stop) = (&background.tasks, &background.stop);
         // First: a mistake in these files is found before a database is changed.
         let security = Security::of(&config, tasks, stop).await?;
+        let masters = read_masters(&config).await?;
         databases::prepare(&config).await?;
 
         let databases = Databases::open(&config).await?;
         databases.refuse_poolers(&config).await?;
+        let user_keys = connect_user_keys(&config, &databases, masters, &clock).await?;
         let (redis, subscriber) = connect_redis(&config.redis, &clock).await?;
-        let cache = connect_cache(&config, &telemetry, &databases, redis, &clock, &background).await?;
+        let cache = connect_cache(&config, &telemetry, &databases, redis, user_keys, &clock, &background).await?;
         let server =
             grpc::Server::new(Arc::clone(&cache), &config.server, security, clock.clone(), tasks.clone(), &telemetry)
                 .await?;
@@ -238,13 +240,19 @@ async fn connect_redis(
     Ok((Some(redis), Some(subscriber)))
 }
 
+async fn read_masters(config: &Config) -> Result<Option<MasterKeys>, StartError> {
+    let Some(file) = &config.privacy.master_key_file else { return Ok(None) };
+    Ok(Some(MasterKeys::read(file).await?))
+}
+
 async fn connect_user_keys(
     config: &Config,
     databases: &Databases,
+    masters: Option<MasterKeys>,
     clock: &Clock,
 ) -> Result<Option<Arc<UserKeys>>, StartError> {
-    let (Some(pool), Some(file)) = (&databases.keys, &config.privacy.master_key_file) else { return Ok(None) };
-    let masters = MasterKeys::read(file).await?;
+    let (Some(pool), Some(masters)) = (&databases.keys, masters) else { return Ok(None) };
+    databases::refuse_keys(&config.privacy, pool, &masters).await?;
     Ok(Some(Arc::new(UserKeys::new(pool.clone(), masters, &config.privacy, clock.clone()))))
 }
 
@@ -260,6 +268,7 @@ async fn connect_cache(
     telemetry: &Telemetry,
     databases: &Databases,
     redis: Option<RedisTier>,
+    user_keys: Option<Arc<UserKeys>>,
     clock: &Clock,
     Background { loads, tasks, stop }: &Background,
 ) -> Result<Arc<UserDataCache>, StartError> {
@@ -283,7 +292,6 @@ async fn connect_cache(
     // Best effort: without it, the first asker waits for the heartbeats of the process that was here before.
     let _ = tokio::time::timeout(timeout, leases.release_predecessors()).await;
     let ai_guard = Guard::new("ai_analysis", &config.sources, clock.clone()).with_metrics(&meter);
-    let user_keys = connect_user_keys(config, databases, clock).await?;
     let responses =
         ResponseCache::new(databases.cache.clone()).encrypted_by(user_keys.clone().filter(|_| config.privacy.encrypt));
     let ai = AiAnalysis::new(&config.ai, ai_guard, responses, Arc::clone(&leases), clock.clone(), tasks.clone())?;

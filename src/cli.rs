@@ -13,6 +13,7 @@ use crate::{
 };
 
 pub mod client;
+pub mod config_check;
 mod databases;
 pub mod doctor;
 pub mod failure;
@@ -27,6 +28,9 @@ use local::LocalCommand;
 use output::Format;
 use server_side::{Configured, Keys, Migration, ServerCommand, Settings, Triggers};
 
+/// EX_CONFIG of sysexits.h: the configuration cannot work here.
+const EX_CONFIG: u8 = 78;
+
 #[derive(Debug)]
 pub enum Invocation {
     /// Runs with the configuration of the server.
@@ -34,6 +38,8 @@ pub enum Invocation {
     /// A call to a running server.
     Client(Box<client::ClientCommand>),
     Doctor(doctor::DoctorCommand),
+    /// The settings and the listeners have been checked.
+    ConfigCheck(Box<Loaded>),
     /// Concerns this binary and its configuration only.
     Local(LocalCommand),
 }
@@ -174,10 +180,7 @@ fn parse_from(
             Invocation::Server(ServerCommand::DemoSeed(load(settings)?))
         }
         TopLevelCommand::Client(command) => Invocation::Client(Box::new(command)),
-        TopLevelCommand::Config(ConfigCommand::Check(settings)) => {
-            listening(settings)?;
-            Invocation::Local(LocalCommand::ConfigCheck)
-        }
+        TopLevelCommand::Config(ConfigCommand::Check(settings)) => Invocation::ConfigCheck(listening(settings)?),
         TopLevelCommand::Config(ConfigCommand::Show { settings, output }) => {
             Invocation::Local(LocalCommand::ConfigShow(load(settings)?, output.output))
         }

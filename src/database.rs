@@ -4,6 +4,7 @@
 //! mistake in the planning application's tables is an error, never a change.
 
 mod dialect;
+mod file;
 #[cfg(feature = "shuttle")]
 pub mod in_memory;
 mod literal;
@@ -17,23 +18,20 @@ mod replica;
 mod settings;
 mod transaction;
 
-use std::{
-    path::{Path, PathBuf},
-    str::FromStr,
-    time::Duration,
-};
+use std::time::Duration;
 
 use postgres::Postgres;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr,
     sqlx::{
-        self, ConnectOptions as _, Connection,
-        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+        self, Connection,
+        sqlite::{SqliteConnectOptions, SqliteSynchronous},
     },
 };
 
 pub(crate) use dialect::SIX_DECIMALS;
 pub use dialect::{Dialect, SqlFile, parameter, read_time};
+pub use file::{create_for_owner_alone, file_of};
 pub use occupancy::observe;
 pub use pool::Pool;
 pub use reach::Reach;
@@ -46,10 +44,6 @@ use crate::config::Pooler;
 
 /// A statement on the cache's file waits so long for SQLite's one writer: as long as a request waits for its database.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_millis(200);
-
-/// The switch to WAL mode needs an exclusive lock, for which SQLite does not wait. It takes milliseconds.
-const SQLITE_WAL_ATTEMPTS: u32 = 100;
-const SQLITE_WAL_PAUSE: Duration = Duration::from_millis(50);
 
 /// To so many bytes the write-ahead log shrinks after a long reader has let it grow.
 const SQLITE_JOURNAL_MAX: u32 = 16 << 20;
@@ -105,7 +99,7 @@ pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection,
     if !Dialect::of_url(url).is_sqlite() {
         return Postgres::new(url, options)?.open().await;
     }
-    prepare_file(url, options.access).await?;
+    file::prepare(url, options.access).await?;
     let (access, statement_timeout) = (options.access, options.statement_timeout);
     let mut pool = ConnectOptions::new(url);
     pool.map_sqlx_sqlite_pool_opts(|pool| {
@@ -129,14 +123,6 @@ pub async fn connect(url: &str, options: &Options) -> Result<DatabaseConnection,
     Database::connect(pool).await
 }
 
-/// The file of an embedded database. None for PostgreSQL and for a database in memory.
-#[must_use]
-pub fn file_of(url: &str) -> Option<PathBuf> {
-    let on_disk = Dialect::of_url(url).is_sqlite() && !url.contains(":memory:") && !url.contains("mode=memory");
-    let file = on_disk.then(|| SqliteConnectOptions::from_str(url).ok()).flatten()?;
-    Some(file.get_filename().to_owned())
-}
-
 fn sqlite_options(sqlite: SqliteConnectOptions, access: Access, statement_timeout: Duration) -> SqliteConnectOptions {
     // The planning application's rows are taken as they are.
     let sqlite = sqlite.foreign_keys(false).busy_timeout(match access {
@@ -153,29 +139,6 @@ fn sqlite_options(sqlite: SqliteConnectOptions, access: Access, statement_timeou
         // What is deleted is gone from the file's free pages, too.
         .pragma("secure_delete", "ON")
         .pragma("journal_size_limit", SQLITE_JOURNAL_MAX.to_string())
-}
-
-/// Creates the cache's directory, and its file in WAL mode, in which readers and the writer do not wait for each other.
-/// A file of the planning application's stays as it is.
-async fn prepare_file(url: &str, access: Access) -> Result<(), DbErr> {
-    let file = SqliteConnectOptions::from_str(url).map_err(connection_error)?;
-    if !matches!(access, Access::ReadWrite | Access::Log) || url.contains(":memory:") {
-        return Ok(());
-    }
-    if let Some(directory) = file.get_filename().parent().filter(|path| *path != Path::new("")) {
-        std::fs::create_dir_all(directory)
-            .map_err(|error| DbErr::Custom(format!("cannot create {}: {error}", directory.display())))?;
-    }
-    let file = file.busy_timeout(SQLITE_BUSY_TIMEOUT).journal_mode(SqliteJournalMode::Wal);
-    let mut attempt = 1;
-    loop {
-        match file.connect().await {
-            Ok(connection) => return connection.close().await.map_err(connection_error),
-            Err(error) if is_locked(&error) && attempt < SQLITE_WAL_ATTEMPTS => attempt += 1,
-            Err(error) => return Err(connection_error(error)),
-        }
-        tokio::time::sleep(SQLITE_WAL_PAUSE).await;
-    }
 }
 
 /// Tries of a write while another connection writes to SQLite. Each try waits for [`SQLITE_BUSY_TIMEOUT`].
@@ -236,11 +199,6 @@ pub fn is_schema_change(error: &DbErr) -> bool {
         Some(_) => message.starts_with("no such table") || message.starts_with("no such column"),
         None => error.code().is_some_and(|code| POSTGRES.contains(&code.as_ref())),
     }
-}
-
-/// SQLITE_BUSY (5), extended codes included: another process opens or writes the file.
-fn is_locked(error: &sqlx::Error) -> bool {
-    sqlite_code(error) == Some(5)
 }
 
 /// The primary result code. None if the error is not SQLite's.

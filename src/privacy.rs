@@ -21,6 +21,7 @@ mod master_keys;
 mod rotation;
 mod user_key;
 mod user_keys;
+mod wrong_master_keys;
 
 pub use context::ValueContext;
 pub use error::{KeyError, MasterKeyError};
@@ -29,3 +30,4 @@ pub use master_keys::{MasterKeys, new_master_key};
 pub use rotation::{Rotated, WrappedKeys, rotate, wrapped_keys};
 pub use user_key::{OVERHEAD, UserKey};
 pub use user_keys::{KeyCounts, UserKeys};
+pub use wrong_master_keys::wrong_master_keys;

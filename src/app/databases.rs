@@ -15,6 +15,8 @@ use crate::{
     config::{Config, DatabaseSetting, Pooler, PrivacySettings},
     database::{self, Access, ConnectError, Dialect, Pool},
     demo,
+    error::with_causes,
+    privacy::{MasterKeyError, MasterKeys, wrong_master_keys},
     telemetry::Meter,
 };
 
@@ -33,6 +35,9 @@ const KEYS_CONNECTIONS: u32 = 4;
 
 /// For a write of a key: to make one, or to delete it.
 const KEYS_WRITE_MAX: Duration = Duration::from_secs(5);
+
+/// How long the start waits for the key database at least.
+const KEYS_AT_START: Duration = Duration::from_secs(2);
 
 const KEYS: &str = "the key database (privacy.keys_url)";
 const LOG: &str = "the invalidation log (database.url)";
@@ -156,6 +161,33 @@ impl Databases {
     }
 }
 
+/// Refuses a key database that is the cache's or the sources' under another name, and master keys that its keys are not
+/// wrapped by. Neither is noticed while it cannot be reached.
+pub(super) async fn refuse_keys(
+    privacy: &PrivacySettings,
+    keys: &Pool,
+    masters: &MasterKeys,
+) -> Result<(), StartError> {
+    let waits_at_most = privacy.timeout.max(KEYS_AT_START);
+    let looking = async {
+        userdata_migrations::refuse_unusable(keys, Tables::Keys).await?;
+        Ok::<_, MigrationError>(wrong_master_keys(keys, masters).await?)
+    };
+    // Boxed: the future would be a part of that of the whole start.
+    let looked = tokio::time::timeout(waits_at_most, Box::pin(database::unless_refused(keys, looking))).await;
+    let error = match looked {
+        Ok(Ok(names)) => match names.into_iter().next() {
+            Some(name) => return Err(MasterKeyError::Wrong { name }.into()),
+            None => return Ok(()),
+        },
+        Ok(Err(error @ MigrationError::KeysBesideDocuments { .. })) => return Err(error.into()),
+        Ok(Err(error)) => with_causes(&error),
+        Err(_) => "it does not answer".to_owned(),
+    };
+    tracing::warn!(error, "key database not examined at the start; wrong master keys are noticed when a key is read");
+    Ok(())
+}
+
 /// Connections to the cache's database that an instance opens at most.
 pub(crate) fn connections_to_cache_database(config: &Config) -> u32 {
     let sources = &config.sources;
@@ -209,6 +241,10 @@ pub(crate) async fn connect_keys(
     access: Access,
     timeout: Duration,
 ) -> Result<Pool, StartError> {
+    if access == Access::ReadWrite {
+        let created = database::create_for_owner_alone(database.url.expose());
+        created.map_err(|cause| StartError::Database { what: KEYS, cause })?;
+    }
     connect_checked(KEYS, database, access, timeout, Tables::Keys).await
 }
 
@@ -235,7 +271,7 @@ async fn connect_checked(
     connect(access).await
 }
 
-/// Creates the table of keys in a file, which belongs to this process.
+/// Creates the table of keys in a file, which belongs to this process. Refuses the file of the cache under another name.
 async fn prepare_keys(config: &Config) -> Result<(), StartError> {
     let in_file = |of: &DatabaseSetting<'_>| Dialect::of_url(of.url.expose()).is_sqlite();
     let Some(database) = config.key_database().filter(in_file) else { return Ok(()) };
@@ -250,7 +286,12 @@ async fn prepare_keys(config: &Config) -> Result<(), StartError> {
 /// Migrates the embedded database, which belongs to this process. The demo also migrates and seeds a database server,
 /// if the sources are in the cache's database.
 pub(super) async fn prepare(config: &Config) -> Result<(), StartError> {
-    prepare_keys(config).await?;
+    prepare_cache(config).await?;
+    // Order: last. By the tables of the cache its database is recognized under each name.
+    prepare_keys(config).await
+}
+
+async fn prepare_cache(config: &Config) -> Result<(), StartError> {
     let cache = config.cache_database();
     let shared = config.sources.database_url.is_none();
     let seeding = config.demo.enabled && shared;

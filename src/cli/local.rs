@@ -18,8 +18,6 @@ use crate::{
 
 #[derive(Debug)]
 pub enum LocalCommand {
-    /// The configuration has been checked already.
-    ConfigCheck,
     ConfigShow(Box<Loaded>, Format),
     ConfigSchema,
     ConfigReference,
@@ -37,7 +35,6 @@ pub fn run(command: &LocalCommand) -> ExitCode {
 
 fn answer(command: &LocalCommand, output: &mut Output<'_>) -> Result<(), Failure> {
     match command {
-        LocalCommand::ConfigCheck => output.say("the configuration is valid"),
         LocalCommand::ConfigShow(loaded, format) => {
             output.show(*format, &effective(loaded), |_| settings_table(loaded))
         }

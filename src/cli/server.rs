@@ -9,9 +9,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
-use userdata_migrations::Tables;
+use userdata_migrations::{MigrationError, Tables};
 
 use super::{
+    EX_CONFIG,
     databases::{failed, not_migrated, open},
     failure::Failure,
     keys, migrate,
@@ -30,8 +31,6 @@ use crate::{
     user_files::survey,
 };
 
-/// EX_CONFIG of sysexits.h: the configuration cannot work here.
-const EX_CONFIG: u8 = 78;
 /// After a second signal.
 const CUT_SHORT: u8 = 130;
 /// For the banner, which waits no longer.
@@ -114,6 +113,7 @@ async fn serve(mut config: Config, telemetry: Telemetry) -> ExitCode {
                     | StartError::Security(_)
                     | StartError::Pooler { .. }
                     | StartError::MasterKeys(_)
+                    | StartError::Migration(MigrationError::KeysBesideDocuments { .. })
             );
             return if cannot_work { EX_CONFIG.into() } else { ExitCode::FAILURE };
         }

@@ -19,7 +19,7 @@ A setting marked *secret* is never printed. It can also be read from a file: `da
 `USERDATA__DATABASE__URL_FILE`.
 
 `userdata config show` prints the values in effect and where each came from. `userdata config check` refuses what
-`serve` refuses (exit code 2, or 78 for an unsafe listener). `userdata doctor` checks the dependencies too.
+`serve` refuses (exit code 2, or 78 for an unsafe listener or file of master keys). `userdata doctor` checks the dependencies too.
 `userdata config init` prints a file to begin with: every setting with its meaning and its default, commented out.
 `userdata config schema` prints the JSON Schema of the file.
 ";

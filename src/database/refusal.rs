@@ -16,11 +16,14 @@ const KNOCK_AFTER: Duration = Duration::from_millis(50);
 
 /// Runs `opening`, which needs a connection of the pool. Fails as soon as the database is found to refuse connections.
 /// The caller checks that the pool has a free permit; otherwise each call on a busy pool would probe the database.
-pub async fn unless_refused<T>(pool: &Pool, opening: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+pub async fn unless_refused<T, E: From<DbErr>>(
+    pool: &Pool,
+    opening: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     tokio::select! {
         biased;
         opened = opening => opened,
-        refused = refusal(pool) => Err(refused),
+        refused = refusal(pool) => Err(refused.into()),
     }
 }
 

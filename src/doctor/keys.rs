@@ -2,6 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
+use sea_orm::DbErr;
 use userdata_migrations::{MigrationError, Tables, status};
 
 use super::{
@@ -12,10 +13,10 @@ use crate::{
     app::keys_options,
     clock::Clock,
     config::{Config, PrivacySettings, Secret},
-    database::{Dialect, Pool},
+    database::{self, Dialect, Pool},
     error::with_causes,
     model::{UserHash, UserId},
-    privacy::{KeyError, MasterKeys, UserKeys, ValueContext, wrapped_keys},
+    privacy::{KeyError, MasterKeys, UserKeys, ValueContext, wrapped_keys, wrong_master_keys},
 };
 
 /// Readable or writable by others than its owner and group.
@@ -41,29 +42,14 @@ pub(super) async fn examine(config: &Config, found: &mut Findings) {
     let which = Which { check: CHECK, database, written: true };
     let Some(db) = which.open(found).await else { return };
     found.ok(CHECK, format!("{} answers", url.place()));
+    if let Some(file) = database::file_of(url.expose()) {
+        of_its_owner(&file, found);
+    }
     if !is_migrated(&db, found).await {
         return;
     }
-    let wrapped = wrapped_keys(&db).await;
-    match wrapped {
-        Err(error) => return failed(CHECK, &error, found),
-        Ok(wrapped) => {
-            for of in wrapped.iter().filter(|of| !masters.names().any(|name| name == of.master)) {
-                found.fail(
-                    "master keys",
-                    format!(
-                        "{} users' keys are wrapped by {}, which {} does not have",
-                        of.keys,
-                        of.master,
-                        file.display()
-                    ),
-                    "add its line to the file again; what those keys encrypt cannot be read without it",
-                );
-            }
-            let rest: i64 = wrapped.iter().filter(|of| of.master != masters.first()).map(|of| of.keys).sum();
-            let all: i64 = wrapped.iter().map(|of| of.keys).sum();
-            found.ok("master keys", format!("{} wraps {} of {all} users' keys", masters.first(), all - rest));
-        }
+    if let Err(error) = unwrapped(&db, &masters, file, found).await {
+        return failed(CHECK, &error, found);
     }
     use_a_key(url, masters, privacy, found).await;
 }
@@ -78,17 +64,60 @@ async fn master_keys(file: &Path, found: &mut Findings) -> Option<MasterKeys> {
             return None;
         }
     };
-    let mode = std::fs::metadata(file).map(|of| of.permissions().mode() & 0o777).unwrap_or_default();
-    if mode & OTHERS == 0 {
-        found.ok("master keys", format!("{name} is not open to all users of this machine"));
-    } else {
-        found.warn(
+    match mode_for_others(file) {
+        None => found.ok("master keys", format!("{name} is not open to all users of this machine")),
+        Some(mode) => found.warn(
             "master keys",
             format!("{name} is open to all users of this machine ({mode:o})"),
             format!("chmod o-rwx {name}, and replace the master key: it may be known"),
-        );
+        ),
     }
     Some(masters)
+}
+
+/// Whether others can read the file of keys.
+fn of_its_owner(file: &Path, found: &mut Findings) {
+    if let Some(mode) = mode_for_others(file) {
+        let name = file.display();
+        found.warn(
+            CHECK,
+            format!("{name} is open to all users of this machine ({mode:o})"),
+            format!("chmod 600 {name}, and the files beside it (-wal, -shm)"),
+        );
+    }
+}
+
+/// The mode of a file that is open to others than its owner and group.
+fn mode_for_others(file: &Path) -> Option<u32> {
+    let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
+    (mode & OTHERS != 0).then_some(mode)
+}
+
+/// Whether the file has the master keys that wrap the users' keys.
+async fn unwrapped(db: &Pool, masters: &MasterKeys, file: &Path, found: &mut Findings) -> Result<(), DbErr> {
+    let (name, wrapped) = (file.display(), wrapped_keys(db).await?);
+    for of in wrapped.iter().filter(|of| !masters.names().any(|name| name == of.master)) {
+        found.fail(
+            "master keys",
+            format!("{} users' keys are wrapped by {}, which {name} does not have", of.keys, of.master),
+            "add its line to the file again; what those keys encrypt cannot be read without it",
+        );
+    }
+    let wrong = wrong_master_keys(db, masters).await?;
+    for of in wrapped.iter().filter(|of| wrong.contains(&of.master)) {
+        found.fail(
+            "master keys",
+            format!("{} of {name} is another key than the one that wraps {} users' keys", of.master, of.keys),
+            "put the original line back: `serve` refuses to start, because nothing that is stored could be read; if it is \
+             lost, see UserdataUserKeysUnavailable in docs/runbook.md",
+        );
+    }
+    if wrong.is_empty() {
+        let of_first: i64 = wrapped.iter().filter(|of| of.master == masters.first()).map(|of| of.keys).sum();
+        let all: i64 = wrapped.iter().map(|of| of.keys).sum();
+        found.ok("master keys", format!("{} wraps {of_first} of {all} users' keys", masters.first()));
+    }
+    Ok(())
 }
 
 /// One server for both is one backup of its files for both.

@@ -39,4 +39,9 @@ pub enum MasterKeyError {
     Line { path: PathBuf, line: usize, problem: &'static str },
     #[error("{}: there is no master key in it; `userdata keys new NAME` writes one", path.display())]
     Empty { path: PathBuf },
+    #[error(
+        "privacy.master_key_file: the master key {name} is another one than the key of this name that wraps the users' keys: \
+         nothing that is stored could be read; put the original line back"
+    )]
+    Wrong { name: String },
 }

@@ -103,6 +103,11 @@ impl KeyTable {
         counts.into_tuple().all(&self.pool).await
     }
 
+    /// Some keys that this master key wraps.
+    pub(super) async fn wrapped_by(&self, master: &str, rows_max: u64) -> Result<Vec<(KeyHolder, KeyRow)>, DbErr> {
+        self.rows(Column::MasterKey.eq(master), None, rows_max).await
+    }
+
     /// Keys that other master keys than this one wrap, from the user after `after` on.
     pub(super) async fn wrapped_by_others(
         &self,
@@ -110,10 +115,19 @@ impl KeyTable {
         after: Option<KeyHolder>,
         rows_max: u64,
     ) -> Result<Vec<(KeyHolder, KeyRow)>, DbErr> {
+        self.rows(Column::MasterKey.ne(master), after, rows_max).await
+    }
+
+    async fn rows(
+        &self,
+        of_master: Expr,
+        after: Option<KeyHolder>,
+        rows_max: u64,
+    ) -> Result<Vec<(KeyHolder, KeyRow)>, DbErr> {
         let rows: Vec<(String, String, String, String)> = Entity::find()
             .select_only()
             .columns([Column::UserDigest, Column::KeyId, Column::MasterKey, Column::Wrapped])
-            .filter(Column::MasterKey.ne(master))
+            .filter(of_master)
             .apply_if(after, |rows, after| rows.filter(Column::UserDigest.gt(after.to_hex())))
             .order_by_asc(Column::UserDigest)
             .limit(rows_max)
