@@ -65,24 +65,38 @@ fn judge_info(info: &RedisInfo, place: &str, found: &mut Findings) {
     }
 }
 
+/// What helps if Redis refuses to do something with a record.
+fn remedy_of(error: &str) -> &'static str {
+    if ["NOPERM", "user executing the script"].iter().any(|sign| error.contains(sign)) {
+        "grant the rights that docs/operating.md lists (ACL SETUSER), scripts included; until then Redis is of no use"
+    } else if error.contains("CLUSTERDOWN") {
+        "bring its masters back; cluster-require-full-coverage no lets the others answer meanwhile; until then Redis is of no use"
+    } else {
+        "see UserdataCacheWritesFail in docs/runbook.md; until then Redis is of no use"
+    }
+}
+
 fn judge(redis: &Examined, place: &str, config: &RedisSettings, found: &mut Findings) {
     match &redis.info {
         Some(info) => judge_info(info, place, found),
         None => found.ok("redis", format!("{place} answers; its user may not ask for version, role and memory (INFO)")),
     }
-    let Examined { latency, refused, heard_after, logs_lately, .. } = redis;
+    let Examined { latency, away, refused, heard_after, logs_lately, .. } = redis;
+    for (master, error) in away {
+        found.fail(
+            "redis nodes",
+            format!("the master {master} cannot be reached: {}", error.line()),
+            "start it, or let a replica take over; until then the documents in its slots come from the table, and a purge fails",
+        );
+    }
     for (what, error) in refused {
         let error = error.line();
-        let lacks_rights = ["NOPERM", "user executing the script"].iter().any(|sign| error.contains(sign));
-        let remedy = if lacks_rights {
-            "grant the rights that docs/operating.md lists (ACL SETUSER), scripts included; until then Redis is of no use"
-        } else {
-            "see UserdataCacheWritesFail in docs/runbook.md; until then Redis is of no use"
-        };
-        found.fail("redis rights", format!("it cannot {what}: {error}"), remedy);
+        found.fail("redis rights", format!("it cannot {what}: {error}"), remedy_of(&error));
     }
     if refused.is_empty() {
-        found.ok("redis rights", "a record was stored, read, dropped and erased");
+        let all = "stored, read, dropped and erased";
+        let done = if away.is_empty() { all } else { "stored, read and dropped; to erase one takes every master" };
+        found.ok("redis rights", format!("a record was {done}"));
     }
     let timeout = config.timeout;
     if *latency * 2 > timeout {

@@ -243,7 +243,9 @@ impl RedisTier {
         if !self.guard.breaker.start_probe() {
             return;
         }
-        let answer = self.ask(self.nodes.any().as_deref(), async |client| client.ping::<String>(None).await).await;
+        let (name, node) = self.nodes.probed(&self.prefix);
+        // What requests do: a PING is answered also by a Redis that refuses every key, as a cluster without a master may.
+        let answer = self.ask(node.as_deref(), async |client| client.get::<Option<Bytes>, _>(&name).await).await;
         self.guard.report(&answer);
     }
 

@@ -1,6 +1,9 @@
 //! What the doctor says of Redis: rights, URLs, certificates.
 
-use testkit::redis::{Redis, redis};
+use testkit::redis::{
+    Redis, redis,
+    shards::{Shards, shards, shards_of_full_coverage},
+};
 
 use super::*;
 
@@ -48,4 +51,47 @@ async fn parameters_without_effect_are_told_without_their_values() {
     let said = of_redis(&[("USERDATA__REDIS__URL", &url)]).await;
     said.has("redis url", "WARN", "no effect: user, password", "docs/operating.md");
     assert!(!said.text.contains("hunter2"), "{}", said.text);
+}
+
+/// Which rights an instance needs, for operators.
+const RIGHTS: &str = include_str!("../../../docs/operating.md");
+
+/// What it says of a cluster whose user has no other rights than those.
+async fn of_cluster(shards: &Shards) -> Report {
+    let url = shards.url().replace("redis-cluster://", "redis-cluster://userdata:PASSWORD@");
+    of_redis(&[("USERDATA__REDIS__URL", &url)]).await
+}
+
+async fn grant(shards: &Shards) {
+    let acl = RIGHTS.lines().find(|line| line.starts_with("ACL SETUSER userdata ")).expect("the line is there");
+    for node in shards.masters.iter().chain([&shards.replica]) {
+        assert_eq!(node.command(acl).await, "+OK");
+    }
+}
+
+#[tokio::test]
+async fn a_master_of_a_cluster_that_is_away_is_named_and_the_others_are_examined() {
+    let mut shards = shards().await;
+    grant(&shards).await;
+    let said = of_cluster(&shards).await;
+    said.has("redis rights", "OK", "stored, read, dropped and erased", "");
+    said.has("redis notifications", "OK", "a message arrives", "");
+    let away = format!("the master 127.0.0.1:{} cannot be reached", shards.masters[1].port);
+    shards.masters[1].kill().await;
+    let said = of_cluster(&shards).await;
+    said.has("redis nodes", "FAIL", &away, "start it, or let a replica take over");
+    said.has("redis", "OK", "answers", "");
+    said.has("redis rights", "OK", "stored, read and dropped", "");
+    said.has("redis notifications", "OK", "a message arrives", "");
+}
+
+#[tokio::test]
+async fn a_cluster_that_refuses_every_key_is_told_with_the_setting_that_helps() {
+    let mut shards = shards_of_full_coverage().await;
+    grant(&shards).await;
+    shards.masters[1].kill().await;
+    shards.refuse_without(1).await;
+    let said = of_cluster(&shards).await;
+    said.has("redis nodes", "FAIL", "cannot be reached", "start it");
+    said.has("redis rights", "FAIL", "CLUSTERDOWN", "cluster-require-full-coverage no");
 }

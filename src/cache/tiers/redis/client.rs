@@ -38,21 +38,12 @@ pub(super) fn channel(config: &config::RedisSettings) -> String {
     format!("{}:notifications", config.prefix)
 }
 
-/// An unconnected client for what the URL names; `timeout` is for one command.
-pub(super) async fn build(
-    config: &config::RedisSettings,
-    timeout: Duration,
-    events_max: usize,
-) -> Result<Client, Error> {
-    of(configured(config).await?, timeout, events_max)
-}
-
 /// Of one node of a cluster.
 pub(super) fn at(cluster: &Config, node: &Server) -> Config {
     Config { server: ServerConfig::Centralized { server: node.clone() }, ..cluster.clone() }
 }
 
-/// An unconnected client.
+/// An unconnected client; `timeout` is for one command.
 pub(super) fn of(mut config: Config, timeout: Duration, events_max: usize) -> Result<Client, Error> {
     // Otherwise the connection task ends if Redis is down at start.
     config.fail_fast = false;

@@ -38,6 +38,8 @@ use crate::{
 
 /// Slots that did not seem to move are asked for again.
 const ASKED_EVERY: Duration = Duration::from_secs(10);
+/// Keys of which one is in a slot of a master that can be reached, even if that is one of ten.
+const PROBE_KEYS: u32 = 64;
 
 /// The servers of the tier.
 #[derive(Debug)]
@@ -107,6 +109,16 @@ impl Nodes {
         map.owners.iter().find(|(range, _)| range.contains(&slot)).map(|(_, node)| Arc::clone(node))
     }
 
+    /// A key that no record has, and the server that has its slot, which can be reached. If none can, the node says why, or
+    /// no slots are known.
+    pub(super) fn probed(&self, prefix: &str) -> (String, Option<Arc<Node>>) {
+        let names = (0..PROBE_KEYS).map(|number| format!("{prefix}:probe:{number}"));
+        let mut places = names.map(|name| (self.of(&name), name));
+        let reached = places.find(|(node, _)| node.as_ref().is_some_and(|node| node.client.is_connected()));
+        let unreached = || (String::new(), self.any().filter(|node| !node.client.is_connected()));
+        reached.map_or_else(unreached, |(node, name)| (name, node))
+    }
+
     /// A server that can be reached, or else any.
     pub(super) fn any(&self) -> Option<Arc<Node>> {
         let map = self.map();
@@ -120,6 +132,17 @@ impl Nodes {
             return Some(map.nodes.clone());
         }
         slots::are_all(map.owners.iter().map(|(range, _)| range)).then(|| map.masters())
+    }
+
+    /// The only server, or the masters of a cluster that have slots, as far as they are known.
+    pub(super) fn masters(&self) -> Vec<Arc<Node>> {
+        let map = self.map();
+        if self.is_cluster() { map.masters() } else { map.nodes.clone() }
+    }
+
+    /// A further client of a server, which subscribes. It is not connected yet.
+    pub(super) fn subscribing(&self, node: &Node) -> Result<Client, Error> {
+        client::of(config_at(&self.config, node.server()), self.timeout, client::EVENTS_MAX)
     }
 
     /// Asks which master has which slots. Empty for a single server; None without an answer.
@@ -235,6 +258,10 @@ impl Nodes {
     }
 }
 
+fn config_at(config: &Config, server: Option<&Server>) -> Config {
+    server.map_or_else(|| config.clone(), |server| client::at(config, server))
+}
+
 impl NodeMap {
     fn masters(&self) -> Vec<Arc<Node>> {
         let mut masters: Vec<Arc<Node>> = Vec::new();
@@ -249,12 +276,16 @@ impl NodeMap {
 
 impl Node {
     fn connect(config: &Config, server: Option<Server>, timeout: Duration) -> Result<Self, Error> {
-        let config = server.as_ref().map_or_else(|| config.clone(), |server| client::at(config, server));
-        let client = client::of(config, timeout, client::EVENTS_UNHEARD)?;
+        let client = client::of(config_at(config, server.as_ref()), timeout, client::EVENTS_UNHEARD)?;
         // Order: before it connects.
         let errors = ConnectionErrors::of(&client);
         let connection = Mutex::new(client.connect());
         Ok(Self { server, client, connection, errors, was_reachable: AtomicBool::new(true) })
+    }
+
+    /// Host and port, if it is a node of a cluster.
+    pub(super) fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
     }
 
     /// Restarts fred's connection task if it has ended.

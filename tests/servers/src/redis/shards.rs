@@ -15,16 +15,20 @@ pub struct Shards {
     pub replica: Redis,
 }
 
-/// A cluster in which every slot has its node.
+/// A cluster in which every slot has its node, and which answers without some of them.
 pub async fn shards() -> Shards {
-    let node = |_| async {
-        // The bus has a port of its own here: ten thousand above the other one, there may be none.
-        redis_with(
-            "--cluster-enabled yes --cluster-port BUS --cluster-node-timeout 1000 --repl-diskless-sync-delay 0 \
-             --cluster-require-full-coverage no",
-        )
-        .await
-    };
+    shards_with("--cluster-require-full-coverage no").await
+}
+
+/// As [`shards`], but it refuses every command with a key while a slot has no node: Redis' default.
+pub async fn shards_of_full_coverage() -> Shards {
+    shards_with("--cluster-require-full-coverage yes").await
+}
+
+async fn shards_with(coverage: &str) -> Shards {
+    // The bus has a port of its own here: ten thousand above the other one, there may be none.
+    let options = "--cluster-enabled yes --cluster-port BUS --cluster-node-timeout 1000 --repl-diskless-sync-delay 0";
+    let node = |_| async { redis_with(&format!("{options} {coverage}")).await };
     let mut masters = join_all((0..=MASTERS).map(node)).await;
     let (first, bus) = (masters[0].port, masters[0].bus);
     for (number, node) in masters.iter().enumerate() {
@@ -71,6 +75,16 @@ impl Shards {
                 let info = node.reply("CLUSTER INFO").await?;
                 let says = |line: String| info.lines().any(|found| found == line);
                 (says("cluster_state:ok".into()) && says(format!("cluster_known_nodes:{}", MASTERS + 1))).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// Waits until every master but this one refuses commands with keys.
+    pub async fn refuse_without(&self, away: usize) {
+        for (_, node) in self.masters.iter().enumerate().filter(|(number, _)| *number != away) {
+            wait_for("the cluster to refuse", async || {
+                node.reply("CLUSTER INFO").await?.contains("cluster_state:fail").then_some(())
             })
             .await;
         }
