@@ -18,7 +18,7 @@ pub(crate) mod pem;
 pub use error::ReloadError;
 pub(crate) use file::read_once;
 
-/// The current value of some files. Clones are told of new values, too.
+/// The current value of some files. Clones get new values, too.
 #[derive(Debug)]
 pub struct Reloaded<T> {
     updates: watch::Receiver<Arc<T>>,

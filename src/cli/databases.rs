@@ -1,4 +1,4 @@
-//! Connections of commands to databases, and how their failures are told.
+//! Connections of commands to databases, and how their failures are reported.
 
 use tonic::Code;
 use userdata_migrations::MigrationError;

@@ -1,7 +1,7 @@
 //! What OpenTelemetry's own variables say (`OTEL_*`), as far as its library does not read them itself.
 //!
 //! They have the names that every program's operator knows, so they are no settings of ours. As the specification
-//! demands, a value that cannot be understood is told and taken for not said: telemetry never keeps a service from
+//! demands, a value that cannot be understood is ignored, and the log names it: telemetry never keeps a service from
 //! starting.
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -24,7 +24,7 @@ pub(super) const VARIABLES: &[(&str, &str, &str)] = &[
     ),
     ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "as above", "The same for traces only."),
     ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "as above", "The same for metrics only."),
-    ("OTEL_EXPORTER_OTLP_PROTOCOL", "`grpc`", "Nothing else is spoken; another value is told in the log."),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "`grpc`", "Nothing else is spoken; the log names another value."),
     ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "as above", "The same for traces only."),
     ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "as above", "The same for metrics only."),
     (
@@ -50,7 +50,7 @@ pub(super) const VARIABLES: &[(&str, &str, &str)] = &[
         "`otlp`",
         "`otlp`, or `none` or `prometheus`: no metrics are sent. They can always be scraped.",
     ),
-    ("OTEL_LOGS_EXPORTER", "`none`", "The log is not sent: it goes to stderr. Another value is told there."),
+    ("OTEL_LOGS_EXPORTER", "`none`", "The log is not sent: it goes to stderr, which names another value."),
     ("OTEL_SDK_DISABLED", "`false`", "`true`: nothing is sent. The scrape stays."),
     (
         "OTEL_TRACES_SAMPLER",

@@ -1,4 +1,4 @@
-//! What the server is told about the connections of a pool, and whether it obeys.
+//! The settings of a pool's connections, and whether they take effect.
 //!
 //! PostgreSQL takes settings with the startup message, which costs no round trip. A connection pooler such as PgBouncer
 //! refuses them, or drops them; then no statement would have a time limit, and the sources' connections could write. So

@@ -248,8 +248,8 @@ impl InvalidationLog {
     /// Whether Redis says that another epoch has followed this one.
     pub(super) async fn has_ended(&self, epoch: &str) -> bool {
         let Some(witness) = self.witness.get() else { return false };
-        let told = self.while_reading(witness.redis.witnesses(epoch)).await;
-        matches!(told, Some(Ok(told)) if told.contains(&Witness::Ended))
+        let found = self.while_reading(witness.redis.witnesses(epoch)).await;
+        matches!(found, Some(Ok(found)) if found.contains(&Witness::Ended))
     }
 
     /// Marks the epoch as ended, where Redis can be reached.

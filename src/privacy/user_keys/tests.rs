@@ -118,7 +118,7 @@ async fn a_deleted_key_reads_nothing_any_more_and_the_next_one_is_another() {
     }
 }
 
-/// As an instance that was not told: it meets a value by a newer key.
+/// An instance that has not applied the erasure meets a value by the user's next key.
 #[tokio::test]
 async fn a_value_by_another_key_than_the_held_one_has_the_key_read_again() {
     let [setup, _] = setups().await;

@@ -139,11 +139,11 @@ async fn two_servers_share_a_database_that_both_find_empty() {
     }
 }
 
-/// The program, told to write its results where nothing more fits.
+/// The program, which writes its results where nothing more fits.
 const FULL: [&str; 3] = ["sh", "-c", "exec \"$0\" \"$@\" >/dev/full"];
 
 #[tokio::test]
-async fn results_that_do_not_fit_on_the_disk_are_told_as_such() {
+async fn results_that_do_not_fit_on_the_disk_are_a_failure_that_says_so() {
     let mut command = Command::new(FULL[0]);
     command.args(&FULL[1..]).arg(program()).args(["config", "reference"]);
     let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();

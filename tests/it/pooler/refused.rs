@@ -14,7 +14,7 @@ use super::{TRANSACTION, behind};
 
 const PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
 
-/// As it is told to by what is said on the network about "unsupported startup parameter".
+/// What many pages advise against "unsupported startup parameter".
 const DROPS: &str = "ignore_startup_parameters = extra_float_digits, options";
 
 async fn run(command: &str, url: &str, pooler: &str) -> Ran {

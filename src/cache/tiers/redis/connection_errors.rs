@@ -1,4 +1,4 @@
-//! Why there is no connection. A command only learns that there is none: fred tells the reason by events.
+//! Why there is no connection. A command only learns that there is none: fred gives the reason by events.
 
 use fred::{
     clients::Client,

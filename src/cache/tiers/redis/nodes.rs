@@ -62,7 +62,7 @@ pub(super) struct Node {
     /// fred's connection task; it ends only on errors that fred considers final.
     connection: Mutex<ConnectHandle>,
     pub(super) errors: ConnectionErrors,
-    /// As it was told last.
+    /// As the log said last.
     was_reachable: AtomicBool,
 }
 
@@ -167,7 +167,7 @@ impl Nodes {
         self.has_moved.store(true, Ordering::Relaxed);
     }
 
-    /// Whether no master of the cluster is left out. True for a single server: the tier's circuit tells of it.
+    /// Whether no master of the cluster is left out. True for a single server, which has the tier's circuit.
     pub(super) fn are_all_connected(&self) -> bool {
         self.map().owners.iter().all(|(_, node)| node.client.is_connected())
     }
@@ -185,7 +185,7 @@ impl Nodes {
         if self.has_moved.swap(false, Ordering::Relaxed) || !is_whole || is_due {
             self.ask_for_slots().await;
         }
-        self.map().masters().iter().for_each(|node| node.tell());
+        self.map().masters().iter().for_each(|node| node.log());
     }
 
     /// Waits until the only server is connected, or every master.
@@ -296,8 +296,8 @@ impl Node {
         }
     }
 
-    /// Tells once that it is lost, and once that it is back.
-    fn tell(&self) {
+    /// Logs once that it is lost, and once that it is back.
+    fn log(&self) {
         let Some(server) = &self.server else { return };
         let is_reachable = self.client.is_connected();
         match (self.was_reachable.swap(is_reachable, Ordering::Relaxed), is_reachable) {

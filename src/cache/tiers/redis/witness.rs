@@ -1,6 +1,6 @@
 //! What Redis knows of the invalidation log: for each epoch, how far the log had come, and which entry is there.
 //!
-//! Redis survives a restore of the log's database, and so do the documents in it. The witness tells that commits are lost.
+//! Redis survives a restore of the log's database, and so do the documents in it. The witness shows that commits are lost.
 //!
 //! A cluster has three witnesses of each epoch, of which two are enough: one shard that is away must not hide a loss from
 //! the documents of the others.
@@ -24,7 +24,7 @@ pub(in crate::cache) struct LogMark {
     pub(in crate::cache) nonce: Option<i64>,
 }
 
-/// What Redis has of an epoch, in the order of what it tells.
+/// What Redis has of an epoch, the weakest sign of a loss first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::cache) enum Witness {
     /// The log has had this entry.
@@ -40,7 +40,7 @@ type Fields = Vec<Option<String>>;
 const PLACES: [&str; 3] = ["ivh", "fjl", "drc"];
 
 impl RedisTier {
-    /// All that is told of the epoch, what tells most last. A log that lacks any of it has lost it.
+    /// What Redis has of the epoch, the strongest sign of a loss last. A log that lacks any of it has lost it.
     pub(in crate::cache) async fn witnesses(&self, epoch: &str) -> Result<Vec<Witness>, TierError> {
         let found: Vec<Fields> = self.at_witnesses(script::WITNESS, epoch, Vec::new()).await?;
         let mut found: Vec<Witness> = found.iter().filter_map(Witness::of).collect();
@@ -78,7 +78,7 @@ impl RedisTier {
     }
 
     /// Runs a script at the witness of an epoch, or in a cluster at its three witnesses. Fails unless most of them have
-    /// answered: what most were told, and what most tell, have one in common, whichever node is away.
+    /// answered: the two that stored a value and the two that answer have one in common, whichever node is away.
     async fn at_witnesses<T: FromValue>(
         &self,
         script: &'static str,

@@ -2,7 +2,7 @@
 //!
 //! A Redis that refuses writes still answers reads, so a refused write does not open the tier's circuit. One for lack of
 //! rights opens a circuit of writes: rights are the same at every node and for every document, and reads never find
-//! anything. Any other refusal is tried again with the next document, and is told once in a while.
+//! anything. After any other refusal the next document is tried; the log names one a minute.
 
 use std::time::Duration;
 

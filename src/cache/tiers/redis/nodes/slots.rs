@@ -26,7 +26,7 @@ fn owner(range: Value, asked: &str) -> Option<(SlotRange, Server)> {
     let mut slot = || parts.next()?.as_u64()?.try_into().ok().filter(|slot| *slot < SLOTS);
     let range = slot()?..=slot()?;
     let mut master = parts.next()?.into_array().into_iter();
-    // A node that is not told its name, or has none, is at the address that it was asked at.
+    // A node that does not know its name, or has none, is at the address that it was asked at.
     let host = master.next()?.into_string().filter(|host| !host.is_empty() && host != "?");
     let port = master.next()?.as_u64()?.try_into().ok()?;
     Some((range, Server::new(host.as_deref().unwrap_or(asked), port)))

@@ -115,7 +115,7 @@ async fn a_refused_login_is_the_reason_of_every_failed_call() {
 }
 
 #[tokio::test]
-async fn a_redis_without_memory_is_told_and_tried_with_each_document() {
+async fn a_redis_without_memory_is_tried_with_each_document() {
     let (server, tier) = connected().await;
     assert_eq!(server.command("CONFIG SET maxmemory 1").await, "+OK");
     for _ in 0..=FAILURES_MAX {
