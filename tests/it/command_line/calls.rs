@@ -4,10 +4,10 @@ use serde_json::{Value as Json, json};
 
 use super::{complaint, has_line};
 use testkit::{
+    RefusingPort,
     command::{Ran, userdata},
     database::Kind,
     demo::serve_demo,
-    free_port,
     server::Server,
 };
 
@@ -127,7 +127,8 @@ async fn the_exit_code_is_the_grpc_code_and_the_failure_one_line() {
 
 #[tokio::test]
 async fn where_nothing_listens_the_exit_code_is_14() {
-    let addr = format!("http://127.0.0.1:{}", free_port());
+    let nobody = RefusingPort::bound();
+    let addr = format!("http://{}", nobody.address());
     for command in [&["get", "1"][..], &["stats"], &["cleanup"], &["invalidate", "1"], &["warm", "1"], &["healthcheck"]]
     {
         let ran = userdata(&[command, &["--addr", &addr]].concat()).await;

@@ -5,10 +5,10 @@ use serde_json::Value as Json;
 
 use super::{complaint, has_line};
 use testkit::{
+    RefusingPort,
     command::userdata,
     database::{BOTH, Kind, database},
     demo::DEMO_AS_OF,
-    free_port,
 };
 
 #[tokio::test]
@@ -79,7 +79,8 @@ async fn tables_from_before_the_first_release_are_refused_by_every_command_that_
 
 #[tokio::test]
 async fn a_database_out_of_reach_is_named_without_its_password() {
-    let place = format!("127.0.0.1:{}/app", free_port());
+    let nobody = RefusingPort::bound();
+    let place = format!("{}/app", nobody.address());
     let url = format!("postgres://me:hunter2@{place}?password=hunter2");
     let patience = ["--set", "sources.hard_timeout=1s"];
     for command in [&["migrate", "up"][..], &["migrate", "status"], &["demo", "seed"]] {

@@ -9,9 +9,10 @@ use serde_json::Value as Json;
 
 use super::complaint;
 use testkit::{
+    RefusingPort,
     command::userdata,
     database::{Kind, demo_database},
-    free_port, log_of,
+    log_of,
     server::{Settings, serve},
     wait_for,
 };
@@ -39,7 +40,8 @@ async fn figures_of_an_interval_are_printed_where_there_is_no_terminal() {
     assert_eq!(json["tiers"][0]["evictions"], "0");
     database.open().await;
 
-    let gone = format!("http://127.0.0.1:{}", free_port());
+    let nobody = RefusingPort::bound();
+    let gone = format!("http://{}", nobody.address());
     let line = complaint(&userdata(&["top", "--once", "--addr", &gone]).await, 14);
     assert!(line.contains("cannot connect"), "{line}");
     let line = userdata(&["top", "--interval", "1ms"]).await;

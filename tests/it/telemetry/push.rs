@@ -1,6 +1,6 @@
 //! Metrics as a collector receives them, the end of a process that sends, and collectors that are not there.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data, number_data_point::Value};
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
@@ -9,9 +9,9 @@ use userdata::{proto::v1::CacheStatus, telemetry::names::INSTRUMENTS};
 
 use super::collector::{collector, collector_with_tls, sending_to, text};
 use testkit::{
+    RefusingPort,
     ask::{get, of},
     cluster::{Layout, cluster},
-    free_port,
     pki::Authority,
     server::serve,
     wait_for,
@@ -95,10 +95,10 @@ async fn a_collector_behind_tls_is_sent_to_if_the_right_authority_certifies_it()
 
 #[tokio::test]
 async fn a_collector_that_is_not_there_costs_nothing_and_is_told_of_once() {
-    let nobody = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let nobody = RefusingPort::bound();
     // Its backlog takes connections, which are never answered.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    for (collector, refused) in [(nobody, true), (silent.local_addr().unwrap(), false)] {
+    for (collector, refused) in [(nobody.address(), true), (silent.local_addr().unwrap(), false)] {
         let cluster = cluster(Layout::Sqlite).await;
         cluster.sources.add_user("1", &[11]).await;
         let settings = sending_to(&format!("http://{collector}"), cluster.settings(), 20);

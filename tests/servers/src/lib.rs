@@ -16,4 +16,4 @@ pub mod redis;
 pub mod sqlite_writer;
 pub mod wire;
 
-pub use needs::{binary, free_port, log_of, wait_for};
+pub use needs::{RefusingPort, binary, free_port, log_of, wait_for};

@@ -1,14 +1,33 @@
 //! What every real server needs: a port, its program, its log, and a wait until it is ready.
 
 use std::{
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use tokio::net::TcpSocket;
+
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A port that refuses connections. No other process gets it as long as this is kept: the socket is bound, and does not
+/// listen.
+#[derive(Debug)]
+pub struct RefusingPort(TcpSocket);
+
+impl RefusingPort {
+    pub fn bound() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        Self(socket)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
 }
 
 /// Looks for a state every few milliseconds until it is there.
