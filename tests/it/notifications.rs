@@ -76,7 +76,9 @@ async fn pair(polls: Polls) -> Pair {
     }
     let (database_url, redis_url) = (database.url.as_str(), redis.url());
     let urls = [("USERDATA__DATABASE__URL", database_url), ("USERDATA__REDIS__URL", redis_url.as_str())];
-    let environment = urls.iter().chain(polls.environment());
+    // The default, as an acknowledgement waits for it.
+    let redis_timeout = [("USERDATA__REDIS__TIMEOUT", "50ms")];
+    let environment = urls.iter().chain(polls.environment()).chain(&redis_timeout);
     let environment = environment.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let settings = Settings { uid: None, files: None, flags: vec![], environment };
     let servers = [serve(settings.clone()).await, serve(settings).await];
@@ -213,8 +215,9 @@ async fn a_frozen_redis_delays_an_acknowledgement_by_its_timeout_at_most() {
     }
     figures("Redis frozen, acknowledged", took.iter().map(|took| took.acknowledged));
     figures("Redis frozen, seen elsewhere", took.iter().map(|took| took.seen));
+    // Far beyond the timeout: a busy machine may be slow, and what waits for Redis waits for ever.
     for took in took {
-        assert!(took.acknowledged < Duration::from_secs(1), "{:?}", took.acknowledged);
+        assert!(took.acknowledged < Duration::from_secs(10), "{:?}", took.acknowledged);
     }
     pair.redis.thaw();
     pair.hear_notifications_again().await;

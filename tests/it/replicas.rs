@@ -45,7 +45,7 @@ impl Replicated {
     fn with_primary(&self, wait: Duration) -> Settings {
         let wait = format!("{}ms", wait.as_millis());
         let settings = self.settings().with("sources.relay_database_url", self.primary.url("postgres"));
-        settings.with("sources.replica_wait", wait).with("sources.soft_timeout", "8s")
+        settings.with("sources.replica_wait", wait)
     }
 
     /// From now on the replica replays nothing.
@@ -98,7 +98,8 @@ async fn a_replica_is_waited_for_and_then_read() {
     for _ in 0..3 {
         let began = Instant::now();
         refresh(&mut client, "1").await;
-        assert!(began.elapsed() < WAIT, "{:?}", began.elapsed());
+        // Half of what is waited for a replica.
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     }
     replicated.pause().await;
     replicated.sources.write(11, 1).await;

@@ -19,7 +19,7 @@ async fn found(client: &Client) -> StalenessCheckStats {
 async fn what_is_written_past_the_triggers_is_found_behind_the_answers() {
     let (place, db) = seeded_today(Kind::Sqlite).await;
     changes::install(&db).await.unwrap();
-    let settings = Settings::on(&place.url).with("sources.change_feed", true).with("sources.soft_timeout", "7s");
+    let settings = Settings::on(&place.url).with("sources.change_feed", true);
     let server = serve(settings.with("staleness_check.share", 1).with("staleness_check.every", "10ms")).await;
     let mut client = server.client().await;
     get(&mut client, "demo_anna").await;

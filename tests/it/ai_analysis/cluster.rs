@@ -1,6 +1,5 @@
 //! One call per input in the whole cluster, at whichever instance, and whatever becomes of the one that asks.
 
-use sea_orm::ConnectionTrait;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use userdata::proto::v1::{InvalidateCacheRequest, Wait};
@@ -15,14 +14,6 @@ use testkit::{
 
 /// Of one user, at one instance.
 const CALLERS: usize = 25;
-
-/// Counts how often a lease for an AI call was asked for: a trigger sees also those who do not get it.
-const TURNS: &str = "
-    CREATE TABLE turns (key TEXT);
-    CREATE FUNCTION note_turn() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN INSERT INTO turns VALUES (NEW.key); RETURN NEW; END $$;
-    CREATE TRIGGER note_turn BEFORE INSERT ON load_lease FOR EACH ROW WHEN (NEW.key LIKE 'ai:%')
-        EXECUTE FUNCTION note_turn()";
 
 type Call = JoinHandle<GetComprehensiveUserDataResponse>;
 
@@ -63,7 +54,7 @@ impl Instances {
         let endpoint = FakeAi::saying(replies).await;
         endpoint.hold();
         let cluster = cluster(Layout::Postgres).await;
-        cluster.cache.execute_unprepared(TURNS).await.unwrap();
+        cluster.note_claims().await;
         let starting = (0..instances).map(async |place| {
             let user = (place + 1).to_string();
             cluster.sources.add_user(&user, &[10 + i32::try_from(place).unwrap()]).await;
@@ -80,18 +71,14 @@ impl Instances {
     }
 
     /// Waits until a lease for a call was asked for so many times.
-    async fn turns(&self, times: usize) {
-        wait_for("turns", async || {
-            let turns = count(&self.cluster.cache, "SELECT COUNT(*) FROM turns").await;
-            (turns >= i64::try_from(times).unwrap()).then_some(())
-        })
-        .await;
+    async fn claims(&self, times: usize) {
+        self.cluster.has_claims("ai:%", times).await;
     }
 
     /// Calls at every instance, of which one asks the endpoint and the others wait for it.
     async fn call(&self) -> Vec<Vec<Call>> {
         let calls = self.all.iter().map(|instance| instance.call(CALLERS)).collect();
-        self.turns(self.all.len()).await;
+        self.claims(self.all.len()).await;
         self.endpoint.called(1).await;
         calls
     }
@@ -217,7 +204,7 @@ async fn an_answer_that_its_own_instance_did_not_wait_for_is_everybody_elses() {
     let [first, second] = &mut instances.all[..] else { panic!("there are two") };
     check_without(&get(&mut first.client, &first.user).await, "AI_TIMEOUT");
     let waiting = second.call(CALLERS);
-    instances.turns(2).await;
+    instances.claims(2).await;
     instances.endpoint.release();
     for reply in replies(waiting).await {
         assert!(complete(&reply));

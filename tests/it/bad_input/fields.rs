@@ -54,8 +54,7 @@ fn with_max_age(seconds: i64, nanos: i32) -> GetComprehensiveUserDataRequest {
 }
 
 async fn client() -> (impl Sized, Server, Client) {
-    // Nothing here is about time, and the machine may be busy.
-    let (database, server) = serve_demo(Kind::Sqlite, &[("USERDATA__DATABASE__TIMEOUT", "10s")]).await;
+    let (database, server) = serve_demo(Kind::Sqlite, &[]).await;
     let client = server.client().await;
     (database, server, client)
 }

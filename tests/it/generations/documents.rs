@@ -29,7 +29,7 @@ pub(super) struct Served {
 /// Serves from such a database, with its cache elsewhere.
 pub(super) async fn serve_from(place: TestDatabase, settings: impl FnOnce(Settings, &str) -> Settings) -> Served {
     let cache = database(Kind::Sqlite).await;
-    let own = Settings::on(&cache.url).with("sources.database_url", &place.url).with("sources.soft_timeout", "8s");
+    let own = Settings::on(&cache.url).with("sources.database_url", &place.url);
     let server = serve(settings(own, &place.url)).await;
     Served { server, place, _cache: cache }
 }

@@ -40,6 +40,7 @@ const HANGING_TIMEOUT: Duration = Duration::from_secs(3);
 /// a busy machine must not open its circuit.
 const REDIS_TIMEOUT: Duration = Duration::from_millis(50);
 const DATABASE_TIMEOUT: Duration = Duration::from_millis(200);
+const RENEW_TIMEOUT: Duration = Duration::from_millis(50);
 const PATIENT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Rig {
@@ -138,6 +139,7 @@ impl Rig {
             .with("redis.url", self.to_redis.url(&self.redis.url()))
             .with("redis.timeout", ms(of(Part::Redis, REDIS_TIMEOUT)))
             .with("database.timeout", ms(of(Part::Database, DATABASE_TIMEOUT)))
+            .with("invalidation_log.renew_timeout", ms(of(Part::Database, RENEW_TIMEOUT)))
             .with("sources.soft_timeout", ms(source_timeout(part)))
             .with("sources.hard_timeout", ms(source_timeout(part)))
             // What one wave of cold calls comes to.

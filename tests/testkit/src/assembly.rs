@@ -112,15 +112,11 @@ pub fn facts(assembled: &Assembled, section: Section) -> &SectionFacts {
     &assembled.parts.iter().find(|part| part.facts.section == section).unwrap().facts
 }
 
-/// Limits that a busy machine does not reach, for servers whose limits are not the matter.
-const PATIENT: [(&str, &str); 2] = [("USERDATA__SOURCES__SOFT_TIMEOUT", "7s"), ("USERDATA__DATABASE__TIMEOUT", "7s")];
-
 /// Serves from a database that is there, with these further variables.
 pub async fn serve_from(database: &TestDatabase, environment: &[(&str, &str)]) -> Server {
     let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let flags = vec!["--database-url".to_owned(), database.url.clone()];
-    serve(Settings { uid: None, files: None, flags, environment: PATIENT.iter().chain(environment).map(own).collect() })
-        .await
+    serve(Settings { uid: None, files: None, flags, environment: environment.iter().map(own).collect() }).await
 }
 
 /// The first column of the first row, as text.

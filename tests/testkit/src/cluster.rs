@@ -24,6 +24,13 @@ pub enum Layout {
     PostgresBesidePostgres,
 }
 
+/// Notes which leases are asked for: a trigger sees also those who do not get theirs.
+const CLAIMS: &str = "
+    CREATE TABLE claims (key TEXT);
+    CREATE FUNCTION note_claim() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO claims VALUES (NEW.key); RETURN NEW; END $$;
+    CREATE TRIGGER note_claim BEFORE INSERT ON load_lease FOR EACH ROW EXECUTE FUNCTION note_claim()";
+
 /// What instances share.
 #[derive(Debug)]
 pub struct Cluster {
@@ -63,20 +70,14 @@ impl Cluster {
         self.redis.as_mut().expect("with_redis")
     }
 
-    /// The settings of an instance. Its timeouts are long: a busy machine is not what is tested.
+    /// The settings of an instance.
     pub fn settings(&self) -> Settings {
-        let mut environment = vec![
-            ("USERDATA__DATABASE__URL".to_owned(), self.database().url.clone()),
-            ("USERDATA__DATABASE__TIMEOUT".to_owned(), "5s".to_owned()),
-            ("USERDATA__INVALIDATION_LOG__RENEW_TIMEOUT".to_owned(), "5s".to_owned()),
-            ("USERDATA__SOURCES__SOFT_TIMEOUT".to_owned(), "8s".to_owned()),
-        ];
+        let mut environment = vec![("USERDATA__DATABASE__URL".to_owned(), self.database().url.clone())];
         if self.own.is_some() {
             environment.push(("USERDATA__SOURCES__DATABASE_URL".to_owned(), self.sources.database.url.clone()));
         }
         if let Some(redis) = &self.redis {
             environment.push(("USERDATA__REDIS__URL".to_owned(), redis.url()));
-            environment.push(("USERDATA__REDIS__TIMEOUT".to_owned(), "2s".to_owned()));
         }
         Settings { uid: None, files: None, flags: vec![], environment }
     }
@@ -89,6 +90,19 @@ impl Cluster {
     /// The cache's database.
     pub fn database(&self) -> &TestDatabase {
         self.own.as_ref().unwrap_or(&self.sources.database)
+    }
+
+    /// From now on it is noted which leases are asked for.
+    pub async fn note_claims(&self) {
+        assert_eq!(self.database().kind(), Kind::Postgres, "the trigger is PostgreSQL's");
+        self.run(CLAIMS).await;
+    }
+
+    /// Waits until leases of keys like this were asked for so many times, whoever got them.
+    pub async fn has_claims(&self, keys_like: &str, times: usize) {
+        let claims = format!("SELECT COUNT(*) FROM claims WHERE key LIKE '{keys_like}'");
+        let times = i64::try_from(times).unwrap();
+        wait_for("leases to be asked for", async || (count(&self.cache, &claims).await >= times).then_some(())).await;
     }
 
     /// Waits until so many documents have been stored behind their answers, in every tier.

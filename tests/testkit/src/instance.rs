@@ -40,6 +40,7 @@ impl Instance {
         config.sources.change_feed = false;
         // Nothing here is about time, and the machine may be busy.
         config.database.timeout = Duration::from_secs(10);
+        config.invalidation_log.renew_timeout = Duration::from_secs(10);
         let app = Box::pin(App::connect(config.clone(), Telemetry::quiet())).await.unwrap();
         let cache = app.cache();
         let (clock, tasks, telemetry) = (Clock::system(), TaskTracker::new(), Telemetry::quiet());

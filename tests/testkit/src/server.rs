@@ -21,6 +21,19 @@ use crate::{
 /// The client of the contract.
 pub type Client = UserDataServiceClient<Channel>;
 
+/// What tests have instead of the defaults, unless they say otherwise.
+const OF_TESTS: [(&str, &str); 7] = [
+    // Most tests say themselves when a change becomes known, and when something is read or loaded.
+    ("USERDATA__SOURCES__CHANGE_FEED", "false"),
+    ("USERDATA__PREFETCH__ENABLED", "false"),
+    ("USERDATA__STALENESS_CHECK__SHARE", "0"),
+    // Limits that a busy machine does not reach. A test of a limit, or of what it costs, sets its own.
+    ("USERDATA__DATABASE__TIMEOUT", "5s"),
+    ("USERDATA__INVALIDATION_LOG__RENEW_TIMEOUT", "5s"),
+    ("USERDATA__SOURCES__SOFT_TIMEOUT", "8s"),
+    ("USERDATA__REDIS__TIMEOUT", "2s"),
+];
+
 /// How an instance is started: flags of `serve` and environment.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -104,13 +117,7 @@ impl Server {
         command.extend(["--metrics-listen".into(), "127.0.0.1:0".into()]);
         command.extend(self.settings.flags.iter().map(Into::into));
         let log = self.log_file();
-        // Most tests say themselves when a change becomes known, and when something is read or loaded.
-        let off = [
-            ("USERDATA__SOURCES__CHANGE_FEED", "false"),
-            ("USERDATA__PREFETCH__ENABLED", "false"),
-            ("USERDATA__STALENESS_CHECK__SHARE", "0"),
-        ];
-        let mut environment: Vec<_> = off.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let mut environment: Vec<_> = OF_TESTS.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         environment.extend(self.settings.environment.iter().cloned());
         self.process = Some(Process::start(Start { command, environment, log: &log, signal: "KILL", directory: None }));
         self.address = wait_for("the server's address", async || {
@@ -165,6 +172,34 @@ impl Server {
         let line = log.lines().find(|line| line.starts_with("HTTP ")).expect("the port is printed");
         let (_, after) = line.split_once("://").expect("a URL");
         after.split_once(": ").expect("a word on it").0.parse().unwrap()
+    }
+
+    /// Waits until so many callers wait for loads.
+    pub async fn has_waiting_callers(&self, callers: usize) {
+        let line = format!("userdata_load_waiters {callers}");
+        let look = async || self.probe("/metrics").await.1.lines().any(|told| told == line).then_some(());
+        wait_for("callers to wait", look).await;
+    }
+
+    /// Waits until it has read the outbox, of which it had read nothing before: what was cached until then is outdated.
+    pub async fn has_read_the_outbox(&self) {
+        // The age of what is verified has a series from then on.
+        let age = "userdata_change_feed_verified_age_seconds";
+        wait_for("the outbox to be read", async || self.probe("/metrics").await.1.contains(age).then_some(())).await;
+    }
+
+    /// How often it has stored a document in a tier, or tried to: this is done behind the answers.
+    pub async fn writes(&self, tier: &str) -> u64 {
+        let (of_tier, (_, metrics)) = (format!("tier=\"{tier}\""), self.probe("/metrics").await);
+        let lines = metrics.lines().filter(|line| line.starts_with("userdata_cache_writes_total{"));
+        let counts =
+            lines.filter(|line| line.contains(&of_tier)).map(|line| line.rsplit(' ').next().unwrap().parse::<u64>());
+        counts.map(|count| count.expect("a number")).sum()
+    }
+
+    /// Waits until it has done so many of them.
+    pub async fn has_written(&self, tier: &str, writes: u64) {
+        wait_for("writes behind the answers", async || (self.writes(tier).await == writes).then_some(())).await;
     }
 
     /// What it has in memory, in MiB.
