@@ -114,8 +114,8 @@ async fn a_kept_connection_ends_with_the_authority_of_its_certificate() {
     stage.trusts(&[new]);
     wait_for("the old certificate to be refused", async || get(&kept).await.err()).await;
     get(&successor).await.expect("who is trusted still keeps its connection");
-    let (_, metrics) = stage.server.probe("/metrics").await;
-    assert!(metrics.contains("userdata_connections_ended_total{reason=\"credentials\"} 1\n"), "{metrics}");
+    let ended = "userdata_connections_ended_total{reason=\"credentials\"} 1\n";
+    wait_for(ended, async || stage.server.probe("/metrics").await.1.contains(ended).then_some(())).await;
 }
 
 #[tokio::test]

@@ -58,14 +58,6 @@ fn call(clients: &[Client], calls: usize, request: &GetComprehensiveUserDataRequ
     clients.iter().cycle().take(calls).map(|client| one((client.clone(), request.clone()))).collect()
 }
 
-/// Waits until the calls made before have arrived: on each connection a call that came after them was
-/// answered, and took the database's time for it, while they only had to join.
-async fn have_arrived(clients: &[Client]) {
-    for client in clients {
-        stats(client).await;
-    }
-}
-
 async fn statuses(calls: Vec<Call>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for call in calls {
@@ -91,13 +83,13 @@ async fn a_thousand_callers_of_a_cold_user_cost_one_run_of_each_source() {
 
 #[tokio::test]
 async fn callers_that_leave_change_nothing_for_those_who_stay() {
-    let (cluster, _server, clients) = cold(Layout::Postgres).await;
+    let (cluster, server, clients) = cold(Layout::Postgres).await;
     let held = cluster.sources.hold(OF_STRATEGY).await;
     // The first one begins the load.
     let mut calls = call(&clients, 1, &of("1"));
     held.is_waited_for_by(1).await;
     calls.extend(call(&clients, CALLERS - 1, &of("1")));
-    have_arrived(&clients).await;
+    server.has_waiting_callers(CALLERS).await;
     let stay = calls.split_off(CALLERS * 9 / 10);
     for leaves in &calls {
         leaves.abort();
@@ -135,7 +127,7 @@ async fn a_deadline_ends_the_wait_of_its_caller_only() {
     assert_eq!((expired.code(), reason(&expired).as_str()), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"));
 
     let patient = call(&clients, 20, &of("1"));
-    have_arrived(&clients).await;
+    server.has_waiting_callers(20).await;
     held.release().await;
     // It is the load that the hurried caller began.
     let counts = statuses(patient).await;
@@ -145,14 +137,14 @@ async fn a_deadline_ends_the_wait_of_its_caller_only() {
 
 #[tokio::test]
 async fn refreshes_asked_for_at_once_cost_one_running_and_one_pending_load() {
-    let (cluster, _server, clients) = cold(Layout::Postgres).await;
+    let (cluster, server, clients) = cold(Layout::Postgres).await;
     let refresh = GetComprehensiveUserDataRequest { force_refresh: true, ..of("1") };
     let held = cluster.sources.hold(OF_STRATEGY).await;
     let mut calls = call(&clients, 1, &refresh);
     held.is_waited_for_by(1).await;
     cluster.sources.write(11, 1).await;
     calls.extend(call(&clients, 99, &refresh));
-    have_arrived(&clients).await;
+    server.has_waiting_callers(100).await;
     held.release().await;
 
     let first = calls.remove(0).await.unwrap().unwrap();

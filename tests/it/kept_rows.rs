@@ -37,7 +37,7 @@ async fn rename(db: &DatabaseConnection, client: &mut Client, name: &str) -> Get
 }
 
 fn watching(database_url: &str) -> Settings {
-    Settings::on(database_url).with("sources.change_feed", true).with("sources.soft_timeout", "7s")
+    Settings::on(database_url).with("sources.change_feed", true)
 }
 
 #[tokio::test]
@@ -46,6 +46,7 @@ async fn a_strategy_edit_makes_no_onboarding_query() {
         let (place, db) = seeded_today(kind).await;
         changes::install(&db).await.unwrap();
         let server = serve(watching(&place.url)).await;
+        server.has_read_the_outbox().await;
         let mut client = server.client().await;
         assert_eq!(status(&get(&mut client, "1").await), CacheStatus::Assembled);
         for name in ["first", "second"] {
@@ -71,9 +72,12 @@ async fn it_makes_none_on_an_instance_that_finds_the_document_in_another_tier() 
         changes::install(&db).await.unwrap();
         let mut settings = watching(&place.url);
         if with_redis {
-            settings = settings.with("redis.url", redis.url()).with("redis.timeout", "2s");
+            settings = settings.with("redis.url", redis.url());
         }
         let (one, two) = (serve(settings.clone()).await, serve(settings).await);
+        for server in [&one, &two] {
+            server.has_read_the_outbox().await;
+        }
         get(&mut one.client().await, "1").await;
         place.wait_for_documents(1).await;
         // It has never seen this user.
@@ -89,6 +93,7 @@ async fn a_change_of_onboarding_reads_it_again() {
     let (place, db) = seeded_today(Kind::Sqlite).await;
     changes::install(&db).await.unwrap();
     let server = serve(watching(&place.url)).await;
+    server.has_read_the_outbox().await;
     let mut client = server.client().await;
     get(&mut client, "1").await;
     rename(&db, &mut client, "first").await;
@@ -111,6 +116,7 @@ async fn an_edit_asks_the_model_only_if_its_input_has_changed() {
     let ai = FakeAi::saying([Say::answer(&valid_answer())]).await;
     let settings = watching(&place.url).with("ai.base_url", ai.base_url()).with("ai.model", "fake-1");
     let server = serve(settings).await;
+    server.has_read_the_outbox().await;
     let mut client = server.client().await;
     get(&mut client, "1").await;
     assert_eq!(ai.calls(), 1);

@@ -105,11 +105,11 @@ async fn answers(calls: Vec<Call>) -> Vec<Answer> {
 #[tokio::test]
 async fn a_cold_key_on_four_instances_costs_one_load() {
     let (cluster, instances) = instances(|settings| settings).await;
+    cluster.note_claims().await;
     let hold = cluster.sources.hold(OF_STRATEGY).await;
     let calls: Vec<Call> = instances.iter().flat_map(|instance| instance.call(250, &of("1"))).collect();
-    for instance in &instances {
-        instance.has_a_load().await;
-    }
+    // Each has looked into the tiers by then, in vain.
+    cluster.has_claims("%", INSTANCES).await;
     hold.is_waited_for_by(1).await;
     hold.release().await;
 
@@ -215,14 +215,7 @@ async fn a_frozen_holders_load_is_taken_over_and_what_it_writes_later_harms_noth
 
 #[tokio::test]
 async fn a_load_without_a_document_is_told_to_those_who_wait_for_it() {
-    let hasty = |settings: Settings| {
-        let mut environment = settings.environment;
-        for (name, value) in [("HARD", "1s"), ("SOFT", "500ms")] {
-            environment.retain(|(known, _)| *known != format!("USERDATA__SOURCES__{name}_TIMEOUT"));
-            environment.push((format!("USERDATA__SOURCES__{name}_TIMEOUT"), value.to_owned()));
-        }
-        Settings { environment, ..settings }
-    };
+    let hasty = |settings: Settings| settings.with("sources.hard_timeout", "4s").with("sources.soft_timeout", "4s");
     let (cluster, instances) = instances(hasty).await;
     // The second load dies of waiting; the first one finds that there is nothing.
     for (user, held, code, why) in
@@ -314,10 +307,8 @@ async fn a_shutdown_gives_leases_back() {
 async fn a_lease_that_cannot_be_had_costs_the_databases_time_and_no_more() {
     let cluster = cluster(Layout::Postgres).await;
     cluster.sources.add_user("1", &[11]).await;
-    let mut settings = cluster.settings();
-    // As it comes: 200 ms.
-    settings.environment.retain(|(name, _)| name != "USERDATA__DATABASE__TIMEOUT");
-    let instance = Instance::start(settings).await;
+    // The default.
+    let instance = Instance::start(cluster.settings().with("database.timeout", "200ms")).await;
     let _hold = cluster.sources.hold("load_lease").await;
     let asked_at = Instant::now();
     assert_eq!(get(&instance.client, of("1")).await.unwrap().facts(), (CacheStatus::Assembled, 0));

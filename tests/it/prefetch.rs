@@ -55,6 +55,7 @@ async fn after_a_change_and_a_moment_of_quiet_the_next_reader_finds_the_new_docu
     for layout in [Layout::Sqlite, Layout::Postgres] {
         let (cluster, settings) = with_triggers(layout).await;
         let server = serve(settings).await;
+        server.has_read_the_outbox().await;
         let client = server.client().await;
         get(&client, of("1")).await.unwrap();
         for count in 1..=3 {
@@ -71,6 +72,9 @@ async fn after_a_change_and_a_moment_of_quiet_the_next_reader_finds_the_new_docu
 async fn nothing_is_assembled_for_nobody_or_where_it_is_switched_off() {
     let (cluster, settings) = with_triggers(Layout::Sqlite).await;
     let (on, off) = (serve(settings.clone()).await, serve(settings.with("prefetch.enabled", false)).await);
+    for server in [&on, &off] {
+        server.has_read_the_outbox().await;
+    }
     let (on, off) = (on.client().await, off.client().await);
     get(&off, of("1")).await.unwrap();
     cluster.sources.write(11, 1).await;
@@ -87,6 +91,9 @@ async fn nothing_is_assembled_for_nobody_or_where_it_is_switched_off() {
 async fn one_instance_assembles_for_all() {
     let (cluster, settings) = with_triggers(Layout::Postgres).await;
     let (one, two) = (serve(settings.clone()).await, serve(settings).await);
+    for server in [&one, &two] {
+        server.has_read_the_outbox().await;
+    }
     let clients = [one.client().await, two.client().await];
     for client in &clients {
         get(client, of("1")).await.unwrap();

@@ -35,6 +35,8 @@ async fn two(redis_url: &str) -> Two {
     let settings = cluster.settings().with("redis.url", redis_url);
     // Long enough for a busy machine. And short-lived in memory: what is asked for here is in Redis.
     let settings = settings.with("redis.timeout", "250ms").with("memory.ttl", "20ms");
+    // As rarely as the lease allows, so that notifications come first.
+    let settings = settings.with("invalidation_log.poll", "240ms");
     let servers = [serve(settings.clone()).await, serve(settings).await];
     let (near, far) = (servers[0].client().await, servers[1].client().await);
     Two { cluster, near, far, users, _servers: servers }

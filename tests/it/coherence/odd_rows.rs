@@ -9,12 +9,13 @@ use testkit::{
     wait_for,
 };
 
-/// At the log's next position, a row that no version writes. PostgreSQL would refuse it.
-const UNREADABLE: [&str; 2] = [
-    "UPDATE invalidation_log_head SET position = position + 1",
-    "INSERT INTO invalidation_log (position, user_hash, sections, nonce) \
-     SELECT position, 'a', 127, 77 FROM invalidation_log_head",
-];
+/// At the log's next position, a row that no version writes. PostgreSQL would refuse it. A head without its row, between
+/// the two statements, would be another fault.
+const UNREADABLE: &str = "BEGIN IMMEDIATE; \
+     UPDATE invalidation_log_head SET position = position + 1; \
+     INSERT INTO invalidation_log (position, user_hash, sections, nonce) \
+     SELECT position, 'a', 127, 77 FROM invalidation_log_head; \
+     COMMIT";
 
 #[tokio::test]
 async fn an_unreadable_row_of_the_log_outdates_everything_before_it_and_nothing_more() {
@@ -25,9 +26,7 @@ async fn an_unreadable_row_of_the_log_outdates_everything_before_it_and_nothing_
     get(&client, of("1")).await.unwrap();
     assert_eq!(get(&client, of("1")).await.unwrap().status, CacheStatus::HitMemory);
     cluster.sources.write(11, 1).await;
-    for statement in UNREADABLE {
-        cluster.cache.execute_unprepared(statement).await.unwrap();
-    }
+    cluster.cache.execute_unprepared(UNREADABLE).await.unwrap();
     let strict = || GetComprehensiveUserDataRequest { freshness: Freshness::Strict.into(), ..of("1") };
     wait_for("what was cached is outdated", async || {
         let answer = get(&client, strict()).await.unwrap();

@@ -63,6 +63,7 @@ async fn redis_of_a_lost_database_is_not_readable() {
     let log = |token: &str| token.rsplit_once(':').unwrap().0.to_owned();
     assert_ne!(log(&before.token), log(&after.token));
     // What the lost log's owner had stored gives way to what is stored now.
+    cluster.database().wait_for_documents(1).await;
     server.kill().await;
     server.start().await;
     let again = get(&server.client().await, of("1")).await.unwrap();

@@ -31,6 +31,7 @@ pub(super) async fn served() -> (Cluster, Server) {
     let settings = settings.with("http.listen", "127.0.0.1:0");
     let settings = settings.with("privacy.keys_url", format!("sqlite://{}?mode=rwc", keys.display()));
     let server = serve(settings.with("privacy.master_key_file", master.display())).await;
+    server.has_read_the_outbox().await;
     (cluster, server)
 }
 
