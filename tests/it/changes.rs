@@ -209,7 +209,8 @@ async fn no_answer_is_much_older_than_a_change_while_somebody_writes_all_the_tim
         let committed: Mutex<Vec<Instant>> = Mutex::new(vec![Instant::now()]);
         let end = Instant::now() + Duration::from_secs(3);
         let write = async {
-            while Instant::now() < end {
+            // Longer, if the machine is so busy that hardly anything has happened.
+            while Instant::now() < end || committed.lock().unwrap().len() < 5 {
                 let count = committed.lock().unwrap().len();
                 cluster.sources.write(11, count.try_into().unwrap()).await;
                 committed.lock().unwrap().push(Instant::now());
@@ -218,7 +219,7 @@ async fn no_answer_is_much_older_than_a_change_while_somebody_writes_all_the_tim
         };
         let read = async |client: Client| {
             let (mut answers, mut oldest) = (0, Duration::ZERO);
-            while Instant::now() < end {
+            while Instant::now() < end || answers < 5 {
                 let asked = Instant::now();
                 let count = usize::try_from(get(&client, of("1")).await.unwrap().count).unwrap();
                 let missed = committed.lock().unwrap().get(count + 1).copied();
@@ -232,7 +233,6 @@ async fn no_answer_is_much_older_than_a_change_while_somebody_writes_all_the_tim
         eprintln!("{layout:?}: {changes} changes; answers, and how long a change was not seen: {near:?}, {far:?}");
         // The relay's poll and the lease are 0.6 s; a busy machine may not get round to relaying in time.
         assert!(near.1.max(far.1) < Duration::from_secs(10), "{layout:?}");
-        assert!(changes > 3 && near.0 > 3 && far.0 > 3, "{layout:?}: hardly anything happened");
     }
 }
 

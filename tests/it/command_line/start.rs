@@ -31,7 +31,7 @@ async fn the_first_start_serves_within_seconds_and_says_what_to_try_next() {
     let server = serve(demo_settings(&database, &[])).await;
     let took = clock.now().since(began);
     // Coarse: a debug build on a shared machine.
-    assert!(took.as_secs() < 10, "{took:?}");
+    assert!(took.as_secs() < 30, "{took:?}");
 
     let log = server.log();
     let banner: Vec<&str> = log.lines().filter(|line| !line.contains(" INFO ")).collect();

@@ -18,6 +18,8 @@ use testkit::{
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 const DRAIN: Duration = Duration::from_secs(2);
+/// Coarse: the machine is shared. A load ends by itself after eight seconds.
+const SLACK: Duration = Duration::from_secs(5);
 const SETTING: (&str, &str) = ("USERDATA__SERVER__DRAIN", "2s");
 
 #[tokio::test]
@@ -36,8 +38,7 @@ async fn a_request_that_does_not_end_has_its_time_and_no_more() {
     assert_eq!(server.exit_code().await, 0, "{}", server.log());
     let took = clock.now().since(told);
     assert!(took > DRAIN / 2, "the request had its time: {took:?}");
-    // Coarse: the machine is shared.
-    assert!(took < DRAIN + Duration::from_secs(1), "{took:?}");
+    assert!(took < DRAIN + SLACK, "{took:?}");
 }
 
 #[tokio::test]
@@ -72,7 +73,7 @@ async fn clients_that_hold_what_they_have_do_not_keep_the_process() {
     assert_eq!(server.exit_code().await, 0, "{}", server.log());
     let took = clock.now().since(told);
     assert!(took > DRAIN / 2, "they had their time: {took:?}");
-    assert!(took < DRAIN + Duration::from_secs(1), "{took:?}");
+    assert!(took < DRAIN + SLACK, "{took:?}");
 }
 
 async fn connect(server: &Server) -> TcpStream {
