@@ -97,5 +97,5 @@ pub(super) async fn eventually<F: Future<Output = bool>>(what: &str, mut reached
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(10), reaching).await.is_ok(), "never: {what}");
+    assert!(tokio::time::timeout(Duration::from_secs(60), reaching).await.is_ok(), "never: {what}");
 }

@@ -5,7 +5,10 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::{Parameters, SectionSet, UserDataQuery, UserHash, UserId};
+use crate::{
+    cache::testing::eventually,
+    model::{Parameters, SectionSet, UserDataQuery, UserHash, UserId},
+};
 
 async fn database() -> (TempDir, DatabaseConnection) {
     let directory = tempfile::tempdir().unwrap();
@@ -33,6 +36,15 @@ fn scope(user: &str) -> Scope<UserHash> {
 fn last_invalidation(log: &InvalidationLog, user: &str) -> i64 {
     let query = UserDataQuery::new(UserId::parse(user).unwrap(), None, Parameters::none());
     log.view(query.key()).last_invalidation()
+}
+
+/// A reading that takes longer than the lease, on a busy machine, is valid no more when it ends.
+async fn becomes_valid(log: &InvalidationLog) {
+    eventually("the log is valid", || async {
+        log.catch_up().await.unwrap();
+        log.validity() == LogValidity::Verified
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -120,7 +132,8 @@ async fn an_instance_that_begins_with_a_long_log_reads_its_end_and_counts_the_re
     add_rows(&connection, 1, 300_000).await;
     let here = log(&connection);
     here.catch_up().await.unwrap();
-    assert_eq!((here.position().position, here.validity()), (300_000, LogValidity::Verified));
+    assert_eq!(here.position().position, 300_000);
+    becomes_valid(&here).await;
     for (user, outdated_below) in [("n299999", 299_999), ("n280001", 280_001), ("n5", 280_000), ("other", 280_000)] {
         assert_eq!(last_invalidation(&here, user), outdated_below, "{user}");
     }
@@ -184,7 +197,7 @@ async fn an_odd_row_outdates_everything_before_it_and_does_not_stop_the_log() {
         assert!(here.append(scope("2")).await.unwrap().token.position >= 5, "{odd}");
         let (of_one, of_two) = (last_invalidation(&here, "1"), last_invalidation(&here, "2"));
         assert!(of_one >= 4 && of_two >= 5, "{odd}: {of_one} {of_two}");
-        assert_eq!(here.validity(), LogValidity::Verified, "{odd}");
+        becomes_valid(&here).await;
         let later = log(&connection);
         later.catch_up().await.unwrap();
         assert_eq!(last_invalidation(&later, "2"), of_two, "{odd}");

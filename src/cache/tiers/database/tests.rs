@@ -351,7 +351,8 @@ async fn a_statement_that_hangs_costs_the_timeout_until_the_breaker_opens(connec
         let began = tier.clock.now();
         assert!(matches!(tier.get(&key("1", None)).await, Err(TierError::Timeout)));
         let took = tier.clock.now().since(began);
-        assert!(took < tier.timeout + Duration::from_millis(200), "{took:?}");
+        // Some more: a busy machine is not what is tested, and what hangs does so for ever.
+        assert!(took < tier.timeout + Duration::from_secs(5), "{took:?}");
     }
     assert!(matches!(tier.get(&key("1", None)).await, Err(TierError::Open)));
     locking.rollback().await.unwrap();
