@@ -118,7 +118,7 @@ impl Population {
     /// Stores documents in Redis, and their rows in the table.
     async fn store(&self, first: u64, last: u64) {
         let stored = stream::iter(first..last).map(|number| async move {
-            self.tier.put(&self.sealed_for(&user(number)), 0).await.unwrap();
+            self.tier.put_by(None, &self.sealed_for(&user(number)), 0).await.unwrap();
         });
         stored.buffer_unordered(CONNECTIONS * STREAMS).collect::<()>().await;
         let rows = |number| format!("('{}', '{}')", user(number), key(&user(number)).hash);
