@@ -10,6 +10,7 @@ mod body;
 mod connect;
 mod exchange;
 mod json;
+mod lent;
 mod message;
 mod origin;
 mod planning;
@@ -24,7 +25,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
-use http::{HeaderValue, Method as HttpMethod, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method as HttpMethod, Request, Response, StatusCode, Version, header};
 use tokio::net::TcpListener;
 use tonic::Code;
 use tower::{BoxError, Service};
@@ -33,10 +34,12 @@ use self::{body::HttpBody, exchange::Exchange, origin::AllowedOrigins, route::Ro
 use crate::{
     cache::{UserDataCache, tiers::memory::JsonDocuments},
     clock::Clock,
-    config::{Config, HttpCompat},
+    config::{AuthMode, Config, HttpCompat},
     grpc::{
         self,
+        method::Method,
         metrics::{Metrics, Protocol},
+        request_id::RequestId,
         stack::Stack,
         transport::{peer::Peer, port::Port},
     },
@@ -46,6 +49,11 @@ use crate::{
 
 /// The description of the planning application's routes.
 const OPENAPI: &str = include_str!("http/openapi.json");
+
+/// Why a host is refused.
+const MISDIRECTED: &str = "without auth.mode, this port is called by an address or a name without a dot";
+
+const UNKNOWN: &str = "there is no such path; GET /openapi.json lists the application's routes";
 
 /// The HTTP port, not yet serving.
 #[derive(Debug)]
@@ -66,6 +74,8 @@ struct FrontState {
     origins: AllowedOrigins,
     documents: Arc<JsonDocuments>,
     request_bytes_max: usize,
+    /// Callers need no credentials.
+    is_open: bool,
 }
 
 impl HttpServer {
@@ -82,6 +92,7 @@ impl HttpServer {
             origins: AllowedOrigins::new(config.http.allowed_origins.clone()),
             documents: cache.json_documents(),
             request_bytes_max: config.server.max_request_bytes,
+            is_open: config.auth.mode == AuthMode::None,
         };
         Self { port: grpc.port_of_both_versions(config.http.keep_alive), front: Front(Arc::new(front)) }
     }
@@ -123,27 +134,60 @@ impl Front {
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
         let front = &*self.0;
+        let is_http1 = request.version() < Version::HTTP_2;
+        let (head, body) = request.into_parts();
+        let (body, unread) = lent::lend(body);
+        let request = Request::from_parts(head, body);
         let origin = request.headers().get(header::ORIGIN).cloned();
-        let exchange = Exchange { front, peer };
-        let mut response = match Route::of(request.method(), request.uri().path()) {
-            _ if front.origins.is_preflight(&request) => exchange.without_call(Code::Ok, preflight()),
-            _ if !front.origins.allow(&request) => {
-                exchange.without_call(Code::PermissionDenied, plain(StatusCode::FORBIDDEN, origin::REFUSED))
+        let exchange = Exchange { front, peer, id: RequestId::of(request.headers()) };
+        let mut response = match front.route(&request) {
+            Ok(Route::Connect(method)) => connect::answer(&exchange, method, request).await,
+            Ok(Route::Planning(route)) => planning::answer(&exchange, route, request).await,
+            Ok(Route::OpenApi) => without_call(&exchange, request, Code::Ok, openapi()),
+            Ok(Route::WrongMethod(allowed)) => {
+                without_call(&exchange, request, Code::Unimplemented, wrong_method(allowed))
             }
-            Route::Connect(method) => connect::answer(&exchange, method, request).await,
-            Route::Planning(route) => planning::answer(&exchange, route, request).await,
-            Route::OpenApi => exchange.without_call(Code::Ok, openapi()),
-            Route::WrongMethod(allowed) => exchange.without_call(Code::Unimplemented, wrong_method(allowed)),
-            Route::Unknown => exchange.without_call(
-                Code::Unimplemented,
-                plain(StatusCode::NOT_FOUND, "there is no such path; GET /openapi.json lists the application's routes"),
-            ),
+            Ok(Route::Unknown) => {
+                without_call(&exchange, request, Code::Unimplemented, plain(StatusCode::NOT_FOUND, UNKNOWN))
+            }
+            Err((code, response)) => without_call(&exchange, request, code, response),
         };
+        // Only a request that is refused leaves some of its body unread.
+        if is_http1 {
+            unread.discard(front.request_bytes_max).await;
+        }
         if let Some(origin) = origin {
             front.origins.stamp(response.headers_mut(), origin);
         }
         response
     }
+}
+
+impl FrontState {
+    /// What a request is for, or the answer to one that is not to be asked that.
+    fn route<B>(&self, request: &Request<B>) -> Result<Route, (Code, Response<HttpBody>)> {
+        if self.is_open && origin::may_be_rebound(request) {
+            return Err((Code::PermissionDenied, plain(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED)));
+        }
+        if self.origins.is_preflight(request) {
+            return Err((Code::Ok, preflight()));
+        }
+        if !self.origins.allow(request) {
+            return Err((Code::PermissionDenied, plain(StatusCode::FORBIDDEN, origin::REFUSED)));
+        }
+        Ok(Route::of(request.method(), request.uri().path()))
+    }
+}
+
+/// The request ends here: its body comes back.
+fn without_call<B>(
+    exchange: &Exchange<'_>,
+    request: Request<B>,
+    code: Code,
+    response: Response<HttpBody>,
+) -> Response<HttpBody> {
+    drop(request);
+    exchange.refused(Method::Unknown, code, response)
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<HttpBody> {

@@ -10,13 +10,12 @@ mod stream;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tonic::{Code, Status};
 use tower::BoxError;
 use tracing::error;
 
 use self::{
-    request::{ConnectCall, NotConnect, content_type},
+    request::{ConnectCall, NotConnect, codec, content_type},
     stream::EnvelopeStream,
 };
 use super::{
@@ -37,10 +36,9 @@ use crate::{
 
 const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache");
 
-/// A Get's reply around a document that is JSON already.
+/// What a Get's reply says beside its document.
 #[derive(Serialize)]
-struct GetReplyJson<'a> {
-    data: &'a RawValue,
+struct BesideDocument<'a> {
     cache_info: &'a CacheInfo,
     sections: &'a [SectionReport],
 }
@@ -61,11 +59,20 @@ where
         }
         Err(NotConnect::Malformed(status)) => {
             let code = status.code();
+            // A stream says every error at its end.
+            if method == Method::Warm
+                && let Ok(codec) = codec(&head.headers, true)
+            {
+                let ended = EnvelopeStream::failed(method, codec, status);
+                let mut response = Response::new(HttpBody::Stream(Box::pin(ended)));
+                response.headers_mut().insert(header::CONTENT_TYPE, content_type(codec, true));
+                return exchange.refused(method, code, response);
+            }
             return exchange.refused(method, code, error::response(HeaderMap::new(), &status));
         }
     };
     let epoch = exchange.front.documents.epoch();
-    let none_match = head.headers.get(header::IF_NONE_MATCH).cloned();
+    let none_match: Vec<_> = head.headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect();
     let message = match &call.message {
         Some(message) => RequestMessage::ready(message),
         None => RequestMessage::in_body(body, call.translation),
@@ -78,7 +85,7 @@ where
     if call.is_get() {
         response.headers_mut().insert(header::CACHE_CONTROL, CACHE_CONTROL);
         response.headers_mut().append(header::VARY, HeaderValue::from_static("authorization"));
-        if none_match.is_some() && none_match.as_ref() == response.headers().get(header::ETAG) {
+        if reply::is_known(&none_match, response.headers().get(header::ETAG)) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response.headers_mut().remove(header::CONTENT_TYPE);
             response.body_mut().without_content();
@@ -139,9 +146,8 @@ fn document(
     if codec == Codec::Proto {
         return Ok(HttpBody::document(sealed.into_message(), record));
     }
-    let data = serde_json::from_slice::<&RawValue>(&document.json)?;
-    let whole = serde_json::to_vec(&GetReplyJson { data, cache_info: &described.info, sections: &described.reports })?;
-    Ok(HttpBody::document(bytes::Buf::chain(Bytes::from(whole), Bytes::new()), record))
+    let beside = BesideDocument { cache_info: &described.info, sections: &described.reports };
+    Ok(HttpBody::document(json::around(&beside, document.json)?, record))
 }
 
 fn streaming(

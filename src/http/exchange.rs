@@ -7,8 +7,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method as HttpMethod, Request, Re
 use tonic::{Code, metadata::GRPC_CONTENT_TYPE};
 use tower::{BoxError, ServiceExt as _};
 
-use super::{FrontState, body::HttpBody, message::RequestMessage};
-use crate::grpc::{method::Method, middleware::response_body::ResponseBody, refusal::Outcome, transport::peer::Peer};
+use super::{FrontState, body::HttpBody, message::RequestMessage, reply::ERROR_REASON};
+use crate::grpc::{
+    method::Method, middleware::response_body::ResponseBody, refusal::Outcome, request_id::RequestId,
+    transport::peer::Peer,
+};
 
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -16,6 +19,8 @@ const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 pub(super) struct Exchange<'a> {
     pub(super) front: &'a FrontState,
     pub(super) peer: Peer,
+    /// For answers without a call.
+    pub(super) id: RequestId,
 }
 
 impl Exchange<'_> {
@@ -53,13 +58,18 @@ impl Exchange<'_> {
         response
     }
 
-    /// A response without a call: counted as one of an unknown method.
-    pub(super) fn without_call(&self, code: Code, response: Response<HttpBody>) -> Response<HttpBody> {
-        self.refused(Method::Unknown, code, response)
-    }
-
     /// A response to a request that no call can be made of.
-    pub(super) fn refused(&self, method: Method, code: Code, response: Response<HttpBody>) -> Response<HttpBody> {
+    pub(super) fn refused(&self, method: Method, code: Code, mut response: Response<HttpBody>) -> Response<HttpBody> {
+        self.id.clone().stamp(response.headers_mut());
+        let reason = match code {
+            Code::Ok => None,
+            Code::InvalidArgument => Some("INVALID_ARGUMENT"),
+            Code::PermissionDenied => Some("PERMISSION_DENIED"),
+            _ => Some("UNIMPLEMENTED"),
+        };
+        if let Some(reason) = reason {
+            response.headers_mut().insert(ERROR_REASON, HeaderValue::from_static(reason));
+        }
         let mut record = self.front.metrics.begin(method);
         record.on(self.peer.clone());
         record.ends(Outcome::Answered, code);

@@ -1,6 +1,6 @@
 //! The message of a request: an HTTP body, read and translated when a layer below asks for it.
 //!
-//! The layers ask after they have admitted the caller, so nothing is read for others. A body is bounded in bytes before
+//! The layers ask after they have admitted the caller, so no body is read for others. A body is bounded in bytes before
 //! and after its decompression.
 
 use std::{
@@ -137,8 +137,11 @@ impl Translation {
         if message.len() > length {
             return Err(Refusal::NotOneMessage);
         }
-        if message.len() < length || flags & !COMPRESSED != 0 || (flags == COMPRESSED && !self.is_gzip) {
-            return Err(Refusal::Unreadable);
+        if message.len() < length || flags & !COMPRESSED != 0 {
+            return Err(Refusal::invalid("message", "is no whole envelope"));
+        }
+        if flags == COMPRESSED && !self.is_gzip {
+            return Err(Refusal::invalid("message", "is compressed, and no header says how"));
         }
         Ok((message, flags == COMPRESSED))
     }
@@ -149,7 +152,7 @@ fn unzip(bytes: &[u8], bytes_max: usize) -> Result<Vec<u8>, Refusal> {
     // One byte more, to see that it is too large.
     let limited = GzDecoder::new(bytes).take(bytes_max as u64 + 1).read_to_end(&mut unzipped);
     match limited {
-        Err(_) => Err(Refusal::Unreadable),
+        Err(_) => Err(Refusal::invalid("message", "is not gzip")),
         Ok(length) if length > bytes_max => Err(too_large(length, bytes_max)),
         Ok(_) => Ok(unzipped),
     }

@@ -42,11 +42,11 @@ impl AllowedOrigins {
             && request.headers().get(header::ORIGIN).is_some_and(|origin| self.is_listed(origin))
     }
 
-    /// Whether the request may go on. A page can read without being asked, but is not shown the answer; and it cannot
-    /// send the authorization header without a preflight.
+    /// Whether the request may go on. A read counts too: it can cost a load. A page cannot send the authorization header
+    /// without a preflight.
     pub(super) fn allow<B>(&self, request: &Request<B>) -> bool {
         let headers = request.headers();
-        if request.method().is_safe() || headers.contains_key(header::AUTHORIZATION) {
+        if headers.contains_key(header::AUTHORIZATION) {
             return true;
         }
         match headers.get(header::ORIGIN) {
@@ -72,6 +72,19 @@ impl AllowedOrigins {
 /// Whether the browser says that this server's own page, or its user, sends the request.
 fn is_same_site(headers: &HeaderMap) -> bool {
     headers.get(SEC_FETCH_SITE).is_some_and(|site| [&b"none"[..], b"same-origin"].contains(&site.as_bytes()))
+}
+
+/// Whether a browser can have been misled to the host that a request names: a public name can be made to lead to this
+/// machine (DNS rebinding), an address or a name without a dot cannot.
+pub(super) fn may_be_rebound<B>(request: &Request<B>) -> bool {
+    let named = request.uri().authority().map(http::uri::Authority::as_str);
+    let host = named.or_else(|| request.headers().get(header::HOST)?.to_str().ok()).unwrap_or_default();
+    // An address of IPv6 stands in brackets.
+    let host = match host.strip_prefix('[') {
+        Some(_) => return false,
+        None => host.split(':').next().unwrap_or_default().trim_end_matches('.'),
+    };
+    host.contains('.') && !host.ends_with(".localhost") && host.parse::<std::net::IpAddr>().is_err()
 }
 
 #[cfg(test)]
@@ -105,9 +118,26 @@ mod tests {
             ("POST", &[("sec-fetch-site", "none")], true),
             ("POST", &[("sec-fetch-site", "same-origin"), ("origin", "https://userdata.example")], true),
             ("POST", &[("origin", "https://evil.example"), ("authorization", "Bearer t")], true),
-            ("GET", &[("origin", "https://evil.example")], true),
+            ("GET", &[("origin", "https://evil.example")], false),
+            ("GET", &[("sec-fetch-site", "cross-site")], false),
         ] {
             assert_eq!(origins.allow(&request(method, headers)), is_allowed, "{method} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn only_public_names_can_be_rebound() {
+        for (host, may) in [
+            ("127.0.0.1:8080", false),
+            ("[::1]:8080", false),
+            ("localhost:8080", false),
+            ("app.localhost", false),
+            ("userdata:8080", false),
+            ("evil.example", true),
+            ("evil.example.:8080", true),
+            ("127.0.0.1.evil.example", true),
+        ] {
+            assert_eq!(may_be_rebound(&request("GET", &[("host", host)])), may, "{host}");
         }
     }
 

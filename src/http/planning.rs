@@ -4,12 +4,12 @@
 mod parameters;
 mod refusals;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use prost::Message;
 use serde::Serialize;
-use serde_json::{Value as Json, json, value::RawValue};
+use serde_json::{Value as Json, json};
 use tower::BoxError;
 use tracing::error;
 
@@ -17,7 +17,7 @@ use self::parameters::QueryParameters;
 use super::{
     body::HttpBody,
     exchange::Exchange,
-    json::JsonError,
+    json::{self, JsonError},
     message::RequestMessage,
     reply::{self, Described, JSON, Reply, ReplyContent, TOKEN},
     route::PlanningRoute,
@@ -42,11 +42,10 @@ const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache")
 /// In the audit line of an invalidation.
 const REASON: &str = "DELETE cache/invalidate";
 
-/// The document's envelope.
+/// What the reply says beside the document.
 #[derive(Serialize)]
-struct DocumentBody<'a> {
+struct DocumentEnvelope {
     status: &'static str,
-    data: &'a RawValue,
     cache_info: Json,
     message: String,
 }
@@ -67,15 +66,18 @@ where
     let (head, _) = request.into_parts();
     let callers = exchange.front.callers;
     let parameters = QueryParameters::of(head.uri.query().unwrap_or_default(), callers);
-    let token = head.headers.get(TOKEN).and_then(|token| token.to_str().ok()).unwrap_or_default();
+    // What is no text is no token either: the layers below refuse it.
+    let token = head.headers.get(TOKEN).map(|token| token.to_str().unwrap_or("?")).unwrap_or_default();
     let call = match call_of(&route, parameters, token) {
         Ok(call) => call,
         Err(refused) => return exchange.refused(method(&route), tonic::Code::InvalidArgument, refused.response()),
     };
     let epoch = exchange.front.documents.epoch();
-    let none_match = head.headers.get(header::IF_NONE_MATCH).cloned();
+    let none_match: Vec<_> = head.headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect();
     let message = RequestMessage::<B>::ready(&call.message);
     let Reply { mut headers, content } = Reply::of(exchange.call(call.method, head.headers, None, message).await).await;
+    headers.insert(header::CACHE_CONTROL, CACHE_CONTROL);
+    headers.append(header::VARY, HeaderValue::from_static("authorization"));
     let body = match content {
         Err(status) => return refusals::response(&route, headers, &status),
         Ok(ReplyContent::Document(sealed, record)) => {
@@ -86,11 +88,8 @@ where
             let document = documents.get_or_make(epoch, sealed.data(), described.sections.is_all(), form, make);
             document.and_then(|document| {
                 headers.insert(header::ETAG, reply::etag(document.hash));
-                headers.insert(header::CACHE_CONTROL, CACHE_CONTROL);
-                headers.append(header::VARY, HeaderValue::from_static("authorization"));
                 headers.insert(TOKEN, HeaderValue::try_from(&described.info.token).expect("ASCII"));
-                let body = document_body(&document.json, &described.info)?;
-                Ok(HttpBody::document(body.chain(Bytes::new()), record))
+                Ok(HttpBody::document(json::around(&envelope(&described.info), document.json)?, record))
             })
         }
         Ok(ReplyContent::Message(message)) => {
@@ -111,7 +110,7 @@ where
     };
     headers.insert(header::CONTENT_TYPE, JSON);
     *response.headers_mut() = headers;
-    if none_match.is_some() && none_match.as_ref() == response.headers().get(header::ETAG) {
+    if reply::is_known(&none_match, response.headers().get(header::ETAG)) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response.headers_mut().remove(header::CONTENT_TYPE);
         response.body_mut().without_content();
@@ -166,22 +165,20 @@ fn call_of(
 
 fn of_document(sealed: &SealedResponse, callers: CallerGeneration) -> Result<Vec<u8>, JsonError> {
     let document = ComprehensiveUserData::decode(sealed.data().clone())?;
-    Ok(serde_json::to_vec(&planning_json(&document, callers)?)?)
+    json::as_the_end(&planning_json(&document, callers)?)
 }
 
-fn document_body(data: &[u8], info: &CacheInfo) -> Result<Bytes, JsonError> {
+fn envelope(info: &CacheInfo) -> DocumentEnvelope {
     let hit = if info.is_cached { "HIT" } else { "MISS" };
-    let body = DocumentBody {
+    DocumentEnvelope {
         status: "success",
-        data: serde_json::from_slice(data)?,
         cache_info: json!({
             "is_cached": info.is_cached,
             "force_refresh": info.force_refresh,
             "timestamp": time(info.timestamp.as_ref()),
         }),
         message: format!("Comprehensive user data retrieved successfully (cache: {hit})"),
-    };
-    Ok(serde_json::to_vec(&body)?.into())
+    }
 }
 
 fn of_message(

@@ -22,7 +22,7 @@ use crate::{
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The reason of an error, for callers that read no details.
-const ERROR_REASON: HeaderName = HeaderName::from_static("x-error-reason");
+pub(super) const ERROR_REASON: HeaderName = HeaderName::from_static("x-error-reason");
 /// The token of a document or invalidation, for callers that read their own writes.
 pub(super) const TOKEN: HeaderName = HeaderName::from_static("x-userdata-token");
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
@@ -93,6 +93,9 @@ fn explain(headers: &mut HeaderMap, status: &Status) {
     if let Some(reason) = reason(status).and_then(|reason| HeaderValue::try_from(reason).ok()) {
         headers.insert(ERROR_REASON, reason);
     }
+    if status.code() == Code::Unauthenticated {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Some(wait) = tonic_types::StatusExt::get_details_retry_info(status).and_then(|info| info.retry_delay) {
         // Whole seconds, and not too early.
         headers.insert(header::RETRY_AFTER, wait.as_millis().div_ceil(1000).to_string().parse().expect("digits"));
@@ -126,6 +129,14 @@ async fn collected(body: ResponseBody) -> Result<Bytes, Status> {
     }
     received.advance(PREFIX_BYTES.min(received.len()));
     Ok(received.freeze())
+}
+
+/// Whether a caller has the document of this tag already (RFC 9110, section 13.1.2).
+pub(super) fn is_known(none_match: &[HeaderValue], tag: Option<&HeaderValue>) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let Some(tag) = tag.and_then(|tag| tag.to_str().ok()).map(opaque) else { return false };
+    let lists = none_match.iter().filter_map(|list| list.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|known| known.trim() == "*" || opaque(known) == tag)
 }
 
 /// The tag of a document: the same for each of its forms, so a weak one.

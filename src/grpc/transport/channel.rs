@@ -28,7 +28,7 @@ use crate::reload::Reloaded;
 /// Two round trips and a signature take far less.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
-/// A client may send one byte alone.
+/// A client may send its first bytes one by one.
 const PEEK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The stream below TLS.
@@ -85,15 +85,16 @@ impl Opener {
     }
 }
 
-/// HTTP/2 begins with `PRI *`, and no method of HTTP/1.1 that is served with `PR`.
+/// HTTP/2 begins with `PRI *`, and no method of HTTP/1.1 with `PRI`.
 async fn version_of(connection: &Connection) -> io::Result<Version> {
-    let mut first = [0; 2];
+    const FIRST: &[u8; 3] = b"PRI";
+    let mut first = [0; FIRST.len()];
     loop {
         match connection.peek(&mut first).await? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            1 if first[0] == b'P' => sleep(PEEK_AGAIN).await,
-            _ if &first == b"PR" => return Ok(Version::Http2),
-            _ => return Ok(Version::Http1),
+            read if first[..read] != FIRST[..read] => return Ok(Version::Http1),
+            read if read == FIRST.len() => return Ok(Version::Http2),
+            _ => sleep(PEEK_AGAIN).await,
         }
     }
 }

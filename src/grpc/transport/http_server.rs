@@ -51,6 +51,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// When the server leaves: for a connection without an admitted request.
+const NEW_CONNECTION_LEAVES: Duration = Duration::from_secs(1);
+
 /// Limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::grpc) struct HttpLimits {
@@ -171,6 +174,8 @@ impl Opened {
             end = place.ends(credentials) => Some(end),
         };
         let grace = match end {
+            // Nothing of a caller is in progress: the head of a request may be half sent.
+            None if !place.is_admitted() => Some(NEW_CONNECTION_LEAVES),
             None => None,
             Some(end) => {
                 debug!(?end, "connection is ended");

@@ -56,6 +56,9 @@ impl ConnectCall {
         let is_enveloped = method == Method::Warm;
         let codec = codec(headers, is_enveloped)?;
         let encoding = if is_enveloped { STREAM_ENCODING } else { header::CONTENT_ENCODING.as_str() };
+        if headers.get_all(encoding).iter().count() > 1 {
+            return Err(malformed(encoding, "must be one"));
+        }
         let is_gzip = is_gzip(headers.get(encoding).map(HeaderValue::as_bytes), encoding)?;
         Ok(Self {
             translation: Translation { method, codec, is_enveloped, is_gzip, bytes_max },
@@ -105,7 +108,8 @@ pub(super) fn content_type(codec: Codec, is_stream: bool) -> HeaderValue {
     })
 }
 
-fn codec(headers: &HeaderMap, is_stream: bool) -> Result<Codec, NotConnect> {
+/// How the messages of a request are written.
+pub(super) fn codec(headers: &HeaderMap, is_stream: bool) -> Result<Codec, NotConnect> {
     let sent = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     // A charset may follow.
     let sent = sent.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
@@ -130,7 +134,7 @@ fn timeout(headers: &HeaderMap) -> Result<Option<u64>, NotConnect> {
 }
 
 fn is_gzip(encoding: Option<&[u8]>, field: &str) -> Result<bool, NotConnect> {
-    match encoding {
+    match encoding.map(<[u8]>::to_ascii_lowercase).as_deref() {
         None | Some(b"" | b"identity") => Ok(false),
         Some(b"gzip") => Ok(true),
         // Connect's word for it is unimplemented.

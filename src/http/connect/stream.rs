@@ -29,7 +29,8 @@ const END: u8 = 2;
 pub(super) struct EnvelopeStream {
     method: Method,
     codec: Codec,
-    body: ResponseBody,
+    /// None: there was no call.
+    body: Option<ResponseBody>,
     /// Of gRPC's messages, which may come in pieces.
     received: BytesMut,
     /// How the stream has ended; None while it goes on.
@@ -40,7 +41,7 @@ pub(super) struct EnvelopeStream {
 impl EnvelopeStream {
     /// `ended` if there was an error before any message.
     pub(super) fn new(method: Method, codec: Codec, body: ResponseBody, ended: Option<Status>) -> Self {
-        Self { method, codec, body, received: BytesMut::new(), ended, is_over: false }
+        Self { method, codec, body: Some(body), received: BytesMut::new(), ended, is_over: false }
     }
 }
 
@@ -66,7 +67,8 @@ impl Stream for EnvelopeStream {
                 this.is_over = true;
                 return Poll::Ready(Some(envelope(END, end.to_string().as_bytes())));
             }
-            match ready!(Pin::new(&mut this.body).poll_frame(context)) {
+            let Some(body) = &mut this.body else { return Poll::Ready(None) };
+            match ready!(Pin::new(body).poll_frame(context)) {
                 None => this.ended = Some(Status::unknown("the stream ended without a status")),
                 Some(Err(status)) => this.ended = Some(status),
                 Some(Ok(frame)) => match frame.into_data() {
@@ -82,6 +84,11 @@ impl Stream for EnvelopeStream {
 }
 
 impl EnvelopeStream {
+    /// Only the end of a stream.
+    pub(super) fn failed(method: Method, codec: Codec, status: Status) -> Self {
+        Self { method, codec, body: None, received: BytesMut::new(), ended: Some(status), is_over: false }
+    }
+
     /// A whole message, if one is there.
     fn next_message(&mut self) -> Option<Bytes> {
         let prefix = self.received.get(1..PREFIX_BYTES)?;

@@ -50,15 +50,22 @@ impl QueryParameters {
     }
 
     fn checked_user(&mut self, place: &str, name: &str, user: String) -> Option<String> {
-        if self.callers == CallerGeneration::Aug22 && user.parse::<i64>().is_err() {
-            self.refuse(place, name, "int_parsing", NO_INTEGER);
+        if user.contains(char::REPLACEMENT_CHARACTER) {
+            self.refuse(place, name, "value_error", "must be UTF-8");
             return None;
         }
-        Some(user)
+        if self.callers != CallerGeneration::Aug22 {
+            return Some(user);
+        }
+        let number = user.trim().parse::<i64>();
+        if number.is_err() {
+            self.refuse(place, name, "int_parsing", NO_INTEGER);
+        }
+        number.ok().map(|number| number.to_string())
     }
 
     pub(super) fn integer(&mut self, name: &str) -> Option<i64> {
-        let number = self.find(name)?.parse();
+        let number = self.find(name)?.trim().parse();
         if number.is_err() {
             self.refuse("query", name, "int_parsing", NO_INTEGER);
         }
@@ -89,8 +96,8 @@ const NO_BOOLEAN: &str = "Input should be a valid boolean, unable to interpret i
 
 impl Refused {
     /// The same form for one field that a layer below has refused.
-    pub(super) fn field(field: &str, description: &str) -> Self {
-        Self(vec![json!({ "type": "value_error", "loc": ["query", field], "msg": description })])
+    pub(super) fn field(place: [&str; 2], description: &str) -> Self {
+        Self(vec![json!({ "type": "value_error", "loc": place, "msg": description })])
     }
 
     pub(super) fn and(mut self, other: Self) -> Self {
@@ -142,6 +149,16 @@ mod tests {
         let mut read = QueryParameters::of("user_id=user_33", CallerGeneration::Aug22);
         assert_eq!(read.user("user_id"), None);
         assert!(read.check().is_err());
-        assert_eq!(QueryParameters::of("user_id=7", CallerGeneration::Aug22).user("user_id").as_deref(), Some("7"));
+        for query in ["user_id=7", "user_id=007", "user_id=%2B7", "user_id=%207"] {
+            assert_eq!(QueryParameters::of(query, CallerGeneration::Aug22).user("user_id").as_deref(), Some("7"));
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_no_utf_8_is_refused() {
+        for callers in [CallerGeneration::Newest, CallerGeneration::Aug22] {
+            assert_eq!(QueryParameters::of("user_id=%FF", callers).user("user_id"), None);
+            assert_eq!(QueryParameters::of("", callers).user_in_path("%FF"), None);
+        }
     }
 }

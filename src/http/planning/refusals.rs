@@ -3,14 +3,14 @@
 use http::{HeaderMap, Response, StatusCode, header};
 use serde_json::json;
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
+use tonic_types::{FieldViolation, StatusExt as _};
 
 use super::parameters::Refused;
 use crate::http::{body::HttpBody, reply::JSON, route::PlanningRoute};
 
 /// The response to a call that failed.
 pub(super) fn response(route: &PlanningRoute, headers: HeaderMap, status: &Status) -> Response<HttpBody> {
-    let mut response = match wrong_fields(status) {
+    let mut response = match wrong_fields(route, status) {
         Some(refused) => refused.response(),
         None => {
             let detail = detail(route, status);
@@ -25,9 +25,16 @@ pub(super) fn response(route: &PlanningRoute, headers: HeaderMap, status: &Statu
 }
 
 /// The fields that are wrong, in the form of the application's framework.
-fn wrong_fields(status: &Status) -> Option<Refused> {
-    let fields = status.get_details_bad_request()?.field_violations;
-    fields.into_iter().map(|field| Refused::field(&field.field, &field.description)).reduce(Refused::and)
+fn wrong_fields(route: &PlanningRoute, status: &Status) -> Option<Refused> {
+    let refused = |FieldViolation { field, description, .. }: FieldViolation| {
+        let place = match (route, field.as_str()) {
+            (_, "min_token") => ["header", "x-userdata-token"],
+            (PlanningRoute::Invalidate(_), "user_id") => ["path", "user_id"],
+            (_, field) => ["query", field],
+        };
+        Refused::field(place, &description)
+    };
+    status.get_details_bad_request()?.field_violations.into_iter().map(refused).reduce(Refused::and)
 }
 
 /// What the application says for each route if something fails; a caller's mistake is said as it is.

@@ -37,6 +37,8 @@ async fn what_grpc_refuses_http_refuses() {
     ] {
         let response = send(&server, request.clone()).await;
         assert_eq!((response.status, response.header("x-error-reason")), (status, reason), "{request:?}");
+        assert!(response.header("x-request-id").is_some());
+        assert_eq!(response.header("www-authenticate"), (status == 401).then_some("Bearer"));
     }
     let refused = send(&server, HttpRequest::get(DOCUMENT)).await.json();
     assert!(refused["detail"].as_str().unwrap().starts_with("credentials are required"), "{refused}");
@@ -58,6 +60,37 @@ async fn pages_of_other_origins_change_nothing_and_read_nothing() {
     let response = send(&server, preflight).await;
     assert_eq!(response.status, 204);
     assert!(response.header("access-control-allow-headers").unwrap().contains("authorization"));
+}
+
+#[tokio::test]
+async fn a_refused_caller_is_answered_although_its_body_is_on_its_way() {
+    let files = tempfile::tempdir().unwrap();
+    let tokens = files.path().join("tokens");
+    std::fs::write(&tokens, format!("reader {} a-reader\n", hex::encode(digest("reader")))).unwrap();
+    let (_place, server) =
+        demo(|settings| settings.with("auth.mode", "token").with("auth.tokens_file", tokens.display())).await;
+    let target = "/userdata.v1.UserDataService/GetComprehensiveUserData";
+    let head =
+        format!("POST {target} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 60000\r\n\r\n");
+    let mut stream = TcpStream::connect(server.http_address()).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..60 {
+        stream.write_all(&[b' '; 1000]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut reply = vec![0; "HTTP/1.1 401".len()];
+    stream.read_exact(&mut reply).await.unwrap();
+    assert_eq!(reply, b"HTTP/1.1 401");
+}
+
+#[tokio::test]
+async fn without_credentials_only_names_that_cannot_be_rebound_are_served() {
+    let (_place, server) = demo(|settings| settings).await;
+    for (host, status) in [("localhost", "200"), ("userdata", "200"), ("evil.example", "421")] {
+        assert_eq!(curl(&server, &["--http1.1", "--header", &format!("host: {host}")]), format!("1.1 {status}"));
+    }
+    let crossing = HttpRequest::get(&format!("{DOCUMENT}&force_refresh=1")).header("sec-fetch-site", "cross-site");
+    assert_eq!(send(&server, crossing).await.status, 403, "it would cost a load");
 }
 
 /// Whether curl gets the document, by which version of HTTP.
@@ -131,8 +164,12 @@ async fn the_http_port_leaves_with_the_server() {
     let mut idle = TcpStream::connect(server.http_address()).await.unwrap();
     idle.write_all(format!("GET {DOCUMENT} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await.unwrap();
     idle.read_u8().await.unwrap();
+    // Without a request, a connection keeps nothing going.
+    let mut half = TcpStream::connect(server.http_address()).await.unwrap();
+    half.write_all(b"POST /x HTTP/1.1\r\nhost: x\r\nCon").await.unwrap();
     server.signal("TERM");
     assert_eq!(server.exit_code().await, 0);
+    assert!(!server.log().contains("did not finish"), "{}", server.log());
     let mut rest = Vec::new();
     idle.read_to_end(&mut rest).await.unwrap();
 }

@@ -219,6 +219,17 @@ async fn errors_have_the_applications_form() {
     assert_eq!(unknown.json(), json!({ "detail": "user not found" }));
     assert_eq!(unknown.header("x-error-reason"), Some("USER_NOT_FOUND"));
     assert_eq!(get(&server, "/nothing").await.status, 404);
+    for (request, place) in [
+        (HttpRequest::new("DELETE", &format!("{CALENDAR}/cache/invalidate/x%00")), json!(["path", "user_id"])),
+        (HttpRequest::new("DELETE", &format!("{CALENDAR}/cache/invalidate/%FF")), json!(["path", "user_id"])),
+        (
+            HttpRequest::get(&format!("{path}?user_id=1")).header("x-userdata-token", "bad"),
+            json!(["header", "x-userdata-token"]),
+        ),
+    ] {
+        let refused = send(&server, request).await;
+        assert_eq!((refused.status, &refused.json()["detail"][0]["loc"]), (422, &place));
+    }
     let wrong_method = send(&server, HttpRequest::new("DELETE", &path)).await;
     assert_eq!((wrong_method.status, wrong_method.header("allow")), (405, Some("GET")));
 }

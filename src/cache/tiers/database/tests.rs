@@ -377,7 +377,10 @@ async fn statements_use_their_indexes() {
         (statements.delete_expired(Some(Duration::from_secs(1)), 1), "ix_cache_expires_at"),
         (statements.delete_expired(None, 1), "ix_cache_expires_at"),
         (statements.delete_in_clear(1), "ix_cache_in_clear"),
-        (statements.delete_ai_responses_in_clear(Some(crate::clock::Clock::system().utc()), 1), "ix_ai_response_cache_last_used_at"),
+        (
+            statements.delete_ai_responses_in_clear(Some(crate::clock::Clock::system().utc()), 1),
+            "ix_ai_response_cache_last_used_at",
+        ),
         (statements.add_accesses(&[]), "uq_cache_user_strategy_hash"),
     ] {
         let sql = statement.sql.clone();
