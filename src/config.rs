@@ -42,9 +42,9 @@ pub use setting::Setting;
 pub use template::FileTemplate;
 
 use form::{
-    Bytes, Choice, Count, DAY, Durations, ENDPOINT, FILE, FILTER, HeaderLines, KIB, LISTEN_ON, MIB, Number, Optional,
-    OriginList, SWITCH, SecretText, Templates, Text, Url, UrlOrTemplate, days, hours, loopback, millis, minutes,
-    seconds,
+    Bytes, Choice, Count, DAY, Durations, ENDPOINT, FILE, FILTER, HeaderLines, KEYS_URL, KIB, LISTEN_ON, MIB, Number,
+    Optional, OriginList, SWITCH, SecretText, Templates, Text, Url, UrlOrTemplate, days, hours, loopback, millis,
+    minutes, seconds,
 };
 
 const REDIS: &[&str] =
@@ -115,13 +115,26 @@ setting::sections! {
 
     /// Authentication of callers.
     auth: AuthSettings {
-        /// How callers authenticate: `none`, by a `token` in each request, or by their certificate (`mtls`).
-        mode: AuthMode = AuthMode::None,
-            Choice(&[("none", AuthMode::None), ("token", AuthMode::Token), ("mtls", AuthMode::Mtls)]);
+        /// How services authenticate: `none`, by a `token` in each request, or by their certificate (`mtls`). With `jwt`
+        /// only users call. Users' tokens count in `token` and `mtls` too, if there are keys for them.
+        mode: AuthMode = AuthMode::None, Choice(AuthMode::NAMES);
         /// For `token`: one line `ROLE SHA256 NAME` per caller. `userdata token new` writes one.
         tokens_file: Option<PathBuf> = None, Optional(FILE);
         /// For `mtls`: one line `ROLE URI NAME` per caller. The URI is the only one in the caller's certificate.
         principals_file: Option<PathBuf> = None, Optional(FILE);
+        /// The keys that sign users' tokens (JWT, RS256 or ES256): a JWKS file, read again when it changes. Such a caller reads
+        /// and invalidates its own document only.
+        jwt_keys_file: Option<PathBuf> = None, Optional(FILE);
+        /// The same from an identity provider. If it does not answer, the known keys stay in use.
+        jwt_keys_url: Option<String> = None, Optional(KEYS_URL);
+        /// How often that address is asked. Longer delays the revocation of a key; for a new key it is asked at once.
+        jwt_keys_every: Duration = minutes(5), Durations(seconds(1)..=days(1));
+        /// Who has to have issued users' tokens: the claim `iss`. Needed if there are keys.
+        jwt_issuer: String = String::new(), Text(0..=1024);
+        /// Whom users' tokens have to be meant for: one value of the claim `aud`. Needed if there are keys.
+        jwt_audience: String = String::new(), Text(0..=1024);
+        /// The claim that names the user, with the id that requests have: a text, or an integer.
+        jwt_user_claim: String = "sub".to_owned(), Text(1..=255);
     }
 
     /// HTTP beside gRPC, on a port of its own: Connect's protocol for all RPCs, and the planning application's routes.
@@ -432,14 +445,5 @@ setting::sections! {
         enabled: bool = false, SWITCH;
         /// The day that the dates are relative to. None: today.
         as_of: Option<NaiveDate> = None, Optional(DAY);
-    }
-}
-
-impl SourcesSettings {
-    /// Where the users' files are, in the order in which they are looked for. None: one database for all users.
-    #[must_use]
-    pub fn files(&self) -> Option<Vec<FileTemplate>> {
-        let first = FileTemplate::parse(self.database_url.as_ref()?.expose())?;
-        Some([first].into_iter().chain(self.file_fallbacks.iter().cloned()).collect())
     }
 }

@@ -30,6 +30,7 @@ use crate::{cache::UserDataCache, clock::Clock, config, proto, sync::TaskTracker
 
 pub mod answer;
 pub mod call;
+pub mod caller;
 pub mod method;
 pub mod metrics;
 pub mod middleware;

@@ -25,6 +25,7 @@ pub mod error;
 pub mod cache;
 pub mod background;
 pub mod demo;
+pub mod jwt;
 pub mod grpc;
 pub mod http;
 pub mod probes;

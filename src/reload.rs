@@ -38,7 +38,8 @@ impl<T> Reloaded<T> {
         Self::first(value).1
     }
 
-    fn first(value: T) -> (watch::Sender<Arc<T>>, Self) {
+    /// A value, and what replaces it.
+    pub(crate) fn first(value: T) -> (watch::Sender<Arc<T>>, Self) {
         let current = Arc::new(value);
         let (sender, updates) = watch::channel(Arc::clone(&current));
         (sender, Self { updates, current })

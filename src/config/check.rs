@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    AuthMode, Config, ConfigError, Loaded, Problem, Secret, Setting, form::is_exposed, same_database::is_same_database,
+    AuthMode, AuthSettings, Config, ConfigError, Loaded, Problem, Secret, Setting, form::is_exposed,
+    same_database::is_same_database,
 };
 
 /// For the parts of a load other than its slowest source.
@@ -249,7 +250,48 @@ pub(super) const RULES: &[Rule] = &[
         otherwise: "Clients would not be asked for a certificate.",
         holds: |config| config.auth.mode != AuthMode::Mtls || config.tls.client_ca.is_some(),
     },
+    Rule {
+        left: "auth.mode",
+        must: "needs, if it is jwt, auth.jwt_keys_file or",
+        right: "auth.jwt_keys_url",
+        otherwise: "All callers would be refused.",
+        holds: |config| config.auth.mode != AuthMode::Jwt || config.auth.has_jwt_keys(),
+    },
+    Rule {
+        left: "auth.mode",
+        must: "must not be none with auth.jwt_keys_file or",
+        right: "auth.jwt_keys_url",
+        otherwise: "Every caller could do everything, with a token or without.",
+        holds: |config| config.auth.mode != AuthMode::None || !config.auth.has_jwt_keys(),
+    },
+    Rule {
+        left: "auth.jwt_keys_file",
+        must: "must be empty with",
+        right: "auth.jwt_keys_url",
+        otherwise: "One of them would have no effect.",
+        holds: |config| config.auth.jwt_keys_file.is_none() || config.auth.jwt_keys_url.is_none(),
+    },
+    Rule {
+        left: "auth.jwt_issuer",
+        must: "must be set with auth.jwt_keys_file or",
+        right: "auth.jwt_keys_url",
+        otherwise: "Tokens that the same keys sign for others would count.",
+        holds: |config| !config.auth.has_jwt_keys() || !config.auth.jwt_issuer.is_empty(),
+    },
+    Rule {
+        left: "auth.jwt_audience",
+        must: "must be set with auth.jwt_keys_file or",
+        right: "auth.jwt_keys_url",
+        otherwise: "Tokens that are meant for other services would count.",
+        holds: |config| !config.auth.has_jwt_keys() || !config.auth.jwt_audience.is_empty(),
+    },
 ];
+
+impl AuthSettings {
+    fn has_jwt_keys(&self) -> bool {
+        self.jwt_keys_file.is_some() || self.jwt_keys_url.is_some()
+    }
+}
 
 fn is_elsewhere(one: Option<&Secret>, other: Option<&Secret>) -> bool {
     one.zip(other).is_none_or(|(one, other)| !is_same_database(one, other))

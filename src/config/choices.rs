@@ -79,6 +79,13 @@ pub enum AuthMode {
     Token,
     /// By the certificate of the connection.
     Mtls,
+    /// By a user's token alone. In the other two modes users' tokens count beside those of services.
+    Jwt,
+}
+
+impl AuthMode {
+    pub(super) const NAMES: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("token", Self::Token), ("mtls", Self::Mtls), ("jwt", Self::Jwt)];
 }
 
 /// The format of log lines.

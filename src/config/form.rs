@@ -157,6 +157,13 @@ pub(super) const ENDPOINT: Checked = Checked {
     schema: || json!({ "type": "string", "pattern": "^https?://" }),
 };
 
+/// The URL of a set of keys. Plain HTTP would let the network between exchange the keys.
+pub(super) const KEYS_URL: Checked = Checked {
+    is_valid: |text| is_without_user(text).unwrap_or(false) && !is_exposed(text),
+    expected: "an https:// URL without credentials",
+    schema: || json!({ "type": "string", "pattern": "^https?://" }),
+};
+
 impl<T: for<'a> From<&'a str> + AsRef<OsStr>> Form<T> for Checked {
     fn parse(&self, text: &str) -> Option<T> {
         (self.is_valid)(text).then(|| text.into())
@@ -174,9 +181,14 @@ impl<T: for<'a> From<&'a str> + AsRef<OsStr>> Form<T> for Checked {
 
 fn is_endpoint(text: &str) -> Option<bool> {
     let url: http::Uri = text.parse().ok()?;
+    Some(is_without_user(text)? && url.query().is_none())
+}
+
+fn is_without_user(text: &str) -> Option<bool> {
+    let url: http::Uri = text.parse().ok()?;
     let authority = url.authority()?;
     let has_scheme = matches!(url.scheme_str()?, "https" | "http");
-    Some(has_scheme && !authority.as_str().contains('@') && url.query().is_none())
+    Some(has_scheme && !authority.as_str().contains('@'))
 }
 
 /// Whether what is sent to a URL can be read on the way: plain HTTP to another machine.

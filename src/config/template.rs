@@ -5,6 +5,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::SourcesSettings;
+
 /// What stands for the user.
 const USER: &str = "{user}";
 const SCHEME: &str = "sqlite://";
@@ -69,6 +71,15 @@ impl FileTemplate {
     pub fn url(&self) -> String {
         let root = self.root.display().to_string();
         format!("{SCHEME}{}/{}", root.trim_end_matches('/'), self.below)
+    }
+}
+
+impl SourcesSettings {
+    /// Where the users' files are, in the order in which they are looked for. None: one database for all users.
+    #[must_use]
+    pub fn files(&self) -> Option<Vec<FileTemplate>> {
+        let first = FileTemplate::parse(self.database_url.as_ref()?.expose())?;
+        Some([first].into_iter().chain(self.file_fallbacks.iter().cloned()).collect())
     }
 }
 

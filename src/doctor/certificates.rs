@@ -13,6 +13,7 @@ use crate::{
     config::{AuthMode, Config},
     error::with_causes,
     grpc::security::Security,
+    jwt::KeySource,
     reload::read_once,
     sync::TaskTracker,
 };
@@ -33,13 +34,30 @@ pub(super) async fn examine(config: &Config, found: &mut Findings) {
     // Ends the watching of files that it starts.
     let stop = CancellationToken::new();
     stop.cancel();
-    match Security::of(config, &TaskTracker::new(), &stop).await {
+    // An address is asked below, where its failure is told.
+    let mut files = config.clone();
+    files.auth.jwt_keys_url = None;
+    match Security::of(&files, &TaskTracker::new(), &stop).await {
         Ok(_) => found.ok("tls and callers", "the files can be read and fit together"),
         Err(error) => found.fail(
             "tls and callers",
             with_causes(&error),
-            "correct the files that tls.cert, tls.key, tls.client_ca, auth.tokens_file and auth.principals_file name; \
-             `userdata token new` writes a line for a caller",
+            "correct the files that tls.cert, tls.key, tls.client_ca, auth.tokens_file, auth.principals_file and \
+             auth.jwt_keys_file name; `userdata token new` writes a line for a caller",
+        ),
+    }
+    if let Some(source) = KeySource::of(&config.auth) {
+        keys(&source, found).await;
+    }
+}
+
+async fn keys(source: &KeySource, found: &mut Findings) {
+    match source.look().await {
+        Ok((keys, ignored)) => found.ok("users' tokens", format!("{keys} keys can be used, {ignored} others cannot")),
+        Err(error) => found.fail(
+            "users' tokens",
+            format!("no key is known, so every user's token is refused: {error}"),
+            "correct auth.jwt_keys_file or auth.jwt_keys_url: a JWKS document with a key for RS256 or ES256",
         ),
     }
 }

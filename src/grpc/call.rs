@@ -2,7 +2,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -12,7 +11,9 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 use tower::BoxError;
 
-use super::{method::Method, request_id::RequestId, service::convert::GetRequest, transport::peer::Peer};
+use super::{
+    caller::Caller, method::Method, request_id::RequestId, service::convert::GetRequest, transport::peer::Peer,
+};
 
 /// A request on its way to the service. Each layer fills in what it is for.
 #[derive(Debug)]
@@ -20,8 +21,8 @@ pub struct Call<B> {
     pub method: Method,
     /// Empty until the request id layer.
     pub id: RequestId,
-    /// None: the caller needs no name, or has none.
-    pub caller: Option<Arc<str>>,
+    /// A service without a name, until credentials are checked.
+    pub caller: Caller,
     /// None: the call may stay open until the server drains.
     pub deadline: Option<Instant>,
     pub peer: Peer,
@@ -44,7 +45,7 @@ impl<B> Call<B> {
     #[must_use]
     pub fn new(method: Method, peer: Peer, head: request::Parts, body: B) -> Self {
         let message = Message::Arriving(body);
-        Self { method, id: RequestId::default(), caller: None, deadline: None, peer, head, message }
+        Self { method, id: RequestId::default(), caller: Caller::service(None), deadline: None, peer, head, message }
     }
 
     #[must_use]

@@ -86,6 +86,10 @@ reasons! {
     Unauthenticated = "UNAUTHENTICATED", Unauthenticated, No, "Send valid credentials: a token in each request, or a certificate.";
     /// The caller's role (`role`) does not entitle it to the method (`method`).
     PermissionDenied = "PERMISSION_DENIED", PermissionDenied, No, "Use another caller's credentials.";
+    /// The request concerns another user than the caller's token.
+    OtherUser = "OTHER_USER", PermissionDenied, No, "Ask for the token's own user.";
+    /// The keys that sign users' tokens have not been fetched yet.
+    KeysUnknown = "KEYS_UNKNOWN", Unavailable, AfterRetryInfo, "Repeat: the token may be valid.";
     /// The user is unknown. The answer is remembered for `loads.not_found_ttl`, unless an invalidation arrives.
     UserNotFound = "USER_NOT_FOUND", NotFound, No, "Check the id. If the user is new, invalidate it.";
     /// The strategy does not exist, or it is another user's.

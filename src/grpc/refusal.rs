@@ -15,6 +15,10 @@ pub enum Refusal {
     Unauthenticated,
     /// The caller's role does not entitle it to the method.
     Forbidden { role: &'static str, method: Method },
+    /// A user's token, and a request about another user.
+    OtherUser,
+    /// A user's token, and no key yet to check it.
+    KeysUnknown,
     /// The server is going away.
     Draining,
     /// A limit of this process has been reached.
@@ -73,7 +77,7 @@ impl Refusal {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Unauthenticated | Self::Forbidden { .. } => Outcome::Denied,
+            Self::Unauthenticated | Self::Forbidden { .. } | Self::OtherUser | Self::KeysUnknown => Outcome::Denied,
             Self::Draining | Self::Overloaded => Outcome::Shed,
             Self::DeadlineExceeded => Outcome::Expired,
             Self::Abandoned => Outcome::Abandoned,

@@ -42,13 +42,14 @@ where
     }
 
     fn call(&mut self, call: Call<B>) -> Self::Future {
-        let Call { id, head, message, .. } = call;
+        let Call { id, caller, head, message, .. } = call;
         if let (Message::Get(request), Some(rpcs)) = (&message, &self.rpcs) {
             let (request, rpcs) = (request.clone(), Arc::clone(rpcs));
-            return async move { Ok(rpcs.get(&request, &id).await.into()) }.boxed();
+            return async move { Ok(rpcs.get(&request, &caller, &id).await.into()) }.boxed();
         }
         let mut request = Request::from_parts(head, Body::new(message));
         request.extensions_mut().insert(id);
+        request.extensions_mut().insert(caller);
         let routes = self.tonic.clone();
         async move {
             let Ok(response) = routes.oneshot(request).await;

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    middleware::auth::{Auth, Callers},
+    middleware::auth::{Auth, Callers, Services},
     transport::tls::{self, ServerTls},
 };
 use crate::{
+    clock::Clock,
     config::{AuthMode, Config},
+    error::with_causes,
+    jwt::{KeySource, SigningKeys, Verifier},
     reload::{Files, ReloadError, Reloaded},
     sync::TaskTracker,
 };
@@ -27,7 +30,7 @@ impl Security {
     /// Every caller, unencrypted: for a port that only this machine reaches.
     #[must_use]
     pub fn open() -> Self {
-        Self { auth: Auth::Open, tls: None }
+        Self { auth: Auth::new(Services::Open, None), tls: None }
     }
 
     /// Reads the files, and again when they change, until `stop`.
@@ -39,13 +42,10 @@ impl Security {
             }
             _ => None,
         };
-        let auth = match (config.auth.mode, config.auth.tokens_file.clone(), config.auth.principals_file.clone()) {
-            (AuthMode::Token, Some(file), _) => Auth::Token(watching.watch(callers(file, Callers::tokens)).await?),
-            (AuthMode::Mtls, _, Some(file)) => Auth::Certificate(watching.watch(callers(file, Callers::uris)).await?),
-            // The rules between settings leave no other case of the two modes.
-            _ => Auth::Open,
-        };
-        Ok(Self { auth, tls })
+        let services = watching.services().await?;
+        let keys = watching.signing_keys().await?;
+        let users = keys.map(|keys| Verifier::new(keys, &config.auth, Clock::system()));
+        Ok(Self { auth: Auth::new(services, users), tls })
     }
 }
 
@@ -56,6 +56,33 @@ struct Watching<'a> {
 }
 
 impl Watching<'_> {
+    async fn services(&self) -> Result<Services, ReloadError> {
+        let auth = &self.config.auth;
+        Ok(match (auth.mode, auth.tokens_file.clone(), auth.principals_file.clone()) {
+            (AuthMode::Token, Some(file), _) => Services::Token(self.watch(callers(file, Callers::tokens)).await?),
+            (AuthMode::Mtls, _, Some(file)) => Services::Certificate(self.watch(callers(file, Callers::uris)).await?),
+            (AuthMode::None, ..) => Services::Open,
+            // The rules between settings leave no other case of the first two modes.
+            (AuthMode::Jwt | AuthMode::Token | AuthMode::Mtls, ..) => Services::Closed,
+        })
+    }
+
+    /// A file has to be there at the start; an address may answer later.
+    async fn signing_keys(&self) -> Result<Option<SigningKeys>, ReloadError> {
+        let auth = &self.config.auth;
+        Ok(Some(match KeySource::of(auth) {
+            None => return Ok(None),
+            Some(KeySource::File(file)) => SigningKeys::of_file(self.watch(SigningKeys::file(file)).await?),
+            Some(KeySource::Url(url)) => {
+                let fetched = SigningKeys::fetched(&url, auth.jwt_keys_every, self.tasks, self.stop).await;
+                fetched.map_err(|error| ReloadError::Content {
+                    paths: "auth.jwt_keys_url".to_owned(),
+                    cause: with_causes(&error),
+                })?
+            }
+        }))
+    }
+
     async fn watch<T: Send + Sync + 'static>(&self, files: Files<T>) -> Result<Reloaded<T>, ReloadError> {
         let (watched, watching) = files.watch(self.config.tls.reload_every, self.stop.clone()).await?;
         self.tasks.spawn(watching);

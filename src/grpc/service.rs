@@ -10,7 +10,7 @@ use self::{
     convert::GetRequest,
     failure::{failed, failed_status},
 };
-use super::{answer::GetReply, refusal::Refusal, request_id::RequestId, status};
+use super::{answer::GetReply, caller::Caller, refusal::Refusal, request_id::RequestId, status};
 use crate::{
     cache::UserDataCache,
     clock::{Clock, Moment},
@@ -55,16 +55,20 @@ impl UserDataRpcs {
     }
 
     /// The reply with a document that is in memory.
-    pub(super) fn hit(&self, request: &GetRequest) -> Option<Result<GetReply, Refusal>> {
+    pub(super) fn hit(&self, request: &GetRequest, caller: &Caller) -> Option<Result<GetReply, Refusal>> {
         if request.refresh {
             return None;
+        }
+        if let Err(refusal) = caller.may_concern(&request.query.user) {
+            return Some(Err(refusal));
         }
         let served = self.cache.hit(&request.query, &request.options)?;
         Some(self.reply(request, &served).map_err(Refusal::Failed))
     }
 
     /// The reply, wherever the document comes from.
-    pub(super) async fn get(&self, request: &GetRequest, id: &RequestId) -> Result<GetReply, Refusal> {
+    pub(super) async fn get(&self, request: &GetRequest, caller: &Caller, id: &RequestId) -> Result<GetReply, Refusal> {
+        caller.may_concern(&request.query.user)?;
         let served = if request.refresh {
             self.cache.refresh(&request.query, &request.options).await
         } else {
@@ -91,8 +95,9 @@ impl UserDataService for UserDataRpcs {
     ) -> Result<Response<SealedResponse>, Status> {
         let id = request_id(request.extensions());
         let refused = |refusal| status::of(&refusal, &id);
+        let caller = caller(request.extensions()).map_err(refused)?;
         let request = convert::get(request.get_ref()).map_err(refused)?;
-        let reply = self.get(&request, &id).await.map_err(refused)?;
+        let reply = self.get(&request, &caller, &id).await.map_err(refused)?;
         let mut response = Response::new(SealedResponse::default());
         response.extensions_mut().insert(reply);
         Ok(response)
@@ -103,7 +108,10 @@ impl UserDataService for UserDataRpcs {
         request: Request<InvalidateCacheRequest>,
     ) -> Result<Response<InvalidateCacheResponse>, Status> {
         let id = request_id(request.extensions());
-        let asked = convert::invalidate(request.into_inner()).map_err(|refusal| status::of(&refusal, &id))?;
+        let refused = |refusal| status::of(&refusal, &id);
+        let caller = caller(request.extensions()).map_err(refused)?;
+        let asked = convert::invalidate(request.into_inner()).map_err(refused)?;
+        caller.may_concern(&asked.scope.user).map_err(refused)?;
         // The log names no user; the hash finds the row for operators who may read the table.
         let concerned = UserDataQuery::new(asked.scope.user.clone(), asked.scope.strategy, Parameters::none());
 
@@ -160,6 +168,11 @@ impl UserDataService for UserDataRpcs {
         };
         Ok(Response::new(warm::progress(Arc::clone(&self.cache), documents, asked.concurrency, id).boxed()))
     }
+}
+
+/// The layers have put it there. Without them nothing is known of the caller, so it may do nothing.
+fn caller(extensions: &Extensions) -> Result<Caller, Refusal> {
+    extensions.get().cloned().ok_or(Refusal::Unauthenticated)
 }
 
 fn request_id(extensions: &Extensions) -> RequestId {

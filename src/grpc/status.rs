@@ -25,6 +25,8 @@ const DOMAIN: &str = "userdata";
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// Tells them not to repeat the call: a policy goes by codes, and this code has other reasons to repeat.
 const NO_RETRY: &str = "-1";
+/// About as often as the keys of users' tokens are asked for while there are none.
+const KEYS_RETRY_AFTER: Duration = Duration::from_secs(5);
 /// In an answer about compression.
 const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 /// The end of prost's message about a message that is nested deeper than 100 levels, its limit.
@@ -38,6 +40,8 @@ pub fn of(refusal: &Refusal, id: &RequestId) -> Status {
         Refusal::Invalid(violations) => invalid(violations.iter().map(field_violation).collect()),
         Refusal::Unauthenticated => unauthenticated(),
         Refusal::Forbidden { role, method } => forbidden(role, method.name()),
+        Refusal::OtherUser => plain(Reason::OtherUser, "a user's token entitles to this user's own documents only"),
+        Refusal::KeysUnknown => keys_unknown(),
         Refusal::Draining => unavailable(&Unavailable::Draining, Duration::ZERO),
         Refusal::Overloaded => overloaded(retry_after_overload()),
         Refusal::DeadlineExceeded => deadline_exceeded(),
@@ -91,6 +95,12 @@ fn unauthenticated() -> Status {
 fn forbidden(role: &'static str, method: &'static str) -> Status {
     let details = info_about(Reason::PermissionDenied, [("role", role), ("method", method)]);
     status(Reason::PermissionDenied, format!("the role {role} does not entitle to {method}"), details)
+}
+
+fn keys_unknown() -> Status {
+    let mut details = info(Reason::KeysUnknown);
+    details.set_retry_info(Some(KEYS_RETRY_AFTER));
+    status(Reason::KeysUnknown, "users' tokens cannot be checked yet", details)
 }
 
 fn deadline_exceeded() -> Status {
@@ -278,6 +288,8 @@ mod tests {
             (Refusal::NotGrpc, Code::InvalidArgument, "INVALID_ARGUMENT"),
             (Refusal::invalid("user_id", "must not be empty"), Code::InvalidArgument, "INVALID_ARGUMENT"),
             (Refusal::Unauthenticated, Code::Unauthenticated, "UNAUTHENTICATED"),
+            (Refusal::OtherUser, Code::PermissionDenied, "OTHER_USER"),
+            (Refusal::KeysUnknown, Code::Unavailable, "KEYS_UNKNOWN"),
             (Refusal::Draining, Code::Unavailable, "DRAINING"),
             (Refusal::Overloaded, Code::ResourceExhausted, "OVERLOADED"),
             (Refusal::DeadlineExceeded, Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),

@@ -54,3 +54,4 @@ mod telemetry;
 mod tier_matrix;
 mod tiers;
 mod user_files;
+mod user_tokens;

@@ -42,7 +42,17 @@ fn every_setting_reads_what_it_shows() {
 #[test]
 fn every_setting_is_documented_and_refuses_nonsense() {
     // Texts and paths accept anything printable, and filters any word as a target.
-    let texts = ["redis.prefix", "redis.server_names", "ai.model", "log.filter", "ai.api_key", "ai.query"];
+    let texts = [
+        "redis.prefix",
+        "redis.server_names",
+        "ai.model",
+        "log.filter",
+        "ai.api_key",
+        "ai.query",
+        "auth.jwt_issuer",
+        "auth.jwt_audience",
+        "auth.jwt_user_claim",
+    ];
     let paths = [
         "redis.ca",
         "redis.cert",
@@ -52,6 +62,7 @@ fn every_setting_is_documented_and_refuses_nonsense() {
         "tls.client_ca",
         "auth.tokens_file",
         "auth.principals_file",
+        "auth.jwt_keys_file",
         "privacy.master_key_file",
         "sources.file_copies_in",
     ];

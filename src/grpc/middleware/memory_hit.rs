@@ -75,7 +75,7 @@ where
         if let Some(rpcs) = &self.rpcs
             && let Some(request) = get_request(&call)
         {
-            if let Some(reply) = rpcs.hit(&request) {
+            if let Some(reply) = rpcs.hit(&request, &call.caller) {
                 return answered(reply);
             }
             call.message = Message::Get(Box::new(request));

@@ -55,7 +55,7 @@ impl<B, S: CallService<B>> Service<Call<B>> for TraceService<S> {
 
     fn call(&mut self, call: Call<B>) -> Self::Future {
         let span = span(&call, &self.sampling);
-        if let Some(caller) = &call.caller {
+        if let Some(caller) = &call.caller.name {
             span.record("caller", &**caller);
         }
         let inner = span.in_scope(|| self.inner.call(call));

@@ -22,7 +22,7 @@ use crate::{
         answer::{Answer, Content},
         call::Call,
         method::Method,
-        middleware::auth::{Callers, digest},
+        middleware::auth::{Callers, Services, digest},
         service::UserDataRpcs,
         testing::{self, TestBody},
     },
@@ -188,7 +188,7 @@ fn stack_with(config: &config::ServerSettings, auth: super::Auth, rpcs: Option<A
 fn stack(config: &config::ServerSettings) -> Stack {
     let hex: String = digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
     let callers = Callers::tokens(&format!("operator {hex} ops\n")).unwrap();
-    stack_with(config, super::Auth::Token(Reloaded::fixed(callers)), None)
+    stack_with(config, super::Auth::new(Services::Token(Reloaded::fixed(callers)), None), None)
 }
 
 fn answering() -> BoxedService {
@@ -380,7 +380,7 @@ async fn a_hit_needs_no_permit() {
     cache.get(&query, &ReadOptions::default()).await.unwrap();
     let rpcs = Arc::new(UserDataRpcs::new(Arc::clone(&cache), Clock::system(), usize::MAX));
     let config = config::ServerSettings { max_concurrent_requests: 0, ..Default::default() };
-    let stack = stack_with(&config, super::Auth::Open, Some(rpcs));
+    let stack = stack_with(&config, super::Auth::new(Services::Open, None), Some(rpcs));
     let message = GetComprehensiveUserDataRequest { user_id: "1".into(), ..Default::default() }.encode_to_vec();
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     let framed = Bytes::from([&[0], &length[..], &message].concat());

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 pub mod ai;
+pub mod jwt;
 mod needs;
 pub mod pgbouncer;
 pub mod pki;

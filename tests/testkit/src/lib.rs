@@ -26,6 +26,6 @@ pub mod sources;
 pub mod user_folder;
 
 pub use servers::{
-    RefusingPort, ai, binary, free_port, log_of, pgbouncer, pki, postgres, process, proxy, raw, redis, sqlite_writer,
-    wait_for, wire,
+    RefusingPort, ai, binary, free_port, jwt, log_of, pgbouncer, pki, postgres, process, proxy, raw, redis,
+    sqlite_writer, wait_for, wire,
 };

@@ -21,10 +21,13 @@ pub enum Role {
     Writer,
     /// Runs the service: everything but documents.
     Operator,
+    /// A user with a token of its own: reads and invalidates its own document. No file gives this role.
+    User,
 }
 
 impl Role {
-    const ALL: [Self; 3] = [Self::Reader, Self::Writer, Self::Operator];
+    /// Those that a file can give.
+    const LISTED: [Self; 3] = [Self::Reader, Self::Writer, Self::Operator];
 
     /// As the file spells it.
     #[must_use]
@@ -33,21 +36,22 @@ impl Role {
             Self::Reader => "reader",
             Self::Writer => "writer",
             Self::Operator => "operator",
+            Self::User => "user",
         }
     }
 
     /// The role of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.name() == name)
+        Self::LISTED.into_iter().find(|role| role.name() == name)
     }
 
     /// Whether it entitles to a method. Every known caller may use reflection.
     #[must_use]
     pub fn may(self, method: Method) -> bool {
         match method {
-            Method::Get => matches!(self, Self::Reader | Self::Writer),
-            Method::Invalidate => matches!(self, Self::Writer | Self::Operator),
+            Method::Get => matches!(self, Self::Reader | Self::Writer | Self::User),
+            Method::Invalidate => matches!(self, Self::Writer | Self::Operator | Self::User),
             Method::Stats | Method::Cleanup | Method::Warm => self == Self::Operator,
             Method::Health | Method::Reflection | Method::Unknown => true,
         }
@@ -83,10 +87,10 @@ pub enum CallersError {
 
 /// Callers by their credential.
 #[derive(Debug)]
-pub struct Callers<C>(Vec<Caller<C>>);
+pub struct Callers<C>(Vec<ListedCaller<C>>);
 
 #[derive(Debug)]
-struct Caller<C> {
+struct ListedCaller<C> {
     credential: C,
     role: Role,
     name: Arc<str>,
@@ -129,7 +133,7 @@ impl Callers<String> {
 
 impl<C: PartialEq> Callers<C> {
     fn read(text: &str, credential: &'static str, parse: impl Fn(&str) -> Option<C>) -> Result<Self, CallersError> {
-        let mut callers: Vec<Caller<C>> = Vec::new();
+        let mut callers: Vec<ListedCaller<C>> = Vec::new();
         for (index, text) in text.lines().enumerate() {
             let line = index + 1;
             let text = text.trim();
@@ -148,7 +152,7 @@ impl<C: PartialEq> Callers<C> {
             if callers.len() == CALLERS_MAX {
                 return Err(CallersError::TooMany);
             }
-            callers.push(Caller { credential: parsed, role, name: name.into() });
+            callers.push(ListedCaller { credential: parsed, role, name: name.into() });
         }
         if callers.is_empty() { Err(CallersError::Empty) } else { Ok(Self(callers)) }
     }
@@ -176,6 +180,7 @@ mod tests {
             (format!("\nreader {digest}"), form(2)),
             (format!("reader {digest} web front"), form(1)),
             ("reader hunter2 web".to_owned(), form(1)),
+            (format!("user {digest} web"), form(1)),
             (format!("reader {}é web", "a".repeat(62)), form(1)),
             (format!("reader {digest} web\nwriter {digest} app"), CallersError::Twice { line: 2 }),
         ] {
