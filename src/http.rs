@@ -141,16 +141,14 @@ impl Front {
         let origin = request.headers().get(header::ORIGIN).cloned();
         let exchange = Exchange { front, peer, id: RequestId::of(request.headers()) };
         let mut response = match front.route(&request) {
-            Ok(Route::Connect(method)) => connect::answer(&exchange, method, request).await,
-            Ok(Route::Planning(route)) => planning::answer(&exchange, route, request).await,
-            Ok(Route::OpenApi) => without_call(&exchange, request, Code::Ok, openapi()),
-            Ok(Route::WrongMethod(allowed)) => {
-                without_call(&exchange, request, Code::Unimplemented, wrong_method(allowed))
+            Route::Connect(method) => connect::answer(&exchange, method, request).await,
+            Route::Planning(route) => planning::answer(&exchange, route, request).await,
+            other => {
+                // Its body comes back.
+                drop(request);
+                let (code, response) = without_call(other);
+                exchange.refused(Method::Unknown, code, response)
             }
-            Ok(Route::Unknown) => {
-                without_call(&exchange, request, Code::Unimplemented, plain(StatusCode::NOT_FOUND, UNKNOWN))
-            }
-            Err((code, response)) => without_call(&exchange, request, code, response),
         };
         // Only a request that is refused leaves some of its body unread.
         if is_http1 {
@@ -164,30 +162,32 @@ impl Front {
 }
 
 impl FrontState {
-    /// What a request is for, or the answer to one that is not to be asked that.
-    fn route<B>(&self, request: &Request<B>) -> Result<Route, (Code, Response<HttpBody>)> {
+    fn route<B>(&self, request: &Request<B>) -> Route {
         if self.is_open && origin::may_be_rebound(request) {
-            return Err((Code::PermissionDenied, plain(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED)));
+            return Route::Misdirected;
         }
         if self.origins.is_preflight(request) {
-            return Err((Code::Ok, preflight()));
+            return Route::Preflight;
         }
         if !self.origins.allow(request) {
-            return Err((Code::PermissionDenied, plain(StatusCode::FORBIDDEN, origin::REFUSED)));
+            return Route::OtherOrigin;
         }
-        Ok(Route::of(request.method(), request.uri().path()))
+        Route::of(request.method(), request.uri().path())
     }
 }
 
-/// The request ends here: its body comes back.
-fn without_call<B>(
-    exchange: &Exchange<'_>,
-    request: Request<B>,
-    code: Code,
-    response: Response<HttpBody>,
-) -> Response<HttpBody> {
-    drop(request);
-    exchange.refused(Method::Unknown, code, response)
+/// The answer where there is nothing to call.
+fn without_call(route: Route) -> (Code, Response<HttpBody>) {
+    match route {
+        Route::OpenApi => (Code::Ok, openapi()),
+        Route::Preflight => (Code::Ok, preflight()),
+        Route::Misdirected => (Code::PermissionDenied, plain(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED)),
+        Route::OtherOrigin => (Code::PermissionDenied, plain(StatusCode::FORBIDDEN, origin::REFUSED)),
+        Route::WrongMethod(allowed) => (Code::Unimplemented, wrong_method(allowed)),
+        Route::Connect(_) | Route::Planning(_) | Route::Unknown => {
+            (Code::Unimplemented, plain(StatusCode::NOT_FOUND, UNKNOWN))
+        }
+    }
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<HttpBody> {

@@ -15,6 +15,12 @@ pub(super) enum Route {
     Connect(Method),
     Planning(PlanningRoute),
     OpenApi,
+    /// A browser asks what a page may send.
+    Preflight,
+    /// To a host that this port is not called by.
+    Misdirected,
+    /// From a page that may not call.
+    OtherOrigin,
     /// A known path that takes these methods only.
     WrongMethod(&'static [HttpMethod]),
     Unknown,
