@@ -131,7 +131,7 @@ fn call_of(
     route: &PlanningRoute,
     mut parameters: QueryParameters,
     token: &str,
-) -> Result<PlanningCall, parameters::Refused> {
+) -> Result<PlanningCall, parameters::WrongParameters> {
     let (mut user, mut strategy) = (None, None);
     let message = match route {
         PlanningRoute::Document => {

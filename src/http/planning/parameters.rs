@@ -16,7 +16,7 @@ pub(super) struct QueryParameters {
 }
 
 /// QueryParameters that are missing or wrong.
-pub(super) struct Refused(Vec<Json>);
+pub(super) struct WrongParameters(Vec<Json>);
 
 impl QueryParameters {
     pub(super) fn of(query: &str, callers: CallerGeneration) -> Self {
@@ -86,15 +86,15 @@ impl QueryParameters {
     }
 
     /// All that is wrong, at once.
-    pub(super) fn check(self) -> Result<(), Refused> {
-        if self.wrong.is_empty() { Ok(()) } else { Err(Refused(self.wrong)) }
+    pub(super) fn check(self) -> Result<(), WrongParameters> {
+        if self.wrong.is_empty() { Ok(()) } else { Err(WrongParameters(self.wrong)) }
     }
 }
 
 const NO_INTEGER: &str = "Input should be a valid integer, unable to parse string as an integer";
 const NO_BOOLEAN: &str = "Input should be a valid boolean, unable to interpret input";
 
-impl Refused {
+impl WrongParameters {
     /// The same form for one field that a layer below has refused.
     pub(super) fn field(place: [&str; 2], description: &str) -> Self {
         Self(vec![json!({ "type": "value_error", "loc": place, "msg": description })])
@@ -138,7 +138,7 @@ mod tests {
             (read.user("user_id"), read.switch("force_refresh"), read.integer("strategy_id")),
             (None, false, None)
         );
-        let Err(Refused(wrong)) = read.check() else { panic!("nothing is wrong") };
+        let Err(WrongParameters(wrong)) = read.check() else { panic!("nothing is wrong") };
         let kinds: Vec<_> = wrong.iter().map(|wrong| wrong["type"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["missing", "bool_parsing", "int_parsing"]);
         assert_eq!(wrong[0], json!({ "type": "missing", "loc": ["query", "user_id"], "msg": "Field required" }));

@@ -5,7 +5,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 use tonic_types::{FieldViolation, StatusExt as _};
 
-use super::parameters::Refused;
+use super::parameters::WrongParameters;
 use crate::http::{body::HttpBody, reply::JSON, route::PlanningRoute};
 
 /// The response to a call that failed.
@@ -25,16 +25,16 @@ pub(super) fn response(route: &PlanningRoute, headers: HeaderMap, status: &Statu
 }
 
 /// The fields that are wrong, in the form of the application's framework.
-fn wrong_fields(route: &PlanningRoute, status: &Status) -> Option<Refused> {
+fn wrong_fields(route: &PlanningRoute, status: &Status) -> Option<WrongParameters> {
     let refused = |FieldViolation { field, description, .. }: FieldViolation| {
         let place = match (route, field.as_str()) {
             (_, "min_token") => ["header", "x-userdata-token"],
             (PlanningRoute::Invalidate(_), "user_id") => ["path", "user_id"],
             (_, field) => ["query", field],
         };
-        Refused::field(place, &description)
+        WrongParameters::field(place, &description)
     };
-    status.get_details_bad_request()?.field_violations.into_iter().map(refused).reduce(Refused::and)
+    status.get_details_bad_request()?.field_violations.into_iter().map(refused).reduce(WrongParameters::and)
 }
 
 /// What the application says for each route if something fails; a caller's mistake is said as it is.

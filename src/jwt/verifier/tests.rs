@@ -1,3 +1,5 @@
+//! Each way in which a token is not one, and that those that are count.
+
 use std::time::Duration;
 
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Who may call what, by tokens, certificates and users' own tokens.
+
 use std::sync::Arc;
 
 use serde_json::json;
