@@ -35,7 +35,7 @@ pub(super) enum WrongClaim {
 }
 
 impl ClaimRules {
-    /// Whether the times hold now is another question: [`Accepted::holds`].
+    /// Whether the times hold now is another question, asked at each request.
     pub(super) fn judge(&self, claims: &Map<String, Json>) -> Result<Accepted, WrongClaim> {
         if claims.get("iss").and_then(Json::as_str) != Some(&self.issuer) {
             return Err(WrongClaim::Issuer);
