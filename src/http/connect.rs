@@ -34,8 +34,6 @@ use crate::{
     },
 };
 
-const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache");
-
 /// What a Get's reply says beside its document.
 #[derive(Serialize)]
 struct BesideDocument<'a> {
@@ -72,7 +70,7 @@ where
         }
     };
     let epoch = exchange.front.documents.epoch();
-    let none_match: Vec<_> = head.headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect();
+    let known = reply::known_tags(&head.headers);
     let message = match &call.message {
         Some(message) => RequestMessage::ready(message),
         None => RequestMessage::in_body(body, call.translation),
@@ -83,13 +81,8 @@ where
     }
     let mut response = unary(exchange, method, &call, epoch, Reply::of(response).await);
     if call.is_get() {
-        response.headers_mut().insert(header::CACHE_CONTROL, CACHE_CONTROL);
-        response.headers_mut().append(header::VARY, HeaderValue::from_static("authorization"));
-        if reply::is_known(&none_match, response.headers().get(header::ETAG)) {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            response.headers_mut().remove(header::CONTENT_TYPE);
-            response.body_mut().without_content();
-        }
+        reply::keep_private(response.headers_mut());
+        reply::leave_out_if_known(&mut response, &known);
     }
     response
 }

@@ -9,7 +9,7 @@ use tower::{BoxError, ServiceExt as _};
 
 use super::{FrontState, body::HttpBody, message::RequestMessage, reply::ERROR_REASON};
 use crate::grpc::{
-    method::Method, middleware::response_body::ResponseBody, refusal::Outcome, request_id::RequestId,
+    method::Method, middleware::response_body::ResponseBody, reason::Reason, refusal::Outcome, request_id::RequestId,
     transport::peer::Peer,
 };
 
@@ -63,12 +63,12 @@ impl Exchange<'_> {
         self.id.clone().stamp(response.headers_mut());
         let reason = match code {
             Code::Ok => None,
-            Code::InvalidArgument => Some("INVALID_ARGUMENT"),
-            Code::PermissionDenied => Some("PERMISSION_DENIED"),
-            _ => Some("UNIMPLEMENTED"),
+            Code::InvalidArgument => Some(Reason::InvalidArgument),
+            Code::PermissionDenied => Some(Reason::PermissionDenied),
+            _ => Some(Reason::Unimplemented),
         };
         if let Some(reason) = reason {
-            response.headers_mut().insert(ERROR_REASON, HeaderValue::from_static(reason));
+            response.headers_mut().insert(ERROR_REASON, HeaderValue::from_static(reason.name()));
         }
         let mut record = self.front.metrics.begin(method);
         record.on(self.peer.clone());

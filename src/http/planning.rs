@@ -6,7 +6,7 @@ mod refusals;
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, header};
 use prost::Message;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -38,7 +38,6 @@ use crate::{
 
 /// As many as the application lists.
 const MOST_ACCESSED: i32 = 5;
-const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache");
 /// In the audit line of an invalidation.
 const REASON: &str = "DELETE cache/invalidate";
 
@@ -73,11 +72,10 @@ where
         Err(refused) => return exchange.refused(method(&route), tonic::Code::InvalidArgument, refused.response()),
     };
     let epoch = exchange.front.documents.epoch();
-    let none_match: Vec<_> = head.headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect();
+    let known = reply::known_tags(&head.headers);
     let message = RequestMessage::<B>::ready(&call.message);
     let Reply { mut headers, content } = Reply::of(exchange.call(call.method, head.headers, None, message).await).await;
-    headers.insert(header::CACHE_CONTROL, CACHE_CONTROL);
-    headers.append(header::VARY, HeaderValue::from_static("authorization"));
+    reply::keep_private(&mut headers);
     let body = match content {
         Err(status) => return refusals::response(&route, headers, &status),
         Ok(ReplyContent::Document(sealed, record)) => {
@@ -110,11 +108,7 @@ where
     };
     headers.insert(header::CONTENT_TYPE, JSON);
     *response.headers_mut() = headers;
-    if reply::is_known(&none_match, response.headers().get(header::ETAG)) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response.headers_mut().remove(header::CONTENT_TYPE);
-        response.body_mut().without_content();
-    }
+    reply::leave_out_if_known(&mut response, &known);
     response
 }
 

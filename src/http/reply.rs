@@ -4,12 +4,12 @@ use std::pin::pin;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures::future::{Either, poll_fn};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 use prost::Message as _;
 use tonic::{Code, Status};
 
-use super::message::PREFIX_BYTES;
+use super::{body::HttpBody, message::PREFIX_BYTES};
 use crate::{
     grpc::{metrics::RequestRecord, middleware::response_body::ResponseBody, service::reply::X_CACHE},
     model::SectionSet,
@@ -131,8 +131,28 @@ async fn collected(body: ResponseBody) -> Result<Bytes, Status> {
     Ok(received.freeze())
 }
 
+/// The tags of documents that a caller has.
+pub(super) fn known_tags(headers: &HeaderMap) -> Vec<HeaderValue> {
+    headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect()
+}
+
+/// What is one caller's is kept by no one else, and not without asking.
+pub(super) fn keep_private(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.append(header::VARY, HeaderValue::from_static("authorization"));
+}
+
+/// Sends no document that the caller has.
+pub(super) fn leave_out_if_known(response: &mut Response<HttpBody>, known: &[HeaderValue]) {
+    if is_known(known, response.headers().get(header::ETAG)) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response.headers_mut().remove(header::CONTENT_TYPE);
+        response.body_mut().without_content();
+    }
+}
+
 /// Whether a caller has the document of this tag already (RFC 9110, section 13.1.2).
-pub(super) fn is_known(none_match: &[HeaderValue], tag: Option<&HeaderValue>) -> bool {
+fn is_known(none_match: &[HeaderValue], tag: Option<&HeaderValue>) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let Some(tag) = tag.and_then(|tag| tag.to_str().ok()).map(opaque) else { return false };
     let lists = none_match.iter().filter_map(|list| list.to_str().ok());
